@@ -1,0 +1,306 @@
+"""The actor folder on disk (`jane.actor/`): open, check, write. numpy only, so that Blender reads it as well.
+
+    actor.json        what the actor is: this module's `ActorInfo`
+    audio.wav         the clip's sound, 16 kHz mono (absent when the clip has none)
+    frames/           the square crops that training sees, 000000.jpg …
+    mattes/           soft alphas of those crops, 000000.png …: R person, G head, B mouth interior
+    plate.png         the background without the person
+    tracking.npz      landmarks, poses and channels per used frame
+    proxy.npz         the face mesh that Blender shows: see `Proxy`
+    footage.npz       the footage's own performance
+    model.safetensors, speech.safetensors, checkpoints/, log.jsonl
+
+Every file is written under a temporary name and renamed. `actor.json` lists the stages that are complete with the
+fingerprint of what went in, so a crashed run goes on where it stopped; `complete` is set last of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .channels import CHANNELS
+from .performance import Performance
+from .protocol import UserError
+
+FORMAT_VERSION = 1
+SUFFIX = ".actor"
+
+
+@dataclass
+class Camera:
+    """The footage's camera, OpenCV convention: x right, y down, z forward; pixel centres at +0.5.
+
+    Attributes:
+        width, height: the whole footage frame in pixels, upright (rotation metadata applied).
+        focal: focal length in pixels of that frame; pixels are square and the principal point is the frame's centre.
+        world_to_camera: 4×4, actor space → camera; row-major nested lists.
+        crop: x, y, side in footage pixels of the square that training sees.
+    """
+
+    width: int
+    height: int
+    focal: float
+    world_to_camera: list[list[float]]
+    crop: tuple[float, float, float]
+
+    def view(self) -> NDArray[np.float64]:
+        """(4, 4) actor space → OpenCV camera."""
+        return np.asarray(self.world_to_camera, np.float64)
+
+    def intrinsics(self) -> NDArray[np.float64]:
+        """(3, 3) intrinsics of the whole footage frame, pixels."""
+        return np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]], np.float64)
+
+    def crop_intrinsics(self, size: int) -> NDArray[np.float64]:
+        """(3, 3) intrinsics of the crop when it is resized to `size`×`size` pixels."""
+        x, y, side = self.crop
+        scale = size / side
+        k = self.intrinsics()
+        k[0, 2] -= x
+        k[1, 2] -= y
+        k[:2] *= scale
+        return k
+
+
+@dataclass
+class ActorInfo:
+    """Everything in `actor.json`.
+
+    Attributes:
+        name: what the artist calls the actor.
+        preset: "draft", "standard" or "final" (or "tiny", for tests).
+        size: side of the training crops in pixels.
+        fps: frames per second of the used footage.
+        frame_count: how many footage frames are used (= rows of tracking.npz and footage.npz).
+        segments: [first, last] source frames (inclusive) that are used.
+        camera: the footage's camera.
+        channel_ranges: measured [low, high] per channel name; channels not listed could not be measured.
+        has_audio: whether audio.wav exists (an actor without it cannot learn to speak).
+        source: {"name", "sha256", "bytes"} of the footage.
+        consent: {"who", "statement", "date"}: who is shown and with whose consent.
+        notes: plain statements about what was left out, for the person.
+        stages: finished stage → fingerprint of its inputs.
+        complete: all stages are done: the actor can be used.
+    """
+
+    name: str = ""
+    preset: str = "draft"
+    size: int = 256
+    fps: float = 25.0
+    frame_count: int = 0
+    segments: list[list[int]] = field(default_factory=list)
+    camera: Camera | None = None
+    channel_ranges: dict[str, list[float]] = field(default_factory=dict)
+    has_audio: bool = False
+    source: dict[str, Any] = field(default_factory=dict)
+    consent: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    stages: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    complete: bool = False
+
+
+@dataclass
+class Proxy:
+    """The face mesh that an animator sees, in rest pose and actor space.
+
+    Attributes:
+        vertices: (V, 3) float32, metres.
+        faces: (F, 3) int32, counter-clockwise seen from outside.
+        shapes: (52, V, 3) float32 offsets of the vertices at channel value 1, in the order of `CHANNELS`.
+        colors: (V, 3) float32 display-referred sRGB 0–1, from the footage.
+        head_weight: (V,) float32 0–1: how much a vertex follows the head bone; the rest follows the torso.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    shapes: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    head_weight: NDArray[np.float32]
+
+
+class ActorFolder:
+    """One actor on disk. Opening checks it; nothing is changed by reading."""
+
+    def __init__(self, path: Path, info: ActorInfo) -> None:
+        self.path, self.info = path, info
+
+    @classmethod
+    def create(cls, path: Path, info: ActorInfo) -> ActorFolder:
+        """A new folder, or the unfinished one that is there already.
+
+        Raises:
+            UserError: the place cannot be written, or holds something that is not an actor.
+        """
+        if path.exists() and not (path / "actor.json").exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError("not_an_actor", f"{path} exists and is not an actor folder.", "Choose another name.")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path, info)
+            folder.save()
+        except OSError as error:
+            raise write_error(path, error) from error
+        return folder
+
+    @classmethod
+    def open(cls, path: Path, *, must_be_complete: bool = True) -> ActorFolder:
+        """The actor at `path`.
+
+        Raises:
+            UserError: missing, damaged, of a newer format, or (when asked) not finished.
+        """
+        file = path / "actor.json"
+        try:
+            data = json.loads(file.read_text(encoding="utf-8"))
+            version = data.pop("format_version")
+            if isinstance(version, int) and version > FORMAT_VERSION:
+                raise UserError(
+                    "newer_format",
+                    f"{path.name} was made by a newer Portrait Actor (format {version}).",
+                    "Update the extension to open it.",
+                )
+            camera = data.pop("camera")
+            known = {k: v for k, v in data.items() if k in ActorInfo.__dataclass_fields__}
+            info = ActorInfo(**known)
+            if camera is not None:
+                info.camera = Camera(**{**camera, "crop": tuple(camera["crop"])})
+                if info.camera.view().shape != (4, 4) or not np.isfinite(info.camera.view()).all():
+                    raise ValueError("camera")
+        except UserError:
+            raise
+        except FileNotFoundError as error:
+            raise UserError(
+                "no_actor", f"There is no actor at {path}.", "Create it first, or choose its folder."
+            ) from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                "damaged_actor", f"{file} is damaged.", "Restore it from a backup or create the actor again."
+            ) from error
+        if must_be_complete and not info.complete:
+            raise UserError(
+                "unfinished_actor",
+                f"{path.name} is not finished.",
+                "Run Create Actor again: it goes on where it stopped.",
+            )
+        return cls(path, info)
+
+    def file(self, name: str) -> Path:
+        """Where the file `name` of this actor is."""
+        return self.path / name
+
+    def save(self) -> None:
+        """Writes `actor.json`."""
+        with self.replacing("actor.json") as part:
+            text = json.dumps({"format_version": FORMAT_VERSION, **asdict(self.info)}, indent=1, ensure_ascii=False)
+            part.write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A temporary path that takes the place of file `name` when the block ends well.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        part = self.path / f"{name}.part"
+        try:
+            yield part
+            os.replace(part, self.path / name)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def is_done(self, stage: str, fingerprint: str) -> bool:
+        """Whether `stage` was finished with the same inputs."""
+        return self.info.stages.get(stage) == fingerprint
+
+    def mark_done(self, stage: str, fingerprint: str) -> None:
+        """Records that `stage` is finished."""
+        self.info.stages[stage] = fingerprint
+        self.save()
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """All arrays of the `.npz` file `name`.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        try:
+            with np.load(self.path / name, allow_pickle=False) as table:
+                return {key: table[key] for key in table.files}
+        except Exception as error:  # numpy, zipfile and zlib each raise their own kinds on a damaged file
+            raise damaged(self.path / name) from error
+
+    def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
+        """Writes the arrays as the `.npz` file `name`."""
+        with self.replacing(name) as part, open(part, "wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    def proxy(self) -> Proxy:
+        """The face mesh for Blender, checked.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        table = self.arrays("proxy.npz")
+        try:
+            proxy = Proxy(**{k: table[k] for k in Proxy.__dataclass_fields__})
+        except KeyError as error:
+            raise damaged(self.path / "proxy.npz") from error
+        count = len(proxy.vertices)
+        sound = (
+            proxy.vertices.shape == (count, 3)
+            and proxy.shapes.shape == (len(CHANNELS), count, 3)
+            and proxy.colors.shape == (count, 3)
+            and proxy.head_weight.shape == (count,)
+            and proxy.faces.ndim == 2
+            and proxy.faces.size > 0
+            and 0 <= int(proxy.faces.min()) <= int(proxy.faces.max()) < count
+            and all(np.isfinite(a).all() for a in (proxy.vertices, proxy.shapes, proxy.colors, proxy.head_weight))
+        )
+        if not sound:
+            raise damaged(self.path / "proxy.npz")
+        return proxy
+
+    def footage(self) -> Performance:
+        """The footage's own performance."""
+        return Performance.load(self.path / "footage.npz")
+
+
+def damaged(file: Path) -> UserError:
+    """The error for a file of an actor that is missing or cannot be read."""
+    return UserError(
+        "damaged_actor", f"{file} is missing or damaged.", "Restore it from a backup or create the actor again."
+    )
+
+
+def write_error(path: Path, error: OSError) -> UserError:
+    """One sentence for a failed write: full disk, read-only folder, missing drive."""
+    import errno
+
+    if error.errno == errno.ENOSPC:
+        return UserError(
+            "disk_full",
+            f"The disk is full while writing {path}.",
+            "Free some space and run it again: it goes on where it stopped.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError("read_only", f"{path} cannot be written.", "Choose a folder that you may write to.")
+    return UserError(
+        "write_failed", f"{path} could not be written ({error.strerror}).", "Check the disk and run it again."
+    )
+
+
+def fingerprint(*parts: object) -> str:
+    """A short hash over values that a stage depends on; stable between runs."""
+    return hashlib.sha256(json.dumps([str(p) for p in parts]).encode()).hexdigest()[:16]

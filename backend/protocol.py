@@ -1,0 +1,157 @@
+"""The messages Blender and the backend exchange: one JSON object per line, over standard input and output.
+
+The backend writes events, Blender writes requests. Both sides import this module, so it needs only the standard library.
+Pixels never travel as JSON: a message names a file that holds them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+PROTOCOL_VERSION = 1
+MAX_LINE = 1 << 20  # bytes; a longer line is not one of ours
+
+
+class UserError(Exception):
+    """A failure that a person can act on: one sentence, and what to do about it.
+
+    Args:
+        code: stable lower_snake_case identifier for scripts, e.g. ``"no_face"``.
+        message: one sentence that says what is wrong.
+        remedy: one sentence that says what to do.
+    """
+
+    exit_code = 2
+
+    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message} {remedy}".strip())
+        self.code, self.message, self.remedy = code, message, remedy
+
+
+class Cancelled(Exception):
+    """The person asked to stop. What was finished stays on disk and is used again by the next run."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First line of every backend process."""
+
+    event: ClassVar[str] = "hello"
+    protocol: int = PROTOCOL_VERSION
+    version: str = ""
+    device: str = "cpu"  # "cpu" or "cuda"
+    device_name: str = ""
+    pid: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage is. `done` of `total` units; `eta` seconds for the whole job, negative when unknown."""
+
+    event: ClassVar[str] = "progress"
+    id: str
+    stage: str
+    done: int
+    total: int
+    eta: float = -1.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A plain statement for the person, e.g. what was left out of the footage."""
+
+    event: ClassVar[str] = "note"
+    id: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture to look at. `path` names an image, or a memory-mapped file of `width`×`height` RGBA uint8, top row first."""
+
+    event: ClassVar[str] = "preview"
+    id: str
+    path: str
+    width: int = 0
+    height: int = 0
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """The request `id` ended well; `data` is what it made (paths, figures)."""
+
+    event: ClassVar[str] = "result"
+    id: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Error:
+    """The request `id` failed, or was cancelled (code ``"cancelled"``)."""
+
+    event: ClassVar[str] = "error"
+    id: str
+    code: str
+    message: str
+    remedy: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What Blender asks of a running backend: ``cancel``, ``frame`` (the preview service) or ``quit``."""
+
+    event: ClassVar[str] = "request"
+    id: str
+    verb: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+Message = Hello | Progress | Note | Preview | Result | Error | Request
+_KINDS: dict[str, type[Any]] = {k.event: k for k in (Hello, Progress, Note, Preview, Result, Error, Request)}
+
+
+def encode(message: Message) -> str:
+    """One line of JSON without its newline; ASCII only, so no console encoding can break it."""
+    return json.dumps({"event": message.event, **asdict(message)}, ensure_ascii=True, allow_nan=False)
+
+
+def decode(line: str) -> Message:
+    """The message in one line.
+
+    Raises:
+        ValueError: the line is too long, is not JSON, or is not one of the messages above.
+    """
+    if len(line) > MAX_LINE:
+        raise ValueError("message longer than 1 MiB")
+    data = json.loads(line)
+    if not isinstance(data, dict) or data.get("event") not in _KINDS:
+        raise ValueError("not a Portrait Actor message")
+    kind = _KINDS[data.pop("event")]
+    known = {k: v for k, v in data.items() if k in kind.__dataclass_fields__}
+    try:
+        message: Message = kind(**known)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    for name, value in known.items():
+        expected = kind.__dataclass_fields__[name].type
+        if not _fits(value, str(expected)):
+            raise ValueError(f"{kind.event}.{name} should be {expected}")
+    return message
+
+
+def _fits(value: object, annotation: str) -> bool:
+    """Whether a decoded JSON value may stand in a field of this annotation."""
+    if annotation == "str":
+        return isinstance(value, str)
+    if annotation == "int":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation == "float":
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, dict)
