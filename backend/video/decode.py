@@ -123,15 +123,10 @@ def frames(path: Path, fps: float | None = None, note: Notify | None = None) -> 
         raise UserError("bad_frame_rate", f"{rate} frames per second is not possible.", "Choose a rate from 1 to 1000.")
     with _opened(path) as (container, stream):
         layout: _Layout | None = None
-        last: VideoFrame | None = None
-        picture = np.zeros((0, 0, 3), np.uint8)
         whole = _deinterlaced(_decoded(container, stream, note), stream)
         for index, frame in _at_constant_rate(_timed(whole, stream), rate):
             layout = layout or _Layout(frame, stream)
-            # A frame that is shown twice is converted once; each caller still gets its own copy to draw on.
-            picture = picture.copy() if frame is last else layout.upright_rgb(frame)
-            last = frame
-            yield index, index / rate, picture
+            yield index, index / rate, layout.upright_rgb(frame)
         if layout is None:
             raise _no_frames(path)
 
