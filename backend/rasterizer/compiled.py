@@ -1,0 +1,63 @@
+"""How kernels are compiled, and how their work is shared between the cores."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar, cast
+
+import numba
+import torch
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+# Rounding may differ from the order that is written, but NaN and infinity keep their meaning.
+FAST = {"reassoc", "contract", "arcp", "afn", "nsz"}
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` at its first call, without the interpreter's lock, and keep the machine code on disk.
+
+    numba keeps it beside the source, or, where that is read-only, in the user's cache folder. Where neither can be
+    written the kernel is compiled anew in each process.
+    """
+    options = {"nogil": True, "fastmath": FAST, "error_model": "numpy"}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # numba: "no locator available"
+        compiled = numba.njit(**options)(function)
+    return cast(Function, compiled)
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)  # threads do not survive a fork
+
+
+def share(task: Callable[[int], object], count: int) -> None:
+    """Run task(0) … task(count - 1) on this thread and its helpers, as many as torch uses.
+
+    Whoever is free takes the next: on a machine that does other work too, no core waits for a slower one. (OpenMP,
+    which numba's own parallel loops use, splits evenly, and its threads spin on the cores that torch's threads want.)
+    """
+    helpers = min(torch.get_num_threads(), count) - 1
+    if helpers < 1:
+        for index in range(count):
+            task(index)
+        return
+    tickets = itertools.count()
+
+    def work() -> None:
+        for index in iter(tickets.__next__, count):
+            if index > count:  # another thread drew the last one
+                return
+            task(index)
+
+    if helpers not in _pools:
+        _pools[helpers] = ThreadPoolExecutor(helpers, thread_name_prefix="rasterizer")
+    others = [_pools[helpers].submit(work) for _ in range(helpers)]
+    work()
+    for other in others:
+        other.result()

@@ -1,0 +1,274 @@
+"""Projection of Gaussians to the screen, and its gradient. One Gaussian after the other, in float64, without matrices
+in memory.
+
+Names: A is the view's 3×3 part, R the rotation, S the scales, B = A R S, J the Jacobian of the perspective, M = J B.
+The projected covariance is M Mᵀ + blur, and its determinant is taken from M by Cauchy and Binet, so that it stays
+accurate (and positive) for needles and discs, where xx·yy - xy² cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from backend.rasterizer.compiled import kernel
+from backend.rasterizer.constants import ALPHA_MIN, BLUR, NEAR, QUATERNION_MIN, VARIANCE_MAX
+
+TILE_WIDTH, TILE_HEIGHT = 8, 32  # px; a tile's row is one vector of `simd`
+NOT_DRAWN = np.uint32(0xFFFFFFFF)
+
+# Columns of `projected`
+X, Y, XX, XY, YY, PRECISION, LOG_OPACITY, DEPTH = range(8)
+PROJECTED = 8
+
+Array = Any  # a numpy array in Python, numba's array inside a kernel
+Vec3 = tuple[float, float, float]
+Mat3 = tuple[Vec3, Vec3, Vec3]
+
+
+@kernel
+def _rotation(w: float, x: float, y: float, z: float) -> Mat3:
+    """Rows of the rotation matrix of a unit quaternion."""
+    return (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    )
+
+
+@kernel
+def _unit(quats: Array, i: int) -> tuple[float, float, float, float, float]:
+    """Quaternion i divided by its length, and what it was divided by."""
+    w, x, y, z = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
+    length = max(math.sqrt(w * w + x * x + y * y + z * z), QUATERNION_MIN)
+    return w / length, x / length, y / length, z / length, length
+
+
+@kernel
+def _row_times(row: Vec3, matrix: Mat3) -> Vec3:
+    (a, b, c), (m0, m1, m2) = row, matrix
+    return (
+        a * m0[0] + b * m1[0] + c * m2[0],
+        a * m0[1] + b * m1[1] + c * m2[1],
+        a * m0[2] + b * m1[2] + c * m2[2],
+    )
+
+
+@kernel
+def _dot(a: Vec3, b: Vec3) -> float:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@kernel
+def _plus_scaled(a: Vec3, scale: float, b: Vec3) -> Vec3:
+    return a[0] + scale * b[0], a[1] + scale * b[1], a[2] + scale * b[2]
+
+
+@kernel
+def _scaled(a: Vec3, scale: float) -> Vec3:
+    return a[0] * scale, a[1] * scale, a[2] * scale
+
+
+@kernel
+def _view_rows(camera: Array) -> Mat3:
+    """A's rows."""
+    return (
+        (camera[0, 0], camera[0, 1], camera[0, 2]),
+        (camera[1, 0], camera[1, 1], camera[1, 2]),
+        (camera[2, 0], camera[2, 1], camera[2, 2]),
+    )
+
+
+@kernel
+def _clamped(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
+
+
+@kernel
+def project(
+    first: int,
+    last: int,
+    means: Array,
+    quats: Array,
+    scales: Array,
+    opacities: Array,
+    features: Array,
+    offsets: Array,
+    camera: Array,
+    lens: Array,
+    width: int,
+    height: int,
+    projected: Array,
+    keys: Array,
+    boxes: Array,
+) -> None:
+    """Fill rows first … last of `projected`, `keys` (the bits of z, which sort like z, or NOT_DRAWN) and `boxes` (first
+    and last tile column and row that the Gaussian's box of alpha ≥ ALPHA_MIN meets).
+
+    camera (3, 4) is the view; lens (8,) is fx, fy, cx, cy and the limits of x/z and y/z inside the Jacobian.
+    """
+    fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
+    view = _view_rows(camera)
+    for i in range(first, last):
+        keys[i] = NOT_DRAWN
+        mean = (np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2]))
+        x, y, z = _dot(view[0], mean) + camera[0, 3], _dot(view[1], mean) + camera[1, 3], _dot(view[2], mean) + camera[2, 3]
+        opacity = np.float64(opacities[i])
+        if not (z >= NEAR and opacity >= ALPHA_MIN and opacity < np.inf):
+            continue
+        w, qx, qy, qz, _ = _unit(quats, i)
+        rotation = _rotation(w, qx, qy, qz)
+        sx, sy, sz = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
+        b0, b1, b2 = _row_times(view[0], rotation), _row_times(view[1], rotation), _row_times(view[2], rotation)
+        m0 = _scaled(_plus_scaled(b0, -_clamped(x / z, lens[4], lens[5]), b2), fx / z)
+        m1 = _scaled(_plus_scaled(b1, -_clamped(y / z, lens[6], lens[7]), b2), fy / z)
+        m0, m1 = (m0[0] * sx, m0[1] * sy, m0[2] * sz), (m1[0] * sx, m1[1] * sy, m1[2] * sz)
+        xx, xy, yy = _dot(m0, m0), _dot(m0, m1), _dot(m1, m1)
+        minors = (m0[0] * m1[1] - m0[1] * m1[0], m0[0] * m1[2] - m0[2] * m1[0], m0[1] * m1[2] - m0[2] * m1[1])
+        determinant = _dot(minors, minors) + BLUR * (xx + yy) + BLUR * BLUR
+        xx, yy = xx + BLUR, yy + BLUR
+        px, py = fx * x / z + cx + offsets[i, 0], fy * y / z + cy + offsets[i, 1]
+        if not (xx <= VARIANCE_MAX and yy <= VARIANCE_MAX and px * px <= VARIANCE_MAX and py * py <= VARIANCE_MAX):
+            continue
+        if not _all_finite(features[i]):
+            continue
+        reach = 2 * math.log(opacity / ALPHA_MIN)
+        half_x, half_y = _margin(math.sqrt(reach * xx)), _margin(math.sqrt(reach * yy))
+        if px + half_x < 0 or px - half_x > width or py + half_y < 0 or py - half_y > height:
+            continue
+        boxes[i, 0] = int(max(px - half_x, 0.0)) // TILE_WIDTH
+        boxes[i, 1] = int(min(px + half_x, width - 1.0)) // TILE_WIDTH
+        boxes[i, 2] = int(max(py - half_y, 0.0)) // TILE_HEIGHT
+        boxes[i, 3] = int(min(py + half_y, height - 1.0)) // TILE_HEIGHT
+        row = projected[i]
+        row[X], row[Y], row[XX], row[XY], row[YY] = px, py, xx, xy, yy
+        row[PRECISION], row[LOG_OPACITY], row[DEPTH] = yy / determinant, math.log(opacity), z
+        keys[i] = projected[i : i + 1, DEPTH].copy().view(np.uint32)[0]
+
+
+@kernel
+def _margin(half: float) -> float:
+    """A half width, widened by more than float32 rounds: the kernels decide exactly, pixel by pixel."""
+    return half * 1.0001 + 0.01
+
+
+@kernel
+def _all_finite(values: Array) -> bool:
+    for k in range(values.shape[0]):  # noqa: SIM110: a loop is what compiles
+        if not np.isfinite(values[k]):
+            return False
+    return True
+
+
+@kernel
+def project_backward(
+    first: int,
+    last: int,
+    order: Array,
+    spans: Array,
+    slots: Array,
+    moments: Array,
+    depth_column: int,
+    projected: Array,
+    means: Array,
+    quats: Array,
+    scales: Array,
+    opacities: Array,
+    camera: Array,
+    lens: Array,
+    d_means: Array,
+    d_quats: Array,
+    d_scales: Array,
+    d_opacities: Array,
+    d_features: Array,
+    d_offsets: Array,
+) -> None:
+    """Gradients of the Gaussians order[first … last] from their tiles' rows of `moments` (see `cpu_tiles.backward`).
+
+    The rows of the Gaussian of rank r are slots[spans[r, 0] … spans[r, 1]], always summed in that order, so the result
+    does not depend on which thread did what. depth_column is depth's column in `moments`, or -1.
+    """
+    fx, fy = lens[0], lens[1]
+    view = _view_rows(camera)
+    for rank in range(first, last):
+        i = order[rank]
+        m, m_y, m_yy, m_t, m_ty, m_tt, d_depth = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for entry in range(spans[rank, 0], spans[rank, 1]):
+            row = moments[slots[entry]]
+            m += row[0]
+            m_y += row[1]
+            m_yy += row[2]
+            m_t += row[3]
+            m_ty += row[4]
+            m_tt += row[5]
+            for k in range(d_features.shape[1]):
+                d_features[i, k] += row[6 + k]
+            if depth_column >= 0:
+                d_depth += row[depth_column]
+        d_opacities[i] = m / np.float64(opacities[i])
+
+        # Back through the conditional form: precision a = 1 / (xx - xy²/yy) of a row, lean = -xy/yy, 1/yy.
+        xy, yy = np.float64(projected[i, XY]), np.float64(projected[i, YY])
+        precision, lean = np.float64(projected[i, PRECISION]), -xy / yy
+        d_px, d_py = precision * m_t, precision * lean * m_t + m_y / yy
+        d_offsets[i, 0], d_offsets[i, 1] = d_px, d_py
+        d_xx = 0.5 * precision * precision * m_tt
+        d_lean = -precision * m_ty
+        d_xy = 2 * lean * d_xx - d_lean / yy
+        d_yy = lean * lean * d_xx - lean * d_lean / yy + 0.5 * m_yy / (yy * yy)
+
+        # Back through M Mᵀ and M's rows u (B₀ - x/z B₂) and v (B₁ - y/z B₂).
+        mean = (np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2]))
+        x, y, z = _dot(view[0], mean) + camera[0, 3], _dot(view[1], mean) + camera[1, 3], _dot(view[2], mean) + camera[2, 3]
+        w, qx, qy, qz, length = _unit(quats, i)
+        rotation = _rotation(w, qx, qy, qz)
+        scale = (np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2]))
+        b0 = _each_times(_row_times(view[0], rotation), scale)
+        b1 = _each_times(_row_times(view[1], rotation), scale)
+        b2 = _each_times(_row_times(view[2], rotation), scale)
+        slope_x, slope_y = _clamped(x / z, lens[4], lens[5]), _clamped(y / z, lens[6], lens[7])
+        u, v = fx / z, fy / z
+        n0, n1 = _plus_scaled(b0, -slope_x, b2), _plus_scaled(b1, -slope_y, b2)
+        m0, m1 = _scaled(n0, u), _scaled(n1, v)
+        d_m0 = _plus_scaled(_scaled(m0, 2 * d_xx), d_xy, m1)
+        d_m1 = _plus_scaled(_scaled(m1, 2 * d_yy), d_xy, m0)
+        d_b0, d_b1 = _scaled(d_m0, u), _scaled(d_m1, v)
+        d_b2 = _plus_scaled(_scaled(d_b0, -slope_x), -slope_y, d_b1)
+        d_x, d_y = u * d_px, v * d_py
+        d_z = d_depth - (x * d_x + y * d_y + _dot(d_m0, m0) + _dot(d_m1, m1)) / z
+        if lens[4] <= x / z <= lens[5]:
+            d_slope = -_dot(d_b0, b2)
+            d_x, d_z = d_x + d_slope / z, d_z - d_slope * x / (z * z)
+        if lens[6] <= y / z <= lens[7]:
+            d_slope = -_dot(d_b1, b2)
+            d_y, d_z = d_y + d_slope / z, d_z - d_slope * y / (z * z)
+        for k in range(3):
+            d_means[i, k] = d_x * camera[0, k] + d_y * camera[1, k] + d_z * camera[2, k]
+
+        # Back through B = A R S: rows of Aᵀ dB are the gradient of R S.
+        d0 = _column_times(view, 0, d_b0, d_b1, d_b2)
+        d1 = _column_times(view, 1, d_b0, d_b1, d_b2)
+        d2 = _column_times(view, 2, d_b0, d_b1, d_b2)
+        for k in range(3):
+            d_scales[i, k] = d0[k] * rotation[0][k] + d1[k] * rotation[1][k] + d2[k] * rotation[2][k]
+        r0, r1, r2 = _each_times(d0, scale), _each_times(d1, scale), _each_times(d2, scale)
+        d_w = 2 * (qx * (r2[1] - r1[2]) + qy * (r0[2] - r2[0]) + qz * (r1[0] - r0[1]))
+        d_qx = 2 * (qy * (r0[1] + r1[0]) + qz * (r0[2] + r2[0]) + w * (r2[1] - r1[2]) - 2 * qx * (r1[1] + r2[2]))
+        d_qy = 2 * (qx * (r0[1] + r1[0]) + qz * (r1[2] + r2[1]) + w * (r0[2] - r2[0]) - 2 * qy * (r0[0] + r2[2]))
+        d_qz = 2 * (qx * (r0[2] + r2[0]) + qy * (r1[2] + r2[1]) + w * (r1[0] - r0[1]) - 2 * qz * (r0[0] + r1[1]))
+        along = w * d_w + qx * d_qx + qy * d_qy + qz * d_qz if length > QUATERNION_MIN else 0.0
+        d_quats[i, 0], d_quats[i, 1] = (d_w - along * w) / length, (d_qx - along * qx) / length
+        d_quats[i, 2], d_quats[i, 3] = (d_qy - along * qy) / length, (d_qz - along * qz) / length
+
+
+@kernel
+def _each_times(a: Vec3, b: Vec3) -> Vec3:
+    return a[0] * b[0], a[1] * b[1], a[2] * b[2]
+
+
+@kernel
+def _column_times(matrix: Mat3, k: int, a: Vec3, b: Vec3, c: Vec3) -> Vec3:
+    """Column k of the matrix times the rows a, b, c."""
+    return _plus_scaled(_plus_scaled(_scaled(a, matrix[0][k]), matrix[1][k], b), matrix[2][k], c)

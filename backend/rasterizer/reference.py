@@ -1,0 +1,122 @@
+"""The rasteriser one can check by reading: float64, torch autograd, one Gaussian after the other over the whole frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from backend.rasterizer.constants import (
+    ALPHA_MAX,
+    ALPHA_MIN,
+    BLUR,
+    FRUSTUM_MARGIN,
+    NEAR,
+    QUATERNION_MIN,
+    TRANSMITTANCE_MIN,
+    VARIANCE_MAX,
+)
+
+
+def rasterize_reference(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    features: Tensor,
+    offsets: Tensor,
+    view: Tensor,
+    intrinsics: Tensor,
+    width: int,
+    height: int,
+    with_depth: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Features (H, W, C), alpha (H, W) and depth (H, W) or (0, 0), as `rasterize` defines them, in float64."""
+    gaussians = [tensor.double() for tensor in (means, quats, scales, opacities, features, offsets)]
+    camera = (view.double(), intrinsics.double(), width, height)
+    with torch.no_grad():
+        drawn = _drawn(*gaussians, *camera)
+    # Indexing first keeps numbers that are not finite out of the graph: 0 · ∞ in a gradient would be NaN.
+    means, quats, scales, opacities, features, offsets = (tensor[drawn] for tensor in gaussians)
+    centre, covariance, z = _project(means, quats, scales, offsets, *camera)
+    conic = torch.linalg.inv(covariance)
+    if with_depth:
+        features = torch.cat([features, z[:, None]], dim=1)
+
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    pixels = torch.stack([x, y], dim=-1).double()
+    transmittance = torch.ones(height, width, dtype=torch.float64)
+    image = torch.zeros(height, width, features.shape[1], dtype=torch.float64)
+    for i in torch.argsort(z, stable=True).tolist():
+        d = pixels - centre[i]
+        alpha = opacities[i] * torch.exp(-0.5 * torch.einsum("hwi,ij,hwj->hw", d, conic[i], d))
+        seen = (alpha >= ALPHA_MIN) & (transmittance >= TRANSMITTANCE_MIN)
+        alpha = torch.where(seen, alpha.clamp(max=ALPHA_MAX), 0.0)
+        image = image + (alpha * transmittance)[..., None] * features[i]
+        transmittance = transmittance * (1 - alpha)
+    if not with_depth:
+        return image, 1 - transmittance, image.new_zeros(0, 0)
+    return image[..., :-1], 1 - transmittance, image[..., -1]
+
+
+def _project(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    offsets: Tensor,
+    view: Tensor,
+    intrinsics: Tensor,
+    width: int,
+    height: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Centres (N, 2) px, covariances (N, 2, 2) px² and camera z (N,): Σ' = J A R S S Rᵀ Aᵀ Jᵀ + blur."""
+    rotation_scale = _rotation(quats) * scales[:, None, :]
+    covariance = view[:3, :3] @ rotation_scale @ rotation_scale.mT @ view[:3, :3].mT
+    x, y, z = (means @ view[:3, :3].mT + view[:3, 3]).unbind(-1)
+    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    centre = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=-1) + offsets
+
+    # Far outside the frame the linearised projection explodes; it is taken at the frame's edge plus a margin instead.
+    margin_x, margin_y = FRUSTUM_MARGIN * 0.5 * width / fx, FRUSTUM_MARGIN * 0.5 * height / fy
+    slope_x = torch.clamp(x / z, -cx / fx - margin_x, (width - cx) / fx + margin_x)
+    slope_y = torch.clamp(y / z, -cy / fy - margin_y, (height - cy) / fy + margin_y)
+    zero = torch.zeros_like(z)
+    jacobian = torch.stack(
+        [
+            torch.stack([fx / z, zero, -fx * slope_x / z], dim=-1),
+            torch.stack([zero, fy / z, -fy * slope_y / z], dim=-1),
+        ],
+        dim=-2,
+    )
+    projected = jacobian @ covariance @ jacobian.mT + BLUR * torch.eye(2, dtype=torch.float64)
+    return centre, projected, z
+
+
+def _rotation(quats: Tensor) -> Tensor:
+    """Rotation matrices (N, 3, 3) of quaternions (N, 4) wxyz of any length."""
+    w, x, y, z = normalize(quats, dim=-1, eps=QUATERNION_MIN).unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def _drawn(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    features: Tensor,
+    offsets: Tensor,
+    view: Tensor,
+    intrinsics: Tensor,
+    width: int,
+    height: int,
+) -> Tensor:
+    """Indices of the Gaussians that can be drawn at all: finite, in front of the near plane, not too faint."""
+    centre, covariance, z = _project(means, quats, scales, offsets, view, intrinsics, width, height)
+    variance = covariance.diagonal(dim1=-2, dim2=-1)
+    finite = torch.isfinite(features).all(-1) & (centre.square() <= VARIANCE_MAX).all(-1)
+    return torch.nonzero((z >= NEAR) & (opacities >= ALPHA_MIN) & (variance <= VARIANCE_MAX).all(-1) & finite)[:, 0]

@@ -1,0 +1,255 @@
+"""Eight float32 numbers as one value inside numba kernels.
+
+LLVM's own vectoriser may or may not find the vectors in a loop; a kernel written with these is vector code on every
+processor (AVX, or pairs of SSE or NEON registers). Only what the tile kernels need is here. The functions can only be
+called from compiled code.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+LANES = 8
+_IR_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_IR_INDEX = ir.IntType(32)
+
+
+class Vector(types.Type):  # type: ignore[misc]  # numba is untyped
+    """The numba type of LANES float32 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(name=f"float32x{LANES}")
+
+
+_VECTOR = Vector()
+
+
+@register_model(Vector)  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, numba_type: Any) -> None:
+        super().__init__(manager, numba_type, _IR_VECTOR)
+
+
+def _splat(builder: Any, scalar: Any) -> Any:
+    """IR that repeats a float32 in every lane."""
+    undefined = ir.Constant(_IR_VECTOR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_IR_INDEX, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_IR_INDEX, LANES), [0] * LANES))
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, element: Any) -> Any:
+    """IR for the address of element `index` of a one-dimensional contiguous float32 array."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
+
+
+def _is_buffer(array: Any) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and array.dtype == types.float32 and array.layout == "C"
+
+
+@intrinsic  # type: ignore[misc]
+def full(typing_context: Any, scalar: Any) -> Any:
+    """The same float32 in every lane."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _splat(builder, arguments[0])
+
+    return (_VECTOR(types.float32), build) if scalar == types.float32 else None
+
+
+@intrinsic  # type: ignore[misc]
+def lanes(typing_context: Any) -> Any:
+    """0, 1, … 7."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(_IR_VECTOR, [float(i) for i in range(LANES)])
+
+    return _VECTOR(), build
+
+
+@intrinsic  # type: ignore[misc]
+def load(typing_context: Any, array: Any, index: Any) -> Any:
+    """array[index : index + LANES]"""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(context, builder, array, *arguments, _IR_VECTOR), align=4)
+
+    return (_VECTOR(array, types.intp), build) if _is_buffer(array) else None
+
+
+@intrinsic  # type: ignore[misc]
+def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
+    """array[index : index + LANES] = vector"""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _pointer(context, builder, array, *arguments[:2], _IR_VECTOR), align=4)
+        return context.get_dummy_value()
+
+    return (types.none(array, types.intp, _VECTOR), build) if _is_buffer(array) else None
+
+
+@intrinsic  # type: ignore[misc]
+def where_at_least(typing_context: Any, value: Any, limit: Any, then: Any, otherwise: Any) -> Any:
+    """`then` in the lanes where value ≥ limit, else `otherwise`."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, limit, then, otherwise = arguments
+        return builder.select(builder.fcmp_ordered(">=", value, limit), then, otherwise)
+
+    return _VECTOR(_VECTOR, _VECTOR, _VECTOR, _VECTOR), build
+
+
+@intrinsic  # type: ignore[misc]
+def total(typing_context: Any, vector: Any) -> Any:
+    """The sum of all lanes, added in a fixed order."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _total(builder, arguments[0])
+
+    return types.float32(_VECTOR), build
+
+
+def _total(builder: Any, vector: Any) -> Any:
+    """IR that adds the halves of a vector until one number is left."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        half = ir.VectorType(_IR_INDEX, width)
+        low = builder.shuffle_vector(vector, undefined, ir.Constant(half, list(range(width))))
+        high = builder.shuffle_vector(vector, undefined, ir.Constant(half, list(range(width, 2 * width))))
+        vector = builder.fadd(low, high)
+    return builder.extract_element(vector, ir.Constant(_IR_INDEX, 0))
+
+
+def _binary(function: Any, instruction: str) -> None:
+    """Give vectors the operator `function`; a float32 on either side is repeated in every lane."""
+
+    @intrinsic  # type: ignore[misc]
+    def combine(typing_context: Any, left: Any, right: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pair = [
+                value if kind == _VECTOR else _splat(builder, value)
+                for value, kind in zip(arguments, signature.args, strict=True)
+            ]
+            return getattr(builder, instruction)(*pair)
+
+        return _VECTOR(left, right), build
+
+    @overload(function, inline="always", strict=False)  # type: ignore[misc]
+    def typed(left: Any, right: Any) -> Callable[..., Any] | None:
+        kinds = (left, right)
+        if _VECTOR not in kinds or any(kind not in (_VECTOR, types.float32) for kind in kinds):
+            return None
+        return lambda left, right: combine(left, right)
+
+
+for _function, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):
+    _binary(_function, _instruction)
+
+
+# A Gaussian's features are a tuple of vectors: one value in registers, whatever their number, without a loop.
+
+
+def _unpacked(builder: Any, values: Any) -> list[Any]:
+    return [builder.extract_value(values, k) for k in range(values.type.count)]
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[misc]
+def spread(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
+    """A tuple of `count` (a compile-time constant) vectors: array[index + k] in every lane."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], ir.FloatType())
+        vectors = [
+            _splat(builder, builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])))
+            for k in range(count.literal_value)
+        ]
+        return context.make_tuple(builder, signature.return_type, vectors)
+
+    if not _is_buffer(array) or not isinstance(count, types.IntegerLiteral):
+        return None
+    return types.UniTuple(_VECTOR, count.literal_value)(array, types.intp, count), build
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[misc]
+def zeros(typing_context: Any, count: Any) -> Any:
+    """A tuple of `count` (a compile-time constant) vectors of zeros."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(_IR_VECTOR, [0.0] * LANES)
+        return context.make_tuple(builder, signature.return_type, [zero] * count.literal_value)
+
+    return (types.UniTuple(_VECTOR, count.literal_value)(count), build)
+
+
+@intrinsic  # type: ignore[misc]
+def add_scaled_to(typing_context: Any, array: Any, index: Any, weight: Any, vectors: Any) -> Any:
+    """array[index + LANES·k :] += weight · vectors[k], for every k."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], _IR_VECTOR)
+        for k, vector in enumerate(_unpacked(builder, arguments[3])):
+            place = builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])
+            product = builder.fmul(arguments[2], vector)
+            builder.store(builder.fadd(builder.load(place, align=4), product), place, align=4)
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, _VECTOR, vectors), build
+
+
+@intrinsic  # type: ignore[misc]
+def dot(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
+    """Σ over k of array[index + LANES·k :] · vectors[k]."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], _IR_VECTOR)
+        result = ir.Constant(_IR_VECTOR, [0.0] * LANES)
+        for k, vector in enumerate(_unpacked(builder, arguments[2])):
+            value = builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]), align=4)
+            result = builder.fadd(result, builder.fmul(value, vector))
+        return result
+
+    return _VECTOR(array, types.intp, vectors), build
+
+
+@intrinsic  # type: ignore[misc]
+def plus_scaled(typing_context: Any, vectors: Any, weight: Any, array: Any, index: Any) -> Any:
+    """The tuple of vectors[k] + weight · array[index + LANES·k :]."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, weight, *rest = arguments
+        pointer = _pointer(context, builder, array, *rest, _IR_VECTOR)
+        sums = []
+        for k, vector in enumerate(_unpacked(builder, values)):
+            value = builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]), align=4)
+            sums.append(builder.fadd(vector, builder.fmul(weight, value)))
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return vectors(vectors, _VECTOR, array, types.intp), build
+
+
+@intrinsic  # type: ignore[misc]
+def store_totals(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
+    """array[index + k] = total(vectors[k]), for every k."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2], ir.FloatType())
+        for k, vector in enumerate(_unpacked(builder, arguments[2])):
+            builder.store(_total(builder, vector), builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]))
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, vectors), build
