@@ -2,7 +2,7 @@
 
 Standard library only, and it runs as a plain script, because it runs before anything is installed:
 
-    python3.11 backend/install.py --target DIR [--dev] [--wheels DIR] [--json-lines]
+    python3.11 backend/install.py --target DIR [--dev | --pins PIN …] [--wheels DIR] [--json-lines]
 
 How the folder DIR stays trustworthy:
 
@@ -287,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="install.py", description="Installs Portrait Actor's backend environment.")
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="the environment's folder")
     parser.add_argument("--dev", action="store_true", help="with the developer tools")
+    parser.add_argument("--pins", nargs="+", metavar="PIN", help="install these packages instead of the backend's")
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="install from this folder, without a network")
     parser.add_argument(
         "--json-lines", action="store_true", help="speak the protocol; cancel when standard input closes"
@@ -300,8 +301,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json_lines:
         report(Hello(version=__version__, pid=os.getpid()))
     try:
-        check_python()
-        pins = requirements(dev=options.dev, cuda=has_nvidia())
+        if options.pins is None:
+            check_python()
+        pins = options.pins or requirements(dev=options.dev, cuda=has_nvidia())
         if options.json_lines:
             threading.Thread(target=listen, args=(child,), daemon=True).start()
         install(target, pins, options.wheels, report, child)

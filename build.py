@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Portrait Actor's one entry for people.
+
+    python3 build.py demo                    a sample actor, from its video to a speaking head in a Blender scene
+    python3 build.py run VIDEO               the same with your video
+    python3 build.py test                    every test that this machine can run
+    python3 build.py setup                   only the set-up: the Python environment that everything else uses
+    python3 build.py package                 dist/portrait_actor-VERSION.zip, the extension for Blender
+    python3 build.py install                 puts that zip into your Blender
+    python3 build.py bench                   speed and accuracy, as a table
+    python3 build.py wheels DIR              everything that a machine without a network needs for its set-up
+
+Each of them sets up what it needs. `python3 build.py VERB --help` tells more.
+"""
+
+from __future__ import annotations  # Python 3.8 reads this far: nothing newer stands in this file or tools/pythons.py
+
+import argparse
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tools import pythons
+
+ROOT = Path(__file__).resolve().parent
+BLENDERS = ("4.2", "4.5", "5.0", "5.2")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The verb and its options."""
+    parser = argparse.ArgumentParser(
+        prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    verbs.add_parser("setup", help="make .venv and install the pinned packages")
+
+    demo = verbs.add_parser("demo", help="a sample actor, from its video to a Blender scene")
+    run = verbs.add_parser("run", help="your video becomes an actor")
+    run.add_argument("video", type=Path, metavar="VIDEO")
+    run.add_argument("--audio", type=Path, metavar="FILE", help="what the actor shall say; else the video's own sound")
+    run.add_argument("--name", help="what the actor is called; else the video's name")
+    for verb in (demo, run):
+        verb.add_argument(
+            "--out", type=Path, metavar="DIR", help="where the results go (portrait_actor_demo, or beside VIDEO)"
+        )
+        verb.add_argument("--preset", choices=("tiny", "draft", "standard", "final"), default="draft")
+        verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        verb.add_argument(
+            "--blender", type=Path, metavar="FILE", help="make the scene with this Blender, not with bpy 5.0"
+        )
+
+    test = verbs.add_parser("test", help="run the tests; what follows -- goes to pytest")
+    test.add_argument("tier", nargs="?", choices=("unit", "blender", "desktop", "all"), default="all")
+    test.add_argument("--bpy", choices=BLENDERS, default="5.0", help="the Blender version of the blender tests")
+    test.add_argument("--without-desktop", action="store_true", help="say that no window can be opened here")
+
+    verbs.add_parser("package", help="build the extension's zip")
+    install = verbs.add_parser("install", help="build the zip and install it in Blender")
+    install.add_argument("--blender", type=Path, metavar="FILE", help="the Blender program; else the one on PATH")
+    bench = verbs.add_parser("bench", help="measure speed and accuracy")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; else all")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one flat object")
+    wheels = verbs.add_parser("wheels", help="collect the pinned packages for a machine without a network")
+    wheels.add_argument("folder", type=Path, metavar="DIR")
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    options = parser.parse_args(own)
+    options.rest = arguments[len(own) + 1 :]
+    return options
+
+
+def start_again(python: str) -> int:
+    """Runs this same command with `python`, and returns its exit code."""
+    process = subprocess.Popen([python, str(ROOT / "build.py"), *sys.argv[1:]])
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child, which ends in order
+    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    return process.wait()
+
+
+def main() -> int:
+    """The command's exit code: 0, the failing step's, 2 (a person can act on it), or 130 (Ctrl-C)."""
+    options = parse(sys.argv[1:])
+    if sys.version_info[:2] not in pythons.BACKEND:
+        python = pythons.find(pythons.BACKEND)
+        if python is None:
+            sys.stderr.write(
+                "Python 3.11 or 3.12 is needed and was not found on this machine. "
+                "Install one of them from python.org or your system's packages and run this again.\n"
+            )
+            return 2
+        return start_again(python)
+
+    from tools import verbs
+
+    code: int = verbs.run(options)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

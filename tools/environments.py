@@ -1,0 +1,93 @@
+"""The Python environments beside the sources: `.venv` for the backend, `.venv-bpy-V` for Blender V as a module."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from pathlib import Path
+
+from backend import install
+from backend.protocol import UserError
+
+from . import pythons
+from .processes import ROOT, say, step
+
+# Blender as a Python module: its version on the package index and the one Python that it is made for.
+BPY: dict[str, tuple[str, tuple[int, int]]] = {
+    "4.2": ("4.2.23", (3, 11)),
+    "4.5": ("4.5.15", (3, 11)),
+    "5.0": ("5.0.1", (3, 11)),
+    "5.2": ("5.2.3", (3, 13)),
+}
+# What `import bpy` needs of a bare Linux: library file → Debian and Ubuntu package.
+LIBRARIES = {
+    "libX11.so.6": "libx11-6", "libXext.so.6": "libxext6", "libXrender.so.1": "libxrender1",
+    "libXfixes.so.3": "libxfixes3", "libXi.so.6": "libxi6", "libXxf86vm.so.1": "libxxf86vm1",
+    "libxkbcommon.so.0": "libxkbcommon0", "libSM.so.6": "libsm6", "libICE.so.6": "libice6",
+    "libGL.so.1": "libgl1", "libEGL.so.1": "libegl1", "libgomp.so.1": "libgomp1",
+}  # fmt: skip
+
+
+class NotHere(UserError):
+    """This machine lacks what a kind of test needs."""
+
+
+def backend() -> Path:
+    """The Python of `.venv`, which holds the backend's pins and the developer tools; made or upgraded when it does not.
+
+    Raises:
+        StepFailed: the installation failed and has said why.
+    """
+    target = ROOT / ".venv"
+    pins = install.requirements(dev=True, cuda=install.has_nvidia())
+    if install.state(target, pins) is not install.State.READY:
+        say(f"Setting up {target} (about 2.5 GB, some minutes the first time)")
+        step([sys.executable, ROOT / "backend" / "install.py", "--target", target, "--dev"])
+    return install.python_of(target)
+
+
+def bpy(version: str) -> Path:
+    """The Python of `.venv-bpy-VERSION`, which holds Blender `version` as a module, and pytest; made when missing.
+
+    Raises:
+        NotHere: its Python or a system library is missing.
+        StepFailed: the installation failed and has said why.
+    """
+    release, needed = BPY[version]
+    target = ROOT / f".venv-bpy-{version}"
+    pins = [f"bpy=={release}", *(pin for pin in install.requirements(dev=True) if pin.startswith("pytest=="))]
+    if install.state(target, pins) is not install.State.READY:
+        python = pythons.find((needed,))
+        if python is None:
+            raise NotHere(
+                "no_python",
+                f"Blender {version} as a module needs Python {needed[0]}.{needed[1]}, which was not found.",
+                "Install that Python, or name a Blender program with --blender.",
+            )
+        say(f"Setting up {target} (Blender {release} as a Python module, about 1 GB)")
+        step([python, ROOT / "backend" / "install.py", "--target", target, "--pins", *pins])
+    check_libraries()
+    return install.python_of(target)
+
+
+def check_libraries() -> None:
+    """Raises:
+    NotHere: a system library that Blender needs is missing.
+    """
+    missing = [name for name in LIBRARIES if not loads(name)] if platform.system() == "Linux" else []
+    if missing:
+        raise NotHere(
+            "no_library",
+            f"Blender needs system libraries that are missing: {', '.join(missing)}.",
+            f"Install them (on Debian and Ubuntu: apt install {' '.join(LIBRARIES[name] for name in missing)}).",
+        )
+
+
+def loads(library: str) -> bool:
+    """Whether the system finds this shared library."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,162 @@
+"""`build.py demo` and `build.py run`: a video becomes an actor that speaks, a film of it, and a Blender scene."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from backend.protocol import UserError
+
+from . import environments, package
+from .processes import ROOT, environment, say, step
+
+NEEDED_BYTES = 2 << 30  # an actor's folder with its crops, checkpoints and film, for some minutes of footage
+DEMO_FOLDER = "portrait_actor_demo"
+
+
+class Job:
+    """One video on its way: where things are, which Python works, and how long each stage took."""
+
+    def __init__(self, out: Path, name: str, options: argparse.Namespace) -> None:
+        self.out, self.name, self.options = out, name, options
+        self.actor = out / f"{name}.actor"
+        self.performance = out / f"{name}.npz"
+        self.film = out / f"{name}.mp4"
+        self.scene = out / f"{name}.blend"
+        self.figures = out / "figures.json"
+        self.seconds: dict[str, float] = {}
+        self.python = environments.backend()
+
+    def stage(self, stage: str, what: str, *arguments: str | Path) -> None:
+        """Runs one command of the backend as `stage`, told to the person as `what`.
+
+        Raises:
+            StepFailed, UserError, KeyboardInterrupt: see `step`.
+        """
+        self.timed(stage, what, [self.python, "-m", "backend", *arguments])
+
+    def timed(self, stage: str, what: str, command: list[str | Path], **changes: str | Path) -> None:
+        """Runs any command as `stage`, with `changes` to its environment."""
+        say(f"\n== {what} ==")
+        start = time.monotonic()
+        step(command, env=environment(**changes))
+        self.seconds[stage] = round(time.monotonic() - start, 1)
+
+
+def demo(options: argparse.Namespace) -> None:
+    """The sample actor, from a clip that the backend makes to a speaking head in a scene."""
+    out = prepared(options.out or Path(DEMO_FOLDER))
+    job = Job(out, "sample", options)
+    clip, line = out / "sample_footage.mp4", out / "sample_line.mp4"
+    job.stage("sample", "Making the sample footage", "sample", clip)
+    job.stage("line", "Making the line that the sample actor shall say", "sample", line, "--seed", "1")
+    finish(job, clip, line)
+
+
+def run_video(options: argparse.Namespace) -> None:
+    """The person's video, and what they want it to say.
+
+    Raises:
+        UserError: a file is missing, or the results' folder cannot be used.
+    """
+    for path in (options.video, options.audio):
+        if path is not None and not path.is_file():
+            raise UserError(
+                "missing_file", f"There is no file at {path}.", "Check the path, and quote it if it has spaces."
+            )
+    name = options.name or options.video.stem
+    if name != Path(name).name or name in (".", ".."):
+        raise UserError("bad_name", f"{name} cannot be a file's name.", "Choose another --name.")
+    out = prepared(options.out or Path(f"{name}_portrait_actor"))
+    audio = options.audio.absolute() if options.audio else None
+    finish(Job(out, name, options), options.video.absolute(), audio)
+
+
+def prepared(out: Path) -> Path:
+    """The results' folder, made if need be, with space in it; absolute.
+
+    Raises:
+        UserError: it cannot be written, or the disk is too full.
+    """
+    out = out.expanduser().absolute()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(
+            "read_only",
+            f"The results cannot be written to {out} ({error.strerror}).",
+            "Choose another folder with --out.",
+        ) from error
+    free = shutil.disk_usage(out).free
+    if free < NEEDED_BYTES:
+        raise UserError(
+            "disk_full",
+            f"Only {free / 1e9:.1f} GB are free at {out}, and {NEEDED_BYTES / 1e9:.0f} GB are needed.",
+            "Free some space, or choose another folder with --out.",
+        )
+    return out
+
+
+def finish(job: Job, video: Path, audio: Path | None) -> None:
+    """From the video to everything that the person gets."""
+    device = ("--device", job.options.device)
+    preset = ("--preset", job.options.preset)
+    job.stage("create", f"Creating {job.actor.name}", "create", video, job.actor, "--name", job.name, *preset, *device)
+    speech = audio or (video if has_sound(job.actor) else None)
+    if speech is None:
+        say("\nThe video has no sound and no --audio was given: the film shows the footage's own performance.")
+        performance = job.actor / "footage.npz"
+    else:
+        performance = job.performance
+        job.stage("speak", f"Speaking {speech.name}", "speak", job.actor, speech, performance)
+    sound = ("--sound", speech) if speech else ()
+    with tempfile.TemporaryDirectory(dir=job.out, prefix=".film_") as folder:
+        rendered = ("--out", folder, "--format", "mp4", *sound, *device)
+        job.stage("render", f"Rendering {job.film.name}", "render", job.actor, performance, *rendered)
+        next(Path(folder).glob("*.mp4")).replace(job.film)
+    job.stage(
+        "evaluate", "Measuring the actor on held-out frames", "evaluate", job.actor, "--json", job.figures, *device
+    )
+    make_scene(job, speech)
+    figures = json.loads(job.figures.read_text(encoding="utf-8"))
+    job.figures.write_text(json.dumps({**figures, "seconds": job.seconds}, indent=1) + "\n", encoding="utf-8")
+    tell(job)
+
+
+def has_sound(actor: Path) -> bool:
+    """Whether the footage had a sound track."""
+    return bool(json.loads((actor / "actor.json").read_text(encoding="utf-8"))["has_audio"])
+
+
+def make_scene(job: Job, speech: Path | None) -> None:
+    """The .blend: the zip installed in a Blender with a user folder of its own, the actor imported, the line spoken."""
+    archive = package.build()
+    script = ROOT / "tools" / "make_scene.py"
+    arguments: list[str | Path] = ["--", archive, job.actor, job.scene, *([speech] if speech else [])]
+    blender = job.options.blender
+    with tempfile.TemporaryDirectory(prefix="portrait_actor_") as user_folder:
+        command: list[str | Path] = (
+            [blender, "--background", "--python-exit-code", "1", "--python", script, *arguments]
+            if blender
+            else [environments.bpy("5.0"), script, *arguments]
+        )
+        places: dict[str, str | Path] = {"BLENDER_USER_RESOURCES": user_folder, "PORTRAIT_ACTOR_PYTHON": job.python}
+        job.timed("scene", f"Making {job.scene.name}", command, **places)
+
+
+def tell(job: Job) -> None:
+    """Says where everything is."""
+    say(f"\nDone in {sum(job.seconds.values()):.0f} s.")
+    for what, path in (
+        ("the actor", job.actor),
+        ("the film", job.film),
+        ("the scene", job.scene),
+        ("figures", job.figures),
+    ):
+        say(f"  {what:9} {path}")

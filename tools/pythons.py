@@ -1,0 +1,47 @@
+"""Finds the Pythons of this machine. Runs on Python 3.8 and later, because it looks for a better one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+BACKEND = ((3, 11), (3, 12))  # as in backend/install.py: a test compares them
+
+
+def find(versions: tuple[tuple[int, int], ...]) -> str | None:
+    """A Python of one of `versions`, or None: the running one if it fits, else the earlier the better."""
+    if sys.version_info[:2] in versions:
+        return sys.executable
+    for version in versions:
+        for command in candidates(f"{version[0]}.{version[1]}"):
+            answer = ask(command, "import sys; print('%d %d' % sys.version_info[:2], sys.executable)").split(maxsplit=2)
+            if len(answer) == 3 and (int(answer[0]), int(answer[1])) == version:
+                return answer[2].strip()  # the executable itself, free of shims and launchers
+    return None
+
+
+def candidates(version: str) -> list[list[str]]:
+    """Commands that may start Python `version` ("3.11"): on PATH, Windows' launcher, pyenv, where installers put it."""
+    home = Path.home()
+    commands = [[name] for name in ("python" + version, "python3", "python") if shutil.which(name)]
+    if os.name == "nt":
+        commands += [["py", "-" + version]] if shutil.which("py") else []
+        programs = Path(os.environ.get("LOCALAPPDATA", str(home))) / "Programs" / "Python"
+        commands += [[str(python)] for python in programs.glob(f"Python{version.replace('.', '')}*/python.exe")]
+    pyenv = Path(os.environ.get("PYENV_ROOT", str(home / ".pyenv")))
+    commands += [[str(python)] for python in sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)]
+    framework = f"/Library/Frameworks/Python.framework/Versions/{version}/bin"
+    commands += [[f"{folder}/python{version}"] for folder in ("/usr/local/bin", "/opt/homebrew/bin", framework)]
+    return commands
+
+
+def ask(command: list[str], code: str) -> str:
+    """What `command` prints for a line of Python, or nothing when it cannot be started."""
+    try:
+        run = subprocess.run([*command, "-I", "-c", code], capture_output=True, encoding="utf-8", timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return run.stdout if run.returncode == 0 else ""

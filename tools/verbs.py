@@ -1,0 +1,86 @@
+"""What each verb of `build.py` does."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from backend import install
+from backend.protocol import Cancelled, UserError
+
+from . import environments, job, package, suite
+from .processes import StepFailed, end_in_order, say, step
+
+Verb = Callable[[argparse.Namespace], int | None]  # returns an exit code, or None for 0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does `options.verb` and returns the exit code. A failure is one sentence on standard error."""
+    verbs: dict[str, Verb] = {
+        "setup": setup, "demo": job.demo, "run": job.run_video, "test": suite.test, "package": make_package,
+        "install": install_extension, "bench": bench, "wheels": wheels,
+    }  # fmt: skip
+    end_in_order()
+    try:
+        return verbs[options.verb](options) or 0
+    except StepFailed as failure:
+        return failure.code
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return UserError.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. The same command goes on where this one stopped.\n")
+        return Cancelled.exit_code
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        sys.stderr.write(f"A file could not be used: {error.strerror}{place}. Check the disk and the permissions.\n")
+        return UserError.exit_code
+
+
+def setup(options: argparse.Namespace) -> None:
+    """`.venv` with everything in it."""
+    say(f"Ready: {environments.backend()}")
+
+
+def make_package(options: argparse.Namespace) -> None:
+    """The extension's zip, checked by Blender where there is one."""
+    archive = package.build()
+    package.validate(archive)
+    say(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB)")
+
+
+def install_extension(options: argparse.Namespace) -> None:
+    """The zip in the person's own Blender, switched on.
+
+    Raises:
+        UserError: there is no Blender.
+    """
+    blender = str(options.blender or shutil.which("blender") or "")
+    if not shutil.which(blender):
+        raise UserError(
+            "no_blender",
+            f"There is no Blender program at {blender}." if blender else "No Blender program was found on PATH.",
+            "Name it with --blender, or install the zip in Blender: Preferences ▸ Get Extensions ▸ Install from Disk.",
+        )
+    archive = package.build()
+    step([blender, "--command", "extension", "install-file", "--repo", "user_default", "--enable", archive])
+    say("Installed. Open Blender, then 3D Viewport ▸ Sidebar (N) ▸ Portrait Actor.")
+
+
+def bench(options: argparse.Namespace) -> None:
+    """The benchmarks' table, and the figures as JSON when asked for."""
+    command: list[str | Path] = [environments.backend(), "-m", "benchmarks.table", *options.names]
+    step(command + (["--json", options.json.absolute()] if options.json else []))
+
+
+def wheels(options: argparse.Namespace) -> None:
+    """Every pinned package with what it needs, as wheels for this kind of machine."""
+    folder = options.folder.absolute()
+    python = environments.backend()
+    pins = install.requirements(cuda=install.has_nvidia())
+    step([python, "-m", "pip", "wheel", "--no-input", "--wheel-dir", folder, "pip", *pins])
+    say(f"{folder} is complete. On the other machine, in this project's folder:")
+    say("  python3.11 backend/install.py --target .venv --wheels DIR")
