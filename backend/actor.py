@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,12 @@ class Camera:
     focal: float
     world_to_camera: list[list[float]]
     crop: tuple[float, float, float]
+
+    def is_sound(self) -> bool:
+        """Whether a picture can be seen through it."""
+        view = self.view()
+        sizes = (self.width, self.height, self.focal, self.crop[2])
+        return view.shape == (4, 4) and bool(np.isfinite(view).all()) and all(size > 0 for size in sizes)
 
     def view(self) -> NDArray[np.float64]:
         """(4, 4) actor space → OpenCV camera."""
@@ -163,7 +169,9 @@ class ActorFolder:
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
             version = data.pop("format_version")
-            if isinstance(version, int) and version > FORMAT_VERSION:
+            if not fits(version, int) or version < 1:
+                raise ValueError("format_version")
+            if version > FORMAT_VERSION:
                 raise UserError(
                     "newer_format",
                     f"{path.name} was made by a newer Portrait Actor (format {version}).",
@@ -172,9 +180,11 @@ class ActorFolder:
             camera = data.pop("camera")
             known = {k: v for k, v in data.items() if k in ActorInfo.__dataclass_fields__}
             info = ActorInfo(**known)
+            if not fields_fit(info) or info.fps <= 0 or info.size <= 0:
+                raise ValueError("a field has the wrong type or range")
             if camera is not None:
                 info.camera = Camera(**{**camera, "crop": tuple(camera["crop"])})
-                if info.camera.view().shape != (4, 4) or not np.isfinite(info.camera.view()).all():
+                if not fields_fit(info.camera) or not info.camera.is_sound():
                     raise ValueError("camera")
         except UserError:
             raise
@@ -182,7 +192,7 @@ class ActorFolder:
             raise UserError(
                 "no_actor", f"There is no actor at {path}.", "Create it first, or choose its folder."
             ) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise UserError(
                 "damaged_actor", f"{file} is damaged.", "Restore it from a backup or create the actor again."
             ) from error
@@ -214,7 +224,7 @@ class ActorFolder:
         part = self.path / f"{name}.part"
         try:
             yield part
-            os.replace(part, self.path / name)
+            part.replace(self.path / name)
         except OSError as error:
             raise write_error(self.path, error) from error
         finally:
@@ -243,7 +253,7 @@ class ActorFolder:
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Writes the arrays as the `.npz` file `name`."""
-        with self.replacing(name) as part, open(part, "wb") as file:
+        with self.replacing(name) as part, part.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     def proxy(self) -> Proxy:
@@ -257,16 +267,18 @@ class ActorFolder:
             proxy = Proxy(**{k: table[k] for k in Proxy.__dataclass_fields__})
         except KeyError as error:
             raise damaged(self.path / "proxy.npz") from error
-        count = len(proxy.vertices)
+        reals = (proxy.vertices, proxy.shapes, proxy.colors, proxy.head_weight)
+        count = proxy.vertices.size // 3
         sound = (
-            proxy.vertices.shape == (count, 3)
+            all(array.dtype.kind == "f" and np.isfinite(array).all() for array in reals)
+            and proxy.vertices.shape == (count, 3)
             and proxy.shapes.shape == (len(CHANNELS), count, 3)
             and proxy.colors.shape == (count, 3)
             and proxy.head_weight.shape == (count,)
-            and proxy.faces.ndim == 2
+            and proxy.faces.dtype.kind == "i"
             and proxy.faces.size > 0
+            and proxy.faces.shape == (proxy.faces.size // 3, 3)
             and 0 <= int(proxy.faces.min()) <= int(proxy.faces.max()) < count
-            and all(np.isfinite(a).all() for a in (proxy.vertices, proxy.shapes, proxy.colors, proxy.head_weight))
         )
         if not sound:
             raise damaged(self.path / "proxy.npz")
@@ -275,6 +287,27 @@ class ActorFolder:
     def footage(self) -> Performance:
         """The footage's own performance."""
         return Performance.load(self.path / "footage.npz")
+
+
+def fields_fit(record: Any) -> bool:
+    """Whether every field of a dataclass instance that was read from JSON holds what its annotation says."""
+    return all(fits(getattr(record, name), hint) for name, hint in get_type_hints(type(record)).items())
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether `value` is of the type `hint`: finite numbers, str, bool, list, dict or tuple of those, or either."""
+    parts = get_args(hint)
+    if hint is Any or not parts:
+        if hint is float:
+            return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return hint is Any or (isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(fits(item, parts[0]) for item in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
+    return any(fits(value, part) for part in parts)
 
 
 def damaged(file: Path) -> UserError:

@@ -1,15 +1,14 @@
 """A performance: what the actor does, frame by frame. A plain table in one `.npz`; numpy only, so Blender reads it too.
 
-Poses are given in *actor space*: right-handed, metres, x to the actor's left, y up, z to the front. Actor space is head
-space at the rest pose (origin between the outer eye corners, projected into the head). A pose (q, t) moves a rest point:
-``p_actor = R(q) p_rest + t``; the identity is the rest pose, and head and torso are both given in actor space (not
-relative to each other), so either can be read on its own.
+Poses are given in *actor space*: right-handed, metres, x to the actor's left, y up, z to the front. Actor space is
+head space at the rest pose (origin between the outer eye corners, projected into the head). A pose (q, t) moves a rest
+point: ``p_actor = R(q) p_rest + t``; the identity is the rest pose, and head and torso are both given in actor space
+(not relative to each other), so either can be read on its own.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +61,9 @@ class Performance:
         Raises:
             UserError: a column has the wrong shape, holds NaN, or a quaternion is not of unit length.
         """
-        count = len(self.frames)
+        count = self.frames.size
         shapes = {
+            "frames": (count,),
             "head_rotation": (count, 4), "head_translation": (count, 3),
             "torso_rotation": (count, 4), "torso_translation": (count, 3),
             "channels": (count, len(CHANNELS)),
@@ -73,8 +73,6 @@ class Performance:
             problem = f"its frame rate is {self.fps}"
         elif not 0 < count <= MAX_FRAMES:
             problem = f"it has {count} frames"
-        elif np.any(np.diff(self.frames) <= 0):
-            problem = "its frame numbers do not increase"
         elif tuple(self.names) != CHANNELS:
             problem = "its channel names are not the 52 of this version"
         for name, shape in shapes.items():
@@ -87,6 +85,8 @@ class Performance:
                 problem = f"{name} holds values that are not numbers"
             elif name.endswith("rotation") and np.abs(np.linalg.norm(value, axis=1) - 1).max() > 1e-2:
                 problem = f"{name} holds quaternions that are not of unit length"
+        if not problem and np.any(np.diff(self.frames) <= 0):
+            problem = "its frame numbers do not increase"
         if problem:
             raise UserError(
                 "bad_performance", f"The performance {source} cannot be used: {problem}.", "Export it again."
@@ -97,14 +97,14 @@ class Performance:
     def save(self, path: Path) -> None:
         """Writes `path` (.npz) under a temporary name first, so that a crash leaves no half file."""
         part = path.with_name(path.name + ".part")
-        with open(part, "wb") as file:
+        with part.open("wb") as file:
             np.savez_compressed(
                 file, format=np.array("portrait_actor.performance.1"), fps=np.float64(self.fps), frames=self.frames,
                 head_rotation=self.head_rotation, head_translation=self.head_translation,
                 torso_rotation=self.torso_rotation, torso_translation=self.torso_translation,
                 channels=self.channels, names=np.array(self.names),
             )  # fmt: skip
-        os.replace(part, path)
+        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Performance:
@@ -133,7 +133,7 @@ class Performance:
 
     def write_csv(self, path: Path) -> None:
         """The channels as CSV with Live Link Face's column naming (first letter upper case), one row a frame."""
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["Frame", *(n[0].upper() + n[1:] for n in self.names)])
             for frame, row in zip(self.frames, self.channels, strict=True):

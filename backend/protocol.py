@@ -1,7 +1,7 @@
 """The messages Blender and the backend exchange: one JSON object per line, over standard input and output.
 
-The backend writes events, Blender writes requests. Both sides import this module, so it needs only the standard library.
-Pixels never travel as JSON: a message names a file that holds them.
+The backend writes events, Blender writes requests. Both sides import this module, so it needs only the standard
+library. Pixels never travel as JSON: a message names a file that holds them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture to look at. `path` names an image, or a memory-mapped file of `width`×`height` RGBA uint8, top row first."""
+    """A picture. `path` names an image, or a memory-mapped file of `width`×`height` RGBA uint8, top row first."""
 
     event: ClassVar[str] = "preview"
     id: str
@@ -130,7 +130,10 @@ def decode(line: str) -> Message:
     """
     if len(line) > MAX_LINE:
         raise ValueError("message longer than 1 MiB")
-    data = json.loads(line)
+    try:
+        data = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("message nested too deeply") from error
     if not isinstance(data, dict) or data.get("event") not in _KINDS:
         raise ValueError("not a Portrait Actor message")
     kind = _KINDS[data.pop("event")]

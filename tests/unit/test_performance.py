@@ -1,0 +1,164 @@
+"""Performances on disk: what is saved is read back, and whatever else lies there is refused in one sentence."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backend.channels import CHANNELS
+from backend.performance import Performance
+from backend.protocol import UserError
+
+FRESH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+COLUMNS = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
+
+
+@st.composite
+def performances(draw: st.DrawFn) -> Performance:
+    """Any sound performance: a few frames with gaps, poses up to a metre away, channels 0–1."""
+    count = draw(st.integers(1, 6))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    performance = Performance.rest(count, draw(st.floats(0.1, 240)), draw(st.integers(-1000, 1000)))
+    performance.frames = performance.frames + np.cumsum(random.integers(0, 5, count))
+    for name in ("head_rotation", "torso_rotation"):
+        turn = random.normal(size=(count, 4))
+        setattr(performance, name, (turn / np.linalg.norm(turn, axis=1, keepdims=True)).astype(np.float32))
+    performance.head_translation = random.uniform(-1, 1, (count, 3)).astype(np.float32)
+    performance.torso_translation = random.uniform(-1, 1, (count, 3)).astype(np.float32)
+    performance.channels = random.uniform(0, 1, (count, len(CHANNELS))).astype(np.float32)
+    return performance
+
+
+@FRESH
+@given(performances())
+def test_what_is_saved_is_read_back(tmp_path: Path, performance: Performance) -> None:
+    path = tmp_path / "ein Satz — «日本».npz"
+    performance.save(path)
+    again = Performance.load(path)
+    assert again.fps == performance.fps and again.names == CHANNELS and len(again) == len(performance.frames)
+    np.testing.assert_array_equal(again.frames, performance.frames)
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(again, name), getattr(performance, name))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no temporary file is left
+
+
+def test_rest_is_the_identity() -> None:
+    rest = Performance.rest(3, 25.0, first=7).check()
+    np.testing.assert_array_equal(rest.frames, [7, 8, 9])
+    np.testing.assert_array_equal(rest.head_rotation, np.tile([1, 0, 0, 0], (3, 1)))
+    np.testing.assert_array_equal(rest.torso_rotation, np.tile([1, 0, 0, 0], (3, 1)))
+    assert not rest.channels.any() and not rest.head_translation.any() and not rest.torso_translation.any()
+
+
+@FRESH
+@given(performances(), st.data())
+def test_a_damaged_file_is_refused(tmp_path: Path, performance: Performance, data: st.DataObject) -> None:
+    path = tmp_path / "line.npz"
+    performance.save(path)
+    content = bytearray(path.read_bytes())
+    if data.draw(st.booleans(), "cut short"):
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    else:
+        start = data.draw(st.integers(0, len(content) - 1))
+        noise = data.draw(st.binary(min_size=1, max_size=64))
+        content[start : start + len(noise)] = noise
+    path.write_bytes(content)
+    try:
+        Performance.load(path)  # damage in a part that is not read (a zip's padding, a time stamp) does no harm
+    except UserError as error:
+        assert error.code == "bad_performance" and error.remedy
+    assert path.read_bytes() == content
+
+
+@FRESH
+@given(st.binary(max_size=300))
+def test_any_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "line.npz"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        Performance.load(path)
+    assert caught.value.code == "bad_performance"
+
+
+def saved_with(path: Path, **changes: Any) -> Path:
+    """A rest performance at `path` in which columns are replaced (None: left out)."""
+    rest = Performance.rest(4, 25.0)
+    columns: dict[str, Any] = {name: getattr(rest, name) for name in COLUMNS}
+    columns |= {"format": "portrait_actor.performance.1", "fps": 25.0, "frames": rest.frames, "names": CHANNELS}
+    np.savez(path, **{k: np.asarray(v) for k, v in (columns | changes).items() if v is not None})
+    return path
+
+
+def test_the_columns_that_the_tests_below_change_are_sound(tmp_path: Path) -> None:
+    assert len(Performance.load(saved_with(tmp_path / "line.npz"))) == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": "portrait_actor.performance.2"},
+        {"format": None},
+        {"fps": 0.0},
+        {"fps": -25.0},
+        {"fps": np.nan},
+        {"fps": np.inf},
+        {"fps": 1e9},
+        {"fps": [25.0, 25.0]},
+        {"frames": np.array([0, 1, 1, 2])},
+        {"frames": np.array([3, 2, 1, 0])},
+        {"frames": np.zeros((0,), np.int64)},
+        {"frames": np.arange(5)},
+        {"frames": np.zeros((4, 4), np.int64)},
+        {"frames": np.array(3)},
+        {"names": CHANNELS[::-1]},
+        {"names": CHANNELS[:10]},
+        {"channels": np.zeros((4, 51))},
+        {"channels": np.full((4, 52), np.nan)},
+        {"channels": np.array(["much"] * 4)},
+        {"channels": None},
+        {"head_rotation": np.zeros((4, 4))},
+        {"head_rotation": np.full((4, 4), np.inf)},
+        {"torso_rotation": np.ones((4, 4))},
+        {"head_translation": np.zeros((4, 2))},
+        {"torso_translation": np.full((4, 3), np.nan)},
+        {"head_translation": np.array([{"a": 1}] * 4, dtype=object)},  # would need pickle
+    ],
+    ids=lambda change: ",".join(f"{k}={np.asarray(v).dtype}{np.asarray(v).shape}" for k, v in change.items()),
+)
+def test_a_table_that_is_not_sound_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = saved_with(tmp_path / "line.npz", **changes)
+    with pytest.raises(UserError) as caught:
+        Performance.load(path)
+    assert caught.value.code == "bad_performance" and caught.value.remedy
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        Performance.load(tmp_path / "none.npz")
+    assert caught.value.code == "missing_file"
+    with pytest.raises(UserError):
+        Performance.load(tmp_path)
+
+
+def test_channels_are_held_in_their_range(tmp_path: Path) -> None:
+    values = np.tile(np.linspace(-1, 3, 52, dtype=np.float32), (4, 1))
+    channels = Performance.load(saved_with(tmp_path / "line.npz", channels=values)).channels
+    assert channels.min() >= 0 and channels.max() <= 1.5
+    np.testing.assert_array_equal(channels, np.clip(values, 0, 1.5))
+
+
+def test_csv_has_the_columns_of_live_link_face(tmp_path: Path) -> None:
+    performance = Performance.rest(2, 25.0, first=10)
+    performance.channels[:, CHANNELS.index("jawOpen")] = [0.25, 0.5]
+    performance.write_csv(tmp_path / "line.csv")
+    with (tmp_path / "line.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows[0]) == 53 and {"Frame", "JawOpen", "EyeBlinkLeft", "TongueOut"} <= set(rows[0])
+    assert [row["Frame"] for row in rows] == ["10", "11"]
+    assert [float(row["JawOpen"]) for row in rows] == [0.25, 0.5]
