@@ -1,0 +1,178 @@
+"""The house keeps its order: who may import whom, and what may stand nowhere. Read from the sources, nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
+ROOMS = (
+    "protocol", "channels", "performance", "actor", "progress", "camera", "geometry", "device",
+    "video", "audio", "rasterizer", "tracking", "matting", "sample", "model", "rendering", "training",
+    "evaluation", "service", "__main__",
+)  # fmt: skip
+INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
+SHARED = ("protocol", "channels", "performance", "actor", "camera")  # what Blender imports as well
+STANDARD_ONLY = ("protocol", "channels", "progress", *INSTALLER)
+BLENDER = {
+    "bpy", "bpy_extras", "bpy_types", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf",
+    "aud", "idprop", "rna_keymap_ui", "addon_utils",
+}  # fmt: skip
+# Where a package is not imported under the name that pip knows, or brings another one that is used with it.
+IMPORT_NAMES = {"opencv-python": {"cv2"}, "opencv-contrib-python": {"cv2"}, "numba": {"numba", "llvmlite"}}
+FORBIDDEN_CALLS = {
+    "eval",
+    "exec",
+    "os.system",
+    "os.popen",
+    "torch.load",
+    "pickle.load",
+    "pickle.loads",
+    "numpy.load_pickle",
+}
+
+
+def modules(folder: str) -> list[Path]:
+    """Every Python file below a folder of the project."""
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def dotted(path: Path) -> list[str]:
+    """The module's name in parts: backend/video/decode.py → ["backend", "video", "decode"]."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full dotted names that a file imports, at its top or inside a function; relative ones resolved."""
+    module = dotted(path)
+    package = module if path.name == "__init__.py" else module[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = [*above, *(node.module.split(".") if node.module else [])]
+            yield from (".".join([*base, name.name]) for name in node.names)
+
+
+def room_of(name: str) -> str:
+    """The backend's room that a dotted name lies in; "" for `backend` itself and what its __init__ holds."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] != "__version__" else ""
+
+
+def outside(path: Path) -> set[str]:
+    """The top-level packages that a file imports, other than the standard library and the project's own."""
+    own = {"backend", "addon", "tools", "benchmarks", "build", ""}
+    return {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - own
+
+
+BACKEND, ADDON = modules("backend"), modules("addon")
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_imports_are_seen() -> None:
+    """The reader of imports itself: an absolute one, a relative one, one inside a function."""
+    assert "backend.protocol.UserError" in imports(ROOT / "backend/install.py")
+    assert "tomllib" in imports(ROOT / "backend/install.py")
+    assert "backend.channels.CHANNELS" in imports(ROOT / "backend/performance.py")
+    assert outside(ROOT / "backend/performance.py") == {"numpy"}
+
+
+@pytest.mark.parametrize("path", BACKEND, ids=named)
+def test_a_room_imports_only_lower_rooms(path: Path) -> None:
+    room = room_of(".".join(dotted(path)))
+    if not room:
+        assert not [name for name in imports(path) if name.startswith("backend")]
+        return
+    assert room in ROOMS + INSTALLER, f"{room} has no place in the house: give it one in ROOMS"
+    allowed = ("protocol", *INSTALLER) if room in INSTALLER else ROOMS[: ROOMS.index(room) + 1]
+    used = {room_of(name) for name in imports(path) if name.split(".")[0] == "backend"}
+    assert not used - {*allowed, ""}, f"{named(path)} stands lower than what it imports"
+
+
+@pytest.mark.parametrize("path", BACKEND, ids=named)
+def test_the_backend_imports_what_is_pinned_and_no_blender(path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pins = project["dependencies"] + project["optional-dependencies"]["cuda"]
+    names = [pin.split("==")[0] for pin in pins]
+    assert outside(path) <= set().union(*(IMPORT_NAMES.get(name, {name}) for name in names))
+    assert not {name.split(".")[0] for name in imports(path)} & (BLENDER | {"addon"})
+
+
+@pytest.mark.parametrize("room", SHARED)
+def test_what_blender_shares_needs_numpy_at_most(room: str) -> None:
+    path = ROOT / "backend" / f"{room}.py"
+    assert outside(path) <= {"numpy"}
+    used = {room_of(name) for name in imports(path) if name.startswith("backend")}
+    assert used <= {*SHARED, ""}
+
+
+@pytest.mark.parametrize("room", STANDARD_ONLY)
+def test_the_lowest_rooms_need_the_standard_library_only(room: str) -> None:
+    assert outside(ROOT / "backend" / f"{room}.py") == set()
+
+
+@pytest.mark.parametrize("path", ADDON, ids=named)
+def test_the_addon_imports_blender_numpy_and_itself(path: Path) -> None:
+    assert outside(path) <= BLENDER | {"numpy"}
+    backend = {name for name in imports(path) if name.startswith("backend")}
+    if path.name == "contract.py":
+        assert {room_of(name) for name in backend} <= set(SHARED)
+    else:
+        assert not backend, "the add-on knows the backend only through addon/contract.py"
+
+
+@pytest.mark.parametrize("path", [ROOT / "build.py", *modules("tools")], ids=named)
+def test_the_entry_needs_the_standard_library_only(path: Path) -> None:
+    assert outside(path) <= ({"bpy"} if path.name == "make_scene.py" else set())
+    used = {room_of(name) for name in imports(path) if name.split(".")[0] == "backend"}
+    assert used <= {"protocol", "install", ""}
+
+
+@pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)
+def test_no_call_that_runs_what_a_file_says(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not called & FORBIDDEN_CALLS
+    keywords = {(k.arg, ast.unparse(k.value)) for n in ast.walk(tree) if isinstance(n, ast.Call) for k in n.keywords}
+    assert not keywords & {("shell", "True"), ("allow_pickle", "True")}
+    assert not {"pickle", "shelve", "marshal"} & set(imports(path))
+
+
+@pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)
+def test_no_error_is_swallowed_unseen(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ExceptHandler):
+            broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            idle = all(isinstance(statement, (ast.Pass, ast.Continue)) for statement in node.body)
+            assert not (broad and idle), f"{named(path)}:{node.lineno}"
+
+
+def sources() -> Iterator[Path]:
+    """Every file that belongs to the project: caches, environments and results left out."""
+    for top in sorted(ROOT.iterdir()):
+        if top.name in ("addon", "backend", "benchmarks", "docs", "tests", "tools", ".ci"):
+            yield from (p for p in sorted(top.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
+        elif top.is_file() and top.suffix in (".py", ".toml", ".md", ""):
+            yield top
+
+
+def test_no_path_of_one_machine_stands_in_the_sources() -> None:
+    needles = [b"/" + folder + b"/" for folder in (b"work", b"root", b"opt/pypi")] + [
+        b":\\Users\\" + b"",
+        b"/Users" + b"/",
+    ]
+    found = [f"{named(p)}: {n.decode()}" for p in sources() for n in needles if n in p.read_bytes()]
+    assert not found
