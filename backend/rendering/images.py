@@ -1,0 +1,108 @@
+"""Single frames as files: multi-layer EXR and PNG, each complete or absent, each saying that it is synthetic."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import OpenEXR
+from numpy.typing import NDArray
+
+from ..actor import write_error
+from .passes import Passes, whole_numbers
+
+LAYER = "Actor"
+SYNTHETIC = "synthetic media"
+# IPTC NewsCodes: what a picture wholly made by a trained model is to be labelled as.
+DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+REC709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue, white
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
+    f'Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+def save_whole(path: Path, data: bytes) -> None:
+    """Writes `data` under a temporary name and renames it.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def exr_bytes(passes: Passes, fps: float, texts: Mapping[str, str]) -> bytes:
+    """A multi-layer EXR as Blender reads it, `Layer.Pass.Channel`: `Actor.Combined` RGBA, half, scene-linear Rec.709,
+    premultiplied; `Actor.Depth.Z`, float, metres; `Actor.Head.X` and the other mattes, half.
+
+    Args:
+        fps: frames per second, for the header.
+        texts: further text attributes of the header.
+    """
+    header = {
+        "compression": OpenEXR.ZIP_COMPRESSION,
+        "type": OpenEXR.scanlineimage,
+        "chromaticities": REC709,
+        "framesPerSecond": Fraction(fps).limit_denominator(100_000),
+        "comments": SYNTHETIC,
+        "digitalSourceType": DIGITAL_SOURCE,
+        **texts,
+    }
+    channels: dict[str, NDArray[np.float16] | NDArray[np.float32]] = {
+        f"{LAYER}.Combined": passes.linear().astype(np.float16),
+        f"{LAYER}.Depth.Z": np.ascontiguousarray(passes.depth, np.float32),
+    }
+    for name, matte in passes.mattes.items():
+        channels[f"{LAYER}.{name}.X"] = np.ascontiguousarray(matte, np.float16)
+    stream = io.BytesIO()
+    with OpenEXR.File(header, channels) as file:
+        file.write(stream)
+    return stream.getvalue()
+
+
+def png_bytes(passes: Passes, bits: int, texts: Mapping[str, str]) -> bytes:
+    """An RGBA PNG of 8 or 16 bits: display sRGB, straight alpha (as the format demands), tEXt and XMP labels.
+
+    Args:
+        bits: per channel, 8 or 16.
+        texts: further tEXt entries, Latin-1 keys.
+    """
+    rgba = np.concatenate([passes.color, passes.alpha[..., None]], axis=-1)
+    height, width = rgba.shape[:2]
+    samples = whole_numbers(rgba, (1 << bits) - 1).astype(">u2" if bits == 16 else np.uint8)
+    rows = samples.view(np.uint8).reshape(height, -1)
+    # Filter 2, "up": each byte minus the one above it, modulo 256 (PNG specification, 9.2).
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2
+    filtered[0, 1:] = rows[0]
+    filtered[1:, 1:] = rows[1:] - rows[:-1]
+    labels = {"Comment": SYNTHETIC, "Software": "Portrait Actor", **texts}
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 6, 0, 0, 0)),
+            _chunk(b"sRGB", b"\0"),
+            *(_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1", "replace")) for k, v in labels.items()),
+            _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode()),
+            _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 4)),
+            _chunk(b"IEND", b""),
+        ]
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,71 @@
+"""What one rendered frame holds for the compositor, as plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..model.portrait import Frame
+
+Plane = NDArray[np.float32]
+
+FAR = 1e10  # metres where there is nothing, as Blender writes it
+VISIBLE = 1 / 1024  # alpha below which a depth is not trusted
+MATTES = ("Head", "Hair", "Mouth", "Torso")
+
+
+@dataclass
+class Passes:
+    """One frame.
+
+    Attributes:
+        color: (H, W, 3) display-referred sRGB 0–1, *not* multiplied by alpha; 0 where there is nothing.
+        alpha: (H, W) coverage 0–1.
+        depth: (H, W) metres along the camera's axis, `FAR` where there is nothing.
+        mattes: (H, W) coverage 0–1 per name of `MATTES`. "Head" holds face, hair and mouth; Head + Torso = alpha.
+    """
+
+    color: Plane
+    alpha: Plane
+    depth: Plane
+    mattes: dict[str, Plane]
+
+    def over(self, background: Plane) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 of the actor over a display-referred background, mixed as in training: in display values."""
+        cover: Plane = self.alpha[..., None]
+        return whole_numbers(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
+
+    def linear(self) -> Plane:
+        """(H, W, 4) scene-linear Rec.709, premultiplied."""
+        return np.concatenate([srgb_to_linear(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
+
+
+def passes_of(frame: Frame) -> Passes:
+    """The passes of what `Portrait.render` gives: everything there is premultiplied and in torch."""
+    rgb, alpha, depth, mattes = (t.detach().float().cpu().numpy() for t in frame)
+    alpha = np.clip(alpha, 0, 1)
+    weight = np.where(alpha > 0, alpha, 1)
+    solid = alpha > VISIBLE
+    face, hair, mouth, torso = np.moveaxis(np.clip(mattes, 0, 1), -1, 0)
+    return Passes(
+        color=np.clip(np.where(alpha[..., None] > 0, rgb / weight[..., None], 0), 0, 1),
+        alpha=alpha,
+        depth=np.where(solid, depth / weight, np.float32(FAR)),
+        mattes=dict(zip(MATTES, (np.minimum(face + hair + mouth, 1), hair, mouth, torso), strict=True)),
+    )
+
+
+def srgb_to_linear(display: Plane) -> Plane:
+    """IEC 61966-2-1: display values 0–1 to light, same primaries."""
+    low = display <= 0.04045
+    return np.where(low, display / 12.92, ((display + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def whole_numbers(values: Plane, top: int) -> Plane:
+    """Values 0–1 as whole numbers from 0 to `top`."""
+    rounded: Plane = np.rint(np.clip(values, 0, 1) * np.float32(top))
+    return rounded

@@ -1,0 +1,346 @@
+"""Frames on disk from a stand-in for the model whose every pixel is known."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import OpenEXR
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from backend.actor import ActorFolder, ActorInfo, Camera
+from backend.camera import CameraPath
+from backend.channels import INDEX
+from backend.performance import Performance
+from backend.progress import Reporter
+from backend.protocol import Cancelled, UserError
+from backend.rendering.frames import RenderOptions, frame_name, render_performance
+from backend.rendering.images import DIGITAL_SOURCE
+from backend.rendering.passes import FAR, passes_of, srgb_to_linear
+from backend.video import decode
+
+SIZE = 32
+COLOR = (0.8, 0.4, 0.2)
+
+
+class Frame(NamedTuple):
+    rgb: torch.Tensor
+    alpha: torch.Tensor
+    depth: torch.Tensor
+    mattes: torch.Tensor
+
+
+class Disc:
+    """A soft disc at the head's place, `COLOR`, brighter in green as the jaw opens; its quarters are the mattes."""
+
+    def __init__(self) -> None:
+        self.calls: list[float] = []
+
+    def render(
+        self, head_rotation: torch.Tensor, head_translation: torch.Tensor, torso_rotation: torch.Tensor,
+        torso_translation: torch.Tensor, channels: torch.Tensor, view: torch.Tensor, intrinsics: torch.Tensor,
+        width: int, height: int,
+    ) -> Frame:  # fmt: skip
+        assert all(t.dtype == torch.float32 for t in (head_rotation, torso_rotation, torso_translation, channels))
+        self.calls.append(float(head_translation[0]))
+        point = view[:3, :3] @ head_translation + view[:3, 3]
+        center = intrinsics @ point / point[2]
+        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        distance = torch.hypot(x - center[0], y - center[1])
+        alpha = (0.3 * width - distance).clamp(0, 4) / 4
+        color = torch.tensor(COLOR) + torch.tensor([0, 0.5, 0]) * channels[INDEX["jawOpen"]]
+        left, upper = x < center[0], y < center[1]
+        parts = torch.stack([left & upper, ~left & upper, left & ~upper, ~left & ~upper], -1)
+        return Frame(alpha[..., None] * color, alpha, alpha * point[2], alpha[..., None] * parts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ActorFolder:
+    view = np.diag([1.0, -1, -1, 1])
+    view[2, 3] = 0.7
+    camera = Camera(1920, 1080, 900.0, view.tolist(), (860.0, 440.0, 200.0))
+    actor = ActorFolder.create(tmp_path / "jane doe.actor", ActorInfo("Jané", size=SIZE, camera=camera, complete=True))
+    actor.file("model.safetensors").write_bytes(b"the first model")
+    return actor
+
+
+def performance(count: int = 4, first: int = -1, fps: float = 25) -> Performance:
+    moving = Performance.rest(count, fps, first)
+    moving.head_translation[:, 0] = 0.002 * np.arange(count)
+    return moving
+
+
+class Run:
+    """Renders with the disc and remembers what it drew."""
+
+    def __init__(self, folder: ActorFolder, out: Path) -> None:
+        self.folder, self.out, self.notes = folder, out, list[str]()
+        self.disc = Disc()
+        self.reporter = Reporter()
+        self.reporter.note = self.notes.append  # type: ignore[method-assign]
+
+    def __call__(
+        self, moving: Performance | None = None, camera: CameraPath | None = None, **options: Any
+    ) -> dict[str, Any]:
+        self.disc.calls.clear()
+        chosen = RenderOptions(self.out, device="cpu", **options)
+        return render_performance(
+            self.folder, moving if moving is not None else performance(), camera, chosen, self.reporter,
+            lambda *_: self.disc,  # type: ignore[arg-type, return-value]
+        )  # fmt: skip
+
+
+@pytest.fixture
+def run(folder: ActorFolder, tmp_path: Path) -> Run:
+    return Run(folder, tmp_path / "out")
+
+
+def still(folder: ActorFolder, **changes: Any) -> CameraPath:
+    assert folder.info.camera is not None
+    fields = {
+        "width": 40, "height": 24, "frames": np.array([0]), "views": folder.info.camera.view()[None],
+        "intrinsics": np.array([[150.0, 150.0, 20.0, 12.0]]),
+    }  # fmt: skip
+    return CameraPath(**{**fields, **changes})
+
+
+def exr(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    with OpenEXR.File(str(path), separate_channels=True) as file:
+        return {name: channel.pixels for name, channel in file.channels().items()}, dict(file.header())
+
+
+def test_exr_holds_light_depth_and_mattes(run: Run) -> None:
+    data = run(format="exr")
+    assert data["pattern"] == "jane doe_####.exr" and (data["first"], data["last"], data["count"]) == (-1, 2, 4)
+    assert sorted(p.name for p in run.out.glob("*.exr")) == sorted(
+        f"jane doe_{n}.exr" for n in ("-0001", "0000", "0001", "0002")
+    )
+    channels, header = exr(run.out / "jane doe_0001.exr")
+    alpha = channels["Actor.Combined.A"].astype(np.float32)
+    assert alpha.max() == 1 and alpha.min() == 0 and np.count_nonzero((alpha > 0) & (alpha < 1)) > 0
+    light = srgb_to_linear(np.array(COLOR, np.float32))
+    for name, value in zip("RGB", light, strict=True):
+        plane = channels[f"Actor.Combined.{name}"]
+        assert plane.dtype == np.float16
+        assert np.abs(plane - value * alpha).max() < 1e-3, "premultiplied after the colour became light, not before"
+    depth = channels["Actor.Depth.Z"]
+    assert depth.dtype == np.float32
+    assert depth[alpha > 0.01] == pytest.approx(0.7, abs=1e-4), "metres at the soft edge too"
+    assert (depth[alpha == 0] == np.float32(FAR)).all()
+    mattes = {name: channels[f"Actor.{name}.X"].astype(np.float32) for name in ("Head", "Hair", "Mouth", "Torso")}
+    assert np.abs(mattes["Head"] + mattes["Torso"] - alpha).max() < 1e-3
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5
+    assert mattes["Hair"][(x < 16) & (alpha > 0)].max() == 0 and mattes["Mouth"][(y < 15)].max() == 0
+    assert header["comments"] == "synthetic media" and header["digitalSourceType"] == DIGITAL_SOURCE
+    assert header["framesPerSecond"] == 25 and header["chromaticities"][:2] == pytest.approx((0.64, 0.33))
+    assert header["actor"] == "Jané" and header["frame"] == "1"
+
+
+def png(path: Path) -> tuple[NDArray[Any], dict[str, str], bytes]:
+    data = path.read_bytes()
+    texts, place, xmp = {}, 8, b""
+    while place < len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        body = data[place + 8 : place + 8 + length]
+        assert struct.unpack(">I", data[place + 8 + length : place + 12 + length])[0] == zlib.crc32(kind + body)
+        if kind == b"tEXt":
+            key, value = body.split(b"\0")
+            texts[key.decode("latin-1")] = value.decode("latin-1")
+        xmp = body if kind == b"iTXt" else xmp
+        place += 12 + length
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return picture[..., [2, 1, 0, 3]], texts, xmp
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(8, np.uint8), (16, np.uint16)])
+def test_png_is_straight_and_labelled(run: Run, bits: int, kind: type) -> None:
+    run(format="png", bits=bits)
+    picture, texts, xmp = png(run.out / "jane doe_0000.png")
+    top = 2**bits - 1
+    assert picture.dtype == kind and picture.shape == (SIZE, SIZE, 4)
+    values, alpha = picture[..., :3] / top, picture[..., 3] / top
+    assert np.count_nonzero((alpha > 0.1) & (alpha < 0.9)) > 10
+    assert np.abs(values[alpha > 0.01] - COLOR).max() < 1 / 255, "the edge has the full colour: alpha is straight"
+    assert texts["Comment"] == "synthetic media" and texts["Title"] == "Jané" and texts["Frame"] == "0"
+    assert DIGITAL_SOURCE.encode() in xmp
+
+
+def beep(path: Path) -> Path:
+    samples = (np.sin(np.arange(16000) * 0.2) * 20000).astype("<i2").tobytes()
+    form = struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
+    size = struct.pack("<I", 36 + len(samples))
+    head = b"RIFF" + size + b"WAVEfmt " + form + b"data" + struct.pack("<I", len(samples))
+    path.write_bytes(head + samples)
+    return path
+
+
+def test_film_over_a_plain_colour_with_sound(run: Run, tmp_path: Path) -> None:
+    data = run(performance(12), format="mp4", sound=beep(tmp_path / "a.wav"), background=(0.1, 0.2, 0.9))
+    film = Path(data["file"])
+    info = decode.probe(film)
+    assert film == run.out / "jane doe.mp4" and info.has_audio and info.frame_count == 12
+    *_, (_, _, picture) = decode.frames(film)
+    assert np.abs(picture[0, 0].astype(float) - (26, 51, 230)).max() < 10
+    center = picture[14:18, 16:20].reshape(-1, 3).mean(0)
+    assert np.abs(center - np.array(COLOR) * 255).max() < 12
+
+
+def test_film_over_the_plate(run: Run, folder: ActorFolder) -> None:
+    plate = np.zeros((64, 64, 3), np.uint8)
+    plate[:32] = (200, 60, 20)  # BGR, the upper half
+    folder.file("plate.png").write_bytes(cv2.imencode(".png", plate)[1].tobytes())
+    data = run(format="mp4", plate=True)
+    _, _, picture = next(decode.frames(Path(data["file"])))
+    assert np.abs(picture[2, 16].astype(float) - (20, 60, 200)).max() < 14
+    assert picture[-2, 16].max() < 14
+    folder.file("plate.png").write_bytes(b"torn")
+    with pytest.raises(UserError, match=r"plate\.png is missing or damaged"):
+        run(format="mp4", plate=True)
+
+
+def test_scene_camera_decides_size_and_place(run: Run, folder: ActorFolder) -> None:
+    data = run(camera=still(folder), scale=2.0)
+    assert (data["width"], data["height"]) == (80, 48)
+    channels, _ = exr(run.out / "jane doe_-0001.exr")
+    alpha = channels["Actor.Combined.A"].astype(float)
+    y, x = np.mgrid[:48, :80] + 0.5
+    assert (alpha * x).sum() / alpha.sum() == pytest.approx(40, abs=0.2)
+    assert (alpha * y).sum() / alpha.sum() == pytest.approx(24, abs=0.2)
+
+
+def test_scaled_actor_is_farther_away_in_the_scene(run: Run, folder: ActorFolder) -> None:
+    """An actor at twice its size, twice as far away, looks the same; its depth is the scene's."""
+    run(format="exr")
+    small, _ = exr(run.out / "jane doe_0002.exr")
+    camera = still(folder, width=SIZE, height=SIZE)
+    assert folder.info.camera is not None
+    k = folder.info.camera.crop_intrinsics(SIZE)
+    camera.intrinsics[0] = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
+    camera.views = camera.views.copy()
+    camera.views[0, :3] *= 2
+    run(camera=camera)
+    large, _ = exr(run.out / "jane doe_0002.exr")
+    assert np.abs(small["Actor.Combined.R"] - large["Actor.Combined.R"]).max() < 1e-3
+    assert large["Actor.Depth.Z"].min() == pytest.approx(1.4, abs=1e-4)
+
+
+def test_unchanged_frames_are_kept(run: Run, folder: ActorFolder) -> None:
+    assert run()["rendered"] == 4
+    before = {p.name: p.stat().st_mtime_ns for p in run.out.glob("*.exr")}
+    again = run()
+    assert (again["rendered"], again["skipped"]) == (0, 4) and run.disc.calls == []
+    assert {p.name: p.stat().st_mtime_ns for p in run.out.glob("*.exr")} == before
+    assert run.notes == ["4 of 4 frames are unchanged and were kept."]
+
+
+def _move(p: Performance) -> None:
+    p.channels[2, INDEX["jawOpen"]] = 0.5
+
+
+def _turn(p: Performance) -> None:
+    p.torso_rotation[2] = (0.6, 0.8, 0, 0)
+
+
+@pytest.mark.parametrize("change", [_move, _turn])
+def test_only_changed_frames_are_rendered(run: Run, change: Callable[[Performance], None]) -> None:
+    run()
+    moving = performance()
+    change(moving)
+    data = run(moving)
+    assert (data["rendered"], data["skipped"]) == (1, 3) and run.disc.calls == [pytest.approx(0.004)]
+
+
+def test_deleted_frames_other_models_cameras_and_sizes_are_rendered(run: Run, folder: ActorFolder) -> None:
+    run()
+    (run.out / "jane doe_0001.exr").unlink()
+    assert run()["rendered"] == 1
+    folder.file("model.safetensors").write_bytes(b"a better model")
+    assert run()["rendered"] == 4
+    assert run(camera=still(folder))["rendered"] == 4
+    assert run(camera=still(folder), scale=0.5)["rendered"] == 4
+    assert run(camera=still(folder), scale=0.5)["rendered"] == 0
+    assert run(camera=still(folder), format="png")["rendered"] == 4
+    assert run(camera=still(folder), format="png", bits=8)["rendered"] == 4
+
+
+def test_a_run_goes_on_after_cancel_and_after_a_torn_ledger(run: Run) -> None:
+    class Impatient(Reporter):
+        def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
+            self.cancelled = done >= 2
+            super().progress(stage, done, total, message)
+
+    patient, run.reporter = run.reporter, Impatient()
+    with pytest.raises(Cancelled):
+        run()
+    assert len(list(run.out.glob("*.exr"))) == 2 and not list(run.out.glob("*.part"))
+    ledger = next(run.out.glob(".*.jsonl"))
+    ledger.write_text(ledger.read_text(encoding="utf-8") + '{"file": "jane doe_0001.exr", "inp', encoding="utf-8")
+    run.reporter = patient
+    assert (run()["rendered"], run()["skipped"]) == (2, 4)
+
+
+def test_moving_camera_must_cover_the_performance(run: Run, folder: ActorFolder) -> None:
+    views = np.repeat(folder.info.camera.view()[None], 3, 0)  # type: ignore[union-attr]
+    camera = still(folder, frames=np.array([-1, 0, 1]), views=views, intrinsics=np.tile([150.0, 150, 20, 12], (3, 1)))
+    with pytest.raises(UserError, match="no entry for frame 2"):
+        run(camera=camera)
+    assert not run.out.exists(), "told before any work"
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [({"format": "gif"}, "bad_format"), ({"format": "png", "bits": 12}, "bad_format"), ({"name": "a/b"}, "bad_name"),
+     ({"name": ".."}, "bad_name"), ({"scale": 0.0}, "bad_size"), ({"scale": float("nan")}, "bad_size"),
+     ({"plate": True}, "plate_needs_film"),
+     ({"plate": True, "format": "mp4", "camera": True}, "plate_needs_footage_camera"),
+     ({"sound": Path("a.wav")}, "sound_needs_film")],
+)  # fmt: skip
+def test_options_that_cannot_be(run: Run, folder: ActorFolder, options: dict[str, Any], code: str) -> None:
+    camera = still(folder) if options.pop("camera", False) else None
+    with pytest.raises(UserError) as failure:
+        run(camera=camera, **options)
+    assert failure.value.code == code and failure.value.remedy
+    assert not run.out.exists()
+
+
+def test_output_below_a_file_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    run.out = tmp_path / "plain" / "frames"
+    with pytest.raises(UserError, match="written"):
+        run()
+
+
+def test_an_actor_without_model_is_damaged(run: Run, folder: ActorFolder) -> None:
+    folder.file("model.safetensors").unlink()
+    with pytest.raises(UserError) as failure:
+        run()
+    assert failure.value.code == "damaged_actor"
+
+
+def test_nothing_visible_is_clean() -> None:
+    """No Gaussian in view, or stray ones below what a half float holds: finite, transparent, far."""
+    empty = Frame(*(torch.zeros(4, 5, *shape) for shape in ((3,), (), (), (4,))))
+    passes = passes_of(empty)  # type: ignore[arg-type]
+    assert passes.alpha.max() == 0 and (passes.depth == np.float32(FAR)).all() and not passes.linear().any()
+    faint = empty._replace(alpha=torch.full((4, 5), 1e-7), rgb=torch.full((4, 5, 3), 1e-7))
+    linear = passes_of(faint).linear()  # type: ignore[arg-type]
+    assert np.isfinite(linear).all() and linear.max() <= 1e-6
+
+
+def test_light_conversion_against_the_standard() -> None:
+    """IEC 61966-2-1: the two pieces meet, mid grey 0.5 is 0.2140, ends stay."""
+    assert srgb_to_linear(np.array([0, 0.04045, 0.5, 1], np.float32)) == pytest.approx(
+        [0, 0.0031308, 0.21404114, 1], abs=1e-6
+    )
+
+
+def test_frame_names() -> None:
+    names = [frame_name("a", n, "png") for n in (-12, -1, 0, 7, 9999, 10000)]
+    assert names == ["a_-0012.png", "a_-0001.png", "a_0000.png", "a_0007.png", "a_9999.png", "a_10000.png"]
