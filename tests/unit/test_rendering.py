@@ -281,7 +281,7 @@ def test_a_run_goes_on_after_cancel_and_after_a_torn_ledger(run: Run) -> None:
         run()
     assert len(list(run.out.glob("*.exr"))) == 2 and not list(run.out.glob("*.part"))
     ledger = next(run.out.glob(".*.jsonl"))
-    ledger.write_text(ledger.read_text(encoding="utf-8") + '{"file": "jane doe_0001.exr", "inp', encoding="utf-8")
+    ledger.write_text(ledger.read_text(encoding="utf-8") + '\n{"file": "jane doe_0001.exr", "inp', encoding="utf-8")
     run.reporter = patient
     assert (run()["rendered"], run()["skipped"]) == (2, 4)
 
