@@ -1,0 +1,41 @@
+"""Portrait Actor: a video of a person talking becomes an actor in the scene. This file registers, nothing else."""
+
+from __future__ import annotations
+
+import atexit
+
+import bpy
+
+from . import cli, panels, preferences, properties
+from .jobs import job, main_thread
+from .operators import backend, create_actor, import_actor, render_actor, speak
+
+MODULES = (preferences, properties, backend, create_actor, import_actor, speak, render_actor, panels)
+
+
+def register() -> None:
+    """Called by Blender when the extension is switched on."""
+    for module in MODULES:
+        for item in module.CLASSES:
+            bpy.utils.register_class(item)
+    properties.register()
+    cli.register()
+    bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
+    atexit.register(_stop)
+
+
+def unregister() -> None:
+    """Called by Blender when it is switched off: leaves nothing behind, no job, timer, menu line or setting."""
+    atexit.unregister(_stop)
+    _stop()
+    bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
+    cli.unregister()
+    properties.unregister()
+    for module in reversed(MODULES):
+        for item in reversed(module.CLASSES):
+            bpy.utils.unregister_class(item)
+
+
+def _stop() -> None:
+    main_thread.stop()
+    job.stop()

@@ -1,0 +1,172 @@
+"""``blender -b scene.blend --command portrait_actor create|import|speak|render …`` for farms and scripts."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import bpy
+
+from .contract import protocol
+from .jobs import job
+from .operators import backend, create_actor, import_actor, render_actor, speak
+from .properties import FORMATS, PRESETS
+
+NAME = "portrait_actor"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command. Returns 0 (done), 2 (one sentence says what is wrong) or 130 (cancelled)."""
+    parser = _parser()
+    try:
+        options = parser.parse_args(list(arguments))
+    except SystemExit as leaving:  # --help, or a mistake that argparse has explained: Blender wants a number
+        return int(leaving.code or 0)
+    try:
+        sys.stdout.write(options.run(options) + "\n")
+        if options.save:
+            _save(options.save)
+    except protocol.UserError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return protocol.Cancelled.exit_code if error.code == "cancelled" else protocol.UserError.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("Error: The job was cancelled.\n")
+        return protocol.Cancelled.exit_code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _create(options: argparse.Namespace) -> str:
+    request = create_actor.CreateRequest(
+        options.video, options.actor, options.name, options.preset, options.face, options.consent_who,
+        options.frame_start, options.match_scene,
+    )  # fmt: skip
+    return _wait(create_actor.start(bpy.context, request))
+
+
+def _import(options: argparse.Namespace) -> str:
+    made = import_actor.import_actor(
+        bpy.context, Path(options.actor).absolute(), frame_start=options.frame_start, match_scene=options.match_scene
+    )
+    return f"{made.name} is in the scene."
+
+
+def _speak(options: argparse.Namespace) -> str:
+    request = speak.SpeakRequest(
+        options.audio, options.frame_start, options.seed, options.head, options.blink, options.actor
+    )
+    return _wait(speak.start(bpy.context, request))
+
+
+def _render(options: argparse.Namespace) -> str:
+    request = render_actor.RenderRequest(
+        options.out, options.format, options.frame_start, options.frame_end, options.composite, options.actor
+    )
+    return _wait(render_actor.start(bpy.context, request))
+
+
+def _setup(options: argparse.Namespace) -> str:
+    return _wait(backend.start_setup(options.wheels))
+
+
+def _wait(started: job.Job) -> str:
+    """Blocks until the job's end; each stage and each note is a line on standard error, as farms collect it."""
+    told = 0
+    stage = ""
+
+    def watch(running: job.Job) -> None:
+        nonlocal told, stage
+        if running.progress is not None and running.progress.stage != stage:
+            stage = running.progress.stage
+            sys.stderr.write(f"{running.line}\n")
+        for note in running.notes[told:]:
+            sys.stderr.write(f"{note}\n")
+        told = len(running.notes)
+        sys.stderr.flush()
+
+    started.wait(watch)
+    return started.outcome
+
+
+def _save(file: str) -> None:
+    path = bpy.data.filepath if file == "." else str(Path(file).absolute())
+    if not path:
+        raise protocol.UserError("unsaved", "The scene has no file yet.", "Name one: --save FILE.blend")
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=path)
+    except RuntimeError as error:
+        raise protocol.UserError("write_failed", f"{path} could not be saved.", "Choose another place.") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"blender -b FILE.blend --command {NAME}",
+        description="Portrait Actor without a window: make actors, let them speak, render them.",
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    create = verbs.add_parser("create", help="turn a video into an actor and put it into the scene")
+    create.add_argument("video", metavar="VIDEO")
+    create.add_argument("actor", metavar="ACTOR", nargs="?", default="", help="its folder (default: beside the video)")
+    create.add_argument("--name", default="", help="what it is called (default: the video's name)")
+    create.add_argument("--preset", choices=[p[0] for p in PRESETS], default="draft")
+    create.add_argument("--face", type=int, default=1, metavar="N", help="which face, from the left")
+    create.add_argument("--consent-who", default="", metavar="NAME", help="the person who is shown, and agreed")
+    create.set_defaults(run=_create)
+
+    import_ = verbs.add_parser("import", help="put a finished actor into the scene")
+    import_.add_argument("actor", metavar="ACTOR", help="its folder")
+    import_.set_defaults(run=_import)
+
+    for verb in (create, import_):
+        verb.add_argument("--frame-start", type=int, default=1, metavar="N", help="where the footage begins")
+        verb.add_argument(
+            "--match-scene", action=argparse.BooleanOptionalAction, default=True, help="take size, rate and length"
+        )
+
+    say = verbs.add_parser("speak", help="let an actor of the scene speak a sound file")
+    say.add_argument("audio", metavar="AUDIO")
+    say.add_argument("--frame-start", type=int, default=1, metavar="N", help="where the line begins")
+    say.add_argument("--seed", type=int, default=0, metavar="N")
+    say.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
+    say.add_argument("--blink", action=argparse.BooleanOptionalAction, default=True, help="blinks and brows")
+    say.set_defaults(run=_speak)
+
+    render = verbs.add_parser("render", help="render an actor of the scene through the scene's camera")
+    render.add_argument("--out", required=True, metavar="DIR", help="folder for the frames; // is the .blend's")
+    render.add_argument("--format", choices=[f[0] for f in FORMATS], default="exr")
+    render.add_argument("--frame-start", type=int, metavar="N", help="default: the scene's")
+    render.add_argument("--frame-end", type=int, metavar="N", help="default: the scene's")
+    render.add_argument("--composite", action=argparse.BooleanOptionalAction, default=True, help="wire the compositor")
+    render.set_defaults(run=_render)
+
+    for verb in (say, render):
+        verb.add_argument("--actor", default="", metavar="NAME", help="which, when the scene has several")
+
+    setup = verbs.add_parser("setup", help="install the backend's Python environment")
+    setup.add_argument("--wheels", default="", metavar="DIR", help="install from this folder, without a network")
+    setup.set_defaults(run=_setup, save=None)
+
+    for verb in (create, import_, say, render):
+        verb.add_argument("--save", nargs="?", const=".", metavar="FILE", help="save the .blend (as FILE)")
+    return parser
+
+
+_handle: object = None
+
+
+def register() -> None:
+    """Makes the command known to Blender."""
+    global _handle
+    _handle = bpy.utils.register_cli_command(NAME, main)
+
+
+def unregister() -> None:
+    """Takes it away."""
+    global _handle
+    bpy.utils.unregister_cli_command(_handle)
+    _handle = None

@@ -1,0 +1,1 @@
+"""Backend processes: starting, watching, cancelling; nothing here waits without a time limit."""

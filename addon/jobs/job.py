@@ -1,0 +1,182 @@
+"""The job that runs now or ran last: what the sidebar shows and what blocking callers wait for."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..contract import protocol
+from .process import BackendProcess
+
+Finish = Callable[[dict[str, Any]], str]
+
+
+class State(enum.Enum):
+    """Where a job is. The last three are final."""
+
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass
+class Job:
+    """A backend process with what it said.
+
+    Attributes:
+        title: what the artist calls it, e.g. "Create Jane".
+        process: its process.
+        finish: called on the main thread with the result's data; does what follows in Blender and returns a sentence
+            for the person. It may raise UserError, and then the job has failed.
+        state: where it is.
+        progress: the last progress message.
+        notes: plain statements of the backend, e.g. what was left out.
+        outcome: one sentence, when done.
+        error: why it failed.
+    """
+
+    title: str
+    process: BackendProcess
+    finish: Finish
+    state: State = State.RUNNING
+    progress: protocol.Progress | None = None
+    notes: list[str] = field(default_factory=list)
+    outcome: str = ""
+    error: protocol.Error | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.process.log
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in (State.RUNNING, State.CANCELLING)
+
+    @property
+    def fraction(self) -> float:
+        """0–1 of the present stage."""
+        return self.progress.done / self.progress.total if self.progress and self.progress.total > 0 else 0.0
+
+    @property
+    def line(self) -> str:
+        """What to write on the progress bar."""
+        if self.state is State.CANCELLING:
+            return "Cancelling…"
+        if self.progress is None:
+            return "Starting…"
+        step = self.progress
+        rest = f" · {duration(step.eta)} left" if step.eta >= 0 else ""
+        return f"{step.message or step.stage.replace('_', ' ').capitalize()}{rest}"
+
+    def cancel(self) -> None:
+        """Asks the backend to stop; what it finished is used again by the next run."""
+        if self.state is State.RUNNING:
+            self.state = State.CANCELLING
+            self.process.cancel()
+
+    def update(self) -> bool:
+        """Takes in what the process said; on the main thread, as the end of a job changes the scene.
+
+        Returns:
+            whether anything changed.
+        """
+        messages = self.process.poll() if self.is_running else []
+        for message in messages:
+            if isinstance(message, protocol.Progress):
+                self.progress = message
+            elif isinstance(message, protocol.Note):
+                self.notes.append(message.message)
+            elif isinstance(message, protocol.Error):
+                self.fail(message)
+            elif isinstance(message, protocol.Result):
+                self._end(message.data)
+        return bool(messages)
+
+    def fail(self, error: protocol.Error) -> None:
+        """Ends the job with an error."""
+        self.error = error
+        self.state = State.CANCELLED if error.code == "cancelled" else State.FAILED
+
+    def _end(self, data: dict[str, Any]) -> None:
+        unexpected = protocol.Error(
+            "job", "bug", f"{self.title} ended with an unexpected error.", "Read Blender's console.", str(self.log)
+        )
+        try:
+            self.outcome = self.finish(data)
+            self.state = State.DONE
+        except protocol.UserError as error:
+            self.fail(protocol.Error("job", error.code, error.message, error.remedy, str(self.log)))
+        finally:
+            if (
+                self.is_running
+            ):  # a bug: its traceback goes where Blender shows it, and the panel must not wait for ever
+                self.fail(unexpected)
+
+    def wait(self, watch: Callable[[Job], None] = lambda job: None) -> None:
+        """Blocks until the job has ended, for Blender without a window. A dead or silent child ends it too.
+
+        Args:
+            watch: called when something changed.
+
+        Raises:
+            UserError: the job failed or was cancelled.
+        """
+        try:
+            while self.is_running:
+                if self.update():
+                    watch(self)
+                else:
+                    time.sleep(0.02)
+        finally:
+            if self.is_running:  # Ctrl-C
+                self.process.close(1.0)
+        if self.error is not None:
+            raise protocol.UserError(self.error.code, self.error.message, self.error.remedy)
+
+
+_job: Job | None = None
+
+
+def current() -> Job | None:
+    """The job that runs, or the last one that ran."""
+    return _job
+
+
+def is_busy() -> bool:
+    """Whether a job runs."""
+    return _job is not None and _job.is_running
+
+
+def start(title: str, command: list[str], log: Path, finish: Finish) -> Job:
+    """Starts a backend process as the current job.
+
+    Raises:
+        UserError: another job runs, or the process cannot be started.
+    """
+    global _job
+    if is_busy():
+        raise protocol.UserError("busy", "Another job is running.", "Wait for it, or cancel it.")
+    _job = Job(title, BackendProcess(command, log), finish)
+    return _job
+
+
+def stop() -> None:
+    """Ends the running job at once and forgets it: the extension is switched off, or Blender quits."""
+    global _job
+    if _job is not None and _job.is_running:
+        _job.process.close(1.0)
+    _job = None
+
+
+def duration(seconds: float) -> str:
+    """A time that a person reads at a glance."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"

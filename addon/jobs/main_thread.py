@@ -1,0 +1,38 @@
+"""The hand-over to Blender's main thread: a timer that takes in what the job's process said, while one runs."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import job
+
+INTERVAL = 0.15  # s
+
+
+def start() -> None:
+    """Begins to watch the current job. It goes on when another file is opened."""
+    if not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=INTERVAL, persistent=True)
+
+
+def stop() -> None:
+    """Takes the timer away: one that is still there when Blender exits crashes or hangs it."""
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+
+
+def _tick() -> float | None:
+    running = job.current()
+    if running is None:
+        return None
+    if running.update():
+        redraw()
+    return INTERVAL if running.is_running else None
+
+
+def redraw() -> None:
+    """Draws the sidebars and the preferences again."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"VIEW_3D", "PREFERENCES"}:
+                area.tag_redraw()

@@ -1,0 +1,183 @@
+"""One backend process and its conversation. Knows nothing of Blender, so any thread may hold it.
+
+The child gets a clean environment: Blender's own PYTHONHOME or PYTHONPATH would make it load the wrong modules. It ends
+when its standard input closes, so it cannot outlive Blender.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..contract import ROOT, protocol
+
+HELLO_LIMIT = 120.0  # s until the first message: a cold disk needs most of a minute to load torch
+CANCEL_LIMIT = 5.0  # s that a child may take to answer a cancel request, and then again to end when told to
+JOB = "job"
+
+_KEPT = {
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA",
+    "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "HTTP_PROXY",
+    "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+}  # fmt: skip
+_KEPT_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "TORCH_", "OMP_", "MKL_", "NUMBA_", "PIP_", "PORTRAIT_ACTOR_")
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without what belongs to Blender or its Python."""
+    kept = {k: v for k, v in os.environ.items() if k.upper() in _KEPT or k.upper().startswith(_KEPT_PREFIXES)}
+    return kept | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"}
+
+
+class BackendProcess:
+    """A running backend command. Call `poll` now and then; it returns what has been said since."""
+
+    def __init__(self, command: Sequence[str], log: Path) -> None:
+        """Starts `command` in the folder that holds backend/; its standard error goes to the file `log`.
+
+        Raises:
+            UserError: it cannot be started.
+        """
+        self.log = log
+        self.finished = False  # the last message was a Result or an Error, and the process has been seen off
+        self._said: queue.SimpleQueue[protocol.Message | None] = queue.SimpleQueue()  # None: standard output ended
+        self._started = time.monotonic()
+        self._greeted = False
+        self._deadline: float | None = None  # when a cancelled child is dealt with more firmly
+        self._cancelled = False
+        try:
+            with log.open("ab") as errors:
+                self._child = subprocess.Popen(
+                    list(command), cwd=ROOT, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=errors, start_new_session=os.name != "nt",
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )  # fmt: skip
+        except OSError as error:
+            raise protocol.UserError(
+                "backend_not_started",
+                f"The backend's Python {command[0]} could not be started ({error.strerror}).",
+                "Choose another Python in the preferences, or set up the backend again.",
+            ) from error
+        threading.Thread(target=self._listen, name="Portrait Actor backend", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def poll(self) -> list[protocol.Message]:
+        """The messages since the last call; the last one of a process is always a Result or an Error."""
+        messages: list[protocol.Message] = []
+        while not self.finished:
+            try:
+                message = self._said.get_nowait()
+            except queue.Empty:
+                messages += self._watch()
+                break
+            messages.append(self._obituary() if message is None else message)
+            self._greeted = True
+            if isinstance(messages[-1], protocol.Hello) and messages[-1].protocol != protocol.PROTOCOL_VERSION:
+                messages[-1] = self._error("other_version", "The backend is of another version.", "Set it up again.")
+            if isinstance(messages[-1], (protocol.Result, protocol.Error)):
+                self._see_off()
+        return messages
+
+    def cancel(self) -> None:
+        """Asks the child to stop; `poll` ends it by force if it does not."""
+        self._cancelled = True
+        self._deadline = time.monotonic() + CANCEL_LIMIT
+        with contextlib.suppress(OSError):  # the child is gone already: `poll` reports it
+            assert self._child.stdin is not None
+            self._child.stdin.write((protocol.encode(protocol.Request(JOB, "cancel")) + "\n").encode())
+            self._child.stdin.flush()
+
+    def close(self, limit: float = CANCEL_LIMIT) -> None:
+        """Lets the child end, and makes it end: takes at most two times `limit` seconds."""
+        with contextlib.suppress(OSError):
+            assert self._child.stdin is not None
+            self._child.stdin.close()
+        for force in (lambda: None, self._terminate, self._kill):
+            force()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(limit)
+                return
+
+    def _see_off(self) -> None:
+        """The last word is spoken: ends the child in the background, as it may take seconds to free its memory."""
+        self.finished = True
+        threading.Thread(target=self.close, name="Portrait Actor backend's end", daemon=True).start()
+
+    def _watch(self) -> list[protocol.Message]:
+        """What silence means: a child that never greeted, or one that ignores a cancel request."""
+        now = time.monotonic()
+        if self._deadline is not None and now > self._deadline:
+            self._terminate()
+            self._see_off()
+            return [self._error("cancelled", "The job was cancelled.", "")]
+        if not self._greeted and now > self._started + HELLO_LIMIT:
+            self._terminate()
+            self._see_off()
+            return [self._error("no_answer", "The backend did not answer.", "Open the log, or set it up again.")]
+        return []
+
+    def _obituary(self) -> protocol.Message:
+        """The error for a child that ended without a Result or an Error."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(1.0)
+        code = self._child.poll()
+        if self._cancelled:
+            return self._error("cancelled", "The job was cancelled.", "")
+        if code in (-signal.SIGTERM, -9, 137):
+            how, remedy = "was killed", "If memory ran out, close other programs; then start again: it goes on."
+        else:
+            how, remedy = f"stopped (exit code {code})", "Open the log; start again: it goes on where it stopped."
+        last = last_line(self.log)
+        return self._error("backend_died", f"The backend {how}{': ' + last.rstrip('.') if last else ''}.", remedy)
+
+    def _error(self, code: str, message: str, remedy: str) -> protocol.Error:
+        return protocol.Error(JOB, code, message, remedy, str(self.log))
+
+    def _listen(self) -> None:
+        """Reader thread: turns lines into messages. What is not a message (a library's chatter) goes to the log."""
+        assert self._child.stdout is not None
+        with self._child.stdout as output, self.log.open("ab") as log:
+            for line in output:
+                try:
+                    self._said.put(protocol.decode(line.decode("utf-8", "replace")))
+                except ValueError:
+                    log.write(line)
+                    log.flush()
+        self._said.put(None)
+
+    def _terminate(self) -> None:
+        self._signal(getattr(signal, "SIGTERM", 15))
+
+    def _kill(self) -> None:
+        self._signal(getattr(signal, "SIGKILL", 9))
+
+    def _signal(self, number: int) -> None:
+        """Reaches the child's own children too, where the system can."""
+        with contextlib.suppress(OSError):
+            if os.name == "nt":
+                self._child.kill()
+            else:
+                os.killpg(self._child.pid, number)
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something, cut to a length that fits a panel."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")

@@ -1,0 +1,144 @@
+"""Set up the backend, cancel its job, read its log."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import StringProperty
+
+from ..contract import ROOT, protocol
+from ..jobs import environment, job, main_thread
+from .verb import JobVerb, Verb
+
+
+def start_setup(wheels: str = "") -> job.Job:
+    """Starts the installation of the backend's own Python environment in the cache folder.
+
+    Args:
+        wheels: a folder of wheels to install from; empty: from the network.
+
+    Raises:
+        UserError: going online is not allowed, there is no suitable Python, or another job runs.
+    """
+    source = bpy.path.abspath(wheels or environment.preferences().wheels)
+    if not source and not bpy.app.online_access:
+        raise protocol.UserError(
+            "offline",
+            "Blender may not go online, so the backend's packages cannot be downloaded.",
+            "Allow Online Access in the preferences, or choose a folder of wheels.",
+        )
+    if os.environ.get(environment.OVERRIDE):
+        raise protocol.UserError(
+            "override",
+            f"The environment variable {environment.OVERRIDE} names the backend's Python.",
+            "Unset it to use an environment that Portrait Actor makes.",
+        )
+    host = environment.find_host_python()
+    command = [str(host), str(ROOT / "backend" / "install.py"), "--target", str(environment.target()), "--json-lines"]
+    if source:
+        command += ["--wheels", source]
+
+    def finish(data: dict[str, Any]) -> str:
+        environment.preferences().backend_python = ""  # from now on, the one that has been made
+        return "The backend is ready."
+
+    return job.start("Set up the backend", command, environment.job_folder("setup") / "log.txt", finish)
+
+
+class PORTRAIT_ACTOR_OT_setup_backend(JobVerb, bpy.types.Operator):
+    """Install the backend in its own Python environment: downloads about 1 GB, takes 3 GB on disk"""
+
+    bl_idname = "portrait_actor.setup_backend"
+    bl_label = "Set Up Backend"
+
+    wheels: StringProperty(name="Wheels", description="Folder of wheels; empty: the preferences'", subtype="DIR_PATH")
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        return self.follow(start_setup(self.wheels))
+
+
+class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
+    """Stop the running job. What it has finished is kept and used again"""
+
+    bl_idname = "portrait_actor.cancel_job"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not job.is_busy():
+            cls.poll_message_set("No job is running")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        running = job.current()
+        if running is not None:
+            running.cancel()
+        main_thread.redraw()
+        return {"FINISHED"}
+
+
+class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
+    """Show the log of the last job in the text editor's data"""
+
+    bl_idname = "portrait_actor.open_log"
+    bl_label = "Open Log"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if job.current() is None:
+            cls.poll_message_set("No job has run yet")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        last = job.current()
+        log = Path(last.error.log) if last and last.error and last.error.log else last.log if last else None
+        if log is None or not log.is_file():
+            self.report({"ERROR"}, "The log does not exist any more.")
+            return {"CANCELLED"}
+        if not bpy.app.background:
+            bpy.ops.wm.path_open(filepath=str(log))
+        self.report({"INFO"}, f"The log is {log}")
+        return {"FINISHED"}
+
+
+class PORTRAIT_ACTOR_OT_open_folder(Verb, bpy.types.Operator):
+    """Show the folder in the system's file browser"""
+
+    bl_idname = "portrait_actor.open_folder"
+    bl_label = "Open Folder"
+
+    directory: StringProperty(name="Folder", subtype="DIR_PATH")
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        folder = Path(bpy.path.abspath(self.directory))
+        if not self.directory or not folder.is_dir():
+            raise protocol.UserError("missing_file", f"There is no folder at {folder}.", "Choose another.")
+        bpy.ops.wm.path_open(filepath=str(folder))
+        return {"FINISHED"}
+
+
+class PORTRAIT_ACTOR_OT_dismiss(bpy.types.Operator):
+    """Clear the message of the last job"""
+
+    bl_idname = "portrait_actor.dismiss"
+    bl_label = "Dismiss"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not job.is_busy()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        job.stop()
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PORTRAIT_ACTOR_OT_setup_backend,
+    PORTRAIT_ACTOR_OT_cancel_job,
+    PORTRAIT_ACTOR_OT_open_log,
+    PORTRAIT_ACTOR_OT_open_folder,
+    PORTRAIT_ACTOR_OT_dismiss,
+)

@@ -1,0 +1,104 @@
+"""Create Actor: a video becomes an actor folder in a backend job, then an actor in the scene."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+
+from ..contract import actor
+from ..jobs import environment, job
+from ..properties import PRESETS
+from .import_actor import import_into
+from .verb import JobVerb, Place, absolute, existing_file, push_undo, start_backend
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """Everything that Create Actor needs.
+
+    Attributes:
+        video: the footage.
+        folder: the actor's folder; or the folder that shall hold it; or empty: beside the video.
+        name: what the actor is called; empty: the video's name.
+        preset: see `properties.PRESETS`.
+        face: which face, from the left, beginning with 1.
+        consent_who: the person who is shown.
+        frame_start: the scene frame where the footage begins.
+        match_scene: whether the scene takes the footage's size, rate and length.
+    """
+
+    video: str
+    folder: str = ""
+    name: str = ""
+    preset: str = "draft"
+    face: int = 1
+    consent_who: str = ""
+    frame_start: int = 1
+    match_scene: bool = True
+
+
+def actor_path(video: Path, folder: str, name: str) -> Path:
+    """Where the actor goes: a folder that ends in .actor, or that is one, is meant as it is; any other is its parent.
+
+    Raises:
+        UserError: the folder is relative to a .blend that is not saved.
+    """
+    if not folder:
+        return video.parent / f"{name}{actor.SUFFIX}"
+    path = Path(absolute(folder))
+    if path.suffix == actor.SUFFIX or (path / "actor.json").exists() or not path.exists():
+        return path
+    return path / f"{name}{actor.SUFFIX}"
+
+
+def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
+    """Starts the job; the actor comes into the context's scene when it is finished.
+
+    Raises:
+        UserError: the video is missing, the backend is not set up, or another job runs.
+    """
+    video = existing_file(request.video, "video")
+    name = request.name.strip() or video.stem
+    path = actor_path(video, request.folder, bpy.path.clean_name(name))
+    place = Place.of(context)
+
+    def finish(data: dict[str, Any]) -> str:
+        outcome = import_into(place, path, frame_start=request.frame_start, match_scene=request.match_scene)
+        push_undo(f"Create {name}")
+        return outcome
+
+    arguments = [str(video), str(path), "--preset", request.preset, "--name", name]
+    arguments += ["--device", environment.preferences().device]
+    if request.face != 1:
+        arguments += ["--face", str(request.face)]
+    if request.consent_who:
+        arguments += ["--consent-who", request.consent_who]
+    return start_backend(f"Create {name}", "create", arguments, environment.job_folder("create"), finish)
+
+
+class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
+    """Turn the video into an actor. Blender stays usable meanwhile, and a stopped job goes on where it was"""
+
+    bl_idname = "portrait_actor.create_actor"
+    bl_label = "Create Actor"
+
+    video: StringProperty(name="Video", subtype="FILE_PATH")
+    folder: StringProperty(name="Folder", subtype="DIR_PATH")
+    actor_name: StringProperty(name="Name")
+    preset: EnumProperty(name="Quality", items=PRESETS, default="draft")
+    face: IntProperty(name="Face", min=1, default=1)
+    consent_who: StringProperty(name="Who Is Shown")
+    frame_start: IntProperty(name="First Frame", default=1)
+    match_scene: BoolProperty(name="Match Scene to Footage", default=True)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        request = CreateRequest(
+            self.video, self.folder, self.actor_name, self.preset, self.face, self.consent_who, self.frame_start,
+            self.match_scene,
+        )  # fmt: skip
+        return self.follow(start(context, request))
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_create_actor,)

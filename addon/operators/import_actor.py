@@ -1,0 +1,79 @@
+"""Import Actor: a finished actor folder comes into the scene."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, StringProperty
+
+from ..contract import actor
+from ..scene import actor as scene_actor
+from .verb import Place, Verb, absolute
+
+
+def import_actor(
+    context: bpy.types.Context, folder: Path, *, frame_start: int, match_scene: bool
+) -> scene_actor.SceneActor:
+    """Puts the actor of a folder into the context's scene.
+
+    Raises:
+        UserError: the folder is not a finished actor.
+    """
+    opened = actor.ActorFolder.open(folder)
+    if context.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    return scene_actor.build(
+        context, context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
+    )
+
+
+def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bool) -> str:
+    """Imports at the end of a job, into the scene where it was started.
+
+    Returns:
+        one sentence for the person.
+    """
+    scene = place.find_scene()
+    if scene is None:
+        return f"{folder.name} is ready. Import it: the scene where it was begun is not open."
+    layer = scene.view_layers.get(place.view_layer) or scene.view_layers[0]
+    window = next((w for w in bpy.context.window_manager.windows if w.scene == scene), None)
+    here = {"window": window} if window else {"scene": scene, "view_layer": layer}
+    with bpy.context.temp_override(**here):
+        made = import_actor(bpy.context, folder, frame_start=frame_start, match_scene=match_scene)
+    return f"{made.name} is in the scene."
+
+
+class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
+    """Add an actor folder to the scene: rig, face, camera, the footage's performance and its sound"""
+
+    bl_idname = "portrait_actor.import_actor"
+    bl_label = "Import Actor"
+    bl_options = {"REGISTER", "UNDO"}
+
+    directory: StringProperty(name="Actor Folder", subtype="DIR_PATH")
+    filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    frame_start: IntProperty(name="First Frame", description="Where the footage begins on the timeline", default=1)
+    match_scene: BoolProperty(
+        name="Match Scene to Footage",
+        description="Set the scene's resolution, frame rate and last frame to the footage's",
+        default=True,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        made = import_actor(
+            context, Path(absolute(self.directory)), frame_start=self.frame_start, match_scene=self.match_scene
+        )
+        self.report({"INFO"}, f"{made.name} is in the scene.")
+        return {"FINISHED"}
+
+
+def draw_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    """The line in File ▸ Import."""
+    self.layout.operator(PORTRAIT_ACTOR_OT_import_actor.bl_idname, text="Portrait Actor (.actor)")
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_import_actor,)

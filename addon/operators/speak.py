@@ -1,0 +1,97 @@
+"""Speak: a sound file becomes curves on the actor's channels, as a new take."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, StringProperty
+
+from ..contract import channels, performance, protocol
+from ..jobs import environment, job
+from ..scene import actor as scene_actor
+from ..scene import sound, takes
+from .verb import JobVerb, Place, existing_file, push_undo, start_backend
+
+
+@dataclass(frozen=True)
+class SpeakRequest:
+    """Everything that Speak needs.
+
+    Attributes:
+        audio: the line to speak.
+        frame_start: the scene frame where it begins.
+        seed: another seed gives another reading.
+        head: key head and torso motion too; else the armature keeps its own.
+        blink: key the facial channels too; else only the oral ones are part of the take.
+        actor: name of the armature; empty: the actor that the artist means.
+    """
+
+    audio: str
+    frame_start: int = 1
+    seed: int = 0
+    head: bool = True
+    blink: bool = True
+    actor: str = ""
+
+
+def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
+    """Starts the job; the take and the sound come into the scene when it is finished.
+
+    Raises:
+        UserError: there is no actor or no sound, the backend is not set up, or another job runs.
+    """
+    speaker = scene_actor.require(context, request.actor)
+    audio = existing_file(request.audio, "sound")
+    folder = environment.job_folder("speak")
+    table = folder / "performance.npz"
+    place = Place.of(context, speaker.armature)
+
+    def finish(data: dict[str, Any]) -> str:
+        outcome = _apply(place, table, audio, request)
+        push_undo(f"Speak {audio.stem}")
+        return outcome
+
+    fps = takes.scene_fps(context.scene)
+    arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{fps:.6f}"]
+    arguments += ["--first-frame", str(request.frame_start), "--seed", str(request.seed)]
+    arguments += ["--head" if request.head else "--no-head", "--blink" if request.blink else "--no-blink"]
+    return start_backend(f"Speak {audio.stem}", "speak", arguments, folder, finish)
+
+
+def _apply(place: Place, table: Path, audio: Path, request: SpeakRequest) -> str:
+    scene, armature = place.find_scene(), place.find_actor()
+    if scene is None or armature is None:
+        raise protocol.UserError(
+            "no_actor_in_scene", "The actor that should speak is not in the file any more.", "Speak again."
+        )
+    line = performance.Performance.load(table)
+    face = armature.portrait_actor.face
+    names = channels.CHANNELS if request.blink else channels.ORAL
+    frames = line.frames.astype(float)  # the backend was told the scene's rate and first frame
+    takes.add_take(f"{armature.name} {audio.stem}", armature, face, line, frames, rigid=request.head, names=names)
+    sound.add(scene, audio.stem, audio, request.frame_start)
+    scene.frame_end = max(scene.frame_end, int(line.frames[-1]))
+    scene.frame_set(scene.frame_current)
+    return f"{armature.name} speaks {audio.name} from frame {request.frame_start} to {int(line.frames[-1])}."
+
+
+class PORTRAIT_ACTOR_OT_speak(JobVerb, bpy.types.Operator):
+    """Let the actor speak a sound file: makes a new take with curves that you can edit, and adds the sound"""
+
+    bl_idname = "portrait_actor.speak"
+    bl_label = "Speak"
+
+    audio: StringProperty(name="Sound", subtype="FILE_PATH")
+    frame_start: IntProperty(name="First Frame", default=1)
+    seed: IntProperty(name="Seed", min=0)
+    head: BoolProperty(name="Head Motion", default=True)
+    blink: BoolProperty(name="Blinks", default=True)
+    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        request = SpeakRequest(self.audio, self.frame_start, self.seed, self.head, self.blink, self.actor)
+        return self.follow(start(context, request))
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_speak,)

@@ -1,0 +1,263 @@
+"""The sidebar tab: drawing only. Every button and slider belongs to an operator, a setting or the rig itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from .contract import channels
+from .jobs import environment, job
+from .scene import actor as scene_actor
+from .scene import rig
+
+WRAP = 44  # characters of a line of text in a sidebar of the usual width
+
+# What helps against an error, as a button beneath it: operator and its label ("" = the operator's own).
+REMEDIES: dict[str, tuple[str, str]] = {
+    "no_backend": ("portrait_actor.setup_backend", ""),
+    "other_version": ("portrait_actor.setup_backend", ""),
+    "unsaved": ("wm.save_as_mainfile", "Save the File"),
+    "no_python": ("preferences.addon_show", "Preferences"),
+    "offline": ("extensions.userpref_allow_online", "Allow Online Access"),
+    "damaged_actor": ("portrait_actor.import_actor", ""),
+    "no_actor": ("portrait_actor.import_actor", ""),
+}
+
+
+class Sidebar:
+    """Where all panels are."""
+
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Portrait Actor"
+
+
+class ActorPanel(Sidebar):
+    """A panel that is there when an actor is."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return scene_actor.find(context) is not None
+
+
+class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
+    bl_label = "Portrait Actor"
+    bl_order = 0
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        state = environment.state()
+        if state is not environment.State.READY and not job.is_busy():
+            box = layout.box()
+            box.label(text=f"The backend is {state.value}", icon="ERROR")
+            box.operator("portrait_actor.setup_backend", icon="IMPORT")
+        shown = job.current()
+        if shown is not None:
+            _draw_job(layout.box(), shown)
+        if (found := scene_actor.find(context)) is not None:
+            layout.label(text=found.name, icon="ARMATURE_DATA")
+        layout.prop(context.scene.portrait_actor, "actor")
+
+
+def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
+    box.label(text=shown.title)
+    if shown.is_running:
+        box.progress(factor=shown.fraction, type="BAR", text=shown.line)
+    elif shown.error is not None:
+        _draw_text(box, shown.error.message, "ERROR" if shown.state is job.State.FAILED else "INFO")
+        _draw_text(box, shown.error.remedy)
+        if shown.error.code in REMEDIES:
+            operator, label = REMEDIES[shown.error.code]
+            button = box.operator(operator, text=label or None)
+            if operator == "preferences.addon_show":
+                button.module = environment.PACKAGE
+    else:
+        _draw_text(box, shown.outcome, "CHECKMARK")
+    for note in shown.notes[-3:]:
+        _draw_text(box, note, "INFO")
+    row = box.row(align=True)
+    if shown.is_running:
+        row.operator("portrait_actor.cancel_job", icon="CANCEL")
+    row.operator("portrait_actor.open_log", icon="TEXT")
+    if not shown.is_running:
+        row.operator("portrait_actor.dismiss", icon="X", text="")
+
+
+def _draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
+    """A sentence over as many lines as it needs: Blender's labels do not wrap."""
+    lines = [""]
+    for word in text.split():
+        if len(lines[-1]) + len(word) > WRAP:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(lines if text else []):
+        column.label(text=line, icon=icon if number == 0 else "NONE")
+
+
+class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
+    bl_label = "Create Actor"
+    bl_order = 1
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.portrait_actor
+        layout.use_property_split, layout.use_property_decorate = True, False
+        for name in ("video", "actor_name", "folder", "preset", "face", "match_scene"):
+            layout.prop(settings, name)
+        box = layout.box()
+        box.prop(settings, "consent_who")
+        box.prop(settings, "consent_given")
+        missing = _missing(settings)
+        if missing:
+            layout.label(text=missing, icon="INFO")
+        row = layout.row()
+        row.enabled, row.scale_y = not missing, 1.4
+        button = row.operator("portrait_actor.create_actor", icon="USER")
+        for name in ("video", "folder", "actor_name", "preset", "face", "consent_who", "match_scene"):
+            setattr(button, name, getattr(settings, name))
+        button.frame_start = context.scene.frame_start
+        layout.operator("portrait_actor.import_actor", icon="FILE_FOLDER").match_scene = settings.match_scene
+
+
+def _missing(settings: bpy.types.PropertyGroup) -> str:
+    """Why an actor cannot be created yet, or nothing."""
+    if not settings.video:
+        return "Choose a video"
+    if not settings.consent_who.strip():
+        return "Say who is shown"
+    return "" if settings.consent_given else "Confirm that this person agreed"
+
+
+class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
+    bl_label = "Head & Torso"
+    bl_order = 2
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, scene_actor.find(context)
+        layout.use_property_split = True
+        for name in (rig.HEAD, rig.TORSO, rig.ROOT):
+            bone = found.armature.pose.bones.get(name)
+            header, body = layout.panel(f"portrait_actor_{name}", default_closed=name != rig.HEAD)
+            header.label(text=name.capitalize(), icon="BONE_DATA")
+            if bone is None or body is None:
+                continue
+            rotation = "rotation_quaternion" if bone.rotation_mode == "QUATERNION" else "rotation_euler"
+            body.column(align=True).prop(bone, rotation, text="Rotation")
+            body.column(align=True).prop(bone, "location")
+            body.prop(bone, "rotation_mode", text="Mode")
+
+
+class ChannelPanel(ActorPanel):
+    """Sliders of channels, group by group; what the footage never showed is dimmed, what goes beyond it is red."""
+
+    names: tuple[str, ...] = ()
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, scene_actor.find(context)
+        keys = found.face.data.shape_keys
+        if keys is None:
+            layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
+            return
+        layout.use_property_split = True
+        ranges = found.armature.portrait_actor.channels
+        for group, members in channels.GROUPS.items():
+            if members[0] not in self.names:
+                continue
+            header, body = layout.panel(f"portrait_actor_{group}", default_closed=group in {"Tongue", "Cheeks", "Nose"})
+            header.label(text=group)
+            if body is None:
+                continue
+            column = body.column(align=True)
+            for name in members:
+                _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+
+
+def _draw_channel(
+    row: bpy.types.UILayout, key: bpy.types.ShapeKey | None, span: bpy.types.PropertyGroup | None
+) -> None:
+    if key is None:
+        return
+    measured = span is not None and span.measured
+    row.active = measured
+    row.alert = measured and key.value > span.high + 0.005
+    row.prop(key, "value", text=_readable(key.name), slider=True)
+
+
+def _readable(channel: str) -> str:
+    """``mouthSmileLeft`` → ``Smile Left``: the group's heading says the rest."""
+    words = "".join(f" {c}" if c.isupper() else c for c in channel).split()
+    return " ".join(w.capitalize() for w in (words[1:] if len(words) > 1 else words))
+
+
+class PORTRAIT_ACTOR_PT_oral(ChannelPanel, bpy.types.Panel):
+    bl_label = "Oral Channels"
+    bl_order = 3
+    names = channels.ORAL
+
+
+class PORTRAIT_ACTOR_PT_facial(ChannelPanel, bpy.types.Panel):
+    bl_label = "Facial Channels"
+    bl_order = 4
+    bl_options = {"DEFAULT_CLOSED"}
+    names = channels.FACIAL
+
+
+class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
+    bl_label = "Speak"
+    bl_order = 5
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.portrait_actor
+        layout.use_property_split, layout.use_property_decorate = True, False
+        for name in ("audio", "speak_head", "speak_blink", "seed"):
+            layout.prop(settings, name)
+        row = layout.row()
+        row.enabled, row.scale_y = bool(settings.audio), 1.4
+        button = row.operator(
+            "portrait_actor.speak", icon="PLAY_SOUND", text=f"Speak from Frame {context.scene.frame_current}"
+        )
+        button.audio, button.seed = settings.audio, settings.seed
+        button.head, button.blink = settings.speak_head, settings.speak_blink
+        button.frame_start = context.scene.frame_current
+        if not settings.audio:
+            layout.label(text="Choose a sound", icon="INFO")
+
+
+class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
+    bl_label = "Render"
+    bl_order = 6
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, scene = self.layout, context.scene
+        settings = scene.portrait_actor
+        layout.use_property_split, layout.use_property_decorate = True, False
+        layout.prop(scene, "camera")
+        for name in ("output", "file_format"):
+            layout.prop(settings, name)
+        composite = layout.row()
+        composite.enabled = settings.file_format != "mp4"
+        composite.prop(settings, "composite")
+        layout.prop(scene.view_settings, "view_transform")
+        if scene.view_settings.view_transform != "Standard":
+            layout.label(text="Standard shows the footage's own colours", icon="INFO")
+        row = layout.row()
+        row.scale_y = 1.4
+        button = row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")
+        for name in ("output", "file_format", "composite"):
+            setattr(button, name, getattr(settings, name))
+        button.frame_start, button.frame_end = scene.frame_start, scene.frame_end
+        if settings.output and Path(bpy.path.abspath(settings.output)).is_dir():
+            layout.operator("portrait_actor.open_folder", icon="FILE_FOLDER").directory = settings.output
+
+
+CLASSES = (
+    PORTRAIT_ACTOR_PT_job,
+    PORTRAIT_ACTOR_PT_create,
+    PORTRAIT_ACTOR_PT_pose,
+    PORTRAIT_ACTOR_PT_oral,
+    PORTRAIT_ACTOR_PT_facial,
+    PORTRAIT_ACTOR_PT_speak,
+    PORTRAIT_ACTOR_PT_render,
+)

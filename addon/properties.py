@@ -1,0 +1,100 @@
+"""What is stored in the .blend: the settings of the sidebar's forms, and what an armature knows of its actor."""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+PRESETS = (
+    ("draft", "Draft", "Minutes on a CPU: to see whether the footage works"),
+    ("standard", "Standard", "The usual choice"),
+    ("final", "Final", "The best picture; wants a GPU or a night"),
+    ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
+)
+FORMATS = (
+    ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
+    ("png", "PNG", "Display colour with alpha"),
+    ("mp4", "MP4", "A film to look at, with the scene's sound; not wired into the compositor"),
+)
+
+
+def _is_actor(_settings: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
+    return thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
+
+
+class ChannelRange(bpy.types.PropertyGroup):
+    """What the footage showed of one channel; `name` is the channel's."""
+
+    measured: BoolProperty(name="Measured", description="The footage shows this channel moving")
+    low: FloatProperty(name="Lowest", description="Smallest value in the footage")
+    high: FloatProperty(name="Highest", description="Largest value in the footage")
+
+
+class ActorSettings(bpy.types.PropertyGroup):
+    """On the armature: which actor it is."""
+
+    folder: StringProperty(name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH")
+    face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object)
+    camera: PointerProperty(name="Camera", description="The camera matched to the footage", type=bpy.types.Object)
+    channels: CollectionProperty(type=ChannelRange)
+
+
+class SceneSettings(bpy.types.PropertyGroup):
+    """On the scene: what the sidebar's forms hold."""
+
+    actor: PointerProperty(
+        name="Actor", description="The actor that the sidebar shows", type=bpy.types.Object, poll=_is_actor
+    )
+
+    video: StringProperty(name="Video", description="One person talking, facing the camera", subtype="FILE_PATH")
+    actor_name: StringProperty(name="Name", description="What the actor is called; empty takes the video's name")
+    folder: StringProperty(
+        name="Save In", description="Folder for the actor; empty puts it beside the video", subtype="DIR_PATH"
+    )
+    preset: EnumProperty(name="Quality", items=PRESETS, default="draft")
+    face: IntProperty(
+        name="Face", description="Which face, from the left, when the video shows several", min=1, soft_max=4, default=1
+    )
+    consent_who: StringProperty(name="Who Is Shown", description="The person in the video; kept in the actor")
+    consent_given: BoolProperty(
+        name="This person agreed", description="The person in the video agreed to become a digital actor"
+    )
+    match_scene: BoolProperty(
+        name="Match Scene to Footage",
+        description="Set the scene's resolution, frame rate and last frame to the footage's",
+        default=True,
+    )
+
+    audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH")
+    speak_head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
+    speak_blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
+    seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
+
+    output: StringProperty(
+        name="Output", description="Folder for the rendered frames", subtype="DIR_PATH", default="//actor_render/"
+    )
+    file_format: EnumProperty(name="Format", items=FORMATS, default="exr")
+    composite: BoolProperty(
+        name="Place in Compositor", description="Wire the frames over the scene in the compositor", default=True
+    )
+
+
+CLASSES = (ChannelRange, ActorSettings, SceneSettings)
+
+
+def register() -> None:
+    """Hangs the settings on scenes and objects; the classes are registered already."""
+    bpy.types.Scene.portrait_actor = PointerProperty(type=SceneSettings)
+    bpy.types.Object.portrait_actor = PointerProperty(type=ActorSettings)
+
+
+def unregister() -> None:
+    """Takes them off again."""
+    del bpy.types.Object.portrait_actor
+    del bpy.types.Scene.portrait_actor

@@ -1,0 +1,1 @@
+"""The actor in the Blender scene: rig, proxy face, takes, camera, sound, compositing."""

@@ -1,0 +1,130 @@
+"""The actor in the scene as one thing: its armature, which knows its folder, its face and its camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ..contract import actor, channels, protocol
+from . import camera, proxy, rig, sound, takes
+
+FOOTAGE_TAKE = "footage"
+
+
+@dataclass(frozen=True)
+class SceneActor:
+    """An actor that is in the file."""
+
+    armature: bpy.types.Object
+    face: bpy.types.Object
+
+    @property
+    def name(self) -> str:
+        return self.armature.name
+
+    def folder(self, *, must_be_complete: bool = True) -> actor.ActorFolder:
+        """The actor's folder, checked.
+
+        Raises:
+            UserError: it is missing, damaged or not finished.
+        """
+        path = bpy.path.abspath(self.armature.portrait_actor.folder, library=self.armature.library)
+        return actor.ActorFolder.open(Path(path), must_be_complete=must_be_complete)
+
+
+def is_armature(thing: bpy.types.Object | None) -> bool:
+    """Whether an object is an actor's armature."""
+    return thing is not None and thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
+
+
+def find(context: bpy.types.Context) -> SceneActor | None:
+    """The actor that the artist means: the active object's, else the scene's."""
+    active = getattr(context, "object", None)
+    for thing in (active, active.parent if active else None, context.scene.portrait_actor.actor):
+        if is_armature(thing) and thing.portrait_actor.face is not None:
+            return SceneActor(thing, thing.portrait_actor.face)
+    return None
+
+
+def require(context: bpy.types.Context, name: str = "") -> SceneActor:
+    """The actor called `name` (its armature's name), or the one that the artist means.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name:
+        named = context.scene.objects.get(name)
+        if is_armature(named) and named.portrait_actor.face is not None:
+            return SceneActor(named, named.portrait_actor.face)
+        raise protocol.UserError("no_actor_in_scene", f"No actor called {name} is in the scene.", "Import it first.")
+    found = find(context)
+    if found is None:
+        raise protocol.UserError("no_actor_in_scene", "There is no actor in the scene.", "Create or import one.")
+    return found
+
+
+def build(
+    context: bpy.types.Context,
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    folder: actor.ActorFolder,
+    *,
+    frame_start: int,
+    match_scene: bool,
+) -> SceneActor:
+    """Puts the actor into the scene at the 3D cursor: rig, face, camera, the footage's performance and its sound.
+
+    Args:
+        context: for the edit mode that bones need; its window shows `scene`.
+        scene, view_layer: where it goes.
+        folder: a finished actor.
+        frame_start: the scene frame of the footage's frame 0.
+        match_scene: set picture size, frame rate and last frame to the footage's.
+
+    Raises:
+        UserError: a file of the actor is missing or damaged. Nothing has been added then.
+    """
+    info, mesh, footage = folder.info, folder.proxy(), folder.footage()
+    if info.camera is None:
+        raise actor.damaged(folder.file("actor.json"))
+    name = info.name or folder.path.stem
+    if match_scene:
+        length = round(float(footage.frames[-1]))
+        camera.match_scene(scene, info.camera, info.fps, frame_start + length)
+    collection = bpy.data.collections.new(name)
+    scene.collection.children.link(collection)
+    armature = rig.build(name, collection, view_layer)
+    armature.location = scene.cursor.location
+    view_layer.update()
+    highs = {channel: float(values.max()) for channel, values in zip(footage.names, footage.channels.T, strict=True)}
+    face = proxy.build(f"{name} face", mesh, highs, armature, collection)
+    view = camera.build(f"{name} camera", info.camera, armature, collection)
+    _remember(armature, face, view, folder)
+    frames = takes.scene_frames(footage, scene, frame_start)
+    takes.add_take(f"{name} {FOOTAGE_TAKE}", armature, face, footage, frames)
+    if info.has_audio:
+        sound.add(scene, f"{name} {FOOTAGE_TAKE}", folder.file("audio.wav"), frame_start)
+    scene.portrait_actor.actor = armature
+    if scene.camera is None:
+        scene.camera = view
+    return SceneActor(armature, face)
+
+
+def _remember(
+    armature: bpy.types.Object, face: bpy.types.Object, view: bpy.types.Object, folder: actor.ActorFolder
+) -> None:
+    """What the .blend knows of the actor."""
+    settings = armature.portrait_actor
+    path = str(folder.path.resolve())
+    relative = bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths
+    settings.folder = bpy.path.relpath(path) if relative else path
+    settings.face, settings.camera = face, view
+    for name in channels.CHANNELS:
+        item = settings.channels.add()
+        item.name = name
+        span = folder.info.channel_ranges.get(name)
+        item.measured = span is not None
+        if span is not None:
+            item.low, item.high = span

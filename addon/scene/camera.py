@@ -1,0 +1,87 @@
+"""The camera matched to the footage, and any scene camera as the backend understands it."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from ..contract import actor, protocol
+from . import conventions as conv
+
+Array = NDArray[np.float64]
+SENSOR = 36.0  # mm; the focal length in millimetres is relative to this width
+
+
+def build(
+    name: str, footage: actor.Camera, armature: bpy.types.Object, collection: bpy.types.Collection
+) -> bpy.types.Object:
+    """A new camera object that sees the actor as the footage did, at the footage's aspect ratio."""
+    data = bpy.data.cameras.new(name)
+    data.sensor_fit, data.sensor_width = "HORIZONTAL", SENSOR
+    data.lens = footage.focal * SENSOR / footage.width
+    view = footage.view()
+    camera = bpy.data.objects.new(name, data)
+    camera.matrix_world = Matrix(conv.camera_to_blender(view, np.array(armature.matrix_world)).tolist())
+    distance = float(np.linalg.norm(np.linalg.inv(view)[:3, 3]))
+    data.clip_start, data.clip_end = min(0.1, distance / 10), max(100.0, distance * 10)
+    data.display_size = distance / 5
+    collection.objects.link(camera)
+    return camera
+
+
+def match_scene(scene: bpy.types.Scene, footage: actor.Camera, fps: float, frame_end: int) -> None:
+    """Sets the scene's picture size, frame rate and last frame to the footage's."""
+    render = scene.render
+    render.resolution_x, render.resolution_y, render.resolution_percentage = footage.width, footage.height, 100
+    render.pixel_aspect_x = render.pixel_aspect_y = 1.0
+    whole = round(fps)
+    if math.isclose(fps, whole, rel_tol=1e-6):
+        render.fps, render.fps_base = whole, 1.0
+    else:  # 29.97 and its kin are 30 / 1.001; any other rate is kept exactly too
+        render.fps, render.fps_base = math.ceil(fps), math.ceil(fps) / fps
+    scene.frame_end = frame_end
+
+
+def picture_size(scene: bpy.types.Scene) -> tuple[int, int]:
+    """Width and height of a render in pixels."""
+    render = scene.render
+    scale = render.resolution_percentage / 100
+    return max(1, int(render.resolution_x * scale)), max(1, int(render.resolution_y * scale))
+
+
+def read(scene: bpy.types.Scene, armature: Array, depsgraph: bpy.types.Depsgraph) -> tuple[Array, Array]:
+    """The scene's camera at the current frame, as evaluated: constraints, drivers and animated lenses count.
+
+    Args:
+        scene: whose camera and render size are meant.
+        armature: (4, 4) evaluated matrix_world of the actor's armature.
+        depsgraph: evaluated at the current frame.
+
+    Returns:
+        (4, 4) actor space → OpenCV camera, and (4,) fx, fy, cx, cy in pixels of the rendered picture.
+
+    Raises:
+        UserError: the scene has no camera, or one without perspective.
+    """
+    if scene.camera is None:
+        raise protocol.UserError("no_camera", f"{scene.name} has no camera.", "Add a camera and make it active.")
+    camera = scene.camera.evaluated_get(depsgraph)
+    if camera.type != "CAMERA" or camera.data.type != "PERSP":
+        raise protocol.UserError(
+            "bad_camera", f"{scene.camera.name} is not a perspective camera.", "Set its type to Perspective."
+        )
+    width, height = picture_size(scene)
+    render = scene.render
+    p = np.array(
+        camera.calc_matrix_camera(
+            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y
+        )
+    )
+    # Blender's y and z are the negatives of OpenCV's, and its picture has y up: x_ndc = P00 x / z − P02 and
+    # −y_ndc = P11 y / z + P12 in OpenCV's x, y, z.
+    lens = np.array([p[0, 0] * width, p[1, 1] * height, (1 - p[0, 2]) * width, (1 + p[1, 2]) * height]) / 2
+    return conv.camera_to_actor(np.array(camera.matrix_world), armature), lens

@@ -1,0 +1,165 @@
+"""Between the backend's spaces and Blender's, one function each way.
+
+Actor space: x to the actor's left, y up, z to the front; cameras look along +z with y down (OpenCV).
+Blender: z up, the actor faces −y, x to the actor's left; cameras look along −z with y up. Both are right-handed and
+metric, so the armature's space is actor space turned by 90° about x, and poses differ only by that change of basis.
+
+Arrays are float64; quaternions are wxyz.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+# Columns: where actor space's x, y, z axes lie in the armature's space.
+ACTOR_TO_BLENDER = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+BLENDER_TO_ACTOR = ACTOR_TO_BLENDER.T
+CAMERA_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenCV camera axes ↔ Blender camera axes; its own inverse
+
+
+def to_blender(vectors: ArrayLike) -> Array:
+    """(…, 3) points or offsets of actor space → armature space."""
+    return np.asarray(vectors, np.float64) @ ACTOR_TO_BLENDER[:3, :3].T
+
+
+def to_actor(vectors: ArrayLike) -> Array:
+    """(…, 3) points or offsets of armature space → actor space."""
+    return np.asarray(vectors, np.float64) @ BLENDER_TO_ACTOR[:3, :3].T
+
+
+def rotation_to_blender(quaternions: ArrayLike) -> Array:
+    """(…, 4) rotations of actor space → the same rotations in armature space."""
+    q = np.asarray(quaternions, np.float64)
+    return np.concatenate([q[..., :1], to_blender(q[..., 1:])], axis=-1)
+
+
+def rotation_to_actor(quaternions: ArrayLike) -> Array:
+    """(…, 4) rotations of armature space → the same rotations in actor space."""
+    q = np.asarray(quaternions, np.float64)
+    return np.concatenate([q[..., :1], to_actor(q[..., 1:])], axis=-1)
+
+
+def camera_to_blender(world_to_camera: ArrayLike, armature: ArrayLike) -> Array:
+    """The camera object's matrix_world that stands where an OpenCV camera stands.
+
+    Args:
+        world_to_camera: (4, 4) actor space → OpenCV camera; its 3×3 part may carry a scale.
+        armature: (4, 4) the armature's matrix_world.
+
+    Returns:
+        (4, 4) without scale.
+    """
+    placed = np.asarray(armature, np.float64) @ ACTOR_TO_BLENDER
+    return without_scale(placed @ np.linalg.inv(np.asarray(world_to_camera, np.float64)) @ CAMERA_FLIP)
+
+
+def camera_to_actor(matrix_world: ArrayLike, armature: ArrayLike) -> Array:
+    """(4, 4) actor space → OpenCV camera; carries the armature's scale, if it has one.
+
+    Args:
+        matrix_world: (4, 4) of the camera object; Blender ignores its scale, and so does this.
+        armature: (4, 4) the armature's matrix_world.
+    """
+    camera = without_scale(np.asarray(matrix_world, np.float64))
+    return CAMERA_FLIP @ np.linalg.inv(camera) @ np.asarray(armature, np.float64) @ ACTOR_TO_BLENDER
+
+
+def without_scale(matrix: Array) -> Array:
+    """(4, 4) with axes of unit length."""
+    result = matrix.copy()
+    result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
+    return result
+
+
+def rotate(quaternions: Array, vectors: ArrayLike) -> Array:
+    """(…, 3) vectors turned by (…, 4) unit quaternions: v + 2 u × (u × v + w v)."""
+    u, w = quaternions[..., 1:], quaternions[..., :1]
+    v = np.broadcast_to(np.asarray(vectors, np.float64), u.shape)
+    return v + 2 * np.cross(u, np.cross(u, v) + w * v)
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """(…, 4) Hamilton product: first b, then a."""
+    aw, bw, au, bu = a[..., :1], b[..., :1], a[..., 1:], b[..., 1:]
+    scalar = aw * bw - np.sum(au * bu, axis=-1, keepdims=True)
+    return np.concatenate([scalar, aw * bu + bw * au + np.cross(au, bu)], axis=-1)
+
+
+def conjugate(quaternions: Array) -> Array:
+    """(…, 4) inverse of unit quaternions."""
+    return quaternions * np.array([1.0, -1.0, -1.0, -1.0])
+
+
+def continuous(quaternions: Array) -> Array:
+    """(T, 4) the same rotations with signs chosen so that neighbours interpolate along the short way."""
+    flips = np.sum(quaternions[1:] * quaternions[:-1], axis=-1) < 0
+    sign = np.concatenate([[1.0], np.where(np.cumsum(flips) % 2 == 1, -1.0, 1.0)])
+    return quaternions * sign[:, None]
+
+
+def bone_basis(
+    rotation: Array, translation: Array, parent_rotation: Array, parent_translation: Array, rest: Array
+) -> tuple[Array, Array]:
+    """What to key on a pose bone so that it moves rest points by a pose, given how its parent moves them.
+
+    With Δ the pose that moves rest points of armature space (Δ = pose matrix · rest matrix⁻¹) and R the rest matrix,
+    Blender's hierarchy gives basis = R⁻¹ Δ_parent⁻¹ Δ R.
+
+    Args:
+        rotation, translation: (T, 4), (T, 3) Δ of the bone in armature space.
+        parent_rotation, parent_translation: (T, 4), (T, 3) Δ of the parent bone.
+        rest: (4, 4) the bone's rest matrix (`Bone.matrix_local`), R.
+
+    Returns:
+        (T, 4) rotation_quaternion and (T, 3) location.
+    """
+    rest_rotation, head = quaternion(rest[:3, :3]), rest[:3, 3]
+    undo = conjugate(parent_rotation)
+    relative = multiply(undo, rotation)
+    offset = rotate(undo, translation - parent_translation)
+    turn = np.broadcast_to(rest_rotation, relative.shape)
+    basis = multiply(multiply(conjugate(turn), relative), turn)
+    return continuous(basis), rotate(conjugate(turn), rotate(relative, head) + offset - head)
+
+
+def bone_delta(poses: Array, rest: Array) -> tuple[Array, Array]:
+    """How posed bones move rest points: Δ = pose matrix · rest matrix⁻¹, any scale of the bone left out.
+
+    Args:
+        poses: (T, 4, 4) `PoseBone.matrix`.
+        rest: (4, 4) `Bone.matrix_local`.
+
+    Returns:
+        (T, 4) rotation and (T, 3) translation in armature space; the bone's own head keeps its place exactly.
+    """
+    turns = poses[:, :3, :3] / np.linalg.norm(poses[:, :3, :3], axis=1, keepdims=True)
+    rotation = quaternion(turns @ rest[:3, :3].T)
+    return continuous(rotation), poses[:, :3, 3] - rotate(rotation, rest[:3, 3])
+
+
+def quaternion(matrices: Array) -> Array:
+    """(…, 4) unit quaternions of (…, 3, 3) rotation matrices.
+
+    The largest of the four components is computed from the diagonal and divides the others (Shepperd 1978), so no
+    rotation loses precision.
+    """
+    m = matrices
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
+    # Row i is 4 q_i · q: each row is the quaternion up to a factor, the one with the largest diagonal entry the best.
+    rows = np.stack(
+        [
+            np.stack([1 + xx + yy + zz, a, b, c], -1),
+            np.stack([a, 1 + xx - yy - zz, d, e], -1),
+            np.stack([b, d, 1 - xx + yy - zz, f], -1),
+            np.stack([c, e, f, 1 - xx - yy + zz], -1),
+        ],
+        axis=-2,
+    )
+    best = np.argmax(np.diagonal(rows, axis1=-2, axis2=-1), axis=-1)
+    row = np.take_along_axis(rows, best[..., None, None], axis=-2)[..., 0, :]
+    return row / np.linalg.norm(row, axis=-1, keepdims=True)

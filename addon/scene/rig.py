@@ -1,0 +1,46 @@
+"""The armature: root → torso → head. Its space is actor space in Blender's axes, so rest is the footage's rest pose."""
+
+from __future__ import annotations
+
+import bpy
+from mathutils import Vector
+
+from ..contract import channels
+from .conventions import to_blender
+
+ROOT, TORSO, HEAD = channels.RIGID_BONES
+
+# Joints in actor space (metres; origin between the outer eye corners, which are 0.09 m apart), from the proportions of
+# an adult: the neck's middle lies about a face's height below the eyes and behind them, as the cervical spine does.
+NECK = (0.0, -0.11, -0.07)
+CROWN = (0.0, 0.12, -0.07)
+CHEST = (0.0, -0.42, -0.09)
+GROUND = (0.0, -0.52, -0.09)
+
+
+def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
+    """A new armature object in `collection`, at rest, bones drawn in front of the face."""
+    data = bpy.data.armatures.new(name)
+    rig = bpy.data.objects.new(name, data)
+    collection.objects.link(rig)
+    active, selected = view_layer.objects.active, [o for o in view_layer.objects if o.select_get()]
+    for other in selected:
+        other.select_set(False)
+    view_layer.objects.active = rig
+    rig.select_set(True)
+    bpy.ops.object.mode_set(mode="EDIT")  # the only way to add bones
+    parent = None
+    for bone, head, tail in ((ROOT, GROUND, CHEST), (TORSO, CHEST, NECK), (HEAD, NECK, CROWN)):
+        edit = data.edit_bones.new(bone)
+        edit.head, edit.tail = Vector(to_blender(head)), Vector(to_blender(tail))
+        edit.parent = parent
+        parent = edit
+    data.edit_bones[ROOT].use_deform = False
+    bpy.ops.object.mode_set(mode="OBJECT")
+    rig.select_set(False)
+    view_layer.objects.active = active
+    for other in selected:
+        other.select_set(True)
+    rig.show_in_front = True
+    data.display_type = "STICK"
+    return rig

@@ -1,0 +1,91 @@
+"""Reads what the artist animated: the evaluated rig, channels and camera at each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract import camera as contract_camera
+from ..contract import channels, performance, protocol
+from . import camera, rig, takes
+from . import conventions as conv
+
+Array = NDArray[np.float64]
+
+
+def sample(
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    armature: bpy.types.Object,
+    face: bpy.types.Object,
+    frames: Sequence[int],
+) -> tuple[performance.Performance, contract_camera.CameraPath]:
+    """Steps through `frames` and reads the evaluated state of each, so constraints, drivers, IK and NLA count.
+
+    The scene's current frame is restored.
+
+    Returns:
+        the performance, and the scene's camera relative to the actor at the render's size.
+
+    Raises:
+        UserError: a part of the actor is missing, or there is no usable camera.
+    """
+    _check(view_layer, armature, face)
+    count = len(frames)
+    poses = {bone: np.empty((count, 4, 4)) for bone in (rig.TORSO, rig.HEAD)}
+    values = np.zeros((count, len(channels.CHANNELS)))
+    views, lenses = np.tile(np.eye(4), (count, 1, 1)), np.zeros((count, 4))
+    before = scene.frame_current, scene.frame_subframe
+    try:
+        for row, frame in enumerate(frames):
+            scene.frame_set(frame)
+            depsgraph = view_layer.depsgraph
+            body = armature.evaluated_get(depsgraph)
+            for bone, pose in poses.items():
+                pose[row] = body.pose.bones[bone].matrix
+            values[row] = _channels(face.data.shape_keys.evaluated_get(depsgraph))
+            views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph)
+    finally:
+        scene.frame_set(before[0], subframe=before[1])
+    moves = {
+        bone: conv.bone_delta(pose, np.array(armature.data.bones[bone].matrix_local)) for bone, pose in poses.items()
+    }
+    table = performance.Performance(
+        fps=takes.scene_fps(scene),
+        frames=np.asarray(frames, np.int64),
+        head_rotation=conv.rotation_to_actor(moves[rig.HEAD][0]).astype(np.float32),
+        head_translation=conv.to_actor(moves[rig.HEAD][1]).astype(np.float32),
+        torso_rotation=conv.rotation_to_actor(moves[rig.TORSO][0]).astype(np.float32),
+        torso_translation=conv.to_actor(moves[rig.TORSO][1]).astype(np.float32),
+        channels=values.astype(np.float32),
+    )
+    path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, views, lenses)
+    return table.check(armature.name), path.check(scene.camera.name)
+
+
+def _channels(keys: bpy.types.Key) -> list[float]:
+    """Values in the order of CHANNELS; a muted shape key does not move the face, so it counts as 0."""
+    blocks = keys.key_blocks
+    return [0.0 if blocks[name].mute else blocks[name].value for name in channels.CHANNELS]
+
+
+def _check(view_layer: bpy.types.ViewLayer, armature: bpy.types.Object, face: bpy.types.Object) -> None:
+    missing = [bone for bone in (rig.TORSO, rig.HEAD) if bone not in armature.data.bones]
+    keys = face.data.shape_keys
+    missing += [name for name in channels.CHANNELS if keys is None or name not in keys.key_blocks]
+    if missing:
+        raise protocol.UserError(
+            "damaged_rig",
+            f"{armature.name} has lost {', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}.",
+            "Undo the change, or import the actor again.",
+        )
+    for part in (armature, face):
+        if part.name not in view_layer.objects:
+            raise protocol.UserError(
+                "not_in_view_layer",
+                f"{part.name} is not part of the view layer {view_layer.name}.",
+                "Switch its collection on in the Outliner.",
+            )

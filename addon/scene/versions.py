@@ -1,0 +1,87 @@
+"""The one place that knows how Blender 4.2, 4.5, 5.0 and 5.2 differ. Everything else is written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import bpy
+
+SLOTTED_ACTIONS = bpy.app.version >= (4, 4, 0)
+COMPOSITOR_IS_A_NODE_GROUP = bpy.app.version >= (5, 0, 0)
+
+
+def new_action(name: str, owners: Sequence[bpy.types.ID]) -> list[Any]:
+    """A new take, assigned to each owner, and what holds each owner's curves (`.fcurves`, `.groups`), in their order.
+
+    With slots the take is one Action with a slot per owner; before 4.4 it is one Action per owner.
+    """
+    for owner in owners:
+        if owner.animation_data is None:
+            owner.animation_data_create()
+    if not SLOTTED_ACTIONS:
+        return [_legacy_action(name, owner) for owner in owners]
+    action = bpy.data.actions.new(name)
+    action.use_fake_user = True
+    strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
+    bags = []
+    for owner in owners:
+        slot = action.slots.new(id_type=owner.id_type, name=owner.name)
+        owner.animation_data.action = action
+        owner.animation_data.action_slot = slot
+        bags.append(strip.channelbag(slot, ensure=True))
+    return bags
+
+
+def _legacy_action(name: str, owner: bpy.types.ID) -> bpy.types.Action:
+    action = bpy.data.actions.new(name if owner.id_type == "OBJECT" else f"{name} face")
+    action.id_root = owner.id_type
+    action.use_fake_user = True  # a take that is not assigned at the moment is still the artist's work
+    owner.animation_data.action = action
+    return action
+
+
+def strips(scene: bpy.types.Scene) -> Any:
+    """The sequencer's strips; makes the sequencer when the scene has none."""
+    editor = scene.sequence_editor or scene.sequence_editor_create()
+    return editor.strips if hasattr(editor, "strips") else editor.sequences
+
+
+def existing_strips(scene: bpy.types.Scene) -> list[Any]:
+    """The sequencer's strips, none when the scene has no sequencer."""
+    return list(strips(scene)) if scene.sequence_editor else []
+
+
+def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """The scene's compositor tree; switches the compositor on, with the render passed through, when it has none."""
+    if not COMPOSITOR_IS_A_NODE_GROUP:
+        scene.use_nodes = True  # fills a new tree with Render Layers → Composite
+        return scene.node_tree
+    tree = scene.compositing_node_group
+    if tree is None:
+        tree = bpy.data.node_groups.new(f"{scene.name} Compositing", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        layers, output = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("NodeGroupOutput")
+        layers.scene = scene
+        output.location = (600, 0)
+        tree.links.new(layers.outputs["Image"], output.inputs["Image"])
+        scene.compositing_node_group = tree
+    return tree
+
+
+def compositor_output(tree: bpy.types.NodeTree) -> Any:
+    """The input socket that is the compositor's picture; makes its node when the tree has none."""
+    kind = "NodeGroupOutput" if COMPOSITOR_IS_A_NODE_GROUP else "CompositorNodeComposite"
+    found = [node for node in tree.nodes if node.bl_idname == kind]
+    node = next((n for n in found if getattr(n, "is_active_output", True)), None) or tree.nodes.new(kind)
+    if COMPOSITOR_IS_A_NODE_GROUP and not any(s.type == "RGBA" for s in node.inputs):
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+    return next(s for s in node.inputs if s.type == "RGBA")
+
+
+def alpha_over_inputs(node: bpy.types.Node) -> tuple[Any, Any]:
+    """An Alpha Over node's background and foreground sockets."""
+    if "Background" in node.inputs:
+        return node.inputs["Background"], node.inputs["Foreground"]
+    background, foreground = (s for s in node.inputs if s.type == "RGBA")
+    return background, foreground
