@@ -57,6 +57,7 @@ from backend.protocol import (  # noqa: E402
 )
 
 PYTHONS = ((3, 11), (3, 12))  # the versions for which every pinned package has a wheel
+PIP = "pip>=24.1"  # the first that reports its progress to programs; the one that Python brings may be older
 NEEDED_BYTES = 4 << 30  # the CPU environment takes 2.5 GB, and pip unpacks before it moves
 
 
@@ -166,13 +167,13 @@ def build(place: Path, pins: Sequence[str], wheels: Path | None, log: Path, repo
         raise explain(output, wheels, log)
     report(Progress(JOB, "environment", 1, 1))
     torch = [pin for pin in pins if pin.startswith("torch==")]
-    for stage, wanted in (("pip", ["pip"]), ("torch", torch), ("packages", list(pins))):
+    for stage, wanted in (("pip", [PIP]), ("torch", torch), ("packages", list(pins))):
         if not wanted or (stage == "pip" and wheels is not None and not any(wheels.glob("pip-*"))):
             continue
         command = [str(python_of(place)), "-I", "-m", "pip", "install", "--no-input", "--upgrade"]
         if wheels is not None:
             command += ["--no-index", "--find-links", str(wheels)]
-        elif stage != "pip":  # the pip of ensurepip may be too old for it
+        elif stage != "pip":
             command += ["--progress-bar", "raw"]
         watch = PipWatch(stage, wanted, report)
         output = child.run([*command, *wanted], log, watch.line)

@@ -32,7 +32,7 @@ class PipWatch:
 
     def __init__(self, stage: str, wanted: Sequence[str], report: Report) -> None:
         self.stage, self.report = stage, report
-        self.waiting = {normal(pin.split("==")[0]) for pin in wanted}
+        self.waiting = {normal(re.split("[=>]=", pin)[0]) for pin in wanted}
         self.total = len(self.waiting)
         self.download, self.percent = "", 0
 
@@ -146,7 +146,7 @@ KNOWN_FAILURES = (
     (r"Failed building wheel|metadata-generation-failed|subprocess-exited-with-error", "no_compiler",
      "A package has to be compiled for Python {python} on this {machine}, and that failed.",
      "Use Python 3.11 or 3.12 on 64-bit Linux, Windows or macOS: there are ready packages for those."),
-    (r"Permission denied|Errno 13\b|Read-only file system|Errno 30\b|WinError (5|32)\b|Access is denied", "read_only",
+    (r"Permission denied|Read-only file system|Errno (13|20|30)\b|WinError (5|32)\b|Access is denied", "read_only",
      "{folder} cannot be written, or a program still uses it.",
      "Close what uses it, or choose a folder that you may write to."),
 )  # fmt: skip

@@ -1,0 +1,326 @@
+"""The backend's environment, made for real from small wheels that the tests write: no network is used."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from backend import install, install_pip, protocol
+from backend.install import State
+from backend.protocol import Cancelled, Error, Hello, Message, Progress, Request, Result, UserError
+from tools import pythons
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "backend" / "install.py"
+
+
+def write_wheel(folder: Path, version: str) -> None:
+    """A package `sprite` whose version is its only content, with a command `sprite` that prints it."""
+    info = f"sprite-{version}.dist-info"
+    files = {
+        "sprite.py": f"VERSION = {version!r}\n\n\ndef main():\n    print(VERSION)\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: sprite\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nsprite = sprite:main\n",
+    }
+    record = ""
+    with zipfile.ZipFile(folder / f"sprite-{version}-py3-none-any.whl", "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+            record += f"{name},sha256={digest},{len(text.encode())}\n"
+        wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder of wheels: sprite 1.0 and 2.0."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    write_wheel(folder, "1.0")
+    write_wheel(folder, "2.0")
+    return folder
+
+
+def run(target: Path, wheels: Path | None, version: str, **environment: str) -> tuple[int, list[Message]]:
+    """Runs the installer as Blender does, and returns its exit code and its messages."""
+    command = [sys.executable, str(SCRIPT), "--target", str(target), "--pins", f"sprite=={version}", "--json-lines"]
+    command += ["--wheels", str(wheels)] if wheels else []
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env={**os.environ, **environment}
+    )
+    assert process.stdout is not None
+    messages = [protocol.decode(line) for line in process.stdout]
+    code = process.wait(60)
+    assert process.stdin is not None
+    process.stdin.close()
+    return code, messages
+
+
+def ask(target: Path, code: str) -> str:
+    """What the environment's Python prints for `code`."""
+    command = [str(install.python_of(target)), "-I", "-c", code]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+
+
+def beside(target: Path) -> list[str]:
+    """What lies beside the environment: traces of an upgrade."""
+    return sorted(p.name for p in target.parent.iterdir() if p.name.startswith(target.name))
+
+
+def test_an_environment_from_its_first_day_to_a_failed_upgrade(tmp_path: Path, wheels: Path) -> None:
+    target = tmp_path / "Umgebung — «日本»" / "env"
+
+    code, messages = run(target, wheels, "1.0")
+    assert code == 0
+    assert isinstance(messages[0], Hello)
+    assert {m.stage for m in messages if isinstance(m, Progress)} == {"environment", "packages"}
+    assert isinstance(messages[-1], Result) and messages[-1].data["python"] == str(install.python_of(target))
+    assert ask(target, "import sprite; print(sprite.VERSION)") == "1.0"
+    assert install.state(target, ["sprite==1.0"]) is State.READY
+    assert beside(target) == ["env", "env.log"] and not (target / ".incomplete").exists()
+
+    (target.parent / "env.log").unlink()
+    code, messages = run(target, wheels, "1.0")  # nothing is started when all is there
+    assert code == 0 and beside(target) == ["env"]
+    assert not [m for m in messages if isinstance(m, Progress)]
+
+    code, _ = run(target, wheels, "2.0")
+    assert code == 0
+    assert ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
+    assert beside(target) == ["env", "env.log"]
+    if os.name != "nt":  # its commands start the Python of this environment, not of the place where it was built
+        assert subprocess.run([target / "bin" / "sprite"], capture_output=True, text=True).stdout.strip() == "2.0"
+
+    code, messages = run(target, wheels, "3.0")
+    assert code == 2
+    error = messages[-1]
+    assert isinstance(error, Error) and error.code == "no_wheel" and "sprite==3.0" in error.message and error.remedy
+    assert Path(error.log).read_text(encoding="utf-8")
+    assert ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
+    assert install.state(target, ["sprite==2.0"]) is State.READY
+    assert beside(target) == ["env", "env.log"]
+
+    target.rename(target.with_name("env.old"))  # as if an upgrade had been killed between its two renames
+    code, _ = run(target, wheels, "2.0")
+    assert code == 0 and ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
+    assert "env.old" not in beside(target)
+
+
+def test_a_killed_installation_is_begun_again(tmp_path: Path, wheels: Path) -> None:
+    target = tmp_path / "env"
+    (target / "lib").mkdir(parents=True)
+    (target / ".incomplete").touch()
+    (target / "lib" / "half.py").write_text("half")
+    assert install.state(target, ["sprite==1.0"]) is State.INCOMPLETE
+    code, _ = run(target, wheels, "1.0")
+    assert code == 0 and install.state(target, ["sprite==1.0"]) is State.READY
+    assert not (target / "lib" / "half.py").exists()
+
+
+def test_a_first_installation_that_fails_leaves_nothing_but_its_log(tmp_path: Path, wheels: Path) -> None:
+    code, messages = run(tmp_path / "env", wheels, "9.9")
+    assert code == 2 and isinstance(messages[-1], Error)
+    assert beside(tmp_path / "env") == ["env.log"]
+
+
+def test_no_network_is_one_sentence(tmp_path: Path) -> None:
+    """pip is sent to a port of this machine where nothing listens."""
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
+    alone = {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "NO_PROXY": "127.0.0.1"}
+    code, messages = run(tmp_path / "env", None, "1.0", **nowhere, **alone)
+    error = messages[-1]
+    assert code == 2 and isinstance(error, Error) and error.code == "no_network"
+    assert "wheels" in error.remedy
+
+
+def test_it_ends_when_its_input_ends(tmp_path: Path, wheels: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--target", str(tmp_path / "env"), "--pins", "sprite==1.0", "--json-lines"]
+    ended = subprocess.run(
+        [*command, "--wheels", str(wheels)], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=60
+    )
+    error = protocol.decode(ended.stdout.splitlines()[-1])
+    assert ended.returncode == 130 and isinstance(error, Error) and error.code == "cancelled"
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "env").exists()
+
+
+def test_it_ends_when_it_is_asked_to(tmp_path: Path, wheels: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--target", str(tmp_path / "env"), "--pins", "sprite==1.0", "--json-lines"]
+    process = subprocess.Popen(
+        [*command, "--wheels", str(wheels)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stdin is not None and process.stdout is not None
+    assert isinstance(protocol.decode(process.stdout.readline()), Hello)
+    process.stdin.write("not a message\n" + protocol.encode(Request("job", "cancel")) + "\n")
+    process.stdin.flush()
+    last = protocol.decode(process.stdout.read().splitlines()[-1])
+    assert process.wait(60) == 130 and isinstance(last, Error) and last.code == "cancelled"
+
+
+def test_cancelling_ends_the_whole_family(tmp_path: Path) -> None:
+    """A child that starts a child of its own, as pip does when it compiles."""
+    inner = "import time; time.sleep(60)"
+    start_it = f"p = subprocess.Popen([sys.executable, '-c', {inner!r}])"
+    outer = f"import subprocess, sys; {start_it}; print(p.pid, flush=True); p.wait()"
+    child, pids = install_pip.Child(), list[int]()
+
+    def stop(line: str) -> None:
+        pids.append(int(line))
+        threading.Thread(target=child.cancel).start()
+
+    start = time.monotonic()
+    with pytest.raises(Cancelled):
+        child.run([sys.executable, "-c", outer], tmp_path / "log", stop)
+    assert time.monotonic() - start < 30  # it does not wait for the minute
+    if os.name != "nt":
+        deadline = time.monotonic() + 5
+        while alive(pids[0]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(pids[0])
+    with pytest.raises(Cancelled):
+        child.run([sys.executable, "-c", "pass"], tmp_path / "log")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that has ended and is not yet collected does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path: Path, wheels: Path) -> None:
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.jpg").write_bytes(b"jpeg")
+    (tmp_path / "notes").write_text("mine")
+    for name in ("holiday", "notes"):
+        code, messages = run(tmp_path / name, wheels, "1.0")
+        assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "not_an_environment"
+    assert (tmp_path / "holiday" / "photo.jpg").read_bytes() == b"jpeg" and (tmp_path / "notes").read_text() == "mine"
+    assert len(list((tmp_path / "holiday").iterdir())) == 1
+
+
+def test_a_venv_made_by_hand_counts_when_it_holds_the_pins(tmp_path: Path, wheels: Path) -> None:
+    target = tmp_path / "env"
+    venv.create(target)
+    assert not install.adopt(target, ["sprite==1.0"])
+    site = Path(ask(target, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    with zipfile.ZipFile(wheels / "sprite-1.0-py3-none-any.whl") as wheel:
+        wheel.extractall(site)
+    before = sorted(p.name for p in site.iterdir())
+    code, _ = run(target, wheels, "2.0")
+    assert code == 2 and not (target / ".complete").exists()  # another version: it is not ours to change
+    code, _ = run(target, wheels, "1.0")
+    assert code == 0 and install.state(target, ["sprite==1.0"]) is State.READY
+    assert sorted(p.name for p in site.iterdir()) == before
+
+
+def test_the_states(tmp_path: Path) -> None:
+    target = tmp_path / "env"
+    assert install.state(target, ["a==1"]) is State.ABSENT
+    target.mkdir()
+    assert install.state(target, ["a==1"]) is State.ABSENT
+    (target / "file").touch()
+    assert install.state(target, ["a==1"]) is State.FOREIGN
+    (target / ".complete").write_text("{")
+    assert install.state(target, ["a==1"]) is State.FOREIGN
+    (target / ".complete").write_text(json.dumps({"pins": ["a==1", "b==2"]}))
+    assert install.state(target, ["a==1"]) is State.INCOMPLETE  # its Python has gone
+    install.python_of(target).parent.mkdir(parents=True)
+    install.python_of(target).touch()
+    assert install.state(target, ["a==1"]) is State.READY
+    assert install.state(target, ["a==2"]) is State.OUTDATED
+    (target / ".incomplete").touch()
+    assert install.state(target, ["a==1"]) is State.INCOMPLETE
+
+
+def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "NEEDED_BYTES", 1 << 60)
+    with pytest.raises(UserError) as caught:
+        install.install(tmp_path / "env", ["sprite==1.0"], wheels, lambda message: None, install_pip.Child())
+    assert caught.value.code == "disk_full" and not (tmp_path / "env").exists()
+
+
+def test_a_place_that_cannot_be_made_is_one_sentence(tmp_path: Path, wheels: Path) -> None:
+    (tmp_path / "file").touch()
+    code, messages = run(tmp_path / "file" / "env", wheels, "1.0")
+    assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "read_only"
+
+
+def test_missing_wheels_are_one_sentence(tmp_path: Path) -> None:
+    code, messages = run(tmp_path / "env", tmp_path / "none", "1.0")
+    assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "missing_file"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "word"),
+    [
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk_full", "GB"),
+        ("urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool: Read timed out.", "no_network", "wheels"),
+        ("WARNING: Retrying after connection broken by 'NameResolutionError(\"Failed to resolve\")'\n"
+         "ERROR: No matching distribution found for torch==2.13.0", "no_network", "wheels"),
+        ("SSLError(SSLCertVerificationError(1, 'CERTIFICATE_VERIFY_FAILED'))", "bad_certificate", "proxy"),
+        ("The virtual environment was not created successfully because ensurepip is not available.", "no_venv", "apt"),
+        ("ERROR: No matching distribution found for torch==2.13.0", "no_wheel", "64-bit"),
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "bad_download", "cache"),
+        ("error: subprocess-exited-with-error\n× Building wheel did not run successfully", "no_compiler", "Python"),
+        ("ERROR: [WinError 32] The process cannot access the file", "read_only", "Close"),
+        ("something\nERROR: a thing that nobody knows\nmore", "install_failed", "env.log"),
+        ("", "install_failed", "env.log"),
+    ],
+)  # fmt: skip
+def test_what_pip_says_becomes_one_sentence(said: str, code: str, word: str) -> None:
+    error = install_pip.explain(said, None, Path("env.log"))
+    assert error.code == code and word in error.remedy
+    assert "\n" not in str(error) and "{" not in str(error)
+
+
+def test_progress_counts_the_wanted_packages() -> None:
+    messages: list[Message] = []
+    watch = install_pip.PipWatch("packages", ["big_one==1", "other.two==2"], messages.append)
+    for line in (
+        "Collecting big-one==1", "Downloading big_one-1.whl (100 MB)", "Progress 10 of 100", "Progress 11 of 100",
+        "Progress 60 of 100", "Collecting needed>=3", "Requirement already satisfied: other-two==2 in /lib", "noise",
+    ):  # fmt: skip
+        watch.line(line)
+    watch.end()
+    progress = [m for m in messages if isinstance(m, Progress)]
+    assert [m.done for m in progress] == [1, 1, 1, 1, 1, 2]
+    assert {m.total for m in progress} == {2}
+    assert [m.message[-4:] for m in progress[2:4]] == ["10 %", "60 %"]
+
+
+def test_the_pins_are_exact_and_in_one_place() -> None:
+    everything = install.requirements(dev=True, cuda=True)
+    assert all(pin.count("==") == 1 for pin in everything)
+    assert set(install.requirements()) < set(everything)
+    assert [pin for pin in install.requirements() if pin.startswith(("torch==", "numpy=="))]
+
+
+def test_the_pythons_are_named_alike_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    low, high = install.PYTHONS[0], install.PYTHONS[-1]
+    assert project["requires-python"] == f">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"
+    assert pythons.BACKEND == install.PYTHONS
+
+
+def test_another_python_is_told_so() -> None:
+    """The script's own word to a Python that cannot hold the packages, if this machine has such a one."""
+    other = pythons.find(((3, 13), (3, 10), (3, 14)))
+    if other is None or other == sys.executable:
+        pytest.skip("no Python 3.10, 3.13 or 3.14 on this machine")
+    ended = subprocess.run([other, str(SCRIPT), "--target", "never_made"], capture_output=True, encoding="utf-8")
+    assert ended.returncode == 2 and "3.11 or 3.12" in ended.stderr and "Traceback" not in ended.stderr
