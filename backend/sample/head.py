@@ -1,0 +1,242 @@
+"""The whole sample actor: parts joined, skinned to head and torso, moved by channels, and lit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ..channels import INDEX
+from . import light, parts, texture
+from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, LANDMARKS, LIPS_INNER, Cage, build_cage, loop_of
+from .hair import hair
+from .raster import vertex_normals
+from .shapes import JAW_ANGLE, JAW_PIVOT, JAW_SLIDE, build_shapes
+from .subdivision import adjacency, subdivide
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+
+HEAD, HAIR, TORSO, MOUTH = range(4)  # regions of the mattes
+REGIONS = ("head", "hair", "torso", "mouth")
+LID_THICKNESS = 0.0009  # metres that the lids stand off the eyeball
+GAZE = {"In": np.radians(32), "Out": np.radians(32), "Up": np.radians(22), "Down": np.radians(26)}
+GLOSS_LIGHT = np.array([-0.45, 0.55, 0.70])  # towards the window that the eyes reflect
+
+
+@dataclass
+class Posed:
+    """One frame of the actor: vertices (V, 3) actor space, uv (V, 2) texels, light (V, 3) and gloss (V,) linear."""
+
+    vertices: F32
+    uv: F32
+    light: F32
+    gloss: F32
+    landmarks: F64  # (478, 3) actor space: the tracker's landmarks, irises last
+    mouth_opening: float  # metres between the middles of the lips' inner edges
+
+
+def rotation_matrix(q: NDArray[np.floating]) -> F64:
+    """(3, 3) rotation of a unit quaternion wxyz."""
+    w, x, y, z = np.asarray(q, float) / np.linalg.norm(q)
+    return np.array(
+        [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]])  # fmt: skip
+
+
+def head_weights(points: F64) -> F64:
+    """(V,) how much a rest point follows the head: 1 above the jaw, 0 at the collar, smooth along the neck."""
+    along = np.clip((0.010 - points[:, 2]) / 0.15, 0, 1)
+    below = (-0.128 + 0.050 * along) - points[:, 1]
+    t = np.clip(below / 0.080, 0, 1)
+    return np.asarray(1 - t * t * t * (t * (6 * t - 15) + 10))
+
+
+class Body:
+    """Everything about the actor that does not change between frames."""
+
+    def __init__(self, seed: int, strands: bool) -> None:
+        self.cage: Cage = build_cage()
+        self.shapes = build_shapes(self.cage)
+        coarse = len(self.cage.vertices)
+        self.smooth, skin_faces, parent = subdivide(self.cage.faces, coarse, 2)
+        skin = self.smooth @ self.cage.vertices
+        self.skin_count = len(skin)
+        self.atlas = texture.paint(self.cage, seed)
+        self._start: dict[str, slice] = {}
+        points, faces, uvs, labels = [], [], [], []
+        count = 0
+
+        def add(name: str, part: parts.Part, rectangle: str, label: int | NDArray[np.uint8]) -> None:
+            nonlocal count
+            self._start[name] = slice(count, count + len(part.vertices))
+            points.append(part.vertices)
+            faces.append(part.faces + count)
+            uvs.append(texture.place(rectangle, part.uv))
+            labels.append(np.broadcast_to(np.asarray(label, np.uint8), len(part.faces)))
+            count += len(part.vertices)
+
+        add(
+            "skin",
+            parts.Part(skin, skin_faces, texture.skin_uv(skin)),
+            "skin",
+            self._skin_labels(skin, skin_faces, parent),
+        )
+        for side, centre in zip(("right", "left"), self.cage.eyes, strict=True):
+            add(f"eye_{side}", parts.eyeball(centre), "eye", HEAD)
+            add(f"ear_{side}", parts.ear(side == "left"), "ear", HEAD)
+        add("teeth_upper", parts.teeth(self.cage, upper=True), "teeth", MOUTH)
+        add("teeth_lower", parts.teeth(self.cage, upper=False), "teeth", MOUTH)
+        add("tongue", parts.tongue(self.cage), "tongue", MOUTH)
+        add("hair", hair(self.cage, seed, strands), "hair", HAIR)
+        add("clothes", parts.clothes(), "clothes", TORSO)
+        self.rest = np.concatenate(points)
+        self.faces = np.concatenate(faces).astype(np.int32)
+        self.uv = np.concatenate(uvs).astype(np.float32)
+        self.labels = np.concatenate(labels).astype(np.uint8)
+        weight = head_weights(self.rest)
+        weight[self._start["hair"]] = 1.0
+        weight[self._start["clothes"]] = 0.0
+        self.weight = weight
+        rest32 = self.rest.astype(np.float32)
+        self._rest_normals = vertex_normals(rest32, self.faces)
+        self._transfer = self._bake(rest32, skin_faces)
+        self._mouth = np.unique(self.faces[self.labels == MOUTH])
+        self._lip_z = parts.lip_line(self.cage)[2]
+        self._near_eyes = self._lid_vertices(skin)
+
+    def _skin_labels(self, skin: F64, faces: I32, parent: I32) -> NDArray[np.uint8]:
+        """The region of every skin triangle: mouth lining, head, or neck (torso)."""
+        bag = {int(v) for v in self.cage.bag[1:].ravel()}
+        lining = np.array([sum(int(v) in bag for v in face) >= 1 for face in self.cage.faces])
+        neck = head_weights(skin)[faces].mean(1) < 0.97
+        return np.where(lining[parent], MOUTH, np.where(neck, TORSO, HEAD)).astype(np.uint8)
+
+    def _bake(self, rest: F32, skin_faces: I32) -> F32:
+        """(3, V, 9) light transfer per colour: red light spreads widest under the skin."""
+        transfer = light.bake_transfer(rest, self.faces)
+        skin = self._start["skin"]
+        links = adjacency(skin_faces, self.skin_count)
+        links = sparse.diags(1 / np.maximum(links.sum(1).A1, 1)) @ links
+        layers = []
+        for steps in (8, 3, 1):
+            layer = transfer.copy()
+            layer[skin] = light.blur(transfer[skin], links, steps)
+            layers.append(layer)
+        return np.stack(layers).astype(np.float32)
+
+    def _lid_vertices(self, skin: F64) -> tuple[I32, I32]:
+        """Skin vertices that could sink into the right and the left eyeball."""
+        near = []
+        for centre in self.cage.eyes:
+            offset = skin - centre
+            near.append(np.flatnonzero((np.linalg.norm(offset, axis=1) < 2.2 * EYE_RADIUS) & (offset[:, 2] > -0.002)))
+        return near[0].astype(np.int32), near[1].astype(np.int32)
+
+    def shaped(self, channels: F64) -> F64:
+        """(V, 3) rest-pose vertices moved by the channels (52,), before skinning."""
+        cage = self.cage.vertices + np.tensordot(channels, self.shapes, 1)
+        points = self.rest.copy()
+        skin = self.smooth @ cage
+        for centre, near in zip(self.cage.eyes, self._near_eyes, strict=True):
+            offset = skin[near] - centre
+            distance = np.linalg.norm(offset, axis=1, keepdims=True)
+            front = offset[:, 2:] > 0.1 * distance  # rims behind keep their place
+            skin[near] += np.where(front, offset / distance * np.maximum(EYE_RADIUS + LID_THICKNESS - distance, 0), 0)
+        points[self._start["skin"]] = skin
+        value = {name: channels[INDEX[name]] for name in ("jawOpen", "jawLeft", "jawRight", "jawForward", "tongueOut")}
+        slide = JAW_SLIDE * np.array([value["jawLeft"] - value["jawRight"], 0, value["jawForward"]])
+        for name, share in (("teeth_lower", 1.0), ("tongue", 0.85)):
+            angle = JAW_ANGLE * value["jawOpen"] * share
+            turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+            part = self._start[name]
+            points[part] = (points[part] - JAW_PIVOT) @ turn.T + JAW_PIVOT + slide
+        points[self._start["tongue"]] += np.array([0, 0.003, 0.022]) * value["tongueOut"]
+        return points
+
+    def gaze(self, channels: F64, left: bool) -> F64:
+        """(3, 3) rotation of one eyeball, rest → looking."""
+        side = "Left" if left else "Right"
+        amount = {way: channels[INDEX[f"eyeLook{way}{side}"]] * angle for way, angle in GAZE.items()}
+        yaw = (amount["Out"] - amount["In"]) * (1 if left else -1)
+        pitch = amount["Down"] - amount["Up"]
+        cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+        return np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+
+    def pose(self, channels: F64, head: tuple[F64, F64], torso: tuple[F64, F64], camera_position: F64) -> Posed:
+        """The actor with these channels (52,) and with head and torso at (quaternion wxyz, metres)."""
+        rest = self.shaped(channels)
+        turn_head, turn_torso = rotation_matrix(head[0]), rotation_matrix(torso[0])
+        on_head = rest @ turn_head.T + head[1]
+        on_torso = rest @ turn_torso.T + torso[1]
+        weight = self.weight[:, None]
+        vertices = (weight * on_head + (1 - weight) * on_torso).astype(np.float32)
+
+        normals = vertex_normals(rest.astype(np.float32), self.faces)
+        bodies = [light.environment(turn_head), light.environment(turn_torso)]
+        shown = np.zeros((len(rest), 3))
+        for body, share in zip(bodies, (self.weight, 1 - self.weight), strict=True):
+            gathered = np.stack([self._transfer[c] @ body[:, c].astype(np.float32) for c in range(3)], 1)
+            shown += share[:, None] * gathered
+        moved = self._start["skin"]  # only the skin changes its shape: correct its light for the turned normals
+        now = light.irradiance(normals[moved].astype(float), bodies[0])
+        before = light.irradiance(self._rest_normals[moved].astype(float), bodies[0])
+        shown[moved] *= np.clip((now + 0.15) / (before + 0.15), 0.4, 1.8)
+
+        upper, lower = (rest[i] for i in (LIPS_INNER[0][5], LIPS_INNER[1][5]))
+        opening = float(np.linalg.norm(upper - lower))
+        inside = self._mouth
+        deep = np.clip((self._lip_z - rest[inside, 2]) / 0.016, 0, None)
+        open_share = 0.85 * np.clip(opening / 0.006, 0.12, 1)
+        shown[inside] = (
+            open_share * light.irradiance(np.array([[0.0, 0, 1]]), bodies[0]) * np.exp(-(deep**1.3))[:, None]
+        )
+
+        uv = self.uv.copy()
+        gloss = np.zeros(len(rest), np.float32)
+        landmarks = np.zeros((478, 3))
+        skin = vertices[moved]
+        landmarks[:LANDMARKS] = skin[:LANDMARKS]
+        for first, side, centre in ((468, "right", self.cage.eyes[0]), (473, "left", self.cage.eyes[1])):
+            part = self._start[f"eye_{side}"]
+            look = self.gaze(channels, side == "left")
+            direction = (self.rest[part] - centre) / EYE_RADIUS
+            local = direction @ look
+            uv[part] = texture.place("eye", np.stack([0.5 + local[:, 0] * 0.5, 0.5 - local[:, 1] * 0.5], 1))
+            gloss[part] = _cornea_gloss(local, turn_head @ look, camera_position)
+            iris = np.concatenate([np.zeros((1, 2)), 0.0059 * np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])])
+            depth = np.sqrt(EYE_RADIUS**2 - (iris**2).sum(1))
+            on_ball = centre + np.column_stack([iris, depth]) @ look.T
+            landmarks[first : first + 5] = on_ball @ turn_head.T + head[1]
+        return Posed(vertices, uv, shown.astype(np.float32), gloss, landmarks, opening)
+
+
+def _cornea_gloss(local: F64, turn: F64, camera: F64) -> F32:
+    """(V,) the window's reflection on an eyeball; the cornea is more curved than the ball."""
+    radial = np.linalg.norm(local[:, :2], axis=1)
+    bulge = 1 + 0.55 * np.clip((0.56 - radial) / 0.1, 0, 1)
+    normal = np.column_stack([local[:, :2] * bulge[:, None], local[:, 2]])
+    normal = normal / np.linalg.norm(normal, axis=1, keepdims=True) @ turn.T
+    half = GLOSS_LIGHT / np.linalg.norm(GLOSS_LIGHT) + camera / np.linalg.norm(camera)
+    cosine = normal @ (half / np.linalg.norm(half))
+    return (0.85 * np.clip((cosine - 0.982) / 0.008, 0, 1)).astype(np.float32)
+
+
+@cache
+def body(seed: int, strands: bool) -> Body:
+    """The actor of a seed; kept, because it takes seconds to make."""
+    return Body(seed, strands)
+
+
+def lid_gap(points: F64, left: bool) -> float:
+    """Metres between the middles of one eye's lids."""
+    upper, lower = EYE_LEFT if left else EYE_RIGHT
+    return float(np.linalg.norm(points[upper[4]] - points[lower[4]]))
+
+
+__all__ = ["HAIR", "HEAD", "MOUTH", "REGIONS", "TORSO", "Body", "Posed", "body", "lid_gap", "loop_of"]

@@ -1,0 +1,162 @@
+"""A small triangle rasteriser on the CPU: z-buffer, supersampling, one atlas texture, light interpolated per vertex.
+
+It draws the sample actor only. Two passes: `visibility` finds the nearest triangle of every subsample, `shade` looks up
+texture and light there and averages the subsamples into pixels. Both work on bands of rows in parallel, and each subsample
+is written by one band alone, so the picture does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
+BANDS = 32
+EYE, HAIR = 1, 2  # materials that catch a highlight; everything else is 0
+
+
+@njit(cache=True, parallel=True, fastmath=False)
+def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F32]:
+    """The nearest triangle at every subsample.
+
+    Args:
+        screen: (V, 3) x, y in subsamples (centres at +0.5) and camera depth z > 0 in metres.
+        faces: (F, 3) vertex indices; both sides are drawn.
+        height, width: of the supersampled picture.
+
+    Returns:
+        (H, W) triangle index, −1 where there is none; (H, W) depth in metres, infinite where there is none.
+    """
+    ids = np.full((height, width), -1, np.int32)
+    depth = np.full((height, width), np.inf, np.float32)
+    for band in prange(BANDS):
+        top, bottom = band * height // BANDS, (band + 1) * height // BANDS
+        for f in range(len(faces)):
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+            first = max(top, int(np.ceil(min(ay, by, cy) - 0.5)))
+            last = min(bottom - 1, int(np.floor(max(ay, by, cy) - 0.5)))
+            if first > last:
+                continue
+            left = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
+            right = min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
+            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            if left > right or abs(area) < 1e-12:
+                continue
+            inverse = 1.0 / area
+            az, bz, cz = 1.0 / screen[a, 2], 1.0 / screen[b, 2], 1.0 / screen[c, 2]
+            for y in range(first, last + 1):
+                py = y + 0.5
+                for x in range(left, right + 1):
+                    px = x + 0.5
+                    wb = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) * inverse
+                    wc = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) * inverse
+                    wa = 1.0 - wb - wc
+                    if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                        continue
+                    z = 1.0 / (wa * az + wb * bz + wc * cz)
+                    if z < depth[y, x]:
+                        depth[y, x] = z
+                        ids[y, x] = f
+    return ids, depth
+
+
+@njit(cache=True, inline="always")
+def _texel(atlas: U8, linear: F32, u: float, v: float, out: F32) -> None:
+    """Bilinear look-up in linear light; u, v in texels."""
+    u, v = u - 0.5, v - 0.5
+    x, y = int(np.floor(u)), int(np.floor(v))
+    fx, fy = u - x, v - y
+    x0, y0 = min(max(x, 0), atlas.shape[1] - 1), min(max(y, 0), atlas.shape[0] - 1)
+    x1, y1 = min(max(x + 1, 0), atlas.shape[1] - 1), min(max(y + 1, 0), atlas.shape[0] - 1)
+    for k in range(3):
+        upper = linear[atlas[y0, x0, k]] * (1 - fx) + linear[atlas[y0, x1, k]] * fx
+        lower = linear[atlas[y1, x0, k]] * (1 - fx) + linear[atlas[y1, x1, k]] * fx
+        out[k] = upper * (1 - fy) + lower * fy
+
+
+@njit(cache=True, parallel=True, fastmath=False)
+def shade(
+    ids: I32, depth: F32, screen: F32, faces: I32, uv: F32, light: F32, gloss: F32, atlas: U8, linear: F32,
+    plate: F32, labels: U8, label_count: int, samples: int,
+) -> tuple[F32, F32, F32]:  # fmt: skip
+    """The picture, its soft mattes and its depth from the visible triangles.
+
+    Args:
+        ids, depth: from `visibility`, (H·samples, W·samples).
+        screen, faces: as there. uv: (V, 2) atlas texels.
+        light: (V, 3) linear irradiance that multiplies the texture. gloss: (V,) linear highlight added on top.
+        atlas: (Y, X, 3) display sRGB. linear: (256,) display sRGB → linear light.
+        plate: (H, W, 3) linear background.
+        labels: (F,) region of each triangle, < label_count.
+        samples: subsamples per pixel and axis.
+
+    Returns:
+        (H, W, 3) linear picture; (label_count, H, W) coverage 0–1 of each region; (H, W) coverage-weighted depth, metres.
+    """
+    height, width = plate.shape[0], plate.shape[1]
+    picture = np.empty((height, width, 3), np.float32)
+    mattes = np.zeros((label_count, height, width), np.float32)
+    distance = np.zeros((height, width), np.float32)
+    part = np.float32(1.0 / (samples * samples))
+    for y in prange(height):
+        texel = np.empty(3, np.float32)
+        for x in range(width):
+            empty = 0
+            r = g = b = np.float32(0.0)
+            for sy in range(y * samples, (y + 1) * samples):
+                for sx in range(x * samples, (x + 1) * samples):
+                    f = ids[sy, sx]
+                    if f < 0:
+                        empty += 1
+                        continue
+                    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+                    ax, ay = screen[i, 0], screen[i, 1]
+                    ex, ey = screen[j, 0] - ax, screen[j, 1] - ay
+                    gx, gy = screen[k, 0] - ax, screen[k, 1] - ay
+                    px, py = sx + 0.5 - ax, sy + 0.5 - ay
+                    inverse = 1.0 / (ex * gy - ey * gx)
+                    wj = (px * gy - py * gx) * inverse
+                    wk = (ex * py - ey * px) * inverse
+                    wi = 1.0 - wj - wk
+                    _texel(
+                        atlas, linear,
+                        wi * uv[i, 0] + wj * uv[j, 0] + wk * uv[k, 0],
+                        wi * uv[i, 1] + wj * uv[j, 1] + wk * uv[k, 1],
+                        texel,
+                    )  # fmt: skip
+                    shine = wi * gloss[i] + wj * gloss[j] + wk * gloss[k]
+                    r += texel[0] * (wi * light[i, 0] + wj * light[j, 0] + wk * light[k, 0]) + shine
+                    g += texel[1] * (wi * light[i, 1] + wj * light[j, 1] + wk * light[k, 1]) + shine
+                    b += texel[2] * (wi * light[i, 2] + wj * light[j, 2] + wk * light[k, 2]) + shine
+                    mattes[labels[f], y, x] += part
+                    distance[y, x] += part * depth[sy, sx]
+            rest = empty * part
+            picture[y, x, 0] = r * part + rest * plate[y, x, 0]
+            picture[y, x, 1] = g * part + rest * plate[y, x, 1]
+            picture[y, x, 2] = b * part + rest * plate[y, x, 2]
+    return picture, mattes, distance
+
+
+@njit(cache=True)
+def vertex_normals(vertices: F32, faces: I32) -> F32:
+    """(V, 3) unit normals: sum of the area-weighted normals of the faces around each vertex."""
+    normals = np.zeros_like(vertices)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ex, ey, ez = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        gx, gy, gz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = ey * gz - ez * gy, ez * gx - ex * gz, ex * gy - ey * gx
+        for v in (a, b, c):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    for v in range(len(normals)):
+        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2)
+        if length > 0:
+            normals[v] /= length
+    return normals

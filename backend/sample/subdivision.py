@@ -1,0 +1,85 @@
+"""Loop subdivision of a triangle mesh as one sparse matrix, so that a cage moved per frame gives a smooth surface.
+
+Formulas: C. Loop, "Smooth Subdivision Surfaces Based on Triangles", University of Utah, 1987; boundaries as cubic B-splines.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+I32 = NDArray[np.int32]
+
+
+def edges_of(faces: I32) -> tuple[I32, I32, I32]:
+    """The undirected edges of a mesh.
+
+    Returns:
+        (E, 2) vertex pairs, (F, 3) edge of each face's sides ab, bc, ca, and (E,) how many faces share the edge.
+    """
+    sides = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    edges, which, counts = np.unique(sides, axis=0, return_inverse=True, return_counts=True)
+    return edges.astype(np.int32), which.reshape(-1, 3).astype(np.int32), counts.astype(np.int32)
+
+
+def adjacency(faces: I32, count: int) -> sparse.csr_matrix:
+    """(count, count) matrix with 1 where two vertices share an edge."""
+    edges, _, _ = edges_of(faces)
+    both = np.concatenate([edges, edges[:, ::-1]])
+    return sparse.csr_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count))
+
+
+def loop_step(faces: I32, count: int) -> tuple[sparse.csr_matrix, I32]:
+    """One subdivision of a mesh with `count` vertices: (fine, coarse) weights, and the (4F, 3) fine faces.
+
+    The first `count` fine vertices are the coarse ones, moved; then comes one vertex for each edge.
+    """
+    edges, sides, shared = edges_of(faces)
+    rows: list[NDArray[np.int64]] = []
+    columns: list[NDArray[np.int64]] = []
+    weights: list[NDArray[np.float64]] = []
+
+    def put(row: NDArray[np.int32], column: NDArray[np.int32], weight: NDArray[np.float64] | float) -> None:
+        rows.append(row.astype(np.int64))
+        columns.append(column.astype(np.int64))
+        weights.append(np.broadcast_to(np.asarray(weight, np.float64), row.shape))
+
+    inner = shared == 2
+    for end in range(2):
+        put(count + np.arange(len(edges), dtype=np.int32), edges[:, end], np.where(inner, 3 / 8, 1 / 2))
+    for corner, side in ((2, 0), (0, 1), (1, 2)):  # the corner opposite each side
+        edge = sides[:, side]
+        keep = inner[edge]
+        put((count + edge[keep]).astype(np.int32), faces[keep, corner], 1 / 8)
+
+    rim = edges[~inner]
+    on_rim = np.zeros(count, bool)
+    on_rim[rim.ravel()] = True
+    valence = np.bincount(edges.ravel(), minlength=count)
+    beta = np.where(valence == 3, 3 / 16, 3 / (8 * np.maximum(valence, 1)))
+    vertex = np.arange(count, dtype=np.int32)
+    put(vertex, vertex, np.where(on_rim, 3 / 4, 1 - valence * beta))
+    for end in range(2):
+        here, there = edges[:, end], edges[:, 1 - end]
+        free = ~on_rim[here]
+        put(here[free], there[free], beta[here[free]])
+        put(rim[:, end], rim[:, 1 - end], 1 / 8)
+
+    shape = (count + len(edges), count)
+    matrix = sparse.csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=shape)
+    ab, bc, ca = (count + sides).T
+    a, b, c = faces.T
+    fine = np.stack([np.stack(t, 1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))], 1)
+    return matrix, fine.reshape(-1, 3).astype(np.int32)
+
+
+def subdivide(faces: I32, count: int, levels: int) -> tuple[sparse.csr_matrix, I32, I32]:
+    """`levels` Loop steps: the (fine, coarse) weights, the fine faces, and the coarse face each fine face lies in."""
+    matrix = sparse.identity(count, format="csr")
+    parent = np.arange(len(faces), dtype=np.int32)
+    for _ in range(levels):
+        step, faces = loop_step(faces, matrix.shape[0])
+        matrix = (step @ matrix).tocsr()
+        parent = np.repeat(parent, 4)
+    return matrix, faces, parent

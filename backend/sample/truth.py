@@ -1,0 +1,143 @@
+"""The exact truth about a sample clip, in one `.npz`."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..actor import write_error
+from ..channels import CHANNELS
+from ..performance import Performance
+from ..protocol import UserError
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+U8 = NDArray[np.uint8]
+
+FORMAT = "portrait_actor.sample_truth.1"
+
+
+@dataclass
+class Truth:
+    """What is exactly known about T frames of a clip of H×W pixels.
+
+    Attributes:
+        performance: head and torso poses and channels, actor space.
+        view: (4, 4) actor space → OpenCV camera, the same for all frames.
+        intrinsics: (3, 3) in pixels, pixel centres at +0.5.
+        landmarks: (T, 478, 2) pixels where MediaPipe's landmarks truly are; 468–477 are the irises.
+        mouth_opening: (T,) metres between the middles of the lips' inner edges.
+        phones: (P,) names of the spoken phones. phone_times: (P, 2) seconds of their starts and ends.
+        mattes: (T, 4, H, W) uint8 coverage of head (with hair and mouth), hair, torso (with neck), mouth interior, in
+            this order; None when it was not loaded or not made.
+        depth: (T, H, W) float16 metres from the camera, times coverage; None when not made.
+    """
+
+    performance: Performance
+    view: F64
+    intrinsics: F64
+    landmarks: F32
+    mouth_opening: F32
+    phones: tuple[str, ...]
+    phone_times: F64
+    mattes: U8 | None = None
+    depth: NDArray[np.float16] | None = None
+
+    def __len__(self) -> int:
+        return len(self.performance)
+
+    def person(self, frame: int) -> F32:
+        """(H, W) alpha 0–1 of the whole person."""
+        if self.mattes is None:
+            raise ValueError("the mattes were not loaded")
+        return np.asarray(self.mattes[frame, 0].astype(np.float32) + self.mattes[frame, 2], np.float32) / 255
+
+    @classmethod
+    def load(cls, path: Path, *, pictures: bool = True) -> Truth:
+        """Reads `<stem>.truth.npz`; `pictures=False` leaves the mattes and the depth on the disk.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as table:
+                if str(table["format"]) != FORMAT:
+                    raise ValueError("format")
+                names = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
+                performance = Performance(
+                    fps=float(table["fps"]), frames=np.arange(len(table["channels"]), dtype=np.int64),
+                    **{name: table[name] for name in names},
+                )  # fmt: skip
+                wanted = [n for n in ("mattes", "depth") if pictures and n in table.files]
+                return cls(
+                    performance=performance.check(path.name), view=table["view"], intrinsics=table["intrinsics"],
+                    landmarks=table["landmarks"], mouth_opening=table["mouth_opening"],
+                    phones=tuple(str(p) for p in table["phones"]), phone_times=table["phone_times"],
+                    **{name: table[name] for name in wanted},
+                )  # fmt: skip
+        except FileNotFoundError as error:
+            raise UserError("missing_file", f"There is no sample truth at {path}.", "Make the sample again.") from error
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError("bad_truth", f"{path.name} is not a readable truth.", "Make the sample again.") from error
+
+
+class TruthWriter:
+    """Writes a truth while the frames are made, so that the mattes never lie in memory together."""
+
+    def __init__(self, archive: zipfile.ZipFile, depth_file: IO[bytes] | None) -> None:
+        self._archive, self._depth = archive, depth_file
+        self._stream: IO[bytes] | None = None
+
+    def begin(self, shape: tuple[int, ...]) -> None:
+        """Starts the mattes' array of this shape (T, 4, H, W)."""
+        self._stream = self._archive.open("mattes.npy", "w", force_zip64=True)
+        np.lib.format.write_array_header_1_0(self._stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+    def frame(self, mattes: F32) -> None:
+        """Adds the (4, H, W) mattes of the next frame."""
+        if self._stream is not None:
+            self._stream.write(np.ascontiguousarray(np.clip(mattes * 255 + 0.5, 0, 255).astype(np.uint8)).tobytes())
+
+    def finish(self, truth: Truth) -> None:
+        """Writes everything else."""
+        if self._stream is not None:
+            self._stream.close()
+        done = truth.performance
+        arrays = {
+            "format": np.array(FORMAT), "fps": np.float64(done.fps), "view": truth.view, "intrinsics": truth.intrinsics,
+            "head_rotation": done.head_rotation, "head_translation": done.head_translation,
+            "torso_rotation": done.torso_rotation, "torso_translation": done.torso_translation,
+            "channels": done.channels, "names": np.array(CHANNELS), "landmarks": truth.landmarks,
+            "mouth_opening": truth.mouth_opening, "phones": np.array(truth.phones), "phone_times": truth.phone_times,
+        }  # fmt: skip
+        if truth.depth is not None:
+            arrays["depth"] = truth.depth
+        for name, array in arrays.items():
+            with self._archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TruthWriter]:
+    """A writer whose file appears under its name only when the block ends well.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            yield TruthWriter(archive, None)
+        os.replace(part, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
