@@ -179,6 +179,7 @@ class _Job:
         import torch
 
         self.reporter.progress(STAGE, 0, len(rows))
+        with_mattes = self.options.format == "exr"  # the other formats hold neither mattes nor depth
         portrait = self.load()
         performance = self.performance
 
@@ -187,9 +188,12 @@ class _Job:
 
         for row in self.reporter.track(rows, STAGE, len(rows)):
             view, intrinsics = self.camera.at(int(performance.frames[row]))
-            pose = (tensor(values) for values in _pose(performance, row))
+            head, head_at, torso, torso_at, channels = (tensor(values) for values in _pose(performance, row))
             with torch.inference_mode():
-                frame = portrait.render(*pose, tensor(view), tensor(intrinsics), self.camera.width, self.camera.height)
+                frame = portrait.render(
+                    head, head_at, torso, torso_at, channels, tensor(view), tensor(intrinsics),
+                    self.camera.width, self.camera.height, mattes=with_mattes,
+                )  # fmt: skip
             yield row, passes_of(frame)
 
     def _encoded(self, passes: Passes, frame: int) -> bytes:

@@ -27,6 +27,7 @@ class Passes:
         alpha: (H, W) coverage 0–1.
         depth: (H, W) metres along the camera's axis, `FAR` where there is nothing.
         mattes: (H, W) coverage 0–1 per name of `MATTES`. "Head" holds face, hair and mouth; Head + Torso = alpha.
+            Empty when the frame was drawn without them; then the depth is `FAR` everywhere.
     """
 
     color: Plane
@@ -39,6 +40,10 @@ class Passes:
         cover: Plane = self.alpha[..., None]
         return whole_numbers(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
 
+    def straight_bytes(self) -> NDArray[np.uint8]:
+        """(H, W, 4) uint8 display sRGB with straight alpha."""
+        return whole_numbers(np.concatenate([self.color, self.alpha[..., None]], axis=-1), 255).astype(np.uint8)
+
     def linear(self) -> Plane:
         """(H, W, 4) scene-linear Rec.709, premultiplied."""
         return np.concatenate([srgb_to_linear(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
@@ -49,13 +54,14 @@ def passes_of(frame: Frame) -> Passes:
     rgb, alpha, depth, mattes = (t.detach().float().cpu().numpy() for t in frame)
     alpha = np.clip(alpha, 0, 1)
     weight = np.where(alpha > 0, alpha, 1)
-    solid = alpha > VISIBLE
+    drawn = mattes.shape[:2] == alpha.shape
     face, hair, mouth, torso = np.moveaxis(np.clip(mattes, 0, 1), -1, 0)
+    planes = (np.minimum(face + hair + mouth, 1), hair, mouth, torso)
     return Passes(
         color=np.clip(np.where(alpha[..., None] > 0, rgb / weight[..., None], 0), 0, 1),
         alpha=alpha,
-        depth=np.where(solid, depth / weight, np.float32(FAR)),
-        mattes=dict(zip(MATTES, (np.minimum(face + hair + mouth, 1), hair, mouth, torso), strict=True)),
+        depth=np.where(alpha > VISIBLE, depth / weight if drawn else np.float32(FAR), np.float32(FAR)),
+        mattes=dict(zip(MATTES, planes, strict=True)) if drawn else {},
     )
 
 

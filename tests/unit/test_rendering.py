@@ -46,7 +46,7 @@ class Disc:
     def render(
         self, head_rotation: torch.Tensor, head_translation: torch.Tensor, torso_rotation: torch.Tensor,
         torso_translation: torch.Tensor, channels: torch.Tensor, view: torch.Tensor, intrinsics: torch.Tensor,
-        width: int, height: int,
+        width: int, height: int, *, mattes: bool = True,
     ) -> Frame:  # fmt: skip
         assert all(t.dtype == torch.float32 for t in (head_rotation, torso_rotation, torso_translation, channels))
         self.calls.append(float(head_translation[0]))
@@ -57,6 +57,8 @@ class Disc:
         alpha = (0.3 * width - distance).clamp(0, 4) / 4
         color = torch.tensor(COLOR) + torch.tensor([0, 0.5, 0]) * channels[INDEX["jawOpen"]]
         left, upper = x < center[0], y < center[1]
+        if not mattes:
+            return Frame(alpha[..., None] * color, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
         parts = torch.stack([left & upper, ~left & upper, left & ~upper, ~left & ~upper], -1)
         return Frame(alpha[..., None] * color, alpha, alpha * point[2], alpha[..., None] * parts)
 
