@@ -11,6 +11,8 @@ from bpy.props import (
     StringProperty,
 )
 
+from .scene.versions import BLEND_RELATIVE
+
 PRESETS = (
     ("draft", "Draft", "Minutes on a CPU: to see whether the footage works"),
     ("standard", "Standard", "The usual choice"),
@@ -39,7 +41,9 @@ class ChannelRange(bpy.types.PropertyGroup):
 class ActorSettings(bpy.types.PropertyGroup):
     """On the armature: which actor it is."""
 
-    folder: StringProperty(name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH")
+    folder: StringProperty(
+        name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH", options=BLEND_RELATIVE
+    )
     face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera matched to the footage", type=bpy.types.Object)
     channels: CollectionProperty(type=ChannelRange)
@@ -52,12 +56,19 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="Actor", description="The actor that the sidebar shows", type=bpy.types.Object, poll=_is_actor
     )
 
-    video: StringProperty(name="Video", description="One person talking, facing the camera", subtype="FILE_PATH")
+    video: StringProperty(
+        name="Video", description="One person talking, facing the camera", subtype="FILE_PATH", options=BLEND_RELATIVE
+    )
     actor_name: StringProperty(name="Name", description="What the actor is called; empty takes the video's name")
     folder: StringProperty(
-        name="Save In", description="Folder for the actor; empty puts it beside the video", subtype="DIR_PATH"
+        name="Save In",
+        description="Folder for the actor; empty puts it beside the video",
+        subtype="DIR_PATH",
+        options=BLEND_RELATIVE,
     )
-    preset: EnumProperty(name="Quality", items=PRESETS, default="draft")
+    preset: EnumProperty(
+        name="Quality", description="How long and how finely the actor is trained", items=PRESETS, default="draft"
+    )
     face: IntProperty(
         name="Face", description="Which face, from the left, when the video shows several", min=1, soft_max=4, default=1
     )
@@ -71,15 +82,21 @@ class SceneSettings(bpy.types.PropertyGroup):
         default=True,
     )
 
-    audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH")
+    audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
     speak_head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
     speak_blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
     seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
 
     output: StringProperty(
-        name="Output", description="Folder for the rendered frames", subtype="DIR_PATH", default="//actor_render/"
+        name="Output",
+        description="Folder for the rendered frames",
+        subtype="DIR_PATH",
+        default="//actor_render/",
+        options=BLEND_RELATIVE,
     )
-    file_format: EnumProperty(name="Format", items=FORMATS, default="exr")
+    file_format: EnumProperty(
+        name="Format", description="What the rendered frames are for", items=FORMATS, default="exr"
+    )
     composite: BoolProperty(
         name="Place in Compositor", description="Wire the frames over the scene in the compositor", default=True
     )

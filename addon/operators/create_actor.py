@@ -10,6 +10,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 from ..contract import actor
 from ..jobs import environment, job
 from ..properties import PRESETS
+from ..scene.versions import BLEND_RELATIVE
 from .import_actor import import_into
 from .verb import JobVerb, Place, absolute, existing_file, push_undo, start_backend
 
@@ -84,8 +85,8 @@ class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
     bl_idname = "portrait_actor.create_actor"
     bl_label = "Create Actor"
 
-    video: StringProperty(name="Video", subtype="FILE_PATH")
-    folder: StringProperty(name="Folder", subtype="DIR_PATH")
+    video: StringProperty(name="Video", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    folder: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
     actor_name: StringProperty(name="Name")
     preset: EnumProperty(name="Quality", items=PRESETS, default="draft")
     face: IntProperty(name="Face", min=1, default=1)

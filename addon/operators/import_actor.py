@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from ..contract import actor
 from ..scene import actor as scene_actor
+from ..scene.versions import BLEND_RELATIVE
 from .verb import Place, Verb, absolute
 
 
@@ -50,7 +51,7 @@ class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
     bl_label = "Import Actor"
     bl_options = {"REGISTER", "UNDO"}
 
-    directory: StringProperty(name="Actor Folder", subtype="DIR_PATH")
+    directory: StringProperty(name="Actor Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
     filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
     frame_start: IntProperty(name="First Frame", description="Where the footage begins on the timeline", default=1)
     match_scene: BoolProperty(

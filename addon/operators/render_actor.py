@@ -12,6 +12,7 @@ from ..jobs import environment, job
 from ..properties import FORMATS
 from ..scene import actor as scene_actor
 from ..scene import compositing, sampling, sound
+from ..scene.versions import BLEND_RELATIVE
 from .verb import JobVerb, Place, absolute, push_undo, start_backend
 
 WHOLE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
@@ -105,7 +106,7 @@ class PORTRAIT_ACTOR_OT_render_actor(JobVerb, bpy.types.Operator):
     bl_idname = "portrait_actor.render_actor"
     bl_label = "Render Actor"
 
-    output: StringProperty(name="Output", subtype="DIR_PATH", default="//actor_render/")
+    output: StringProperty(name="Output", subtype="DIR_PATH", default="//actor_render/", options=BLEND_RELATIVE)
     file_format: EnumProperty(name="Format", items=FORMATS, default="exr")
     frame_start: IntProperty(name="First Frame", description="The scene's, when not set", default=WHOLE_RANGE)
     frame_end: IntProperty(name="Last Frame", description="The scene's, when not set", default=WHOLE_RANGE)

@@ -11,6 +11,7 @@ from ..contract import channels, performance, protocol
 from ..jobs import environment, job
 from ..scene import actor as scene_actor
 from ..scene import sound, takes
+from ..scene.versions import BLEND_RELATIVE
 from .verb import JobVerb, Place, existing_file, push_undo, start_backend
 
 
@@ -70,7 +71,7 @@ def _apply(place: Place, table: Path, audio: Path, request: SpeakRequest) -> str
     names = channels.CHANNELS if request.blink else channels.ORAL
     frames = line.frames.astype(float)  # the backend was told the scene's rate and first frame
     takes.add_take(f"{armature.name} {audio.stem}", armature, face, line, frames, rigid=request.head, names=names)
-    sound.add(scene, audio.stem, audio, request.frame_start)
+    sound.add(scene, armature.name, audio, request.frame_start)
     scene.frame_end = max(scene.frame_end, int(line.frames[-1]))
     scene.frame_set(scene.frame_current)
     return f"{armature.name} speaks {audio.name} from frame {request.frame_start} to {int(line.frames[-1])}."
@@ -82,7 +83,7 @@ class PORTRAIT_ACTOR_OT_speak(JobVerb, bpy.types.Operator):
     bl_idname = "portrait_actor.speak"
     bl_label = "Speak"
 
-    audio: StringProperty(name="Sound", subtype="FILE_PATH")
+    audio: StringProperty(name="Sound", subtype="FILE_PATH", options=BLEND_RELATIVE)
     frame_start: IntProperty(name="First Frame", default=1)
     seed: IntProperty(name="Seed", min=0)
     head: BoolProperty(name="Head Motion", default=True)

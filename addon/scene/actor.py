@@ -105,7 +105,7 @@ def build(
     frames = takes.scene_frames(footage, scene, frame_start)
     takes.add_take(f"{name} {FOOTAGE_TAKE}", armature, face, footage, frames)
     if info.has_audio:
-        sound.add(scene, f"{name} {FOOTAGE_TAKE}", folder.file("audio.wav"), frame_start)
+        sound.add(scene, armature.name, folder.file("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
     scene.portrait_actor.actor = armature
     if scene.camera is None:
         scene.camera = view

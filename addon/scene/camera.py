@@ -49,8 +49,8 @@ def match_scene(scene: bpy.types.Scene, footage: actor.Camera, fps: float, frame
 def picture_size(scene: bpy.types.Scene) -> tuple[int, int]:
     """Width and height of a render in pixels."""
     render = scene.render
-    scale = render.resolution_percentage / 100
-    return max(1, int(render.resolution_x * scale)), max(1, int(render.resolution_y * scale))
+    percent = render.resolution_percentage
+    return max(1, render.resolution_x * percent // 100), max(1, render.resolution_y * percent // 100)
 
 
 def read(scene: bpy.types.Scene, armature: Array, depsgraph: bpy.types.Depsgraph) -> tuple[Array, Array]:

@@ -12,10 +12,11 @@ ROOT, TORSO, HEAD = channels.RIGID_BONES
 
 # Joints in actor space (metres; origin between the outer eye corners, which are 0.09 m apart), from the proportions of
 # an adult: the neck's middle lies about a face's height below the eyes and behind them, as the cervical spine does.
+# All bones stand upright, so their own axes are the actor's: x nods, y turns, z tilts.
 NECK = (0.0, -0.11, -0.07)
 CROWN = (0.0, 0.12, -0.07)
-CHEST = (0.0, -0.42, -0.09)
-GROUND = (0.0, -0.52, -0.09)
+CHEST = (0.0, -0.42, -0.07)
+BASE = (0.0, -0.52, -0.07)
 
 
 def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
@@ -30,7 +31,7 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
     rig.select_set(True)
     bpy.ops.object.mode_set(mode="EDIT")  # the only way to add bones
     parent = None
-    for bone, head, tail in ((ROOT, GROUND, CHEST), (TORSO, CHEST, NECK), (HEAD, NECK, CROWN)):
+    for bone, head, tail in ((ROOT, BASE, CHEST), (TORSO, CHEST, NECK), (HEAD, NECK, CROWN)):
         edit = data.edit_bones.new(bone)
         edit.head, edit.tail = Vector(to_blender(head)), Vector(to_blender(tail))
         edit.parent = parent

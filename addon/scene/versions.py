@@ -8,6 +8,8 @@ from typing import Any
 import bpy
 
 SLOTTED_ACTIONS = bpy.app.version >= (4, 4, 0)
+# Options of a path property that may begin with `//`; before 4.5 any path might.
+BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 COMPOSITOR_IS_A_NODE_GROUP = bpy.app.version >= (5, 0, 0)
 
 
@@ -50,6 +52,13 @@ def strips(scene: bpy.types.Scene) -> Any:
 def existing_strips(scene: bpy.types.Scene) -> list[Any]:
     """The sequencer's strips, none when the scene has no sequencer."""
     return list(strips(scene)) if scene.sequence_editor else []
+
+
+def strip_span(strip: Any) -> tuple[float, float]:
+    """First frame of a strip and the frame after its last."""
+    if hasattr(strip, "left_handle"):
+        return strip.left_handle, strip.right_handle
+    return strip.frame_final_start, strip.frame_final_end
 
 
 def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree:

@@ -1,0 +1,122 @@
+"""Tests inside Blender (`pip install bpy`): the extension's zip, installed into a fresh user folder and used there.
+
+    PYTHON_WITH_BPY -m pytest tests/blender
+
+PORTRAIT_ACTOR_ZIP names the zip (default: one is built), PORTRAIT_ACTOR_PYTHON the backend's Python (default: `.venv`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+_SCRATCH = Path(tempfile.mkdtemp(prefix="portrait_actor_tests_"))
+atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+
+# Both must be set before Blender starts: it reads its folders once.
+os.environ["BLENDER_USER_RESOURCES"] = str(_SCRATCH / "user")
+_python = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+os.environ.setdefault("PORTRAIT_ACTOR_PYTHON", str(_python))
+
+import bpy  # noqa: E402
+import small_actor  # noqa: E402
+from support import PACKAGE, backend  # noqa: E402
+
+
+def _zip() -> Path:
+    if named := os.environ.get("PORTRAIT_ACTOR_ZIP"):
+        return Path(named)
+    from tools import package
+
+    return package.build(_SCRATCH)
+
+
+@pytest.fixture(scope="session")
+def archive() -> Path:
+    """The extension's zip."""
+    return _zip()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed(archive: Path) -> Callable[[str], ModuleType]:
+    """Installs and enables the extension; gives its modules by name, e.g. ``installed("addon.scene.rig")``."""
+    bpy.ops.extensions.package_install_files(filepath=str(archive), repo="user_default", enable_on_install=True)
+    return lambda name: import_module(f"{PACKAGE}.{name}")
+
+
+@pytest.fixture(scope="session")
+def addon(installed: Callable[[str], ModuleType]) -> SimpleNamespace:
+    """The extension's modules that tests call."""
+    names = {
+        "contract": "contract", "conventions": "scene.conventions", "versions": "scene.versions", "rig": "scene.rig",
+        "takes": "scene.takes", "camera": "scene.camera", "sampling": "scene.sampling", "sound": "scene.sound",
+        "compositing": "scene.compositing", "actor": "scene.actor", "process": "jobs.process", "job": "jobs.job",
+        "main_thread": "jobs.main_thread", "environment": "jobs.environment", "cli": "cli",
+    }  # fmt: skip
+    return SimpleNamespace(**{short: installed(f"addon.{name}") for short, name in names.items()})
+
+
+@pytest.fixture(autouse=True)
+def empty_file(addon: SimpleNamespace) -> Iterator[None]:
+    """Each test begins in an empty, unsaved file and leaves no job behind."""
+    bpy.ops.wm.read_homefile(use_empty=True)
+    yield
+    addon.job.stop()
+
+
+@pytest.fixture(scope="session")
+def actor_folder(addon: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished actor with a face made by code: everything that Blender reads, no trained model."""
+    return small_actor.write(addon.contract, tmp_path_factory.mktemp("actors") / "Nora Ünlü.actor")
+
+
+@pytest.fixture
+def nora(addon: SimpleNamespace, actor_folder: Path) -> SimpleNamespace:
+    """That actor, in the scene: `.armature`, `.face`, `.folder`, `.sample(frames)`."""
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
+    found = addon.actor.require(bpy.context)
+
+    def sample(frames: range):
+        return addon.sampling.sample(bpy.context.scene, bpy.context.view_layer, found.armature, found.face, frames)
+
+    return SimpleNamespace(armature=found.armature, face=found.face, folder=actor_folder, sample=sample)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample actor, trained with the preset "tiny" by the real backend through the operator Create Actor."""
+    folder = tmp_path_factory.mktemp("trained")
+    video = folder / "sample.mp4"
+    backend("sample", str(video), "--seconds", "4", "--size", "128")
+    bpy.ops.portrait_actor.create_actor(
+        video=str(video), folder=str(folder / "sample.actor"), preset="tiny", consent_who="nobody: drawn by code"
+    )
+    return folder / "sample.actor"
+
+
+_exit_code = 0
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    global _exit_code
+    _exit_code = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leaves without Blender's own exit, which crashes 4.2 and may hang 4.5 after everything has passed."""
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(_exit_code)

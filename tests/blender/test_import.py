@@ -1,0 +1,245 @@
+"""Import Actor: what comes into the scene is what the folder holds."""
+
+from __future__ import annotations
+
+import shutil
+
+import bpy
+import numpy as np
+import pytest
+import small_actor
+from bpy_extras.object_utils import world_to_camera_view
+
+needs_sound = pytest.mark.skipif(not bpy.app.build_options.audaspace, reason="this Blender is built without sound")
+
+
+def counts() -> dict[str, int]:
+    kinds = ("objects", "meshes", "armatures", "cameras", "actions", "materials", "collections", "shape_keys")
+    return {kind: len(getattr(bpy.data, kind)) for kind in kinds}
+
+
+def project(view: np.ndarray, k: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(N, 2) pixels of (N, 3) points of actor space."""
+    seen = points @ view[:3, :3].T + view[:3, 3]
+    return (seen / seen[:, 2:]) @ k[:2].T
+
+
+def test_the_parts_are_there(nora, addon):
+    channels = addon.contract.channels.CHANNELS
+    bones = nora.armature.data.bones
+    assert [b.name for b in bones] == ["root", "torso", "head"]
+    assert bones["head"].parent == bones["torso"] and bones["torso"].parent == bones["root"]
+    assert bones["torso"].head_local.z < bones["torso"].tail_local.z <= bones["head"].head_local.z < 0
+    keys = nora.face.data.shape_keys.key_blocks
+    assert tuple(k.name for k in keys) == ("Basis", *channels)
+    assert all(k.slider_min == 0 and k.slider_max == pytest.approx(1.2 if k.name == "jawOpen" else 1) for k in keys[1:])
+    assert nora.face.parent == nora.armature and nora.face.hide_render
+    assert bpy.context.scene.camera == nora.armature.portrait_actor.camera
+
+
+def test_the_mesh_its_shapes_and_its_colours(nora, addon):
+    mesh, made = nora.face.data, small_actor.face(52)
+    conv = addon.conventions
+    found = np.empty(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", found)
+    assert np.allclose(conv.to_actor(found.reshape(-1, 3)), made["vertices"], atol=1e-6)
+    for index, key in enumerate(mesh.shape_keys.key_blocks[1:]):
+        key.data.foreach_get("co", found)
+        offsets = conv.to_actor(found.reshape(-1, 3)) - made["vertices"]
+        assert np.allclose(offsets, made["shapes"][index], atol=1e-6)
+    painted = np.empty(4 * len(mesh.vertices), np.float32)
+    attribute = mesh.color_attributes.active_color
+    attribute.data.foreach_get("color_srgb", painted)
+    assert np.allclose(painted.reshape(-1, 4)[:, :3], made["colors"], atol=1 / 255)
+    front = mesh.polygons[len(mesh.polygons) // 2].normal
+    assert front.y < -0.5, "the face looks along −y"
+
+
+def test_the_proxy_follows_head_and_torso(nora):
+    """The evaluated mesh is the linear blend of both bones by the folder's weights."""
+    made, table = small_actor.face(52), small_actor.footage
+    for key in nora.face.data.shape_keys.key_blocks:
+        key.mute = True
+    bpy.context.scene.frame_set(12)
+    posed = nora.face.evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+    found = np.array([v.co for v in posed.vertices])
+    rest = np.array([v.co for v in nora.face.data.vertices])
+    at = {}
+    for bone in ("head", "torso"):
+        pose = nora.armature.pose.bones[bone]
+        at[bone] = np.array([pose.matrix @ pose.bone.matrix_local.inverted() @ v.co for v in nora.face.data.vertices])
+    weight = made["head_weight"][:, None]
+    assert np.allclose(found, weight * at["head"] + (1 - weight) * at["torso"], atol=2e-4)
+    assert np.abs(found - rest).max() > 0.01 and table
+
+
+def test_the_camera_sees_what_the_footage_saw(nora, addon):
+    """Blender's own projection of the proxy is the footage camera's within 0.1 px."""
+    scene, footage = bpy.context.scene, small_actor.camera(addon.contract)
+    nora.armature.animation_data.action = None
+    for bone in nora.armature.pose.bones:
+        bone.matrix_basis.identity()
+    bpy.context.view_layer.update()
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (320, 240)
+    seen = np.array([world_to_camera_view(scene, scene.camera, v.co) for v in nora.face.data.vertices])
+    pixels = np.stack([seen[:, 0] * 320, (1 - seen[:, 1]) * 240], -1)
+    expected = project(footage.view(), footage.intrinsics(), small_actor.face(52)["vertices"])
+    assert np.abs(pixels - expected).max() < 0.1
+    assert np.ptp(expected, axis=0).min() > 50, "the face fills a good part of the picture"
+
+
+def test_the_action_is_the_footage_at_every_frame(nora, addon):
+    table = small_actor.footage(addon.contract)
+    found, _ = nora.sample(range(1, small_actor.FRAMES + 1))
+    assert found.fps == table.fps
+    assert np.abs(found.channels - table.channels).max() < 1e-5
+    for part in ("head", "torso"):
+        same = np.abs(np.sum(getattr(found, f"{part}_rotation") * getattr(table, f"{part}_rotation"), -1))
+        assert np.abs(same - 1).max() < 1e-5
+        shift = getattr(found, f"{part}_translation") - getattr(table, f"{part}_translation")
+        assert np.abs(shift).max() < 1e-5
+
+
+def test_between_frames_the_head_turns_the_short_way(nora):
+    """The footage's quaternions change sign on the way; halfway between two frames the head is halfway."""
+    scene, head = bpy.context.scene, nora.armature.pose.bones["head"]
+
+    def turn(frame: float):
+        scene.frame_set(int(frame), subframe=frame % 1)
+        return head.matrix.to_quaternion()
+
+    for frame in range(10, 30):
+        whole = turn(frame).rotation_difference(turn(frame + 1)).angle
+        assert turn(frame).rotation_difference(turn(frame + 0.5)).angle < 0.75 * whole + 1e-4
+
+
+def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder, addon):
+    scene = bpy.context.scene
+    scene.render.fps, scene.render.fps_base, scene.frame_end = 50, 1.0, 77
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder), frame_start=101, match_scene=False)
+    assert (scene.render.fps, scene.frame_end, scene.render.resolution_x) == (50, 77, 1920), "the scene is as it was"
+    found = addon.actor.require(bpy.context)
+    frames = range(101, 101 + 2 * small_actor.FRAMES, 2)
+    table, _ = addon.sampling.sample(scene, bpy.context.view_layer, found.armature, found.face, frames)
+    assert np.abs(table.channels - small_actor.footage(addon.contract).channels).max() < 1e-4
+    if bpy.app.build_options.audaspace:
+        (strip,) = addon.versions.existing_strips(scene)
+        assert addon.versions.strip_span(strip) == (101, 101 + 2 * small_actor.FRAMES)
+
+
+def test_match_scene_takes_size_rate_and_length(nora):
+    scene = bpy.context.scene
+    assert (scene.render.fps / scene.render.fps_base, scene.frame_end) == (25, small_actor.FRAMES)
+
+
+@pytest.mark.parametrize("fps", [23.976, 24000 / 1001, 29.97, 30000 / 1001, 12.5, 60.0])
+def test_odd_frame_rates_are_kept(addon, fps):
+    scene = bpy.context.scene
+    addon.camera.match_scene(scene, small_actor.camera(addon.contract), fps, 10)
+    assert addon.takes.scene_fps(scene) == pytest.approx(fps, rel=1e-6)
+
+
+@needs_sound
+def test_the_sound_starts_with_the_footage(nora, addon):
+    (strip,) = addon.versions.existing_strips(bpy.context.scene)
+    assert strip.type == "SOUND" and addon.versions.strip_span(strip) == (1, 1 + small_actor.FRAMES)
+    assert bpy.path.abspath(strip.sound.filepath) == str(nora.folder / "audio.wav")
+
+
+@needs_sound
+def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
+    """A new line mutes what the same actor says at that time, and nothing else."""
+    scene = bpy.context.scene
+    small_actor.sound(tmp_path / "line.wav", 1.0)
+    addon.sound.add(scene, "somebody else", tmp_path / "line.wav", 5)
+    addon.sound.add(scene, "Nora", tmp_path / "line.wav", 100)
+    addon.sound.add(scene, "Nora", tmp_path / "line.wav", 10)
+    strips = addon.versions.existing_strips(scene)
+    silent = {(s["portrait_actor"], addon.versions.strip_span(s)[0]) for s in strips if s.mute}
+    assert silent == {("Nora", 1)} and len({s.channel for s in strips}) >= 3
+
+
+def test_what_the_footage_showed_is_known(nora):
+    ranges = nora.armature.portrait_actor.channels
+    assert len(ranges) == 52
+    assert {r.name for r in ranges if not r.measured} == set(small_actor.UNMEASURED)
+    assert ranges["jawOpen"].high == pytest.approx(1.2)
+
+
+def test_two_actors_do_not_meet(actor_folder, addon):
+    for _ in range(2):
+        bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
+    first, second = (addon.actor.require(bpy.context, name) for name in ("Nora", "Nora.001"))
+    assert first.face != second.face and first.face.data.shape_keys != second.face.data.shape_keys
+    second.face.data.shape_keys.animation_data_clear()
+    second.face.data.shape_keys.key_blocks["jawOpen"].value = 0.77
+    bpy.context.scene.frame_set(20)
+    jaws = [a.face.data.shape_keys.key_blocks["jawOpen"].value for a in (first, second)]
+    assert jaws[1] == pytest.approx(0.77) and jaws[0] != pytest.approx(0.77)
+
+
+def test_the_artists_selection_and_camera_stay(actor_folder):
+    bpy.ops.mesh.primitive_cube_add()
+    cube = bpy.context.object
+    bpy.ops.object.camera_add()
+    own = bpy.context.object
+    bpy.context.scene.camera = own
+    bpy.context.view_layer.objects.active = cube
+    cube.select_set(True)
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
+    assert bpy.context.view_layer.objects.active == cube and cube.select_get()
+    assert bpy.context.scene.camera == own
+
+
+def test_it_stands_at_the_cursor(actor_folder, addon):
+    bpy.context.scene.cursor.location = 1, 2, 3
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
+    scene, armature = bpy.context.scene, bpy.data.objects["Nora"]
+    assert tuple(armature.location) == (1, 2, 3)
+    armature.animation_data.action = None
+    face = armature.portrait_actor.face
+    bpy.context.view_layer.update()
+    seen = np.array([world_to_camera_view(scene, scene.camera, face.matrix_world @ v.co) for v in face.data.vertices])
+    footage = small_actor.camera(addon.contract)
+    for bone in armature.pose.bones:
+        bone.matrix_basis.identity()
+    expected = project(footage.view(), footage.intrinsics(), small_actor.face(52)["vertices"])
+    assert np.abs(seen[:, 0] * 320 - expected[:, 0]).max() < 0.1
+
+
+@pytest.mark.parametrize("damage", ["absent", "unfinished", "no footage", "torn mesh", "newer", "not json"])
+def test_a_bad_folder_is_one_sentence_and_changes_nothing(actor_folder, tmp_path, damage):
+    folder = tmp_path / "bad.actor"
+    shutil.copytree(actor_folder, folder)
+    info = folder / "actor.json"
+    text = info.read_text(encoding="utf-8")
+    match damage:
+        case "absent":
+            shutil.rmtree(folder)
+        case "unfinished":
+            info.write_text(text.replace('"complete": true', '"complete": false'), encoding="utf-8")
+        case "no footage":
+            (folder / "footage.npz").unlink()
+        case "torn mesh":
+            (folder / "proxy.npz").write_bytes((folder / "proxy.npz").read_bytes()[:100])
+        case "newer":
+            info.write_text(text.replace('"format_version": 1', '"format_version": 99'), encoding="utf-8")
+        case "not json":
+            info.write_text("{", encoding="utf-8")
+    before, resolution = counts(), bpy.context.scene.render.resolution_x
+    with pytest.raises(RuntimeError) as error:
+        bpy.ops.portrait_actor.import_actor(directory=str(folder))
+    assert "Traceback" not in str(error.value) and len(str(error.value).splitlines()) == 1
+    assert counts() == before and bpy.context.scene.render.resolution_x == resolution
+
+
+def test_paths_follow_the_file(actor_folder, tmp_path, addon):
+    """A saved .blend keeps a relative path to its actor, so both can be moved together."""
+    copy = tmp_path / "shot" / "Nora.actor"
+    shutil.copytree(actor_folder, copy)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot" / "a.blend"))
+    bpy.ops.portrait_actor.import_actor(directory=str(copy))
+    bpy.ops.wm.save_mainfile()
+    (tmp_path / "shot").rename(tmp_path / "moved")
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "a.blend"))
+    assert addon.actor.require(bpy.context).folder().path.resolve() == tmp_path / "moved" / "Nora.actor"
