@@ -1,0 +1,116 @@
+"""Runs inside the Blender under test: answers the questions that `window.py` asks through files, from a timer.
+
+    blender --python driver.py -- FOLDER
+
+A question is `FOLDER/question.json` ({"number", "verb", …}), its answer `FOLDER/answer.json`. It only looks, and points
+the sidebar and the file browser to where a test wants them: the work itself is done with the mouse.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+FOLDER = Path(sys.argv[sys.argv.index("--") + 1])
+LOOKS_PER_SECOND = 50
+
+
+def sidebar() -> tuple[bpy.types.Window, bpy.types.Area, bpy.types.Region]:
+    """The first 3D view of the first window with its sidebar."""
+    window = bpy.context.window_manager.windows[0]
+    area = next(a for a in window.screen.areas if a.type == "VIEW_3D")
+    return window, area, next(r for r in area.regions if r.type == "UI")
+
+
+def rectangle(region: bpy.types.Region, window: bpy.types.Window) -> list[int]:
+    """Left, top, right, bottom of a region on the screen: x right, y down."""
+    top = window.height - region.y - region.height
+    return [region.x, top, region.x + region.width, top + region.height]
+
+
+def show_tab(category: str) -> dict[str, Any]:
+    """Opens the sidebar at the tab `category`, once it has been drawn; says where it is and which tab is open."""
+    window, area, region = sidebar()
+    area.spaces.active.show_region_ui = True
+    if not region.is_property_readonly("active_panel_category"):
+        region.active_panel_category = category
+    area.tag_redraw()
+    return {"rectangle": rectangle(region, window), "category": region.active_panel_category}
+
+
+def panels() -> list[str]:
+    """The extension's panels that are registered."""
+    return sorted(n for n in dir(bpy.types) if n.startswith("PORTRAIT_ACTOR_PT_"))
+
+
+def clipboard(clear: bool = False) -> str:
+    """What was copied last."""
+    if clear:
+        bpy.context.window_manager.clipboard = ""
+    return bpy.context.window_manager.clipboard
+
+
+def browse(directory: str) -> bool:
+    """Points the open file browser to `directory`; False when none is open."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "FILE_BROWSER" and area.spaces.active.params is not None:
+                area.spaces.active.params.directory = directory.encode()
+                return True
+    return False
+
+
+def scene() -> dict[str, Any]:
+    """What is in the scene: objects with their types, and the face's channels and evaluated shape."""
+    result: dict[str, Any] = {"objects": {o.name: o.type for o in bpy.context.scene.objects}, "channels": {}}
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    for thing in bpy.context.scene.objects:
+        if thing.type == "MESH" and thing.data.shape_keys and "jawOpen" in thing.data.shape_keys.key_blocks:
+            result["face"] = thing.name
+            result["channels"] = {k.name: k.value for k in thing.data.shape_keys.key_blocks}
+            mesh = thing.evaluated_get(depsgraph).data
+            points = np.empty(len(mesh.vertices) * 3, np.float32)
+            mesh.vertices.foreach_get("co", points)
+            result["shape"] = [float(points.sum()), float(np.abs(points).sum())]
+    result["frame"] = bpy.context.scene.frame_current
+    return result
+
+
+def undo_history() -> list[str]:
+    """The operators that the person has used."""
+    return [operator.bl_idname for operator in bpy.context.window_manager.operators]
+
+
+VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, scene, undo_history)}
+
+
+def answer() -> float | None:
+    """Answers one question if there is one; called by Blender again and again."""
+    question = FOLDER / "question.json"
+    if not question.exists():
+        return 1 / LOOKS_PER_SECOND
+    asked = json.loads(question.read_text(encoding="utf-8"))
+    question.unlink()
+    number, verb = asked.pop("number"), asked.pop("verb")
+    if verb == "quit":
+        bpy.ops.wm.quit_blender()
+        return None
+    try:
+        given: dict[str, Any] = {"number": number, "value": VERBS[verb](**asked)}
+    except Exception:  # told to the test, which fails with it
+        given = {"number": number, "error": traceback.format_exc()}
+    part = FOLDER / "answer.part"
+    part.write_text(json.dumps(given), encoding="utf-8")
+    part.replace(FOLDER / "answer.json")
+    return 1 / LOOKS_PER_SECOND
+
+
+bpy.context.preferences.view.show_splash = False
+bpy.context.preferences.view.filebrowser_display_type = "SCREEN"  # no second window on a screen without a manager
+bpy.app.timers.register(answer, first_interval=1, persistent=True)

@@ -1,0 +1,83 @@
+"""What an artist sees and clicks, in the order of a first visit: the tab, an actor from disk, a slider, an undo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from window import Picture, Window, keep
+
+TAB = "Portrait Actor"
+
+
+def contrast(picture: Picture) -> float:
+    """Standard deviation of the grey levels, 0–127: text and buttons give some, an empty area none."""
+    return float(picture.mean(2).std())
+
+
+def difference(a: Picture, b: Picture) -> float:
+    """Share of pixels that differ visibly."""
+    return float((np.abs(a.astype(int) - b).max(2) > 16).mean())
+
+
+def shown(window: Window, tab: str) -> Picture:
+    """The sidebar's picture with `tab` open."""
+    left, top, right, bottom = window.open_tab(tab)
+    window.mouse("mousemove 300 500", "sleep 1.5")
+    return window.look()[top:bottom, left:right]
+
+
+def test_the_window_is_drawn(window: Window) -> None:
+    picture = window.look("window")
+    assert picture.shape == (1000, 1280, 3)
+    assert contrast(picture) > 5 and len(np.unique(picture.reshape(-1, 3), axis=0)) > 50
+
+
+def test_the_tab_is_there_and_drawn(window: Window) -> None:
+    assert {"PORTRAIT_ACTOR_PT_job", "PORTRAIT_ACTOR_PT_create"} <= set(window.ask("panels"))
+    other = shown(window, "View")
+    ours = shown(window, TAB)
+    keep(ours, "tab_before_an_actor")
+    assert contrast(ours) > 5
+    assert difference(ours, other) > 0.02
+
+
+def test_a_click_that_cannot_work_says_why(window: Window) -> None:
+    """Set Up Backend in a Blender that may not go online: a sentence in the window, no traceback, nothing installed."""
+    window.click(*window.find(r"bpy\.ops\.portrait_actor\.setup_backend\(", "ctrl+c"))
+    window.mouse("sleep 1")
+    window.look("setup_offline")
+    assert "may not go online" in window.log()
+    assert "Traceback" not in window.log()
+    window.mouse("mousemove 300 500", "sleep 1")  # away from the message: it closes
+
+
+def test_import_actor_by_mouse(window: Window, nora: Path) -> None:
+    window.click(*window.find(r"bpy\.ops\.portrait_actor\.import_actor\(", "ctrl+c"))
+    window.mouse("sleep 1")
+    assert window.ask("browse", directory=f"{nora}/"), "Import Actor opens the file browser"
+    window.mouse("mousemove 640 500", "sleep 1")
+    window.look("import_file_browser")
+    window.mouse("key Return", "sleep 2")
+    scene = window.ask("scene")
+    assert "ARMATURE" in scene["objects"].values() and "CAMERA" in scene["objects"].values()
+    assert scene["face"] and len(scene["channels"]) == 53  # Basis and the 52
+    assert {"PORTRAIT_ACTOR_PT_pose", "PORTRAIT_ACTOR_PT_oral"} <= set(window.ask("panels"))
+    keep(shown(window, TAB), "tab_with_an_actor")
+    window.look("window_with_an_actor")
+
+
+@pytest.mark.parametrize(("channel", "distance"), [("jawOpen", 60), ("mouthFunnel", -60)])
+def test_a_slider_moves_the_face(window: Window, nora: Path, channel: str, distance: int) -> None:
+    x, y = window.find(rf'key_blocks\["{channel}"\]\.value', "ctrl+shift+c")
+    before = window.ask("scene")
+    window.drag(x, y, distance)
+    after = window.ask("scene")
+    assert np.sign(after["channels"][channel] - before["channels"][channel]) == np.sign(distance)
+    assert after["shape"] != before["shape"]
+    others = [name for name in before["channels"] if name != channel]
+    assert [after["channels"][name] for name in others] == [before["channels"][name] for name in others]
+    window.look(f"slider_{channel}")
+    window.mouse("mousemove 300 500", "sleep 0.3", "key ctrl+z", "sleep 1")
+    assert window.ask("scene")["channels"] == before["channels"], "one undo takes it back"

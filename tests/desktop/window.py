@@ -1,0 +1,190 @@
+"""A real Blender window on a virtual screen, worked with a real mouse; Blender is this machine's or a chroot's."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HERE = Path(__file__).resolve().parent
+WIDTH, HEIGHT = 1280, 1000
+PATIENCE = 120.0  # seconds: a first window under software OpenGL with one busy core
+Picture = NDArray[np.uint8]
+
+
+class Machine:
+    """Where Blender lives. `lab` is a folder that both sides see; `there` names it as Blender's side does."""
+
+    def __init__(self, lab: Path, chroot: Path | None) -> None:
+        self.lab, self.chroot = lab, chroot
+        self.there = Path("/lab") if chroot else lab
+        self.enter = [str(HERE / "chroot.sh"), "run", str(chroot), str(lab)] if chroot else []
+        self.user = lab / "user"
+        self.environment = {
+            **os.environ,
+            "BLENDER_USER_RESOURCES": str(self.there / "user"),
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+        }
+        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PORTRAIT_ACTOR_PYTHON"):
+            self.environment.pop(name, None)
+        if chroot:
+            self.environment |= {"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+    def run(self, *command: str, limit: float = PATIENCE) -> str:
+        """What a command prints on Blender's side; it must succeed."""
+        done = subprocess.run(
+            [*self.enter, *command], env=self.environment, capture_output=True, encoding="utf-8", timeout=limit
+        )
+        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+        return done.stdout
+
+    def start(self, log: str, *command: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Starts a command on Blender's side, with its output in the lab's file `log`."""
+        with (self.lab / log).open("wb") as file:
+            return subprocess.Popen([*self.enter, *command], env=self.environment, stdout=file, stderr=file, **options)
+
+    def install(self, archive: Path) -> None:
+        """Installs and enables the extension's zip, as a person does from a terminal."""
+        shutil.copy(archive, self.lab / archive.name)
+        inside = str(self.there / archive.name)
+        self.run("blender", "--command", "extension", "install-file", "--repo", "user_default", "--enable", inside)
+
+
+class Window:
+    """The window: asks Blender, moves the mouse, looks at the screen."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine, self.numbers = machine, itertools.count(1)
+        self.screen = self._open_screen()
+        shutil.copy(HERE / "driver.py", machine.lab / "driver.py")
+        command = ("blender", "--no-window-focus", "--window-geometry", "0", "0", str(WIDTH), str(HEIGHT))
+        there = str(machine.there)
+        self.blender = machine.start("blender.log", *command, "--python", f"{there}/driver.py", "--", there)
+        self.ask("scene", patience=PATIENCE)
+
+    def _open_screen(self) -> subprocess.Popen[bytes]:
+        """A virtual screen whose picture is the file `Xvfb_screen0` in the lab."""
+        read, write = os.pipe()
+        screen = self.machine.start(
+            "screen.log", "Xvfb", "-displayfd", str(write), "-screen", "0", f"{WIDTH}x{HEIGHT}x24",
+            "-fbdir", str(self.machine.there), "-nolisten", "tcp", "+extension", "GLX", pass_fds=(write,),
+        )  # fmt: skip
+        os.close(write)
+        with os.fdopen(read, encoding="ascii") as file:
+            number = file.readline().strip()
+        assert number, (self.machine.lab / "screen.log").read_text()
+        self.machine.environment["DISPLAY"] = f":{number}"
+        return screen
+
+    def ask(self, verb: str, patience: float = 30.0, **arguments: Any) -> Any:
+        """What the driver inside Blender answers."""
+        lab, number = self.machine.lab, next(self.numbers)
+        part = lab / "question.part"
+        part.write_text(json.dumps({"number": number, "verb": verb, **arguments}), encoding="utf-8")
+        part.replace(lab / "question.json")
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            assert self.blender.poll() is None, f"Blender ended:\n{self.log()}"
+            if (lab / "answer.json").exists():
+                answer = json.loads((lab / "answer.json").read_text(encoding="utf-8"))
+                if answer["number"] == number:
+                    assert "error" not in answer, answer["error"]
+                    return answer["value"]
+            time.sleep(0.01)
+        raise AssertionError(f"Blender did not answer {verb} within {patience:.0f} s:\n{self.log()}")
+
+    def log(self) -> str:
+        """What Blender has written."""
+        return (self.machine.lab / "blender.log").read_text(encoding="utf-8", errors="replace")
+
+    def mouse(self, *actions: str) -> None:
+        """Does xdotool's actions in one go, e.g. ``"mousemove 10 20", "click 1"``."""
+        self.machine.run("xdotool", *" ".join(actions).split())
+
+    def click(self, x: int, y: int) -> None:
+        """Moves there, lets Blender notice, and clicks."""
+        self.mouse(f"mousemove {x} {y}", "sleep 0.4", "click 1", "sleep 0.4")
+
+    def drag(self, x: int, y: int, distance: int) -> None:
+        """Drags from a point `distance` pixels to the right."""
+        steps = [f"mousemove_relative -- {distance // 4} 0 sleep 0.15" for _ in range(4)]
+        self.mouse(f"mousemove {x} {y}", "sleep 0.4", "mousedown 1", "sleep 0.2", *steps, "mouseup 1", "sleep 0.4")
+
+    def open_tab(self, tab: str) -> tuple[int, int, int, int]:
+        """Opens the sidebar at `tab` and says where it is on the screen: left, top, right, bottom."""
+        for _ in range(50):
+            shown = self.ask("show_tab", category=tab)
+            if shown["category"] == tab:
+                left, top, right, bottom = shown["rectangle"]
+                return left, top, right, bottom
+            time.sleep(0.2)
+        raise AssertionError(f"The sidebar does not show {tab}, but {shown}")
+
+    def find(self, pattern: str, keys: str, tab: str = "Portrait Actor") -> tuple[int, int]:
+        """Where in the sidebar a button or slider is: the pointer goes down it and copies what it stands on.
+
+        Args:
+            pattern: regular expression for what is copied.
+            keys: ``"ctrl+c"`` copies a button's command, ``"ctrl+shift+c"`` a slider's data path.
+            tab: the sidebar's tab.
+        """
+        left, top, right, bottom = self.open_tab(tab)
+        x, seen = left + 2 * (right - left) // 3, [""]
+        self.mouse(f"mousemove {x} {(top + bottom) // 2}", "click --repeat 60 --delay 5 4", "sleep 0.5")  # to its top
+        self.ask("clipboard", clear=True)
+        for _ in range(5):
+            for y in range(top + 10, bottom - 10, 13):  # a button is 20 pixels high
+                self.mouse(f"mousemove {x} {y}", "sleep 0.1", f"key {keys}", "sleep 0.05")
+                copied = self.ask("clipboard")
+                if re.search(pattern, copied):
+                    return x, y + 3
+                if copied != seen[-1]:
+                    seen.append(copied)
+            self.mouse("click --repeat 12 --delay 20 5", "sleep 0.5")  # the wheel: on to what is further down
+        raise AssertionError(f"{pattern} is not in the sidebar; it has:" + "\n".join(seen))
+
+    def look(self, name: str = "") -> Picture:
+        """(H, W, 3) what the screen shows; kept as `name`.png for people."""
+        raw = (self.machine.lab / "Xvfb_screen0").read_bytes()
+        header = np.frombuffer(raw[:100], ">u4")  # the X window dump format
+        size, width, height, row_bytes, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
+        start = size + 12 * colours
+        rows = np.frombuffer(raw[start : start + height * row_bytes], np.uint8).reshape(height, row_bytes)
+        picture = rows[:, : width * 4].reshape(height, width, 4)[:, :, 2::-1].copy()
+        if name:
+            keep(picture, name)
+        return picture
+
+    def close(self) -> int:
+        """Quits Blender as a person does, and returns its exit code."""
+        part = self.machine.lab / "question.part"
+        part.write_text(json.dumps({"number": 0, "verb": "quit"}), encoding="utf-8")
+        part.replace(self.machine.lab / "question.json")
+        try:
+            return self.blender.wait(30)
+        except subprocess.TimeoutExpired:
+            return -signal.SIGKILL
+        finally:
+            for process in (self.blender, self.screen):
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+
+def keep(picture: Picture, name: str) -> None:
+    """Writes a screenshot where people and CI find it."""
+    import cv2
+
+    folder = HERE.parents[1] / "artefacts" / "desktop"
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / f"{name}.png"), picture[:, :, ::-1])
