@@ -124,7 +124,7 @@ def job_folder(verb: str) -> Path:
         UserError: the cache folder cannot be written.
     """
     jobs = cache_folder() / "jobs"
-    folder = jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}-{verb}"
+    folder = jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 1000 % 10**6:06d}-{verb}"
     try:
         folder.mkdir(parents=True)
         for old in sorted(p for p in jobs.iterdir() if p.is_dir())[:-KEPT_JOBS]:

@@ -1,0 +1,83 @@
+"""``blender --command portrait_actor …``: exit codes, one sentence on failure, what is saved."""
+
+from __future__ import annotations
+
+import bpy
+import pytest
+
+
+def run(addon, capfd, *arguments: str) -> tuple[int, str, str]:
+    code = addon.cli.main([str(a) for a in arguments])
+    said = capfd.readouterr()
+    return code, said.out, said.err
+
+
+def test_import_and_save(addon, capfd, actor_folder, tmp_path):
+    file = tmp_path / "scene with spaces é.blend"
+    code, out, _ = run(addon, capfd, "import", actor_folder, "--frame-start", 5, "--save", file)
+    assert code == 0 and "Nora is in the scene." in out
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    assert addon.actor.require(bpy.context).folder().path.samefile(actor_folder)
+    action = bpy.data.objects["Nora"].animation_data.action
+    assert action.frame_range[0] == 5
+
+
+def test_save_in_place(addon, capfd, actor_folder, tmp_path):
+    file = tmp_path / "a.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(file))
+    assert run(addon, capfd, "import", actor_folder, "--save")[0] == 0
+    bpy.ops.wm.open_mainfile(filepath=str(file))
+    assert "Nora" in bpy.data.objects
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["create", "--help"], ["render", "--help"]])
+def test_help(addon, capfd, arguments):
+    code, out, _ = run(addon, capfd, *arguments)
+    assert code == 0 and "--command portrait_actor" in out
+
+
+FAILURES = {
+    "an unknown verb": (["dance"], "invalid choice"),
+    "no verb": ([], "required"),
+    "no folder": (["import", "/nowhere/x.actor"], "There is no actor at"),
+    "no video": (["create", "/nowhere/x.mp4"], "There is no video at"),
+    "no actor to speak": (["speak", "/nowhere/x.wav"], "There is no actor in the scene."),
+    "no actor to render": (["render", "--out", "//frames"], "There is no actor in the scene."),
+    "an actor of another name": (["render", "--out", "//frames", "--actor", "Otto"], "No actor called Otto"),
+    "a preset that is none": (["create", "x.mp4", "--preset", "huge"], "invalid choice"),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_failure_is_one_sentence_and_an_exit_code(addon, capfd, what):
+    arguments, sentence = FAILURES[what]
+    code, out, err = run(addon, capfd, *arguments)
+    assert code == 2 and sentence in err and "Traceback" not in err and not out
+    assert len([line for line in err.splitlines() if "rror:" in line]) == 1
+
+
+def test_no_sound_file(addon, capfd, nora):
+    code, _, err = run(addon, capfd, "speak", "/nowhere/x.wav")
+    assert code == 2 and "There is no sound at" in err
+
+
+def test_relative_output_of_an_unsaved_file(addon, capfd, nora):
+    code, _, err = run(addon, capfd, "render", "--out", "//frames")
+    assert code == 2 and "not saved yet" in err
+
+
+def test_saving_without_a_name(addon, capfd, actor_folder):
+    code, _, err = run(addon, capfd, "import", actor_folder, "--save")
+    assert code == 2 and "The scene has no file yet. Name one" in err
+
+
+def test_a_backend_that_fails_is_one_sentence(addon, capfd, tmp_path, monkeypatch):
+    """The real start-up with a Python that has none of the packages and no backend command that works."""
+    video = tmp_path / "broken.mp4"
+    video.write_text("this is no video")
+    code, _, err = run(addon, capfd, "create", video, tmp_path / "x.actor", "--preset", "tiny")
+    assert code == 2 and "Traceback" not in err and "Error: " in err
+    assert len([line for line in err.splitlines() if line.startswith("Error:")]) == 1
+    assert not (tmp_path / "x.actor" / "actor.json").exists() or '"complete": true' not in (
+        tmp_path / "x.actor" / "actor.json"
+    ).read_text(encoding="utf-8")

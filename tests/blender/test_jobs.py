@@ -1,0 +1,300 @@
+"""Backend processes: real children that talk the protocol, hang, die, chatter, and are ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import bpy
+import pytest
+from support import ROOT
+
+PRELUDE = f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\nfrom backend.protocol import *\n" + (
+    "def say(m): print(encode(m), flush=True)\nsay(Hello())\n"
+)
+LIMIT = 20.0  # s, for a test that waits; what is tested ends in a second or two
+
+
+@pytest.fixture
+def start(addon, tmp_path):
+    """Starts a child that runs some code after it has said hello."""
+    started = []
+
+    def run(code: str, prelude: str = PRELUDE):
+        script = tmp_path / "child.py"
+        script.write_text(prelude + code, encoding="utf-8")
+        started.append(addon.process.BackendProcess([sys.executable, str(script)], tmp_path / "log.txt"))
+        return started[-1]
+
+    yield run
+    for child in started:
+        child.close(0.2)
+
+
+def everything(child, until=lambda said: False) -> list:
+    """All messages until the end, or until a condition holds."""
+    said, end = [], time.monotonic() + LIMIT
+    while not child.finished and not until(said):
+        assert time.monotonic() < end, f"no end after {said}"
+        said += child.poll()
+        time.sleep(0.01)
+    return said
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+
+
+def gone(pid: int) -> bool:
+    end = time.monotonic() + LIMIT
+    while is_alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not is_alive(pid)
+
+
+def test_messages_arrive_in_order_and_end_with_the_result(start, addon):
+    said = everything(start("for i in range(3): say(Progress('job', 'train', i, 3))\nsay(Result('job', {'a': 1}))"))
+    assert [m.event for m in said] == ["hello", "progress", "progress", "progress", "result"]
+    assert said[-1].data == {"a": 1}
+
+
+def test_chatter_and_broken_bytes_go_to_the_log(start, addon, tmp_path):
+    code = "sys.stdout.buffer.write(b'WARNING: \\xff chatter\\n{\"event\": 1}\\n'); say(Note('job', 'schön'))\n"
+    said = everything(start(code + "say(Result('job'))"))
+    assert [m.event for m in said] == ["hello", "note", "result"] and said[1].message == "schön"
+    log = (tmp_path / "log.txt").read_bytes()
+    assert b"chatter" in log and b'{"event": 1}' in log
+
+
+def test_a_child_that_dies_is_an_error_with_its_last_words(start):
+    (error,) = everything(start("raise SystemExit('the disk is on fire')"))[1:]
+    assert error.event == "error" and error.code == "backend_died"
+    assert "exit code 1" in error.message and "the disk is on fire" in error.message and error.remedy and error.log
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_killed_child_is_an_error(start):
+    child = start("time.sleep(60)")
+    everything(child, until=bool)
+    os.kill(child.pid, signal.SIGKILL)
+    (error,) = everything(child)
+    assert error.code == "backend_died" and "was killed" in error.message
+
+
+def test_cancel_is_answered_by_the_child(start):
+    child = start("sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.')); sys.exit(130)")
+    everything(child, until=bool)
+    child.cancel()
+    (error,) = everything(child)
+    assert error.code == "cancelled" and error.message == "Stopped." and gone(child.pid)
+
+
+@pytest.mark.parametrize("deaf", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"])
+def test_a_child_that_ignores_cancel_is_ended(start, addon, monkeypatch, deaf):
+    monkeypatch.setattr(addon.process, "CANCEL_LIMIT", 0.3)
+    monkeypatch.setattr(addon.process.BackendProcess.close, "__defaults__", (0.3,))
+    child = start(deaf + "say(Note('job', 'deaf'))\nwhile True: time.sleep(1)")
+    everything(child, until=lambda said: any(m.event == "note" for m in said))
+    child.cancel()
+    (error,) = everything(child)
+    assert error.code == "cancelled" and gone(child.pid)
+
+
+def test_a_child_that_never_greets_is_an_error(start, addon, monkeypatch):
+    monkeypatch.setattr(addon.process, "HELLO_LIMIT", 0.3)
+    child = start("import time\nwhile True: time.sleep(1)", prelude="")
+    (error,) = everything(child)
+    assert error.code == "no_answer" and gone(child.pid)
+
+
+def test_another_protocol_is_refused(start):
+    said = everything(start("import time\ntime.sleep(60)", prelude=PRELUDE.replace("Hello()", "Hello(protocol=99)")))
+    assert said[-1].code == "other_version"
+
+
+def test_closing_the_input_ends_the_child(start, addon):
+    """What happens when Blender dies: the operating system closes the pipe."""
+    child = start("sys.stdin.read()")
+    everything(child, until=bool)
+    child.close()
+    assert not is_alive(child.pid)
+
+
+def test_the_environment_is_clean(start, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    monkeypatch.setenv("BLENDER_SECRET", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    said = everything(start("import os; say(Result('job', dict(os.environ)))"))
+    child = said[-1].data
+    assert not {"PYTHONHOME", "PYTHONPATH", "BLENDER_SECRET", "BLENDER_USER_RESOURCES"} & set(child)
+    assert child["CUDA_VISIBLE_DEVICES"] == "0" and child["PATH"] == os.environ["PATH"]
+
+
+def test_a_python_that_cannot_start_is_one_sentence(addon, tmp_path):
+    with pytest.raises(addon.contract.protocol.UserError, match="could not be started"):
+        addon.process.BackendProcess([str(tmp_path / "python")], tmp_path / "log.txt")
+
+
+def script(tmp_path, code: str) -> list[str]:
+    file = tmp_path / "child.py"
+    file.write_text(PRELUDE + code, encoding="utf-8")
+    return [sys.executable, str(file)]
+
+
+def test_a_job_shows_what_the_panel_draws(addon, tmp_path):
+    code = (
+        "say(Progress('job', 'train', 30, 120, 75.0)); say(Note('job', 'The first 3 s show no face.'))\n"
+        "sys.stdin.readline(); say(Result('job', {'n': 2}))"
+    )
+    job = addon.job.start("Create Nora", script(tmp_path, code), tmp_path / "log.txt", lambda data: f"{data['n']} made")
+    assert addon.job.is_busy() and job.line == "Starting…"
+    end = time.monotonic() + LIMIT
+    while not job.notes and time.monotonic() < end:
+        job.update()
+    assert (job.fraction, job.line, job.notes) == (0.25, "Train · 1 min left", ["The first 3 s show no face."])
+    job.process.cancel()  # only to send a line
+    job.wait()
+    assert job.state is addon.job.State.DONE and job.outcome == "2 made" and not addon.job.is_busy()
+
+
+def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
+    job = addon.job.start(
+        "x", script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"), tmp_path / "log.txt", str
+    )
+    with pytest.raises(addon.contract.protocol.UserError, match=r"No face\. Film again\."):
+        job.wait()
+    assert job.state is addon.job.State.FAILED and job.error.code == "no_face"
+
+
+def test_cancelling_a_job(addon, tmp_path):
+    code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
+    job = addon.job.start("x", script(tmp_path, code), tmp_path / "log.txt", str)
+    assert bpy.ops.portrait_actor.cancel_job() == {"FINISHED"}
+    assert job.state is addon.job.State.CANCELLING and job.line == "Cancelling…"
+    with pytest.raises(addon.contract.protocol.UserError, match="Stopped"):
+        job.wait()
+    assert job.state is addon.job.State.CANCELLED
+    with pytest.raises(RuntimeError, match="No job is running"):
+        bpy.ops.portrait_actor.cancel_job()
+
+
+def test_a_bug_after_the_job_does_not_leave_it_running(addon, tmp_path):
+    def finish(data):
+        raise ZeroDivisionError
+
+    job = addon.job.start("x", script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", finish)
+    with pytest.raises(ZeroDivisionError):
+        job.wait()
+    assert job.state is addon.job.State.FAILED and job.error.code == "bug"
+
+
+def test_the_timer_takes_the_job_in_and_goes(addon, tmp_path):
+    """Timers do not fire without a window, so the test calls what the timer calls."""
+    done = []
+    addon.job.start(
+        "x", script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", lambda data: done.append(1) or ""
+    )
+    addon.main_thread.start()
+    assert bpy.app.timers.is_registered(addon.main_thread._tick)
+    end = time.monotonic() + LIMIT
+    while addon.main_thread._tick() is not None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert done == [1]
+    addon.main_thread.stop()
+    assert not bpy.app.timers.is_registered(addon.main_thread._tick)
+
+
+def test_switching_off_ends_the_job_and_its_timer(addon, tmp_path):
+    import addon_utils
+    from support import PACKAGE
+
+    job = addon.job.start("x", script(tmp_path, "sys.stdin.read()"), tmp_path / "log.txt", str)
+    addon.main_thread.start()
+    addon_utils.disable(PACKAGE)
+    try:
+        assert gone(job.process.pid) and not bpy.app.timers.is_registered(addon.main_thread._tick)
+    finally:
+        addon_utils.enable(PACKAGE)
+
+
+@pytest.mark.parametrize("verb", ["create_actor", "speak", "render_actor"])
+def test_a_missing_backend_is_one_sentence(nora, monkeypatch, tmp_path, verb):
+    monkeypatch.setenv("PORTRAIT_ACTOR_PYTHON", str(tmp_path / "gone" / "python"))
+    file = nora.folder / "audio.wav"
+    arguments = {
+        "create_actor": {"video": str(file)},
+        "speak": {"audio": str(file)},
+        "render_actor": {"output": str(tmp_path)},
+    }
+    with pytest.raises(RuntimeError, match=r"does not exist\. Choose another, or set up the backend\.") as error:
+        getattr(bpy.ops.portrait_actor, verb)(**arguments[verb])
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_set_up_asks_before_it_goes_online(addon, monkeypatch):
+    monkeypatch.delenv("PORTRAIT_ACTOR_PYTHON")
+    if bpy.app.online_access:
+        pytest.skip("this Blender may go online")
+    with pytest.raises(RuntimeError, match="Allow Online Access"):
+        bpy.ops.portrait_actor.setup_backend()
+
+
+def test_set_up_runs_the_installer_and_says_why_it_fails(addon, monkeypatch, tmp_path):
+    """The real installer, offline with an empty folder of wheels: an error, and no environment that looks finished."""
+    monkeypatch.delenv("PORTRAIT_ACTOR_PYTHON")
+    preferences = addon.environment.preferences()
+    preferences.cache_folder = str(tmp_path / "cache")
+    (tmp_path / "wheels").mkdir()
+    try:
+        assert addon.environment.state() is addon.environment.State.ABSENT
+        with pytest.raises(RuntimeError) as error:
+            bpy.ops.portrait_actor.setup_backend(wheels=str(tmp_path / "wheels"))
+        assert len(str(error.value).splitlines()) == 1
+        assert addon.environment.state() is not addon.environment.State.READY
+        assert list((tmp_path / "cache" / "jobs").glob("*-setup/log.txt"))
+    finally:
+        preferences.cache_folder = ""
+
+
+def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
+    monkeypatch.delenv("PORTRAIT_ACTOR_PYTHON")
+    environment = addon.environment
+    preferences = environment.preferences()
+    preferences.cache_folder = str(tmp_path)
+    try:
+        python = environment.python()
+        python.parent.mkdir(parents=True)
+        marker = environment.target() / ".complete"
+        assert environment.state() is environment.State.INCOMPLETE
+        python.touch()
+        marker.write_text('{"pins": ["torch==0.1"]}')
+        assert environment.state() is environment.State.OUTDATED
+        marker.write_text(json.dumps({"pins": environment._pins()}))
+        assert environment.state() is environment.State.READY
+        (environment.target() / ".incomplete").touch()
+        assert environment.state() is environment.State.INCOMPLETE
+        preferences.backend_python = str(python)
+        assert environment.state() is environment.State.READY
+        preferences.backend_python = str(tmp_path / "gone")
+        assert environment.state() is environment.State.MISSING
+    finally:
+        preferences.cache_folder = preferences.backend_python = ""
+
+
+def test_old_job_folders_are_cleared_away(addon, tmp_path):
+    preferences = addon.environment.preferences()
+    preferences.cache_folder = str(tmp_path)
+    try:
+        folders = [addon.environment.job_folder("test") for _ in range(addon.environment.KEPT_JOBS + 3)]
+    finally:
+        preferences.cache_folder = ""
+    assert [f.exists() for f in folders] == [False] * 3 + [True] * addon.environment.KEPT_JOBS
