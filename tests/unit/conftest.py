@@ -1,0 +1,50 @@
+"""An actor small enough to render in milliseconds, with a real model: shared by the tests of the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend.actor import ActorFolder, ActorInfo, Camera
+from backend.channels import INDEX
+from backend.model.portrait import Portrait, PortraitSize
+from backend.performance import Performance
+
+SIZE = 48  # pixels of the training crop
+
+
+@pytest.fixture
+def make_actor() -> Callable[[Path], ActorFolder]:
+    return tiny_actor
+
+
+def tiny_actor(path: Path) -> ActorFolder:
+    """A ball for a head whose lower half follows the jaw, a bar for a torso; the camera looks at it from 0.7 m."""
+    rng = np.random.default_rng(0)
+    ball = rng.normal(size=(300, 3))
+    ball = 0.08 * ball / np.linalg.norm(ball, axis=1, keepdims=True)
+    bar = rng.uniform((-0.12, -0.22, -0.03), (0.12, -0.12, 0.03), (200, 3))
+    means = np.concatenate([ball, bar]).astype(np.float32)
+    head = torch.arange(500) < 300
+    portrait = Portrait(PortraitSize(500, facial_members=300, oral_members=300))
+    with torch.no_grad():
+        portrait.means.copy_(torch.from_numpy(means))
+        portrait.log_scales.fill_(np.log(0.009))
+        portrait.opacity_logits.fill_(4.0)
+        portrait.skin_logits.copy_(torch.where(head, 9.0, -9.0))
+        portrait.colours.copy_(torch.where(head[:, None], torch.tensor([0.8, 0.5, 0.4]), torch.tensor([0.2, 0.3, 0.7])))
+        portrait.label.copy_(torch.where(head, 0, 3))
+        jaw = torch.zeros(500, 3)
+        jaw[:, 1] = torch.where(head & (portrait.means[:, 1] < -0.02), -0.03, 0.0)
+        portrait.prior[INDEX["jawOpen"]] = jaw.reshape(-1)
+    view = np.diag([1.0, -1, -1, 1])
+    view[2, 3] = 0.7
+    camera = Camera(640, 480, 700.0, view.tolist(), (160.0, 80.0, 320.0))
+    folder = ActorFolder.create(path, ActorInfo("Tiny", size=SIZE, frame_count=3, camera=camera, complete=True))
+    portrait.save(folder)
+    Performance.rest(3, 25).save(folder.file("footage.npz"))
+    return folder
