@@ -40,6 +40,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     run = verbs.add_parser("run", help="your video becomes an actor")
     run.add_argument("video", type=Path, metavar="VIDEO")
     run.add_argument("--audio", type=Path, metavar="FILE", help="what the actor shall say; else the video's own sound")
+    run.add_argument("--consent-who", default="", metavar="NAME", help="who is shown, and agreed; kept with the actor")
+    run.add_argument("--face", type=int, metavar="N", help="which of several faces, from the left, starting at 1")
     run.add_argument("--name", help="what the actor is called; else the video's name")
     for verb in (demo, run):
         verb.add_argument(

@@ -49,12 +49,11 @@ class Job:
 
 def demo(options: argparse.Namespace) -> None:
     """The sample actor, from a clip that the backend makes to a speaking head in a scene."""
-    out = prepared(options.out or Path(DEMO_FOLDER))
-    job = Job(out, "sample", options)
-    clip, line = out / "sample_footage.mp4", out / "sample_line.mp4"
+    job = Job(prepared(options.out or Path(DEMO_FOLDER)), "sample", options)
+    clip, line = job.out / "sample_footage.mp4", job.out / "sample_line.wav"
     job.stage("sample", "Making the sample footage", "sample", clip)
-    job.stage("line", "Making the line that the sample actor shall say", "sample", line, "--seed", "1")
-    finish(job, clip, line)
+    job.stage("line", "Making the line that the sample actor shall say", "sample", line)
+    finish(job, clip, line, "--consent-who", "nobody: the head is drawn by code")
 
 
 def run_video(options: argparse.Namespace) -> None:
@@ -71,9 +70,10 @@ def run_video(options: argparse.Namespace) -> None:
     name = options.name or options.video.stem
     if name != Path(name).name or name in (".", ".."):
         raise UserError("bad_name", f"{name} cannot be a file's name.", "Choose another --name.")
-    out = prepared(options.out or Path(f"{name}_portrait_actor"))
+    job = Job(prepared(options.out or Path(f"{name}_portrait_actor")), name, options)
+    face = ("--face", str(options.face)) if options.face is not None else ()
     audio = options.audio.absolute() if options.audio else None
-    finish(Job(out, name, options), options.video.absolute(), audio)
+    finish(job, options.video.absolute(), audio, "--consent-who", options.consent_who, *face)
 
 
 def prepared(out: Path) -> Path:
@@ -103,11 +103,12 @@ def prepared(out: Path) -> Path:
     return out
 
 
-def finish(job: Job, video: Path, audio: Path | None) -> None:
-    """From the video to everything that the person gets."""
+def finish(job: Job, video: Path, audio: Path | None, *wishes: str) -> None:
+    """From the video to everything that the person gets; `wishes` are options of the backend's `create`."""
     device = ("--device", job.options.device)
     preset = ("--preset", job.options.preset)
-    job.stage("create", f"Creating {job.actor.name}", "create", video, job.actor, "--name", job.name, *preset, *device)
+    named = ("--name", job.name, *preset, *device, *wishes)
+    job.stage("create", f"Creating {job.actor.name}", "create", video, job.actor, *named)
     speech = audio or (video if has_sound(job.actor) else None)
     if speech is None:
         say("\nThe video has no sound and no --audio was given: the film shows the footage's own performance.")
@@ -117,7 +118,7 @@ def finish(job: Job, video: Path, audio: Path | None) -> None:
         job.stage("speak", f"Speaking {speech.name}", "speak", job.actor, speech, performance)
     sound = ("--sound", speech) if speech else ()
     with tempfile.TemporaryDirectory(dir=job.out, prefix=".film_") as folder:
-        rendered = ("--out", folder, "--format", "mp4", *sound, *device)
+        rendered = ("--out", folder, "--format", "mp4", "--plate", *sound, *device)
         job.stage("render", f"Rendering {job.film.name}", "render", job.actor, performance, *rendered)
         next(Path(folder).glob("*.mp4")).replace(job.film)
     job.stage(

@@ -82,12 +82,20 @@ def scene() -> dict[str, Any]:
     return result
 
 
-def undo_history() -> list[str]:
-    """The operators that the person has used."""
-    return [operator.bl_idname for operator in bpy.context.window_manager.operators]
+def reports() -> str:
+    """Everything that Blender has told the person so far, as its info editor lists it."""
+    window = bpy.context.window_manager.windows[0]
+    area = next(a for a in window.screen.areas if a.type == "PROPERTIES")
+    area.type = "INFO"
+    region = next(r for r in area.regions if r.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        bpy.ops.info.select_all(action="SELECT")
+        bpy.ops.info.report_copy()
+    area.type = "PROPERTIES"
+    return clipboard()
 
 
-VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, scene, undo_history)}
+VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, scene, reports)}
 
 
 def answer() -> float | None:

@@ -1,0 +1,96 @@
+"""Runs the benchmarks, shows a table, writes one flat JSON object.
+
+    python -m benchmarks.table [NAME …] [--json FILE]
+
+A benchmark is a module of this package with ``run() -> dict[str, float]``. The figures' names are dotted and end in
+their unit (``cpu.256.forward_ms``); the module's name is put in front. Names stay stable: others compare them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import os
+import pkgutil
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from backend.protocol import UserError
+
+Figures = dict[str, float]
+UNITS = {
+    "_ms": "ms", "_s": "s", "_seconds": "s", "_fps": "frames/s", "_mb": "MB", "_db": "dB", "_deg": "°", "_px": "px",
+    "_mm": "mm", "_percent": "%",
+}  # fmt: skip
+
+
+def names() -> list[str]:
+    """The benchmarks that there are."""
+    package = Path(__file__).parent
+    return sorted(m.name for m in pkgutil.iter_modules([str(package)]) if m.name != "table" and m.name[0] != "_")
+
+
+def measure(name: str, run: Callable[[], Mapping[str, float]]) -> Figures:
+    """The figures of one benchmark under their full names.
+
+    Raises:
+        ValueError: a figure is not a finite number.
+    """
+    figures = {}
+    for key, value in run().items():
+        if not math.isfinite(value):
+            raise ValueError(f"{key} is {value}")
+        figures[key if key.startswith(f"{name}.") else f"{name}.{key}"] = float(value)
+    return figures
+
+
+def unit(name: str) -> str:
+    """The unit in which a figure is given, from its name's end (before `_mean`, `_max` and the like)."""
+    for ending in ("_mean", "_median", "_min", "_max", "_p95"):
+        name = name.removesuffix(ending)
+    return next((text for ending, text in UNITS.items() if name.endswith(ending)), "")
+
+
+def table(figures: Figures) -> str:
+    """The figures as aligned lines: name, value with four significant digits, unit."""
+    width = max(map(len, figures), default=0)
+    return "\n".join(f"{name:{width}}  {value:>12,.4g} {unit(name)}".rstrip() for name, value in figures.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when every benchmark that was asked for has given its figures, else 1."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measures speed and accuracy.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names())}; default: all")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one flat object")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(names()))
+    if unknown:
+        print(f"There is no benchmark {unknown[0]}. There are: {', '.join(names())}.", file=sys.stderr)
+        return 2
+    print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    figures: Figures = {}
+    failed = False
+    for name in options.names or names():
+        start = time.monotonic()
+        try:
+            new = measure(name, importlib.import_module(f"benchmarks.{name}").run)
+        except (UserError, ValueError) as error:
+            print(f"\n{name} was not measured: {error}", file=sys.stderr)
+            failed = True
+            continue
+        print(f"\n{name} ({time.monotonic() - start:.0f} s)\n{table(new)}", flush=True)
+        figures |= new
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        print(f"\n{len(figures)} figures are in {options.json}.")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

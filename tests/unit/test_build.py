@@ -1,0 +1,348 @@
+"""`build.py`: its zip, its words, its way to find a Python and to end its children."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from backend import __version__
+from backend.protocol import UserError
+from benchmarks import table
+from tools import job, package, processes, pythons, suite
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build(*arguments: str, python: str = sys.executable, **options: object) -> subprocess.CompletedProcess[str]:
+    """Runs `build.py` as a person does."""
+    command = [python, str(ROOT / "build.py"), *arguments]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def one_sentence(ended: subprocess.CompletedProcess[str]) -> str:
+    """What a failure said: not a traceback, but one line on standard error."""
+    assert "Traceback" not in ended.stderr + ended.stdout
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
+    return ended.stderr.strip()
+
+
+# The zip
+
+
+def test_the_zip_has_what_blender_needs_and_nothing_else(tmp_path: Path) -> None:
+    archive = package.build(tmp_path)
+    assert archive.name == f"portrait_actor-{__version__}.zip"
+    with zipfile.ZipFile(archive) as pack:
+        names = pack.namelist()
+        assert pack.testzip() is None
+        assert pack.read("__init__.py").decode() == package.ENTRY
+        assert tomllib.loads(pack.read("blender_manifest.toml").decode())["id"] == "portrait_actor"
+        assert b"GNU GENERAL PUBLIC LICENSE" in pack.read("LICENSE")
+    assert {"addon/__init__.py", "backend/__main__.py", "backend/install.py", "pyproject.toml"} <= set(names)
+    assert {name.split("/")[0] for name in names} == {"addon", "backend", *package.SINGLE, "__init__.py"}
+    assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".part")) or "/." in n or "\\" in n]
+    assert names == sorted(names) and len(names) == len(set(names))
+
+
+def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = package.build(tmp_path / "a"), package.build(tmp_path / "b")
+    assert first.read_bytes() == second.read_bytes()
+    assert [p.name for p in (tmp_path / "a").iterdir()] == [first.name]
+
+
+def test_the_version_is_said_once_and_the_same() -> None:
+    manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
+    assert manifest["version"] == __version__
+    assert manifest["schema_version"] == "1.0.0" and manifest["blender_version_min"] >= "4.2.0"
+
+
+def test_two_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "__version__", "99.0.0")
+    with pytest.raises(UserError) as caught:
+        package.build(tmp_path)
+    assert caught.value.code == "versions_differ" and not list(tmp_path.iterdir())
+
+
+def test_blender_itself_accepts_the_zip(tmp_path: Path) -> None:
+    command = package.validator()
+    if command is None:
+        pytest.skip("no Blender module is set up here")
+    checked = subprocess.run([*map(str, command), str(package.build(tmp_path))], capture_output=True, encoding="utf-8")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+# Pythons
+
+
+def test_a_python_of_this_version_is_this_one() -> None:
+    version = (sys.version_info[0], sys.version_info[1])
+    assert pythons.find((version,)) == sys.executable
+    assert pythons.find(((2, 1),)) is None
+
+
+def test_a_python_on_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program called `python9.9` that says it is one; beside it a broken one, as shims are, that is passed over."""
+    if os.name == "nt":
+        pytest.skip("a shell script is no program on Windows")
+    for folder, text in (("a", "exit 1"), ("b", 'echo "9 9 /somewhere/with a space/python9.9"')):
+        (tmp_path / folder).mkdir()
+        program = tmp_path / folder / ("python9.9" if folder == "b" else "python3")
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}{os.pathsep}{os.environ['PATH']}")
+    assert pythons.find(((9, 9),)) == "/somewhere/with a space/python9.9"
+
+
+@pytest.mark.parametrize("version", [(3, 8), (3, 9), (3, 10), (3, 13)])
+def test_another_python_hands_over(version: tuple[int, int]) -> None:
+    other = pythons.find((version,))
+    if other is None:
+        pytest.skip(f"no Python {version[0]}.{version[1]} on this machine")
+    ended = build("run", "there is no such.mp4", python=other)
+    assert ended.returncode == 2 and "no such.mp4" in one_sentence(ended)
+
+
+def test_without_a_fitting_python_it_says_which(tmp_path: Path) -> None:
+    other = pythons.find(((3, 8), (3, 9), (3, 10), (3, 13)))
+    if other is None or os.name == "nt":
+        pytest.skip("no other Python on this machine")
+    bare = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
+    ended = build("setup", python=other, env=bare)
+    if ended.returncode == 0:
+        pytest.skip("a Python 3.11 or 3.12 stands in a system folder")
+    assert ended.returncode == 2 and "3.11 or 3.12" in one_sentence(ended)
+
+
+# Bad input
+
+
+def test_help_names_every_verb() -> None:
+    ended = build("--help")
+    assert ended.returncode == 0
+    for verb in ("demo", "run", "test", "setup", "package", "install", "bench", "wheels"):
+        assert f"build.py {verb}" in ended.stdout
+
+
+def test_a_missing_video_is_one_sentence(tmp_path: Path) -> None:
+    ended = build("run", str(tmp_path / "Zoë's “clip” 日本.mp4"), "--out", str(tmp_path / "out"))
+    assert ended.returncode == 2 and "日本.mp4" in one_sentence(ended)
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_audio_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    ended = build(
+        "run", str(tmp_path / "clip.mp4"), "--audio", str(tmp_path / "no.wav"), "--out", str(tmp_path / "out")
+    )
+    assert ended.returncode == 2 and "no.wav" in one_sentence(ended)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    ended = build("run", str(tmp_path / "clip.mp4"), "--out", str(tmp_path / "clip.mp4" / "out"))
+    assert ended.returncode == 2 and "--out" in one_sentence(ended)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "."])
+def test_a_name_that_is_no_file_name_is_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "clip.mp4").touch()
+    ended = build("run", str(tmp_path / "clip.mp4"), "--name", name, "--out", str(tmp_path / "out"))
+    assert ended.returncode == 2 and "--name" in one_sentence(ended)
+
+
+def test_a_file_that_is_no_video_is_one_sentence_and_makes_nothing(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_text("This is a text.")
+    ended = build("run", str(clip), "--out", str(tmp_path / "out"))
+    assert ended.returncode == 2 and "clip.mp4" in one_sentence(ended)
+    assert not (tmp_path / "out" / "clip.mp4").exists() and not (tmp_path / "out" / "figures.json").exists()
+
+
+def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "NEEDED_BYTES", 1 << 60)
+    with pytest.raises(UserError) as caught:
+        job.prepared(tmp_path / "out")
+    assert caught.value.code == "disk_full"
+
+
+def test_installing_without_a_blender_is_one_sentence(tmp_path: Path) -> None:
+    ended = build("install", "--blender", str(tmp_path / "blender"))
+    assert ended.returncode == 2 and "Install from Disk" in one_sentence(ended)
+
+
+# Children
+
+
+def test_a_step_hands_on_its_exit_code() -> None:
+    processes.step([sys.executable, "-c", "pass"])
+    with pytest.raises(processes.StepFailed) as caught:
+        processes.step([sys.executable, "-c", "raise SystemExit(7)"])
+    assert caught.value.code == 7
+    with pytest.raises(KeyboardInterrupt):
+        processes.step([sys.executable, "-c", "raise SystemExit(130)"])
+
+
+def test_a_killed_step_is_told_as_such() -> None:
+    if os.name == "nt":
+        pytest.skip("Windows knows no signals")
+    with pytest.raises(UserError) as caught:
+        processes.step([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+    assert caught.value.code == "killed" and "memory" in caught.value.remedy
+
+
+def test_a_program_that_never_ends_is_ended() -> None:
+    assert processes.run([sys.executable, "-c", "import time; time.sleep(60)"], limit=0.5) == 124
+
+
+def test_a_foreign_python_home_does_not_reach_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "nowhere")
+    monkeypatch.setenv("PYTHONPATH", "nowhere")
+    assert not {"PYTHONHOME", "PYTHONPATH"} & set(processes.environment())
+    assert processes.environment(PORTRAIT_ACTOR_PYTHON=Path("p"))["PORTRAIT_ACTOR_PYTHON"] == "p"
+
+
+CHILD = """
+import pathlib, signal, sys, time
+place = pathlib.Path(sys.argv[1])
+def stop(number, frame):
+    (place / "ended").write_text("in order")
+    raise SystemExit(130)
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
+(place / "started").touch()
+time.sleep(60)
+"""
+PARENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tools import processes
+processes.end_in_order()
+try:
+    processes.step([sys.executable, "-c", sys.argv[2], sys.argv[3]])
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupt_ends_the_child_in_order(tmp_path: Path, how: str) -> None:
+    """Ctrl-C reaches the whole group, as a terminal sends it; SIGTERM only the parent, as a system does."""
+    if os.name == "nt":
+        pytest.skip("Windows knows no signals")
+    command = [sys.executable, "-c", PARENT, str(ROOT), CHILD, str(tmp_path)]
+    parent = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, encoding="utf-8")
+    try:
+        for _ in range(300):
+            if (tmp_path / "started").exists():
+                break
+            assert parent.poll() is None
+            subprocess.run(["sleep", "0.05"], check=True)
+        if how == "Ctrl-C":
+            os.killpg(parent.pid, signal.SIGINT)
+        else:
+            parent.terminate()
+        _, said = parent.communicate(timeout=30)
+    finally:
+        if parent.poll() is None:
+            os.killpg(parent.pid, signal.SIGKILL)
+    assert parent.returncode == 130 and "Traceback" not in said
+    assert (tmp_path / "ended").read_text() == "in order"
+
+
+# The tests' own verb
+
+
+def options(**changes: object) -> argparse.Namespace:
+    return argparse.Namespace(**{"tier": "all", "bpy": "5.0", "without_desktop": False, "rest": [], **changes})
+
+
+@pytest.fixture
+def tiers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The tiers' outcomes, to be changed by a test: an exit code, or the reason why a tier cannot be run."""
+    outcome: dict[str, object] = {"unit": 0, "blender": 0, "desktop": 0}
+
+    def tier(name: str) -> object:
+        def run(_: argparse.Namespace) -> int:
+            told = outcome[name]
+            if isinstance(told, UserError):
+                raise told
+            assert isinstance(told, int)
+            return told
+
+        return run
+
+    for name in outcome:
+        monkeypatch.setattr(suite, name, tier(name))
+    monkeypatch.delenv("CI", raising=False)
+    return outcome
+
+
+def test_one_failing_tier_fails_the_whole_and_stops_none(
+    tiers: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiers["unit"] = 1
+    assert suite.test(options()) == 1
+    said = capsys.readouterr().out
+    assert "unit: FAILED" in said and "blender: passed" in said and "desktop: passed" in said
+
+
+def test_what_cannot_be_run_is_said_and_fails_in_ci(
+    tiers: dict[str, object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiers["desktop"] = suite.environments.NotHere("no_desktop", "There is no screen.", "Buy one.")
+    assert suite.test(options()) == 0
+    assert "desktop: not run. There is no screen." in capsys.readouterr().out
+    assert suite.test(options(tier="desktop")) == 2  # asked for by name
+    monkeypatch.setenv("CI", "true")
+    assert suite.test(options()) == 2
+    assert suite.test(options(without_desktop=True)) == 0
+
+
+# Benchmarks
+
+
+def test_figures_get_their_full_names() -> None:
+    assert table.measure("rasterizer", lambda: {"cpu.256.forward_ms": 1, "rasterizer.cpu.x": 2.5}) == {
+        "rasterizer.cpu.256.forward_ms": 1.0,
+        "rasterizer.cpu.x": 2.5,
+    }
+    with pytest.raises(ValueError, match="nan"):
+        table.measure("rasterizer", lambda: {"cpu.256.forward_ms": float("nan")})
+
+
+def test_the_table_shows_units() -> None:
+    shown = table.table({"a.forward_ms": 11.234567, "tracking.sample.head_rotation_deg_mean": 1.25, "b.speedup": 3.0})
+    assert [line.split() for line in shown.splitlines()] == [
+        ["a.forward_ms", "11.23", "ms"],
+        ["tracking.sample.head_rotation_deg_mean", "1.25", "°"],
+        ["b.speedup", "3"],
+    ]
+
+
+def test_bench_writes_one_flat_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on benchmarks made here, found as the real ones are: by their file."""
+    here = tmp_path / "benchmarks"
+    here.mkdir()
+    for name in ("__init__.py", "table.py"):
+        shutil.copy(ROOT / "benchmarks" / name, here / name)
+    (here / "good.py").write_text("def run():\n    return {'x_ms': 1.5}\n")
+    (here / "bad.py").write_text(
+        "from backend.protocol import UserError\n\n\ndef run():\n    raise UserError('no_gpu', 'There is no GPU.')\n"
+    )
+    command = [sys.executable, "-m", "benchmarks.table", "--json", str(tmp_path / "out" / "figures.json")]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    both = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, encoding="utf-8")
+    assert json.loads((tmp_path / "out" / "figures.json").read_text()) == {"good.x_ms": 1.5}
+    assert both.returncode == 1 and "There is no GPU." in both.stderr and "Traceback" not in both.stderr
+    assert subprocess.run([*command, "good"], cwd=tmp_path, env=paths, capture_output=True).returncode == 0
+    assert subprocess.run([*command, "other"], cwd=tmp_path, env=paths, capture_output=True).returncode == 2
