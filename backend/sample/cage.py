@@ -1,15 +1,14 @@
 """The control cage of the sample head: a face with the tracker's 468 landmarks as vertices, closed to a head with neck.
 
-Vertices 0–467 are MediaPipe's landmarks, so every landmark of the rendered head is known exactly. `face.csv` holds their
-rest positions in head space, in millimetres: an average face, found by letting the tracker's network look at drawings and
-at renderings of this head (no person was measured). Cranium and neck follow average adult proportions.
+Vertices 0–467 are MediaPipe's landmarks, so every landmark of the rendered head is known exactly. `face.csv` holds
+their rest positions in head space, in millimetres: an average face, found by letting the tracker's network look at a
+drawing, then sculpted by hand (no person was measured). Cranium and neck follow average adult proportions.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def _band(outer: I32, inner: I32) -> I32:
     """Triangles between two closed loops of as many vertices, outer loop counter-clockwise seen from outside."""
     a, b = outer, np.roll(outer, -1)
     c, d = inner, np.roll(inner, -1)
-    return np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
+    return np.asarray(np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]), np.int32)
 
 
 def _union(distances: F64, radius: float) -> F64:
@@ -151,7 +150,7 @@ def _neck_rows(face: F64) -> F64:
         if step % 4 == 3 or step > 150:
             average = _onto_skull(average.reshape(-1, 3)).reshape(average.shape)
         rows[1:-1] = average
-    return rows[1:]
+    return np.asarray(rows[1:], np.float64)
 
 
 def smooth_field(faces: I32, count: int, fixed: I32, values: F64) -> F64:

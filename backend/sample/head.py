@@ -40,7 +40,7 @@ class Posed:
     mouth_opening: float  # metres between the middles of the lips' inner edges
 
 
-def rotation_matrix(q: NDArray[np.floating]) -> F64:
+def rotation_matrix(q: F32 | F64) -> F64:
     """(3, 3) rotation of a unit quaternion wxyz."""
     w, x, y, z = np.asarray(q, float) / np.linalg.norm(q)
     return np.array(
@@ -64,7 +64,8 @@ class Body:
         self.cage: Cage = build_cage()
         self.shapes = build_shapes(self.cage)
         coarse = len(self.cage.vertices)
-        self.smooth, skin_faces, parent = subdivide(self.cage.faces, coarse, 2)
+        lips = self.cage.bag[0]
+        self.smooth, skin_faces, parent = subdivide(self.cage.faces, coarse, 2, np.stack([lips, np.roll(lips, -1)], 1))
         skin = self.smooth @ self.cage.vertices
         self.skin_count = len(skin)
         self.atlas = texture.paint(self.cage, seed)
@@ -93,7 +94,9 @@ class Body:
         add("teeth_upper", parts.teeth(self.cage, upper=True), "teeth", MOUTH)
         add("teeth_lower", parts.teeth(self.cage, upper=False), "teeth", MOUTH)
         add("tongue", parts.tongue(self.cage), "tongue", MOUTH)
-        add("hair", hair(self.cage, seed, strands), "hair", HAIR)
+        locks = hair(seed, strands)
+        self._strands = parts.strand_directions(locks)
+        add("hair", locks, "hair", HAIR)
         add("clothes", parts.clothes(), "clothes", TORSO)
         self.rest = np.concatenate(points)
         self.faces = np.concatenate(faces).astype(np.int32)
@@ -166,9 +169,10 @@ class Body:
         yaw = (amount["Out"] - amount["In"]) * (1 if left else -1)
         pitch = amount["Down"] - amount["Up"]
         cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-        return np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+        aside = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+        return np.asarray(aside @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]))
 
-    def pose(self, channels: F64, head: tuple[F64, F64], torso: tuple[F64, F64], camera_position: F64) -> Posed:
+    def pose(self, channels: F64, head: tuple[F32, F32], torso: tuple[F32, F32], camera_position: F64) -> Posed:
         """The actor with these channels (52,) and with head and torso at (quaternion wxyz, metres)."""
         rest = self.shaped(channels)
         turn_head, turn_torso = rotation_matrix(head[0]), rotation_matrix(torso[0])
@@ -199,6 +203,9 @@ class Body:
 
         uv = self.uv.copy()
         gloss = np.zeros(len(rest), np.float32)
+        locks = self._start["hair"]
+        shown[locks] *= 1 + _hair_sheen(self._strands @ turn_head.T, camera_position)[:, None]
+        shown[locks] += 0.06 * bodies[0][0] * 0.282095  # light that passes through the hair
         landmarks = np.zeros((478, 3))
         skin = vertices[moved]
         landmarks[:LANDMARKS] = skin[:LANDMARKS]
@@ -209,7 +216,9 @@ class Body:
             local = direction @ look
             uv[part] = texture.place("eye", np.stack([0.5 + local[:, 0] * 0.5, 0.5 - local[:, 1] * 0.5], 1))
             gloss[part] = _cornea_gloss(local, turn_head @ look, camera_position)
-            iris = np.concatenate([np.zeros((1, 2)), 0.0059 * np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])])
+            iris = np.concatenate(
+                [np.zeros((1, 2)), texture.IRIS_RADIUS * np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])]
+            )
             depth = np.sqrt(EYE_RADIUS**2 - (iris**2).sum(1))
             on_ball = centre + np.column_stack([iris, depth]) @ look.T
             landmarks[first : first + 5] = on_ball @ turn_head.T + head[1]
@@ -224,7 +233,17 @@ def _cornea_gloss(local: F64, turn: F64, camera: F64) -> F32:
     normal = normal / np.linalg.norm(normal, axis=1, keepdims=True) @ turn.T
     half = GLOSS_LIGHT / np.linalg.norm(GLOSS_LIGHT) + camera / np.linalg.norm(camera)
     cosine = normal @ (half / np.linalg.norm(half))
-    return (0.85 * np.clip((cosine - 0.982) / 0.008, 0, 1)).astype(np.float32)
+    return np.asarray(0.85 * np.clip((cosine - 0.982) / 0.008, 0, 1), np.float32)
+
+
+def _hair_sheen(strands: F64, camera: F64) -> F64:
+    """(V,) how much brighter hairs running along unit vectors (V, 3) look for their sheen.
+
+    Formula: J. T. Kajiya and T. L. Kay, "Rendering Fur with Three Dimensional Textures", SIGGRAPH 1989.
+    """
+    half = GLOSS_LIGHT / np.linalg.norm(GLOSS_LIGHT) + camera / np.linalg.norm(camera)
+    cosine = strands @ (half / np.linalg.norm(half))
+    return np.asarray(0.9 * np.clip(1 - cosine**2, 0, 1) ** 14)
 
 
 @cache

@@ -50,7 +50,7 @@ def irradiance(normals: F64, light: F64) -> F64:
     return np.asarray((harmonics(normals) * _COSINE) @ light)
 
 
-def bake_transfer(vertices: F32, faces: I32, *, directions: int = 96, size: int = 384) -> F32:
+def bake_transfer(vertices: F32, faces: I32, *, directions: int = 80, size: int = 320) -> F32:
     """(V, 9) how each vertex gathers light at rest, occluded by the whole body.
 
     A vertex sees a direction when nothing stands before it in a depth map drawn from there.
@@ -71,14 +71,15 @@ def bake_transfer(vertices: F32, faces: I32, *, directions: int = 96, size: int 
         right /= np.linalg.norm(right)
         up = np.cross(towards, right)
         body = vertices - centre
-        far = 100.0  # metres: as good as parallel
+        far = 20.0  # metres: as good as parallel
         screen = np.stack(
             [(body @ right / reach + 1) * size / 2, (body @ up / reach + 1) * size / 2, far - body @ towards], 1
         ).astype(np.float64)
-        _, depth = visibility(screen, faces, size, size)
+        _, nearness = visibility(screen, faces, size, size)
         x = np.clip(screen[:, 0].astype(np.int32), 0, size - 1)
         y = np.clip(screen[:, 1].astype(np.int32), 0, size - 1)
-        seen = np.clip((depth[y, x] - screen[:, 2] + 0.006) / 0.003, 0, 1)
+        first = 1 / np.maximum(nearness[y, x].astype(np.float64), 1e-9)
+        seen = np.clip((first - screen[:, 2] + 0.006) / 0.003, 0, 1)
         transfer += (cosine * seen)[:, None] * values
     return (transfer * 4 / directions).astype(np.float32)
 

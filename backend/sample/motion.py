@@ -69,8 +69,8 @@ def lip_channels(said: list[Spoken], time: F64) -> F64:
     channels[:, INDEX["jawOpen"]] = jaw
     channels[:, INDEX["mouthClose"]] = jaw * closed
     for side in ("Left", "Right"):
-        channels[:, INDEX[f"mouthPress{side}"]] = 0.25 * closed * (jaw > 0.02)
-    return channels
+        channels[:, INDEX[f"mouthPress{side}"]] = 0.25 * closed * np.clip(jaw / 0.05, 0, 1)
+    return np.asarray(channels)
 
 
 def _blinks(time: F64, rng: np.random.Generator) -> F64:
@@ -158,8 +158,8 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
     """`count` frames of the actor; frame i is at i / fps seconds of the sound.
 
     Args:
-        motion: "talk" (head, face and speech), "still_head" (the head stays at rest) or "range" (slow sweeps of the head
-            to ±20° and ±12°, in speech too).
+        motion: "talk" (head, face and speech), "still_head" (the head stays at rest) or "range" (slow sweeps of the
+            head to ±20° and ±12°, in speech too).
     """
     rng = np.random.default_rng((seed, 2))
     time = np.arange(count) / fps

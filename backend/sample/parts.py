@@ -1,4 +1,4 @@
-"""The parts of the sample actor beside the skin: eyeballs, teeth, tongue, ears, clothes. All at rest, head space, metres."""
+"""The parts of the sample actor beside the skin: eyeballs, teeth, tongue, ears, clothes: rest, head space, metres."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .cage import EYE_RADIUS, LIPS_INNER, Cage
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
-COLLAR_CENTRE = np.array([0.0, -0.170, -0.082])
+COLLAR_CENTRE = np.array([0.0, -0.152, -0.082])
 
 
 @dataclass
@@ -29,13 +29,37 @@ class Part:
     uv: F64
 
 
+def joined(pieces: list[Part]) -> Part:
+    """Several surfaces as one."""
+    starts = np.cumsum([0, *(len(p.vertices) for p in pieces[:-1])])
+    faces = [p.faces + start for p, start in zip(pieces, starts, strict=True)]
+    return Part(
+        np.concatenate([p.vertices for p in pieces]),
+        np.concatenate(faces).astype(np.int32),
+        np.concatenate([p.uv for p in pieces]),
+    )
+
+
+def strand_directions(part: Part) -> F64:
+    """(V, 3) unit directions on the surface along which v grows and u stays: the way a hair runs."""
+    (p, q, r), (a, b, c) = (tuple(table[part.faces[:, i]] for i in range(3)) for table in (part.vertices, part.uv))
+    du, dv = np.stack([b[:, 0] - a[:, 0], c[:, 0] - a[:, 0]]), np.stack([b[:, 1] - a[:, 1], c[:, 1] - a[:, 1]])
+    determinant = du[0] * dv[1] - du[1] * dv[0]
+    along = ((r - p) * du[0][:, None] - (q - p) * du[1][:, None]) * np.sign(determinant)[:, None]
+    out = np.zeros_like(part.vertices)
+    for corner in range(3):
+        np.add.at(out, part.faces[:, corner], along)
+    return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12))
+
+
 def grid_faces(rows: int, columns: int, *, closed: bool = False) -> I32:
     """Triangles of a grid of vertices in row order; `closed` joins the last column to the first."""
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns if closed else columns - 1), indexing="ij")
     right = (column + 1) % columns
     a, b = row * columns + column, row * columns + right
     c, d = a + columns, b + columns
-    return np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)]).reshape(-1, 3).astype(np.int32)
+    faces = np.concatenate([np.stack([a, c, b], -1), np.stack([b, c, d], -1)])
+    return np.asarray(faces.reshape(-1, 3), np.int32)
 
 
 def eyeball(centre: F64) -> Part:
@@ -136,9 +160,9 @@ def clothes() -> Part:
     collar = np.clip(s / 0.12, 0, 1)  # the ribbed ring rolls out of the inside
     spread = np.clip((s - 0.12) / 0.88, 0, 1)
     ring = 0.0040 * np.sin(np.pi * collar) * (s < 0.12)
-    across = 0.061 + 0.006 * collar + ring + 0.128 * (1 - (1 - np.clip(spread * 1.9, 0, 1)) ** 2.0) ** 0.9
+    across = 0.058 + 0.006 * collar + ring + 0.116 * (1 - (1 - np.clip(spread * 1.9, 0, 1)) ** 2.0) ** 0.9
     across = across + 0.018 * np.clip(spread * 1.9 - 1, 0, 1)
-    deep = 0.061 + 0.004 * collar + ring + 0.052 * np.clip(spread * 1.8, 0, 1) ** 0.7
+    deep = 0.058 + 0.004 * collar + ring + 0.052 * np.clip(spread * 1.8, 0, 1) ** 0.7
     rise = 0.012 * np.sin(np.pi * np.clip(collar, 0, 1)) - 0.004 * (1 - collar)
     drop_side = 0.040 * np.clip(spread * 1.9, 0, 1) ** 1.4 + 0.22 * np.clip(spread * 1.9 - 0.92, 0, 2) ** 1.25
     drop_front = 0.235 * spread**0.95

@@ -1,8 +1,8 @@
 """A small triangle rasteriser on the CPU: z-buffer, supersampling, one atlas texture, light interpolated per vertex.
 
-It draws the sample actor only. Two passes: `visibility` finds the nearest triangle of every subsample, `shade` looks up
-texture and light there and averages the subsamples into pixels. Both work on bands of rows in parallel, and each subsample
-is written by one band alone, so the picture does not depend on the number of threads.
+It draws the sample actor only. Two passes: `visibility` finds the nearest triangle of every subsample, `shade` looks
+up texture and light there and averages the subsamples into pixels. Both work on bands of rows in parallel, and each
+subsample is written by one band alone, so the picture does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -16,10 +16,26 @@ I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 
 BANDS = 32
-EYE, HAIR = 1, 2  # materials that catch a highlight; everything else is 0
 
 
-@njit(cache=True, parallel=True, fastmath=False)
+@njit(cache=True, parallel=True)
+def _rows(screen: F32, faces: I32, height: int, width: int) -> I32:
+    """(F, 2) first and last row of subsamples that each triangle could cover; first > last where it covers none."""
+    rows = np.empty((len(faces), 2), np.int32)
+    for f in prange(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        first = np.ceil(min(screen[a, 1], screen[b, 1], screen[c, 1]) - 0.5)
+        last = np.floor(max(screen[a, 1], screen[b, 1], screen[c, 1]) - 0.5)
+        left = np.ceil(min(screen[a, 0], screen[b, 0], screen[c, 0]) - 0.5)
+        right = np.floor(max(screen[a, 0], screen[b, 0], screen[c, 0]) - 0.5)
+        if left > right or right < 0 or left >= width:
+            rows[f, 0], rows[f, 1] = 1, 0
+        else:
+            rows[f, 0], rows[f, 1] = max(first, 0), min(last, height - 1)
+    return rows
+
+
+@njit(cache=True, parallel=True)
 def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F32]:
     """The nearest triangle at every subsample.
 
@@ -29,40 +45,40 @@ def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F
         height, width: of the supersampled picture.
 
     Returns:
-        (H, W) triangle index, −1 where there is none; (H, W) depth in metres, infinite where there is none.
+        (H, W) triangle index, −1 where there is none; (H, W) inverse depth in 1/metres, 0 where there is none.
     """
     ids = np.full((height, width), -1, np.int32)
-    depth = np.full((height, width), np.inf, np.float32)
+    nearness = np.zeros((height, width), np.float32)
+    rows = _rows(screen, faces, height, width)
     for band in prange(BANDS):
         top, bottom = band * height // BANDS, (band + 1) * height // BANDS
         for f in range(len(faces)):
+            first, last = max(top, rows[f, 0]), min(bottom - 1, rows[f, 1])
+            if first > last:
+                continue
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
-            first = max(top, int(np.ceil(min(ay, by, cy) - 0.5)))
-            last = min(bottom - 1, int(np.floor(max(ay, by, cy) - 0.5)))
-            if first > last:
+            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            if abs(area) < 1e-12:
                 continue
             left = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
             right = min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
-            area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-            if left > right or abs(area) < 1e-12:
-                continue
             inverse = 1.0 / area
-            az, bz, cz = 1.0 / screen[a, 2], 1.0 / screen[b, 2], 1.0 / screen[c, 2]
+            az = 1.0 / screen[a, 2]
+            bz, cz = 1.0 / screen[b, 2] - az, 1.0 / screen[c, 2] - az
             for y in range(first, last + 1):
-                py = y + 0.5
+                py = y + 0.5 - ay
                 for x in range(left, right + 1):
-                    px = x + 0.5
-                    wb = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) * inverse
-                    wc = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) * inverse
-                    wa = 1.0 - wb - wc
-                    if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                    px = x + 0.5 - ax
+                    wb = (px * (cy - ay) - py * (cx - ax)) * inverse
+                    wc = ((bx - ax) * py - (by - ay) * px) * inverse
+                    if wb < 0.0 or wc < 0.0 or wb + wc > 1.0:
                         continue
-                    z = 1.0 / (wa * az + wb * bz + wc * cz)
-                    if z < depth[y, x]:
-                        depth[y, x] = z
+                    near = az + wb * bz + wc * cz  # inverse depth is what is linear on the screen
+                    if near > nearness[y, x]:
+                        nearness[y, x] = near
                         ids[y, x] = f
-    return ids, depth
+    return ids, nearness
 
 
 @njit(cache=True, inline="always")
@@ -79,24 +95,24 @@ def _texel(atlas: U8, linear: F32, u: float, v: float, out: F32) -> None:
         out[k] = upper * (1 - fy) + lower * fy
 
 
-@njit(cache=True, parallel=True, fastmath=False)
+@njit(cache=True, parallel=True)
 def shade(
-    ids: I32, depth: F32, screen: F32, faces: I32, uv: F32, light: F32, gloss: F32, atlas: U8, linear: F32,
+    ids: I32, nearness: F32, screen: F32, faces: I32, uv: F32, light: F32, gloss: F32, atlas: U8, linear: F32,
     plate: F32, labels: U8, label_count: int, samples: int,
 ) -> tuple[F32, F32, F32]:  # fmt: skip
     """The picture, its soft mattes and its depth from the visible triangles.
 
     Args:
-        ids, depth: from `visibility`, (H·samples, W·samples).
+        ids, nearness: from `visibility`, (H·samples, W·samples).
         screen, faces: as there. uv: (V, 2) atlas texels.
-        light: (V, 3) linear irradiance that multiplies the texture. gloss: (V,) linear highlight added on top.
+        light: (V, 3) linear irradiance that multiplies the texture. gloss: (V,) linear highlight on top of it.
         atlas: (Y, X, 3) display sRGB. linear: (256,) display sRGB → linear light.
         plate: (H, W, 3) linear background.
         labels: (F,) region of each triangle, < label_count.
         samples: subsamples per pixel and axis.
 
     Returns:
-        (H, W, 3) linear picture; (label_count, H, W) coverage 0–1 of each region; (H, W) coverage-weighted depth, metres.
+        (H, W, 3) linear picture; (label_count, H, W) coverage 0–1 of each region; (H, W) depth times coverage, metres.
     """
     height, width = plate.shape[0], plate.shape[1]
     picture = np.empty((height, width, 3), np.float32)
@@ -134,7 +150,7 @@ def shade(
                     g += texel[1] * (wi * light[i, 1] + wj * light[j, 1] + wk * light[k, 1]) + shine
                     b += texel[2] * (wi * light[i, 2] + wj * light[j, 2] + wk * light[k, 2]) + shine
                     mattes[labels[f], y, x] += part
-                    distance[y, x] += part * depth[sy, sx]
+                    distance[y, x] += part / nearness[sy, sx]
             rest = empty * part
             picture[y, x, 0] = r * part + rest * plate[y, x, 0]
             picture[y, x, 1] = g * part + rest * plate[y, x, 1]

@@ -78,7 +78,7 @@ class Studio:
             (performance.torso_rotation[frame], performance.torso_translation[frame]),
             self.camera.position,
         )
-        screen = self.camera.project(posed.vertices).astype(np.float32)
+        screen = self.camera.project(posed.vertices.astype(float)).astype(np.float32)
         screen[:, :2] *= self.samples
         side = self.camera.size * self.samples
         faces = self.body.faces

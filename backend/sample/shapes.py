@@ -1,8 +1,8 @@
 """The 52 channels of the sample head as offsets of its control cage.
 
-Each shape is a handful of handles, landmarks that move by millimetres (x to the actor's left, y up, z to the front), and
-landmarks that stay; between them the smoothest field is used (`cage.smooth_field`). One side is written, the other is
-its mirror image. Channels that turn rigid parts (eyeballs, lower teeth, tongue) do so in `head.py`.
+Each shape is a handful of handles, landmarks that move by millimetres (x to the actor's left, y up, z to the front),
+and landmarks that stay; between them the smoothest field is used (`cage.smooth_field`). One side is written, the other
+is its mirror image. Channels that turn rigid parts (eyeballs, lower teeth, tongue) do so in `head.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _STILL = {
 # The left side, or both sides when the channel has none. Millimetres.
 _TABLES: dict[str, tuple[str, Handles]] = {
     "mouthSmileLeft": ("mouth", {
-        291: (8, 7.5, -5), 308: (8, 7.5, -5), 287: (7, 7, -4), 425: (2.0, 4.5, 3), 426: (3.5, 4, 0.5), 14: (1, 0.6, -1.2),
+        291: (8, 7.5, -5), 308: (8, 7.5, -5), 287: (7, 7, -4), 425: (2.0, 4.5, 3), 426: (3.5, 4, 0.5),
+        14: (1, 0.6, -1.2),
         13: (1, 0.8, -1.2), 0: (0.6, 0.6, -1), 17: (0.6, 0.6, -1), 61: (0, 0, 0), 78: (0, 0, 0), 280: (0.4, 1.6, 1.2)}),
     "mouthFrownLeft": ("mouth", {
         291: (1.5, -7, -2), 308: (1.5, -7, -2), 287: (1.5, -6, -1), 13: (0, 0, 0), 14: (0, 0.3, 0), 61: (0, 0, 0),

@@ -1,6 +1,7 @@
 """Loop subdivision of a triangle mesh as one sparse matrix, so that a cage moved per frame gives a smooth surface.
 
-Formulas: C. Loop, "Smooth Subdivision Surfaces Based on Triangles", University of Utah, 1987; boundaries as cubic B-splines.
+Formulas: C. Loop, "Smooth Subdivision Surfaces Based on Triangles", University of Utah, 1987; boundaries are
+cubic B-splines.
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ def adjacency(faces: I32, count: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count))
 
 
-def loop_step(faces: I32, count: int) -> tuple[sparse.csr_matrix, I32]:
-    """One subdivision of a mesh with `count` vertices: (fine, coarse) weights, and the (4F, 3) fine faces.
+def loop_step(faces: I32, count: int, creases: I32) -> tuple[sparse.csr_matrix, I32, I32]:
+    """One subdivision of a mesh with `count` vertices and (C, 2) creased edges, which follow the boundaries' rule.
 
-    The first `count` fine vertices are the coarse ones, moved; then comes one vertex for each edge.
+    Returns:
+        (fine, coarse) weights, the (4F, 3) fine faces, and the (2C, 2) fine creases. The first `count` fine vertices
+        are the coarse ones, moved; then comes one vertex for each edge.
     """
     edges, sides, shared = edges_of(faces)
     rows: list[NDArray[np.int64]] = []
@@ -45,7 +48,11 @@ def loop_step(faces: I32, count: int) -> tuple[sparse.csr_matrix, I32]:
         columns.append(column.astype(np.int64))
         weights.append(np.broadcast_to(np.asarray(weight, np.float64), row.shape))
 
+    key = edges[:, 0].astype(np.int64) * count + edges[:, 1]
+    sharp = np.sort(creases, axis=1).astype(np.int64)
+    creased = np.searchsorted(key, sharp[:, 0] * count + sharp[:, 1])
     inner = shared == 2
+    inner[creased] = False
     for end in range(2):
         put(count + np.arange(len(edges), dtype=np.int32), edges[:, end], np.where(inner, 3 / 8, 1 / 2))
     for corner, side in ((2, 0), (0, 1), (1, 2)):  # the corner opposite each side
@@ -71,15 +78,18 @@ def loop_step(faces: I32, count: int) -> tuple[sparse.csr_matrix, I32]:
     ab, bc, ca = (count + sides).T
     a, b, c = faces.T
     fine = np.stack([np.stack(t, 1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))], 1)
-    return matrix, fine.reshape(-1, 3).astype(np.int32)
+    middles = count + creased
+    halves = np.concatenate([np.stack([sharp[:, end], middles], 1) for end in (0, 1)])
+    return matrix, fine.reshape(-1, 3).astype(np.int32), halves.astype(np.int32)
 
 
-def subdivide(faces: I32, count: int, levels: int) -> tuple[sparse.csr_matrix, I32, I32]:
-    """`levels` Loop steps: the (fine, coarse) weights, the fine faces, and the coarse face each fine face lies in."""
+def subdivide(faces: I32, count: int, levels: int, creases: I32) -> tuple[sparse.csr_matrix, I32, I32]:
+    """`levels` Loop steps with (C, 2) creased edges: the (fine, coarse) weights, the fine faces, and the
+    coarse face that each fine face lies in."""
     matrix = sparse.identity(count, format="csr")
     parent = np.arange(len(faces), dtype=np.int32)
     for _ in range(levels):
-        step, faces = loop_step(faces, matrix.shape[0])
+        step, faces, creases = loop_step(faces, matrix.shape[0], creases)
         matrix = (step @ matrix).tocsr()
         parent = np.repeat(parent, 4)
     return matrix, faces, parent

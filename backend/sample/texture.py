@@ -1,4 +1,4 @@
-"""The painted atlas of the sample actor: skin, eyes, teeth, tongue, hair, clothes. Everything is noise, curves and dots."""
+"""The painted atlas of the sample actor: skin, eyes, teeth, tongue, hair, clothes: all noise, curves and dots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .cage import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, loop_of
+from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, loop_of
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -23,6 +23,7 @@ PLACES = {
     "tongue": (256, 1920, 256, 128),
     "ear": (768, 1792, 256, 256),
 }
+IRIS_RADIUS = 0.0062  # metres
 AXIS_Z = -0.065  # the skin is unrolled around this vertical axis, metres
 TOP, BOTTOM = 0.13, -0.25  # heights at the skin's upper and lower edge, metres
 
@@ -60,97 +61,105 @@ class _Skin:
         _, _, width, height = PLACES["skin"]
         self.shape = (height, width)
         self.texel = skin_uv(cage.vertices) * [width, height]
-        self.colour = np.tile(SKIN, (height, width, 1))
+        self.colour = np.tile(SKIN.astype(np.float32), (height, width, 1))
         self.mm = width / (2 * np.pi * 75)  # texels per millimetre across, at the cheeks
         self.mm_down = height / ((TOP - BOTTOM) * 1000)
-        self.x, self.y = np.meshgrid(np.arange(width), np.arange(height))
+        self.x = np.arange(width, dtype=np.float32)[None, :]
+        self.y = np.arange(height, dtype=np.float32)[:, None]
 
-    def polygon(self, indices: list[int], soft: float) -> F64:
+    def polygon(self, indices: list[int], soft: float) -> F32:
         """Mask 0–1 of a polygon through landmarks, its edge blurred by `soft` mm."""
         return self.region(self.texel[indices], soft)
 
-    def region(self, outline: F64, soft: float) -> F64:
+    def region(self, outline: F64, soft: float) -> F32:
+        """Mask 0–1 of a polygon through texels, its edge blurred by `soft` mm."""
         mask = np.zeros(self.shape, np.uint8)
-        cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-        return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(soft * self.mm, 0.3)), float)
+        cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
+        return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(soft * self.mm, 0.3)), np.float32)
 
-    def spot(self, at: F64, radius: tuple[float, float]) -> F64:
+    def spot(self, at: F64, radius: tuple[float, float]) -> F32:
         """Gaussian spot 0–1 at a texel, radii in mm across and down."""
-        dx = (self.x - at[0]) / (radius[0] * self.mm)
-        dy = (self.y - at[1]) / (radius[1] * self.mm_down)
-        return np.asarray(np.exp(-(dx**2) - dy**2))
+        across = np.exp(-(((self.x - at[0]) / (radius[0] * self.mm)) ** 2))
+        down = np.exp(-(((self.y - at[1]) / (radius[1] * self.mm_down)) ** 2))
+        return np.asarray(across * down, np.float32)
 
-    def line(self, path: F64, width: float) -> F64:
+    def line(self, path: F64, width: float) -> F32:
         """Mask 0–1 of a smooth line through texels; `width` in mm."""
         mask = np.zeros(self.shape, np.uint8)
-        cv2.polylines(
-            mask, [np.round(path * 16).astype(np.int32)], False, 255, max(1, round(width * self.mm)), cv2.LINE_AA, 4
-        )
-        return mask / 255.0
+        points, thickness = np.round(path * 16).astype(np.int32), max(1, round(width * self.mm))
+        cv2.polylines(mask, [points], False, (255,), thickness, cv2.LINE_AA, 4)
+        return np.asarray(mask / 255.0, np.float32)
 
-    def mix(self, colour: F64, mask: F64) -> None:
-        self.colour += mask[..., None] * (np.asarray(colour) - self.colour)
+    def mix(self, colour: F64, mask: F32) -> None:
+        """Paints `colour` over the skin where the mask is 1."""
+        self.colour += mask[..., None] * (np.asarray(colour, np.float32) - self.colour)
 
-    def tint(self, factor: tuple[float, float, float], mask: F64) -> None:
-        self.colour *= 1 + mask[..., None] * (np.array(factor) - 1)
+    def tint(self, factor: tuple[float, float, float], mask: F32) -> None:
+        """Multiplies the skin by `factor` where the mask is 1."""
+        self.colour *= 1 + mask[..., None] * (np.array(factor, np.float32) - 1)
 
 
-def _paint_skin(cage: Cage, rng: np.random.Generator) -> F64:
+def blurred(mask: F32, texels: float) -> F32:
+    """The mask blurred by a Gaussian of that deviation."""
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), texels), np.float32)
+
+
+def _paint_skin(cage: Cage, rng: np.random.Generator) -> F32:
     skin = _Skin(cage)
     at = skin.texel
     for index in (50, 280):
-        skin.tint((1.0, 0.87, 0.87), 0.75 * skin.spot(at[index], (21, 17)))
-    skin.tint((1.0, 0.90, 0.89), 0.8 * skin.spot(at[4], (12, 9)))
+        skin.tint((1.0, 0.87, 0.86), 0.52 * skin.spot(at[index] + [0, 5 * skin.mm_down], (19, 16)))
+    skin.tint((1.0, 0.91, 0.90), 0.7 * skin.spot(at[4], (11, 8)))
     skin.tint((1.0, 0.93, 0.92), 0.6 * skin.spot(at[152], (16, 10)))
     skin.tint((1.01, 1.0, 0.95), 0.8 * skin.spot(at[151], (40, 22)))
     for opening in (EYE_RIGHT, EYE_LEFT):
         middle = at[loop_of(opening)].mean(0)
-        skin.tint((0.94, 0.87, 0.87), 0.8 * skin.spot(middle, (19, 11)))
+        skin.tint((0.95, 0.86, 0.86), 0.8 * skin.spot(middle, (18, 10)))
     pores = 0.5 * noise(rng, skin.shape, (2.5, 2.5)) + 0.5 * noise(rng, skin.shape, (7, 6))
-    skin.colour *= (1 + 0.010 * pores + 0.012 * noise(rng, skin.shape, (60, 50)))[..., None]
+    skin.colour *= (1 + 0.012 * pores + 0.014 * noise(rng, skin.shape, (60, 50)))[..., None].astype(np.float32)
     _paint_freckles(skin, rng)
     _paint_lips(skin, rng)
     _paint_nostrils(skin)
     _paint_eyes(skin)
     for side in (0, 1):
         _paint_brow(skin, side, rng)
-    _paint_lining(skin)
     return skin.colour
 
 
 def _paint_freckles(skin: _Skin, rng: np.random.Generator) -> None:
     mask = np.zeros(skin.shape, np.float32)
-    for index, spread, count in ((50, 14, 45), (280, 14, 45), (5, 9, 30)):
+    for index, spread, count in ((50, 13, 40), (280, 13, 40), (5, 9, 26)):
         where = skin.texel[index] + rng.standard_normal((count, 2)) * spread * [skin.mm, skin.mm_down * 0.7]
         for x, y in where:
-            centre = (int(x * 16), int(y * 16))
-            cv2.circle(mask, centre, int(16 * rng.uniform(0.8, 2.2)), float(rng.uniform(0.25, 0.8)), -1, cv2.LINE_AA, 4)
-    mask = cv2.GaussianBlur(mask, (0, 0), 1.0)
-    skin.tint((0.88, 0.76, 0.70), 0.75 * mask)
+            radius, strength = int(16 * rng.uniform(0.7, 2.0)), float(rng.uniform(0.25, 0.8))
+            cv2.circle(mask, (int(x * 16), int(y * 16)), radius, (strength,), -1, cv2.LINE_AA, 4)
+    skin.tint((0.88, 0.76, 0.70), 0.6 * blurred(mask, 1.0))
 
 
 def _paint_lips(skin: _Skin, rng: np.random.Generator) -> None:
-    outline = loop_of(LIPS_OUTER)
-    mask = skin.polygon(outline, 0.7)
-    grain = noise(rng, skin.shape, (14, 2.2))
-    colour = LIPS * (1 + 0.035 * grain[..., None])
-    skin.colour += 0.88 * mask[..., None] * (colour - skin.colour)
-    seam = skin.line(skin.texel[list(LIPS_INNER[0])], 0.8)
-    skin.tint((0.70, 0.60, 0.60), 0.9 * np.asarray(cv2.GaussianBlur(seam, (0, 0), 0.6 * skin.mm)))
+    mask = 0.86 * skin.polygon(loop_of(LIPS_OUTER), 0.8)
+    grain = noise(rng, skin.shape, (14, 2.2)).astype(np.float32)
+    colour = LIPS.astype(np.float32) * (1 + 0.03 * grain[..., None])
+    skin.colour += mask[..., None] * (colour - skin.colour)
+    seam = blurred(skin.line(skin.texel[list(LIPS_INNER[0])], 0.9), 0.6 * skin.mm)
+    skin.tint((0.66, 0.52, 0.52), 0.9 * seam)
 
 
 def _paint_nostrils(skin: _Skin) -> None:
     for loop in ((79, 239, 238, 20, 60, 75), (309, 459, 458, 250, 290, 305)):
-        mask = skin.polygon(list(loop), 0.8)
-        skin.mix(np.array([0.23, 0.10, 0.08]), 0.9 * np.clip(mask * 1.2, 0, 1))
+        outline = skin.texel[list(loop)]
+        outline = outline.mean(0) + 0.82 * (outline - outline.mean(0))
+        skin.mix(np.array([0.26, 0.11, 0.09]), 0.85 * np.clip(skin.region(outline, 0.8) * 1.2, 0, 1))
 
 
 def _paint_eyes(skin: _Skin) -> None:
+    """The lids' wet rims, and the lashes as dark lines."""
     for opening in (EYE_RIGHT, EYE_LEFT):
-        upper = skin.line(skin.texel[list(opening[0])], 1.6)
-        skin.mix(np.array([0.16, 0.09, 0.07]), 0.85 * np.asarray(cv2.GaussianBlur(upper, (0, 0), 0.30 * skin.mm)))
-        lower = skin.line(skin.texel[list(opening[1])], 1.0)
-        skin.mix(np.array([0.62, 0.36, 0.32]), 0.6 * np.asarray(cv2.GaussianBlur(lower, (0, 0), 0.4 * skin.mm)))
+        skin.mix(np.array([0.66, 0.40, 0.37]), 0.9 * skin.polygon(loop_of(opening), 0.3))
+        upper = skin.texel[list(opening[0])] - [0, 0.3 * skin.mm_down]
+        skin.mix(np.array([0.15, 0.09, 0.07]), 0.9 * blurred(skin.line(upper, 1.5), 0.3 * skin.mm))
+        lower = skin.line(skin.texel[list(opening[1])] + [0, 0.6 * skin.mm_down], 0.8)
+        skin.mix(np.array([0.50, 0.30, 0.26]), 0.55 * blurred(lower, 0.35 * skin.mm))
 
 
 _BROWS = (((107, 66, 105, 63, 70), (55, 65, 52, 53, 46)), ((336, 296, 334, 293, 300), (285, 295, 282, 283, 276)))
@@ -161,30 +170,34 @@ def _paint_brow(skin: _Skin, side: int, rng: np.random.Generator) -> None:
     upper, lower = (skin.texel[list(row)] for row in _BROWS[side])
     away = 1.0 if side else -1.0
     mask = np.zeros(skin.shape, np.float32)
-    steps = np.linspace(0, 4, 200)
 
     def along(row: F64, t: F64 | float) -> F64:
         return np.stack([np.interp(t, np.arange(5), row[:, k]) for k in (0, 1)], -1)
 
-    for _ in range(420):
-        t = rng.uniform(0.0, 3.9)
-        taper = 0.5 - 0.10 * t
-        share = 0.5 + rng.uniform(-taper, taper) * 0.9
+    for _ in range(620):
+        t = 3.95 * rng.random() ** 0.9
+        taper = np.interp(t, [0, 1, 3, 4], [0.34, 0.42, 0.30, 0.08])
+        share = 0.52 + rng.normal(0, 0.5) * taper
         root = along(upper, t) * (1 - share) + along(lower, t) * share
-        lean = np.radians(62 - 19 * min(t, 3.0) + rng.normal(0, 9))
-        length = rng.uniform(3.0, 5.2) * (1 - 0.1 * t)
+        lean = np.radians(np.interp(t, [0, 1, 2.5, 4], [72, 48, 22, -2]) + rng.normal(0, 8))
+        length = rng.uniform(2.6, 4.6) * (1 - 0.08 * t)
         tip = root + length * np.array([away * np.cos(lean) * skin.mm, -np.sin(lean) * skin.mm_down])
-        bend = (root + tip) / 2 + np.array([away * 0.4, -0.6]) * skin.mm
+        bend = (root + tip) / 2 + np.array([away * 0.3, -0.3]) * skin.mm
+        stroke = np.zeros((1, 1), np.float32)
         path = np.round(np.stack([root, bend, tip]) * 16).astype(np.int32)
-        layer_width = 1 if rng.random() < 0.6 else 2
-        cv2.polylines(mask, [path], False, float(rng.uniform(0.5, 1.0)), layer_width, cv2.LINE_AA, 4)
-    band = np.concatenate([along(upper, steps), along(lower, steps)[::-1]])
-    mask = np.clip(cv2.GaussianBlur(mask, (0, 0), 0.7) + 0.45 * skin.region(band, 1.2).astype(np.float32), 0, 1)
-    skin.mix(BROW, 0.82 * mask.astype(float))
-
-
-def _paint_lining(skin: _Skin) -> None:
-    """Nothing is painted for the mouth's lining: it has the lips' colour and lies in their shadow."""
+        left, top = np.floor(path.min(0) / 16).astype(int) - 3
+        right, bottom = np.ceil(path.max(0) / 16).astype(int) + 4
+        stroke = np.zeros((bottom - top, right - left), np.float32)
+        cv2.polylines(
+            stroke, [path - [left * 16, top * 16]], False, (float(rng.uniform(0.3, 0.75)),), 1, cv2.LINE_AA, 4
+        )
+        patch = mask[top:bottom, left:right]
+        patch += stroke * (1 - patch)
+    shadow = np.zeros_like(mask)
+    middle = np.stack([along(upper, t) * 0.5 + along(lower, t) * 0.5 for t in np.linspace(0.1, 3.7, 40)])
+    cv2.polylines(shadow, [np.round(middle * 16).astype(np.int32)], False, (1.0,), round(3.4 * skin.mm), cv2.LINE_AA, 4)
+    mask = blurred(mask, 0.6) + 0.30 * blurred(shadow, 1.1 * skin.mm)
+    skin.mix(BROW, 0.85 * np.clip(mask, 0, 1))
 
 
 def _paint_eye(rng: np.random.Generator) -> F64:
@@ -192,11 +205,11 @@ def _paint_eye(rng: np.random.Generator) -> F64:
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
     white = np.array([0.90, 0.87, 0.85]) * np.ones((height, width, 1))
-    white = white - np.clip(radius - 0.5, 0, 1)[..., None] * np.array([0.10, 0.24, 0.24])
-    iris_radius = 0.0060 / 0.0122
+    white = white - np.clip(radius - 0.5, 0, 1)[..., None] * np.array([0.10, 0.20, 0.20])
+    iris_radius = IRIS_RADIUS / EYE_RADIUS
     inner = radius / iris_radius
     spokes = sum(np.cos(angle * k + rng.uniform(0, 6.28)) * rng.uniform(0.4, 1) for k in range(9, 60, 3)) / 6
-    iris = np.array([0.42, 0.32, 0.20]) + 0.10 * spokes[..., None] * np.clip(inner, 0, 1)[..., None]
+    iris = np.array([0.40, 0.30, 0.18]) + 0.10 * spokes[..., None] * np.clip(inner, 0, 1)[..., None]
     iris = iris + np.clip(0.75 - np.abs(inner - 0.55) * 3, 0, 1)[..., None] * np.array([0.14, 0.09, 0.03])
     iris *= (1 - 0.62 * np.clip((inner - 0.76) / 0.24, 0, 1) ** 1.5)[..., None]
     iris *= (0.78 + 0.30 * np.clip((y / iris_radius + 1) / 2, 0, 1))[..., None]

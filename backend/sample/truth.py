@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,14 +91,15 @@ class Truth:
 class TruthWriter:
     """Writes a truth while the frames are made, so that the mattes never lie in memory together."""
 
-    def __init__(self, archive: zipfile.ZipFile, depth_file: IO[bytes] | None) -> None:
-        self._archive, self._depth = archive, depth_file
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
         self._stream: IO[bytes] | None = None
 
     def begin(self, shape: tuple[int, ...]) -> None:
         """Starts the mattes' array of this shape (T, 4, H, W)."""
         self._stream = self._archive.open("mattes.npy", "w", force_zip64=True)
-        np.lib.format.write_array_header_1_0(self._stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)  # type: ignore[no-untyped-call]
 
     def frame(self, mattes: F32) -> None:
         """Adds the (4, H, W) mattes of the next frame."""
@@ -122,7 +122,7 @@ class TruthWriter:
             arrays["depth"] = truth.depth
         for name, array in arrays.items():
             with self._archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+                np.save(stream, np.asarray(array), allow_pickle=False)
 
 
 @contextmanager
@@ -135,8 +135,8 @@ def writing(path: Path) -> Iterator[TruthWriter]:
     part = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            yield TruthWriter(archive, None)
-        os.replace(part, path)
+            yield TruthWriter(archive)
+        part.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:

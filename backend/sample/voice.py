@@ -6,6 +6,8 @@ D. H. Klatt and L. C. Klatt, JASA 87, 1990 (the polynomial glottal pulse).
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ def _melody(said: list[Spoken], time: F64, rng: np.random.Generator) -> F64:
     """Fundamental frequency in hertz: it falls along each sentence, rises at stresses, and is never quite still."""
     pitch = np.full(len(time), 192.0)
     pauses = [p for p in said if p.name == "SIL" and p.end - p.start > 0.25]
-    for before, after in zip(pauses, pauses[1:], strict=False):
+    for before, after in pairwise(pauses):
         inside = (time >= before.end) & (time <= after.start)
         share = (time[inside] - before.end) / max(after.start - before.end, 0.1)
         pitch[inside] = 218 - 52 * share
@@ -73,12 +75,12 @@ def _melody(said: list[Spoken], time: F64, rng: np.random.Generator) -> F64:
 
 @njit(cache=True)
 def _synthesise(
-    pitch: F64, voice: F64, hiss: F64, hiss_at: F64, hiss_width: F64, breath: F64, nasal: F64, formants: F64, noise: F64,
-    rate: int, per_step: int,
+    pitch: F64, voice: F64, hiss: F64, hiss_at: F64, hiss_width: F64, breath: F64, nasal: F64,
+    formants: F64, noise: F64, rate: int, per_step: int,
 ) -> F64:  # fmt: skip
     """Samples from control curves; each control value holds for `per_step` samples with linear ways between."""
     count = (len(pitch) - 1) * per_step
-    bandwidth = np.array([80.0, 100.0, 150.0, 220.0, 300.0])
+    bandwidth = np.array(BANDWIDTHS)
     state = np.zeros((7, 2))
     out = np.zeros(count)
     phase, tilt, last = 0.0, 0.0, 0.0
