@@ -11,7 +11,8 @@ from .jobs import environment, job
 from .scene import actor as scene_actor
 from .scene import rig
 
-WRAP = 44  # characters of a line of text in a sidebar of the usual width
+LETTER = 6.6  # pixels of an average letter of the interface at scale 1
+MARGIN = 70.0  # pixels of a sidebar that text in a box leaves free at scale 1, its icon included
 
 # What helps against an error, as a button beneath it: operator and its label ("" = the operator's own).
 REMEDIES: dict[str, tuple[str, str]] = {
@@ -55,9 +56,12 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
         shown = job.current()
         if shown is not None:
             _draw_job(layout.box(), shown)
-        if (found := scene_actor.find(context)) is not None:
-            layout.label(text=found.name, icon="ARMATURE_DATA")
-        layout.prop(context.scene.portrait_actor, "actor")
+        if scene_actor.find(context) is not None:
+            layout.prop(context.scene.portrait_actor, "actor")
+            row = layout.row(align=True)
+            row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
+            row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
+            layout.prop(context.space_data.shading, "color_type", text="Colors")
 
 
 def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
@@ -86,9 +90,11 @@ def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
 
 def _draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
     """A sentence over as many lines as it needs: Blender's labels do not wrap."""
+    scale = bpy.context.preferences.system.ui_scale
+    width = max(16, (bpy.context.region.width / scale - MARGIN) / LETTER)
     lines = [""]
     for word in text.split():
-        if len(lines[-1]) + len(word) > WRAP:
+        if lines[-1] and len(lines[-1]) + len(word) > width:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     column = layout.column(align=True)
@@ -146,7 +152,6 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
             rotation = "rotation_quaternion" if bone.rotation_mode == "QUATERNION" else "rotation_euler"
             body.column(align=True).prop(bone, rotation, text="Rotation")
             body.column(align=True).prop(bone, "location")
-            body.prop(bone, "rotation_mode", text="Mode")
 
 
 class ChannelPanel(ActorPanel):
@@ -182,7 +187,9 @@ def _draw_channel(
     measured = span is not None and span.measured
     row.active = measured
     row.alert = measured and key.value > span.high + 0.005
+    row.use_property_split = False  # the name stands on the slider, where there is room for it
     row.prop(key, "value", text=_readable(key.name), slider=True)
+    row.prop_decorator(key, "value")
 
 
 def _readable(channel: str) -> str:
@@ -241,7 +248,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         composite.prop(settings, "composite")
         layout.prop(scene.view_settings, "view_transform")
         if scene.view_settings.view_transform != "Standard":
-            layout.label(text="Standard shows the footage's own colours", icon="INFO")
+            layout.label(text="Standard keeps the footage's colors", icon="INFO")
         row = layout.row()
         row.scale_y = 1.4
         button = row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")

@@ -77,8 +77,8 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="This person agreed", description="The person in the video agreed to become a digital actor"
     )
     match_scene: BoolProperty(
-        name="Match Scene to Footage",
-        description="Set the scene's resolution, frame rate and last frame to the footage's",
+        name="Match Scene",
+        description="Set the scene's camera, resolution, frame rate and last frame to the footage's",
         default=True,
     )
 

@@ -88,7 +88,11 @@ def require_python() -> Path:
             "no_backend", f"The backend's Python {python()} does not exist.", "Choose another, or set up the backend."
         )
     if found is not State.READY:
-        raise protocol.UserError("no_backend", f"The backend is {found.value}.", "Press Set Up Backend.")
+        raise protocol.UserError(
+            "no_backend",
+            f"The backend is {found.value}.",
+            "Press Set Up Backend, or use --command portrait_actor setup.",
+        )
     return python()
 
 

@@ -27,7 +27,7 @@ class CreateRequest:
         face: which face, from the left, beginning with 1.
         consent_who: the person who is shown.
         frame_start: the scene frame where the footage begins.
-        match_scene: whether the scene takes the footage's size, rate and length.
+        match_scene: whether the scene takes the footage's camera, size, rate and length.
     """
 
     video: str
@@ -92,7 +92,7 @@ class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
     face: IntProperty(name="Face", min=1, default=1)
     consent_who: StringProperty(name="Who Is Shown")
     frame_start: IntProperty(name="First Frame", default=1)
-    match_scene: BoolProperty(name="Match Scene to Footage", default=True)
+    match_scene: BoolProperty(name="Match Scene", default=True)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         request = CreateRequest(

@@ -55,8 +55,8 @@ class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
     filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
     frame_start: IntProperty(name="First Frame", description="Where the footage begins on the timeline", default=1)
     match_scene: BoolProperty(
-        name="Match Scene to Footage",
-        description="Set the scene's resolution, frame rate and last frame to the footage's",
+        name="Match Scene",
+        description="Set the scene's camera, resolution, frame rate and last frame to the footage's",
         default=True,
     )
 

@@ -74,14 +74,15 @@ def build(
     frame_start: int,
     match_scene: bool,
 ) -> SceneActor:
-    """Puts the actor into the scene at the 3D cursor: rig, face, camera, the footage's performance and its sound.
+    """Puts the actor into the scene at the 3D cursor: rig, face, camera, the footage's performance and its sound. Like
+    anything that Blender imports, the actor is selected then.
 
     Args:
         context: for the edit mode that bones need; its window shows `scene`.
         scene, view_layer: where it goes.
         folder: a finished actor.
         frame_start: the scene frame of the footage's frame 0.
-        match_scene: set picture size, frame rate and last frame to the footage's.
+        match_scene: set camera, picture size, frame rate and last frame to the footage's.
 
     Raises:
         UserError: a file of the actor is missing or damaged. Nothing has been added then.
@@ -107,7 +108,7 @@ def build(
     if info.has_audio:
         sound.add(scene, armature.name, folder.file("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
     scene.portrait_actor.actor = armature
-    if scene.camera is None:
+    if match_scene or scene.camera is None:
         scene.camera = view
     return SceneActor(armature, face)
 

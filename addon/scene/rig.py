@@ -20,12 +20,11 @@ BASE = (0.0, -0.52, -0.07)
 
 
 def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
-    """A new armature object in `collection`, at rest, bones drawn in front of the face."""
+    """A new armature object in `collection`, at rest, bones drawn in front of the face; selected and active."""
     data = bpy.data.armatures.new(name)
     rig = bpy.data.objects.new(name, data)
     collection.objects.link(rig)
-    active, selected = view_layer.objects.active, [o for o in view_layer.objects if o.select_get()]
-    for other in selected:
+    for other in view_layer.objects:
         other.select_set(False)
     view_layer.objects.active = rig
     rig.select_set(True)
@@ -38,10 +37,6 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
         parent = edit
     data.edit_bones[ROOT].use_deform = False
     bpy.ops.object.mode_set(mode="OBJECT")
-    rig.select_set(False)
-    view_layer.objects.active = active
-    for other in selected:
-        other.select_set(True)
     rig.show_in_front = True
     data.display_type = "STICK"
     return rig

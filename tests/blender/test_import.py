@@ -178,17 +178,14 @@ def test_two_actors_do_not_meet(actor_folder, addon):
     assert jaws[1] == pytest.approx(0.77) and jaws[0] != pytest.approx(0.77)
 
 
-def test_the_artists_selection_and_camera_stay(actor_folder):
-    bpy.ops.mesh.primitive_cube_add()
-    cube = bpy.context.object
+@pytest.mark.parametrize("match_scene", [True, False])
+def test_the_artists_camera_gives_way_only_when_the_scene_is_matched(actor_folder, match_scene):
     bpy.ops.object.camera_add()
-    own = bpy.context.object
-    bpy.context.scene.camera = own
-    bpy.context.view_layer.objects.active = cube
-    cube.select_set(True)
-    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
-    assert bpy.context.view_layer.objects.active == cube and cube.select_get()
-    assert bpy.context.scene.camera == own
+    own = bpy.context.scene.camera = bpy.context.object
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder), match_scene=match_scene)
+    armature = bpy.data.objects["Nora"]
+    assert bpy.context.scene.camera == (armature.portrait_actor.camera if match_scene else own)
+    assert bpy.context.selected_objects == [armature] == [bpy.context.object], "as after any import"
 
 
 def test_it_stands_at_the_cursor(actor_folder, addon):
