@@ -1,0 +1,351 @@
+"""The commands as people, Blender and farms run them: real processes, real files, every way to fail in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenEXR
+import pytest
+
+from backend.actor import ActorFolder
+from backend.camera import CameraPath
+from backend.performance import Performance
+from backend.protocol import Error, Hello, Message, Note, Progress, Request, Result, decode, encode
+from backend.video import decode as video
+
+REPO = Path(__file__).resolve().parents[2]
+LIMIT = 120.0  # seconds after which a test process counts as hanging
+posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals or mounts")
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "backend", *map(str, words)]
+
+
+def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """As a person runs it; standard input is a terminal's, not closed."""
+    return subprocess.run(command(*words), cwd=REPO, capture_output=True, text=True, timeout=LIMIT, **options)
+
+
+def assert_one_sentence(answer: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit code 2, one line on standard error that says what is wrong and what to do, and nothing else."""
+    assert answer.returncode == 2, answer.stderr
+    assert "Traceback" not in answer.stderr and answer.stdout == ""
+    assert answer.stderr.startswith("Error: ") and answer.stderr.count("\n") == 1, answer.stderr
+    assert answer.stderr.count(". ") >= 1, "a sentence, and a remedy"
+    for part in parts:
+        assert part in answer.stderr
+
+
+class Blender:
+    """A backend process at the other end of the protocol."""
+
+    def __init__(self, *words: object) -> None:
+        self.child = subprocess.Popen(
+            command(*words, "--json-lines"), cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def __enter__(self) -> Blender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.kill()
+        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+            assert pipe is not None
+            pipe.close()
+        self.child.wait()
+
+    def messages(self) -> Iterator[Message]:
+        """Every line, as it comes; a line that is no message fails the test."""
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            yield decode(line)
+
+    def until_frames(self, count: int) -> None:
+        """Reads on until that many frames are done."""
+        for message in self.messages():
+            if isinstance(message, Progress) and message.done >= count:
+                return
+        raise AssertionError("the job ended too early")
+
+    def ask(self, verb: str) -> None:
+        assert self.child.stdin is not None
+        self.child.stdin.write(encode(Request("job", verb)) + "\n")
+        self.child.stdin.flush()
+
+    def ended(self) -> tuple[list[Message], int]:
+        """The rest of what it says, and its exit code."""
+        rest = list(self.messages())
+        return rest, self.child.wait(LIMIT)
+
+
+@pytest.fixture
+def actor(tmp_path: Path, make_actor: Callable[[Path], ActorFolder]) -> ActorFolder:
+    return make_actor(tmp_path / "tiny.actor")
+
+
+def save(path: Path, count: int) -> Path:
+    moving = Performance.rest(count, 25, first=-1)
+    moving.head_translation[:, 0] = np.linspace(-0.03, 0.03, count)
+    moving.save(path)
+    return path
+
+
+def camera_file(path: Path) -> Path:
+    view = np.diag([1.0, -1, -1, 1])
+    view[2, 3] = 0.7
+    CameraPath(64, 40, np.array([1]), view[None], np.array([[90.0, 90.0, 32.0, 20.0]])).save(path)
+    return path
+
+
+# What works
+
+
+def test_render_for_blender(actor: ActorFolder, tmp_path: Path) -> None:
+    table, camera = save(tmp_path / "say.npz", 3), camera_file(tmp_path / "camera.json")
+    out = tmp_path / "frames"
+    with Blender("render", actor.path, table, "--camera", camera, "--out", out, "--format", "exr") as blender:
+        said, code = blender.ended()
+    assert code == 0
+    assert isinstance(said[0], Hello) and said[0].device in ("cpu", "cuda") and said[0].device_name
+    steps = [m for m in said if isinstance(m, Progress)]
+    assert steps[0].done == 0 and steps[-1].done == steps[-1].total == 3
+    assert [s.done for s in steps] == sorted(s.done for s in steps)
+    result = said[-1]
+    assert isinstance(result, Result) and result.id == "job"
+    assert (result.data["first"], result.data["last"], result.data["pattern"]) == (-1, 1, "tiny_####.exr")
+    assert Path(result.data["folder"]) == out
+    with OpenEXR.File(str(out / "tiny_0001.exr"), separate_channels=True) as file:
+        planes = {name: channel.pixels.astype(np.float32) for name, channel in file.channels().items()}
+    alpha = planes["Actor.Combined.A"]
+    assert alpha.shape == (40, 64) and alpha.max() > 0.95 and alpha[0, 0] == 0
+    assert planes["Actor.Head.X"][20, 36] > 0.9 and planes["Actor.Torso.X"][20, 36] < 0.1
+    assert planes["Actor.Depth.Z"][20, 36] == pytest.approx(0.62, abs=0.03), "the front of a ball of 8 cm"
+
+
+def test_render_for_a_person_with_an_awkward_path(make_actor: Callable[[Path], ActorFolder], tmp_path: Path) -> None:
+    """Spaces, quotes and non-Latin letters, in a terminal that knows only ASCII; a film with sound."""
+    place = tmp_path / ("a b 'c' \"d\" 肖像 портрет" if os.name != "nt" else "a b 'c' 肖像")
+    actor = make_actor(place / "jané.actor")
+    table, sound = save(place / "sage “ja”.npz", 5), place / "tön.wav"
+    with wave.open(str(sound), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(np.zeros(16000, "<i2").tobytes())
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    words = ("render", actor.path, table, "--out", place / "out", "--format", "mp4", "--sound", sound)
+    answer = run(*words, env=env)
+    assert answer.returncode == 0, answer.stderr
+    assert "5 frames are in " in answer.stdout and "Traceback" not in answer.stderr
+    info = video.probe(place / "out" / "jané.mp4")
+    assert (info.width, info.height, info.frame_count, info.has_audio) == (48, 48, 5, True)
+
+
+def test_doctor_tells_the_truth() -> None:
+    with Blender("doctor") as blender:
+        said, code = blender.ended()
+    result = said[-1]
+    assert isinstance(said[0], Hello) and isinstance(result, Result)
+    found = {f["what"]: f for f in result.data["findings"]}
+    assert found["numpy"]["state"].startswith(np.__version__)
+    assert code == (0 if result.data["ok"] else 2)
+    assert result.data["ok"] == all(f["ok"] for f in found.values() if f["needed"])
+    assert found["face tracker"]["ok"] and found["codecs"]["ok"]
+
+
+def test_help_names_every_command() -> None:
+    answer = run("--help")
+    assert answer.returncode == 0
+    for name in ("create", "speak", "render", "evaluate", "serve", "doctor", "sample"):
+        assert f"  {name} " in answer.stdout
+
+
+# What cannot work
+
+
+def _text(path: Path) -> None:
+    path.write_text("a shopping list\n" * 99, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("make", "code"), [(_text, "not_a_video"), (Path.touch, "empty_file"), (lambda p: None, "missing_file")]
+)
+def test_create_refuses_what_is_no_video(tmp_path: Path, make: Callable[[Path], None], code: str) -> None:
+    clip, actor = tmp_path / "my clip.mp4", tmp_path / "x.actor"
+    make(clip)
+    with Blender("create", clip, actor, "--preset", "tiny") as blender:
+        said, exit_code = blender.ended()
+    error = said[-1]
+    assert exit_code == 2 and isinstance(error, Error) and error.code == code and error.remedy and not error.log
+    assert "my clip.mp4" in error.message and error.message.count(".") <= 3
+    assert not (actor / "actor.json").exists() or not json.loads((actor / "actor.json").read_text())["complete"]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("render", "{tmp}/none.actor", "{tmp}/say.npz", "--out", "{tmp}/o"), "no actor at"),
+        (("render", "{actor}", "{tmp}/none.npz", "--out", "{tmp}/o"), "no performance at"),
+        (("render", "{actor}", "{tmp}/say.npz", "--camera", "{tmp}/none.json", "--out", "{tmp}/o"), "no camera file"),
+        (("render", "{actor}", "{tmp}/say.npz", "--camera", "{tmp}/say.npz", "--out", "{tmp}/o"), "camera file"),
+        (("render", "{actor}", "{tmp}/say.npz", "--out", "{tmp}/say.npz/o"), "written"),
+        (("render", "{actor}", "{tmp}/say.npz", "--out", "{tmp}/o", "--scale", "-1"), "scale"),
+        (("render", "{actor}", "{tmp}/say.npz"), "required: --out"),
+        (("render", "{actor}", "{tmp}/say.npz", "--out", "{tmp}/o", "--format", "gif"), "gif"),
+        (("sing",), "sing"),
+        (("sample", "{tmp}/a.avi"), "a.avi"),
+        (("sample", "{tmp}/say.npz/a.wav"), "written"),
+    ],
+)
+def test_bad_input_is_one_sentence(actor: ActorFolder, tmp_path: Path, words: tuple[str, ...], part: str) -> None:
+    save(tmp_path / "say.npz", 2)
+    given = [word.format(tmp=tmp_path, actor=actor.path) for word in words]
+    assert_one_sentence(run(*given), part)
+
+
+def test_a_damaged_model_is_one_sentence(actor: ActorFolder, tmp_path: Path) -> None:
+    model = actor.file("model.safetensors")
+    model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
+    answer = run("render", actor.path, save(tmp_path / "say.npz", 2), "--out", tmp_path / "o")
+    assert "damaged" in answer.stderr and answer.returncode == 2 and "Traceback" not in answer.stderr
+
+
+@posix
+def test_a_folder_that_may_not_be_written(actor: ActorFolder, tmp_path: Path) -> None:
+    """A read-only mount for the administrator, whom permissions do not stop; permissions for everyone else."""
+    table, out = save(tmp_path / "say.npz", 2), tmp_path / "locked"
+    out.mkdir()
+    if os.geteuid() != 0:
+        out.chmod(0o500)
+        words = command("render", actor.path, table, "--out", out)
+    elif _can_mount():
+        script = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
+        words = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            str(out),
+            *command("render", actor.path, table, "--out", out),
+        ]
+    else:
+        pytest.skip("an administrator without the right to mount writes everywhere")
+    answer = subprocess.run(words, cwd=REPO, capture_output=True, text=True, timeout=LIMIT)
+    assert answer.returncode == 2 and "cannot be written" in answer.stderr and "Traceback" not in answer.stderr
+
+
+@posix
+@pytest.mark.parametrize(("file_format", "size", "scale"), [("exr", "64k", 3), ("mp4", "8k", 8)])
+def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size: str, scale: int) -> None:
+    """What fits on a very small disk is whole, the rest is told, and nothing half-made stays."""
+    if os.geteuid() != 0 or not _can_mount():
+        pytest.skip("only an administrator may mount a small disk")
+    out, kept = tmp_path / "small", tmp_path / "kept"
+    out.mkdir()
+    kept.mkdir()
+    render = command("render", actor.path, save(tmp_path / "say.npz", 30), "--out", out, "--format", file_format)
+    script = 'mount -t tmpfs -o size="$SIZE" tmpfs "$0" && "$@"; code=$?; cp -r "$0/." "$KEPT"; exit $code'
+    answer = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, str(out), *render, "--scale", str(scale)], cwd=REPO, capture_output=True,
+        text=True, timeout=LIMIT, env={**os.environ, "KEPT": str(kept), "SIZE": size},
+    )  # fmt: skip
+    assert answer.returncode == 2 and "The disk is full" in answer.stderr and "Traceback" not in answer.stderr
+    files = [p for p in kept.iterdir() if not p.name.startswith(".")]
+    assert all(p.suffix == ".exr" for p in files)
+    for file in files:
+        assert OpenEXR.isOpenExrFile(str(file))
+        with OpenEXR.File(str(file)) as picture:
+            assert picture.channels()
+
+
+def _can_mount() -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    return False
+
+
+# Being stopped
+
+
+def whole_frames(out: Path) -> list[Path]:
+    """The finished frames, each of which must be readable."""
+    found = sorted(out.glob("tiny_*.exr"))
+    for path in found:
+        with OpenEXR.File(str(path)) as file:
+            assert file.channels()
+    return found
+
+
+def test_cancel_is_answered(actor: ActorFolder, tmp_path: Path) -> None:
+    table, out = save(tmp_path / "say.npz", 3000), tmp_path / "o"
+    with Blender("render", actor.path, table, "--out", out) as blender:
+        blender.until_frames(5)
+        blender.ask("cancel")
+        said, code = blender.ended()
+        assert blender.child.stderr is not None and "Traceback" not in blender.child.stderr.read()
+    assert code == 130 and isinstance(said[-1], Error) and said[-1].code == "cancelled"
+    assert sum(isinstance(m, (Error, Result)) for m in said) == 1, "one last word"
+    assert 5 <= len(whole_frames(out)) < 3000 and not list(out.glob("*.part"))
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_quietly(actor: ActorFolder, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "o"
+    child = subprocess.Popen(
+        command("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", out),
+        cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        while not list(out.glob("*.exr")) and child.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.05)
+        child.send_signal(number)
+        output, errors = child.communicate(timeout=LIMIT)
+    finally:
+        child.kill()
+    assert child.returncode == 130
+    assert errors.endswith("Cancelled. Run the same command again to go on.\n") and "Traceback" not in errors
+    assert output == "" and whole_frames(out) and not list(out.glob("*.part"))
+
+
+def test_it_ends_when_its_input_closes(actor: ActorFolder, tmp_path: Path) -> None:
+    with Blender("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", tmp_path / "o") as blender:
+        blender.until_frames(1)
+        assert blender.child.stdin is not None
+        blender.child.stdin.close()
+        said, code = blender.ended()
+    assert code == 130 and isinstance(said[-1], Error) and said[-1].code == "cancelled"
+
+
+@posix
+def test_a_killed_child_leaves_only_whole_files(actor: ActorFolder, tmp_path: Path) -> None:
+    table, out = save(tmp_path / "say.npz", 3000), tmp_path / "o"
+    with Blender("render", actor.path, table, "--out", out) as blender:
+        blender.until_frames(3)
+        blender.child.kill()
+        said, code = blender.ended()
+    assert code == -signal.SIGKILL and not any(isinstance(m, (Error, Result)) for m in said), "the parent sees it"
+    assert len(whole_frames(out)) >= 3
+    count = len(whole_frames(out))
+    with Blender("render", actor.path, save(table, 3000), "--out", out) as blender:
+        note = next(message.message for message in blender.messages() if isinstance(message, Note))
+        blender.until_frames(1)
+        blender.ask("cancel")
+        blender.ended()
+    assert len(whole_frames(out)) > count, "the next run goes on where this one stopped"
+    kept = int(note.removesuffix(" of 3000 frames are unchanged and were kept."))
+    assert kept in (count, count - 1), "a frame may have been renamed and not yet entered"

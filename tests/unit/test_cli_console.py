@@ -1,0 +1,280 @@
+"""The two ways a command talks, and what it says of every kind of failure."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import io
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backend import console, doctor
+from backend.console import Forecast, TerminalConsole, duration, exit_code, explain, finite
+from backend.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def python(script: str, *words: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, words)]
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120, input=stdin)
+
+
+def messages(text: str) -> Iterator[Message]:
+    return (decode(line) for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (UserError("no_face", "No face was found.", "Choose another video."), "no_face", "No face"),
+        (Cancelled(), "cancelled", "Cancelled"),
+        (KeyboardInterrupt(), "cancelled", "Cancelled"),
+        (MemoryError(), "out_of_memory", "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory", "on the GPU"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] not enough memory: you tried"), "out_of_memory", "memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "disk_full", "/a/b"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "read_only", "/a/b"),
+        (OSError(errno.EROFS, "Read-only file system"), "read_only", "cannot be written"),
+        (OSError(errno.EFBIG, "File too large", "/a/b"), "write_failed", "File too large"),
+        (ModuleNotFoundError("No module named 'librosa.core'", name="librosa.core"), "missing_package", "librosa"),
+    ],
+)
+def test_known_failures_are_sentences(error: BaseException, code: str, words: str, tmp_path: Path) -> None:
+    told = explain(error, tmp_path)
+    assert told.code == code and words in told.message and told.remedy and not told.log
+    assert exit_code(told) == (130 if code == "cancelled" else 2)
+    assert not list(tmp_path.iterdir()), "a person's failure needs no log"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("speech"), ZeroDivisionError("division by zero"), FileNotFoundError(errno.ENOENT, "No such file", "x"),
+     ImportError("cannot import name", name="backend.model"), RuntimeError("shape '[3, 4]' is\n invalid" + "x" * 999)],
+)  # fmt: skip
+def test_bugs_leave_a_log(error: Exception, tmp_path: Path) -> None:
+    try:
+        raise error
+    except Exception as raised:
+        told = explain(raised, tmp_path)
+    assert told.code == "internal" and exit_code(told) == 1
+    assert "\n" not in told.message and len(told.message) < 300 and type(error).__name__ in told.message
+    log = Path(told.log)
+    assert log.parent == tmp_path
+    assert "Traceback" in log.read_text(encoding="utf-8") and "test_bugs_leave_a_log" in log.read_text(encoding="utf-8")
+
+
+def test_the_log_goes_where_it_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert Path(explain(KeyError("a"), tmp_path / "gone.actor").log).parent == tmp_path
+    monkeypatch.setattr(console.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
+    assert explain(KeyError("a"), None).log == ""
+
+
+def test_an_unexpected_error_in_a_command(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from backend import __main__ as commands
+        def broken(options, console):
+            raise KeyError("a bug")
+        commands._doctor = broken
+        sys.exit(commands.main(["doctor", *sys.argv[1:]]))
+    """
+    person = python(script)
+    assert person.returncode == 1 and "Traceback" not in person.stderr
+    assert "An unexpected error stopped the job (KeyError: 'a bug')." in person.stderr
+    log = Path(person.stderr.strip().splitlines()[-1].removeprefix("The details are in "))
+    assert "KeyError" in log.read_text(encoding="utf-8")
+
+
+def test_nothing_but_messages_reaches_blender() -> None:
+    """Python's print, C's stdout and a child's: all of it lands in the log."""
+    script = """
+        import os, subprocess, sys
+        from backend.console import LinesConsole
+        console = LinesConsole("1.2.3")
+        sys.stdout.write("noise of Python\\n"); sys.stdout.flush()
+        os.write(1, b"noise of C\\n")
+        subprocess.run([sys.executable, "-c", "import sys; sys.stdout.write('noise of a child\\\\n')"])
+        console.begin("cpu", "a processor")
+        console.progress("render", 0, 2)
+        console.progress("render", 2, 2, "Über")
+        console.finish("well", {"path": "肖像", "bad": float("nan")})
+        console.finish("twice", {})
+    """
+    answer = python(script)
+    said = list(messages(answer.stdout))
+    assert [type(m) for m in said] == [Hello, Progress, Progress, Result]
+    assert isinstance(said[0], Hello) and said[0].version == "1.2.3" and said[0].pid > 0
+    assert isinstance(said[3], Result) and said[3].data == {"path": "肖像", "bad": None}
+    assert all(f"noise of {who}" in answer.stderr for who in ("Python", "C", "a child"))
+
+
+def test_hello_comes_first_even_when_it_fails_at_once() -> None:
+    script = """
+        from backend.console import LinesConsole, explain
+        console = LinesConsole("1")
+        console.fail(explain(ValueError("x"), None))
+        console.begin("cpu", "late")
+    """
+    said = list(messages(python(script).stdout))
+    assert [type(m) for m in said] == [Hello, Error]
+
+
+STUCK = """
+    import sys, time
+    from backend.console import Canceller, LinesConsole, watch_requests
+    console = LinesConsole("1")
+    canceller = Canceller(console)
+    watch_requests(lambda request: canceller.cancel(), canceller.cancel)
+    console.begin("cpu", "")
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("given", ['rubbish\n{"event": "request", "id": "job", "verb": "cancel"}\n', ""])
+def test_a_job_that_does_not_react_is_ended(given: str) -> None:
+    """100 s of work that never looks up: the request, or the closed input, is answered all the same."""
+    answer = python(STUCK, stdin=given)
+    said = list(messages(answer.stdout))
+    assert answer.returncode == 130
+    assert isinstance(said[-1], Error) and said[-1].code == "cancelled" and len(said) == 2
+
+
+def test_cancel_after_the_end_changes_nothing() -> None:
+    script = """
+        import sys, time
+        from backend.console import Canceller, LinesConsole
+        console = LinesConsole("1")
+        canceller = Canceller(console)
+        canceller.cancel()
+        canceller.stop()
+        console.finish("well", {})
+        canceller.cancel()
+        time.sleep(1.5)
+        sys.exit(0)
+    """
+    answer = python(script)
+    assert answer.returncode == 0 and [type(m) for m in messages(answer.stdout)] == [Hello, Result]
+
+
+def test_a_reader_that_has_gone_ends_the_process() -> None:
+    script = """
+        from backend.console import LinesConsole
+        console = LinesConsole("1")
+        while True:
+            console.note("x" * 1000)
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None and child.stderr is not None
+    child.stdout.readline()
+    child.stdout.close()
+    assert child.wait(60) == 130 and b"Traceback" not in child.stderr.read()
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(console.time, "monotonic", lambda: self.now)
+
+
+def test_forecast_of_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, forecast = Clock(monkeypatch), Forecast({})
+    assert forecast.eta("render", 0, 10) < 0, "unknown at first"
+    clock.now += 4
+    assert forecast.eta("render", 2, 10) == pytest.approx(16)
+    clock.now += 16
+    assert forecast.eta("render", 10, 10) == 0
+
+
+def test_forecast_leaves_out_what_was_done_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, forecast = Clock(monkeypatch), Forecast({})
+    forecast.eta("train", 800, 1000)
+    clock.now += 10
+    assert forecast.eta("train", 900, 1000) == pytest.approx(10)
+
+
+def test_forecast_counts_later_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracking is a quarter of the job: when half of it took 5 s, 5 s of it and 30 s of the rest are to come."""
+    clock, forecast = Clock(monkeypatch), Forecast({"track": 0.25, "train": 0.5, "check": 0.25})
+    forecast.eta("track", 0, 100)
+    clock.now += 5
+    assert forecast.eta("track", 50, 100) == pytest.approx(35)
+    forecast.eta("check", 0, 10)
+    clock.now += 5
+    assert forecast.eta("check", 5, 10) == pytest.approx(5)
+
+
+def test_terminal_tells_stages_and_ends_on_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors, output = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setattr(sys, "stdout", output)
+    person = TerminalConsole()
+    for done in range(4):
+        person.progress("find_face", done, 3)
+    person.note("12 frames were left out.")
+    person.progress("train", 0, 9, "Training the mouth")
+    person.finish("Jane is in jane.actor.", {})
+    assert errors.getvalue().splitlines() == ["Find face", "12 frames were left out.", "Training the mouth"]
+    assert output.getvalue() == "Jane is in jane.actor.\n"
+    person.cancelled = True
+    with pytest.raises(Cancelled):
+        person.progress("train", 1, 9)
+
+
+def test_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    errors = Terminal()
+    monkeypatch.setattr(sys, "stderr", errors)
+    person = TerminalConsole()
+    person.progress("render", 0, 4)
+    person.progress("render", 4, 4)
+    person.fail(Error("job", "disk_full", "The disk is full.", "Free some space.", "a.log"))
+    shown = errors.getvalue()
+    assert "Render" in shown and "4/4" in shown
+    assert shown.endswith("Error: The disk is full. Free some space.\nThe details are in a.log\n")
+
+
+def test_results_are_plain_json() -> None:
+    data = {"a": np.float32(0.5), "b": np.int64(3), "c": float("inf"), "d": [Path("x"), (1, None)], 5: True}
+    assert json.loads(json.dumps(finite(data), allow_nan=False)) == {
+        "a": 0.5, "b": 3, "c": None, "d": ["x", [1, None]], "5": True,
+    }  # fmt: skip
+
+
+def test_durations() -> None:
+    assert [duration(s) for s in (0, 59.6, 75, 3600, 36061)] == ["0:00", "1:00", "1:15", "1:00:00", "10:01:01"]
+
+
+def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "librosa":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.0" if name == "scipy" else real(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    report = doctor.examine()
+    found: dict[str, dict[str, Any]] = {f["what"]: f for f in report["findings"]}
+    assert not report["ok"] and not found["librosa"]["ok"] and not found["scipy"]["ok"] and found["numpy"]["ok"]
+    table = doctor.as_table(report)
+    assert "MISSING  librosa" in table and "1.0 (wanted: " in table and "Set up the backend again" in table
+
+
+def test_doctor_without_the_project_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "PROJECT", tmp_path / "none.toml")
+    assert any(f["what"] == "face tracker" for f in doctor.examine()["findings"])
