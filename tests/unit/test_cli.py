@@ -259,8 +259,8 @@ def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size:
     render = command("render", actor.path, save(tmp_path / "say.npz", 30), "--out", out, "--format", file_format)
     script = 'mount -t tmpfs -o size="$SIZE" tmpfs "$0" && "$@"; code=$?; cp -r "$0/." "$KEPT"; exit $code'
     answer = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, str(out), *render, "--scale", str(scale)], cwd=REPO, capture_output=True,
-        text=True, timeout=LIMIT, env={**os.environ, "KEPT": str(kept), "SIZE": size},
+        ["unshare", "--mount", "sh", "-c", script, str(out), *render, "--scale", str(scale)],
+        cwd=REPO, capture_output=True, text=True, timeout=LIMIT, env={**os.environ, "KEPT": str(kept), "SIZE": size},
     )  # fmt: skip
     assert answer.returncode == 2 and "The disk is full" in answer.stderr and "Traceback" not in answer.stderr
     files = [p for p in kept.iterdir() if not p.name.startswith(".")]
