@@ -1,0 +1,76 @@
+"""Rotations and projections in numpy, batched over leading axes. Quaternions are wxyz; matrices act on columns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+
+# Head and actor space (x left of the actor, y up, z front) seen by an upright camera in front (x right, y down, z forward).
+FLIP = np.diag([1.0, -1.0, -1.0])
+
+
+def matrix_from_quaternion(q: Array) -> NDArray[np.float64]:
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length but zero."""
+    q = np.asarray(q, np.float64)
+    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
+
+
+def quaternion_from_matrix(m: Array) -> NDArray[np.float64]:
+    """Unit quaternions (..., 4) of rotation matrices (..., 3, 3), with w ≥ 0.
+
+    Takes the eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (J. Guidance 23(6), 2000): no branches.
+    """
+    m = np.asarray(m, np.float64)
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = (m[..., i, j] for i in range(3) for j in range(3))
+    k = np.empty((*m.shape[:-2], 4, 4))
+    k[..., 0, 0] = xx + yy + zz
+    k[..., 0, 1] = k[..., 1, 0] = zy - yz
+    k[..., 0, 2] = k[..., 2, 0] = xz - zx
+    k[..., 0, 3] = k[..., 3, 0] = yx - xy
+    k[..., 1, 1] = xx - yy - zz
+    k[..., 1, 2] = k[..., 2, 1] = xy + yx
+    k[..., 1, 3] = k[..., 3, 1] = xz + zx
+    k[..., 2, 2] = yy - xx - zz
+    k[..., 2, 3] = k[..., 3, 2] = yz + zy
+    k[..., 3, 3] = zz - xx - yy
+    q = np.linalg.eigh(k)[1][..., -1]
+    return np.where(q[..., :1] < 0, -q, q)
+
+
+def matrix_from_vector(v: Array) -> NDArray[np.float64]:
+    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues)."""
+    v = np.asarray(v, np.float64)
+    angle = np.linalg.norm(v, axis=-1, keepdims=True)
+    half = angle / 2
+    scale = np.where(angle > 1e-9, np.sin(half) / np.maximum(angle, 1e-12), 0.5)
+    return matrix_from_quaternion(np.concatenate([np.cos(half), v * scale], -1))
+
+
+def rotation_angle(m: Array) -> NDArray[np.float64]:
+    """Angles (...) in degrees of rotation matrices (..., 3, 3)."""
+    trace = np.trace(m, axis1=-2, axis2=-1)
+    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def yaw_pitch_roll(m: Array) -> NDArray[np.float64]:
+    """(..., 3) degrees of head rotations (..., 3, 3) in actor space: yaw to the actor's left, pitch down, roll."""
+    yaw = np.arctan2(m[..., 0, 2], m[..., 2, 2])
+    pitch = -np.arcsin(np.clip(m[..., 1, 2], -1, 1))
+    roll = np.arctan2(m[..., 1, 0], m[..., 1, 1])
+    return np.degrees(np.stack([yaw, pitch, roll], -1))
+
+
+def project(points: Array, rotation: Array, translation: Array, intrinsics: Array) -> NDArray[np.float64]:
+    """Pixels (..., P, 2) of points (..., P, 3) moved by rotation (..., 3, 3) and translation (..., 3) into a camera."""
+    camera = points @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
+    xy = camera[..., :2] / camera[..., 2:]
+    result: NDArray[np.float64] = xy * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
+    return result

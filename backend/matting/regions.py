@@ -1,0 +1,40 @@
+"""Where a person's pixels belong: head or torso, and the inside of the mouth, from landmarks and the person's alpha."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tracking import topology as topo
+
+F32 = NDArray[np.float32]
+JAW = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
+
+
+def head_region(landmarks: NDArray[np.floating], shape: tuple[int, int]) -> F32:
+    """(H, W) 1 where a person's pixel is head (face, hair, ears), 0 where it is neck or torso; soft at the jaw.
+
+    Args:
+        landmarks: (478, ≥2) pixels. shape: height and width of the picture.
+    """
+    jaw = np.asarray(landmarks, np.float32)[topo.indices(*JAW), :2]
+    height, width = shape
+    size = np.linalg.norm(landmarks[topo.FOREHEAD, :2] - landmarks[topo.CHIN, :2])
+    # left and right of the jaw the border runs outwards from the jaw's corner, level with the mouth
+    right, left = jaw[4], jaw[-5]
+    across = (left - right) / max(float(np.linalg.norm(left - right)), 1e-6)
+    polygon = np.concatenate([[right - across * 4 * size], jaw[4:-4], [left + across * 4 * size]])
+    up = np.array([across[1], -across[0]]) * 6 * size
+    polygon = np.concatenate([polygon, [polygon[-1] + up, polygon[0] + up]])
+    mask = np.zeros((height, width), np.float32)
+    cv2.fillPoly(mask, [np.rint(polygon * 8).astype(np.int32)], 1.0, cv2.LINE_AA, 3)
+    return np.clip(cv2.GaussianBlur(mask, (0, 0), max(0.5, float(size) / 120)), 0, 1)
+
+
+def mouth_region(landmarks: NDArray[np.floating], shape: tuple[int, int]) -> F32:
+    """(H, W) coverage of the opening between the lips."""
+    ring = np.asarray(landmarks, np.float32)[topo.indices(*topo.INNER_RING), :2]
+    mask = np.zeros((shape[0] * 2, shape[1] * 2), np.uint8)  # twice the size, then averaged: a thin mouth stays soft
+    cv2.fillPoly(mask, [np.rint(ring * 2 * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
+    return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255

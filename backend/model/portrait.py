@@ -1,0 +1,211 @@
+"""The actor's picture: one set of Gaussians, moved by head, torso and channels.
+
+Rest space is actor space at the rest pose. A frame is made in four steps: the tracked mesh's blend shapes carry every
+Gaussian (the prior, so that each channel does something plausible), the facial, oral and rigid branches add what was
+learned, head and torso poses move the result (the neck by smooth skinning), and the rasteriser draws it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..actor import ActorFolder, damaged
+from ..channels import CHANNELS, INDEX, ORAL
+from ..rasterizer import Method, rasterize
+from .branch import COLOUR, OPACITY, POSITION, Branch
+from .labels import LABELS
+from .transforms import quaternion_multiply, rotation_matrix
+
+MODEL_VERSION = 1
+ORAL_COUNT = len(ORAL)
+RIGID_CONTROLS = 12
+CENTIMETRE = 0.01
+JAW = INDEX["jawOpen"]
+
+
+@dataclass(frozen=True)
+class PortraitSize:
+    """How large the parts are.
+
+    Attributes:
+        gaussians: N. facial, oral, rigid: shapes (K) per branch. facial_members, oral_members: Gaussians they move.
+        hidden: width of the branches' networks.
+    """
+
+    gaussians: int
+    facial_members: int
+    oral_members: int
+    facial: int = 20
+    oral: int = 16
+    rigid: int = 8
+    hidden: int = 48
+
+
+class Pose(NamedTuple):
+    """Where head and torso are and what the face does, for one frame."""
+
+    head_rotation: Tensor  # (4,) wxyz, rest → actor space
+    head_translation: Tensor  # (3,) metres
+    torso_rotation: Tensor  # (4,)
+    torso_translation: Tensor  # (3,)
+    channels: Tensor  # (52,) 0–1
+
+
+class Moved(NamedTuple):
+    """Gaussians of one frame in actor space."""
+
+    means: Tensor  # (N, 3)
+    quats: Tensor  # (N, 4)
+    scales: Tensor  # (N, 3)
+    opacities: Tensor  # (N,)
+    colours: Tensor  # (N, 3)
+
+
+class Frame(NamedTuple):
+    """A rendered frame. Everything is premultiplied with its coverage."""
+
+    rgb: Tensor  # (H, W, 3) display-referred sRGB
+    alpha: Tensor  # (H, W)
+    depth: Tensor  # (H, W) metres
+    mattes: Tensor  # (H, W, 4) coverage of face, hair, mouth interior, torso
+
+
+class Portrait(nn.Module):
+    """See the module's description. Parameters are raw: log scales, opacity logits."""
+
+    prior: Tensor
+    label: Tensor
+
+    def __init__(self, size: PortraitSize) -> None:
+        super().__init__()
+        n = size.gaussians
+        self.size = size
+        self.means = nn.Parameter(torch.zeros(n, 3))
+        self.quats = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).repeat(n, 1))
+        self.log_scales = nn.Parameter(torch.zeros(n, 3))
+        self.opacity_logits = nn.Parameter(torch.zeros(n))
+        self.colours = nn.Parameter(torch.zeros(n, 3))
+        self.skin_logits = nn.Parameter(torch.zeros(n))  # share that follows the head
+        self.register_buffer("prior", torch.zeros(len(CHANNELS), n * 3))
+        self.register_buffer("label", torch.zeros(n, dtype=torch.uint8))
+        everyone = torch.arange(n)
+        facial, oral = torch.zeros(size.facial_members).long(), torch.zeros(size.oral_members).long()
+        self.facial = Branch(
+            len(CHANNELS) - ORAL_COUNT, size.facial, size.hidden, facial, torch.zeros(size.facial_members)
+        )
+        self.oral = Branch(ORAL_COUNT, size.oral, size.hidden, oral, torch.zeros(size.oral_members))
+        self.rigid = Branch(RIGID_CONTROLS, size.rigid, size.hidden, everyone, torch.ones(n))
+        self.method: Method = "cpu"
+
+    def move(self, pose: Pose) -> Moved:
+        """The Gaussians as they stand in actor space for a pose."""
+        channels = pose.channels
+        rest = self.means + (channels @ self.prior).view(-1, 3)
+        extra = self.rigid(rigid_controls(pose))
+        extra = extra.index_add(0, self.oral.members, self.oral(channels[:ORAL_COUNT]))
+        extra = extra.index_add(0, self.facial.members, self.facial(channels[ORAL_COUNT:]))
+        rest = rest + extra[:, POSITION] * CENTIMETRE
+        share = torch.sigmoid(self.skin_logits)[:, None]
+        head = rest @ rotation_matrix(pose.head_rotation).T + pose.head_translation
+        torso = rest @ rotation_matrix(pose.torso_rotation).T + pose.torso_translation
+        turn = share * pose.head_rotation + (1 - share) * pose.torso_rotation
+        return Moved(
+            torso + share * (head - torso),
+            quaternion_multiply(turn, self.quats),
+            self.log_scales.exp(),
+            torch.sigmoid(self.opacity_logits + extra[:, OPACITY].squeeze(1)),
+            self.colours + extra[:, COLOUR],
+        )
+
+    def draw(
+        self, moved: Moved, features: Tensor, view: Tensor, intrinsics: Tensor, width: int, height: int, depth: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rasterises features (N, C): (H, W, C), alpha (H, W), depth (H, W)."""
+        return rasterize(
+            moved.means, moved.quats, moved.scales, moved.opacities, features, view, intrinsics, width, height,
+            method=self.method, with_depth=depth,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def render(
+        self,
+        head_rotation: Tensor,
+        head_translation: Tensor,
+        torso_rotation: Tensor,
+        torso_translation: Tensor,
+        channels: Tensor,
+        view: Tensor,
+        intrinsics: Tensor,
+        width: int,
+        height: int,
+        *,
+        mattes: bool = True,
+    ) -> Frame:
+        """One frame through any camera.
+
+        Args:
+            head_rotation, torso_rotation: (4,) unit wxyz, rest → actor space; *_translation: (3,) metres.
+            channels: (52,) in the order of `CHANNELS`, 0–1 (up to 1.5 is drawn).
+            view: (4, 4) actor space → OpenCV camera. intrinsics: (3, 3) pixels.
+            mattes: whether to draw depth and mattes too; without them they are empty (0, 0) tensors.
+        """
+        pose = Pose(head_rotation, head_translation, torso_rotation, torso_translation, channels)
+        moved = self.move(pose)
+        colours = moved.colours.clamp(0, 1)
+        if not mattes:
+            rgb, alpha, depth = self.draw(moved, colours, view, intrinsics, width, height, False)
+            return Frame(rgb, alpha, depth, rgb.new_zeros(0, 0, len(LABELS)))
+        belongs = torch.nn.functional.one_hot(self.label.long(), len(LABELS)).to(colours.dtype)
+        features = torch.cat([colours, belongs], 1)
+        drawn, alpha, depth = self.draw(moved, features, view, intrinsics, width, height, True)
+        return Frame(drawn[..., :3], alpha, depth, drawn[..., 3:])
+
+    def save(self, folder: ActorFolder, name: str = "model.safetensors") -> None:
+        """Writes the weights and sizes as `name` in the actor folder."""
+        meta = {"version": str(MODEL_VERSION), "size": json.dumps(asdict(self.size))}
+        with folder.replacing(name) as part:
+            save_file({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, part, metadata=meta)
+
+    @classmethod
+    def load(cls, folder: ActorFolder, device: torch.device, name: str = "model.safetensors") -> Portrait:
+        """The trained portrait of an actor.
+
+        Raises:
+            UserError: the file is missing, damaged, or does not fit this version.
+        """
+        path = folder.file(name)
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = file.metadata()
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+            if meta["version"] != str(MODEL_VERSION):
+                raise ValueError("version")
+            sizes = json.loads(meta["size"])
+            if not all(isinstance(v, int) and 0 <= v <= 2_000_000 for v in sizes.values()):
+                raise ValueError("size")
+            portrait = cls(PortraitSize(**sizes))
+            portrait.load_state_dict(state)
+            if not all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
+                raise ValueError("not finite")
+        except Exception as error:  # safetensors raises its own kinds on a damaged file
+            raise damaged(path) from error
+        portrait.method = "cuda" if device.type == "cuda" else "cpu"
+        return portrait.to(device).eval()
+
+
+def rigid_controls(pose: Pose) -> Tensor:
+    """(12,) what shading, hair and collar follow: the head's turn against the camera and against the torso."""
+    head, torso = rotation_matrix(pose.head_rotation), rotation_matrix(pose.torso_rotation)
+    relative = torso.T @ head
+    apart = torso.T @ (pose.head_translation - pose.torso_translation)
+    tilt = torch.stack([head[2, 1], head[0, 2], head[1, 0]])
+    bend = torch.stack([relative[2, 1], relative[0, 2], relative[1, 0]])
+    lean = torch.stack([torso[2, 1], torso[0, 2], torso[1, 0]])
+    return torch.cat([tilt * 4, bend * 4, lean * 4, apart * 20])

@@ -1,0 +1,187 @@
+"""From landmarks and head poses to channels: a bounded, temporally regularised fit of the blend-shape rig.
+
+Landmarks are carried back into head space along their viewing rays, where the rig is linear in the channels:
+``xy = neutral + Σ w_k (shape_k.xy − slope · shape_k.z)``; `slope` is what depth does along the ray.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ..channels import CHANNELS, FACIAL, INDEX
+from . import topology as topo
+from .rig import UNMEASURABLE, Rig, build_rig
+
+F64 = NDArray[np.float64]
+
+
+@dataclass
+class FitOptions:
+    """How channels are fitted.
+
+    Attributes:
+        sparsity: pull of every channel towards 0, relative to the data: of two explanations the smaller one wins.
+        smoothness: pull towards the neighbouring frames for slow channels (brows, cheeks); lips and lids get `quick`.
+        quick: the same pull for lips and lids, which really jump between frames.
+        rounds: personalisation rounds.
+        stiffness: pull of the person's shapes towards the anatomical ones, per metre² against landmark noise.
+    """
+
+    sparsity: float = 0.004
+    smoothness: float = 0.3
+    quick: float = 0.02
+    rounds: int = 2
+    stiffness: float = 60.0
+
+
+def unpose(pixels: F64, depth: F64, rotation: F64, translation: F64, intrinsics: F64) -> tuple[F64, F64]:
+    """Landmarks carried back into head space.
+
+    Args:
+        pixels: (T, P, 2). depth: (P,) or (T, P) head-space z of each landmark, metres. rotation (T, 3, 3) and
+        translation (T, 3): head → camera.
+
+    Returns:
+        xy (T, P, 2) metres in head space at that depth, and slope (T, P, 2): d(xy)/dz along the viewing ray.
+    """
+    f = np.array([intrinsics[0, 0], intrinsics[1, 1]])
+    ray = np.concatenate([(pixels - intrinsics[:2, 2]) / f, np.ones((*pixels.shape[:2], 1))], -1)
+    direction = ray @ rotation  # rotationᵀ · ray
+    origin = -np.einsum("tij,ti->tj", rotation, translation)
+    slope = direction[..., :2] / direction[..., 2:]
+    along = np.broadcast_to(depth, pixels.shape[:2]) - origin[:, None, 2]
+    return origin[:, None, :2] + slope * along[..., None], slope
+
+
+def neutral_mesh(xy: F64, mean: F64) -> F64:
+    """The person at rest (478, 3): lips together, eyes open, from the frames that show it best.
+
+    Args:
+        xy: (T, 478, 2) landmarks in head space. mean: (478, 3) mean mesh, which gives the depth.
+    """
+    opening = np.linalg.norm(xy[:, 13] - xy[:, 14], axis=-1)
+    width = np.linalg.norm(xy[:, topo.MOUTH_LEFT] - xy[:, topo.MOUTH_RIGHT], axis=-1)
+    eyes = sum(xy[:, a, 1] - xy[:, b, 1] for a, b in ((159, 145), (386, 374)))
+    calm = np.abs(width - np.median(width)) / np.median(width) + 4 * opening / np.median(width)
+    calm += 2 * np.maximum(0, np.median(eyes) - eyes) / np.median(eyes)
+    chosen = np.argsort(calm, kind="stable")[: max(5, len(xy) // 12)]
+    neutral = mean.copy()
+    neutral[:, :2] = np.median(xy[chosen], 0)
+    # irises rest in the middle of where they are over the clip
+    irises = topo.indices(*topo.IRIS_RIGHT, *topo.IRIS_LEFT)
+    neutral[irises, :2] = np.median(xy[:, irises], 0)
+    return neutral
+
+
+def landmark_weights() -> F64:
+    """(478,) what each landmark counts for: lips and lids most, the sliding outline of the face least."""
+    weight = np.full(topo.COUNT, 0.5)
+    weight[topo.indices(*topo.FACE_OVAL)] = 0.1
+    weight[topo.indices(*topo.BROW_LEFT, *topo.BROW_RIGHT)] = 2.0
+    weight[topo.indices(*topo.LIPS)] = 3.0
+    lids = (*topo.LID_UPPER_LEFT, *topo.LID_LOWER_LEFT, *topo.LID_UPPER_RIGHT, *topo.LID_LOWER_RIGHT)
+    weight[topo.indices(*lids)] = 4.0
+    weight[topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)] = 4.0
+    weight[topo.indices(topo.IRIS_LEFT[0], topo.IRIS_RIGHT[0])] = 8.0
+    return weight
+
+
+def fit_channels(xy: F64, slope: F64, rig: Rig, options: FitOptions) -> F64:
+    """(T, 52) channels in 0–1 that explain the landmarks best, over the whole clip at once.
+
+    Args:
+        xy, slope: (T, 478, 2) from `unpose` with the rig's neutral depth.
+    """
+    count = len(xy)
+    weight = landmark_weights()
+    active = np.array([i for i, n in enumerate(CHANNELS) if n not in UNMEASURABLE])
+    shapes = rig.shapes[active]
+    residual = xy - rig.neutral[:, :2]
+    normal = np.empty((count, len(active), len(active)))
+    right = np.empty((count, len(active)))
+    for t in range(count):
+        basis = shapes[:, :, :2] - slope[t] * shapes[:, :, 2:]
+        flat = (basis * weight[:, None]).reshape(len(active), -1)
+        normal[t] = flat @ basis.reshape(len(active), -1).T
+        right[t] = flat @ residual[t].ravel()
+    scale = normal[0].diagonal().mean()
+    slow = np.array([options.smoothness if _is_slow(CHANNELS[i]) else options.quick for i in active])
+    solved = np.zeros((count, len(active)))
+    diagonal = normal.diagonal(axis1=1, axis2=2).mean(0)
+    _descend(normal, right, slow * diagonal, np.full(len(active), options.sparsity * scale), solved, 40)
+    channels = np.zeros((count, len(CHANNELS)))
+    channels[:, active] = solved
+    return channels
+
+
+def _is_slow(name: str) -> bool:
+    return name in FACIAL and not name.startswith(("eyeBlink", "eyeLook"))
+
+
+@numba.njit(cache=True)
+def _descend(normal: F64, right: F64, smooth: F64, sparse: F64, w: F64, sweeps: int) -> None:
+    """Coordinate descent on ½wᵀNw − rᵀw + sparse·w + ½smooth·|w_t − w_{t±1}|², 0 ≤ w ≤ 1, forward and back in time."""
+    count, size = w.shape
+    for sweep in range(sweeps):
+        for step in range(count):
+            t = step if sweep % 2 == 0 else count - 1 - step
+            for k in range(size):
+                pull, stiffness = right[t, k] - sparse[k], normal[t, k, k] + 1e-12
+                for j in range(size):
+                    if j != k:
+                        pull -= normal[t, k, j] * w[t, j]
+                for s in (t - 1, t + 1):
+                    if 0 <= s < count:
+                        pull += smooth[k] * w[s, k]
+                        stiffness += smooth[k]
+                w[t, k] = min(1.0, max(0.0, pull / stiffness))
+
+
+def personalise(xy: F64, slope: F64, channels: F64, rig: Rig, options: FitOptions) -> Rig:
+    """The rig with this person's own way of moving: neutral and shapes that lower the residual, held near anatomy.
+
+    A shape only changes where it already moves the mesh, so that lips stay lips and each side keeps to itself.
+    """
+    usage = np.concatenate([np.ones((len(channels), 1)), channels], 1)
+    model = rig.neutral[:, :2] + np.einsum("tk,kpc->tpc", channels, rig.shapes[:, :, :2], optimize=True)
+    model -= slope * np.einsum("tk,kp->tp", channels, rig.shapes[:, :, 2], optimize=True)[..., None]
+    residual = xy - model
+    size = np.linalg.norm(rig.shapes, axis=-1)  # (52, P)
+    reach = size / np.maximum(size.max(1, keepdims=True), 1e-9)
+    gram = usage.T @ usage
+    cross = np.einsum("tk,tpc->kpc", usage, residual, optimize=True)
+    shapes, neutral = rig.shapes.copy(), rig.neutral.copy()
+    for p in range(topo.COUNT):
+        stiff = options.stiffness / np.maximum(np.r_[1.0, reach[:, p] ** 1], 1e-3)
+        delta = np.linalg.solve(gram + np.diag(stiff), cross[:, p])
+        neutral[p, :2] += delta[0]
+        shapes[:, p, :2] += delta[1:] * (reach[:, p, None] > 1e-3)
+    return Rig(neutral, shapes)
+
+
+def solve_expression(
+    pixels: F64, mean: F64, rotation: F64, translation: F64, intrinsics: F64, options: FitOptions | None = None
+) -> tuple[F64, Rig]:
+    """Channels (T, 52) and the person's rig, from landmarks (T, 478, 2) and head → camera poses."""
+    options = options or FitOptions()
+    xy, slope = unpose(pixels, mean[:, 2], rotation, translation, intrinsics)
+    rig = build_rig(neutral_mesh(xy, mean))
+    channels = fit_channels(xy, slope, rig, options)
+    for _ in range(options.rounds):
+        rig = personalise(xy, slope, channels, rig, options)
+        channels = fit_channels(xy, slope, rig, options)
+    return channels, rig
+
+
+def channel_ranges(channels: F64) -> dict[str, list[float]]:
+    """Measured [low, high] (2nd and 98th percentile) of every channel that the footage really moves."""
+    low, high = np.percentile(channels, [2, 98], axis=0)
+    return {
+        name: [round(float(low[i]), 4), round(float(high[i]), 4)]
+        for name, i in INDEX.items()
+        if name not in UNMEASURABLE and high[i] - low[i] > 0.02
+    }

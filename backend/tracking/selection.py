@@ -1,0 +1,198 @@
+"""Which part of the footage an actor can be learned from, and plain sentences about what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocol import UserError
+from . import topology as topo
+from .landmarks import DETECT_EVERY, Scan
+
+MIN_SECONDS = 3.0
+MIN_FACE_PIXELS = 72
+# Degrees as the mesh's depth shows them, which is about half of the true turn for strongly turned heads.
+MAX_TYPICAL_YAW = 16.0  # beyond it one half of the face is hardly ever seen
+MAX_YAW = 30.0
+CUT_LEVEL = 28.0  # mean grey-level change between thumbnails that only a cut makes
+
+
+@dataclass
+class Selection:
+    """The chosen stretch.
+
+    Attributes:
+        first, last: source frames, inclusive.
+        landmarks: (T, 478, 3) of those frames.
+        notes: what was left out, for the person.
+    """
+
+    first: int
+    last: int
+    landmarks: NDArray[np.float32]
+    notes: list[str] = field(default_factory=list)
+
+
+def face_regions(scan: Scan) -> list[tuple[int, int, int, int]]:
+    """Where persons sit, left to right: x, y, width, height in pixels of a region that holds one face each.
+
+    Faces count when they are seen in at least a fifth of the looks and are at least half as tall as the largest.
+    """
+    seen = [box for boxes in scan.faces for box in boxes]
+    if not seen:
+        return []
+    tallest = np.percentile([b[3] for b in seen], 90)
+    centres: list[list[NDArray[np.float32]]] = []
+    for box in sorted((b for b in seen if b[3] > 0.5 * tallest), key=lambda b: float(b[0])):
+        middle = box[0] + box[2] / 2
+        home = next((c for c in centres if abs(np.mean([b[0] + b[2] / 2 for b in c]) - middle) < 0.9 * tallest), None)
+        (home.append(box) if home else centres.append([box]))
+    regions = []
+    for boxes in centres:
+        if len(boxes) < 0.2 * len(scan.faces):
+            continue
+        x0, y0 = np.min([b[:2] for b in boxes], 0)
+        x1, y1 = np.max([b[:2] + b[2:4] for b in boxes], 0)
+        grow = 0.35 * tallest
+        left, top = max(0, int(x0 - grow)), max(0, int(y0 - grow))
+        right, bottom = min(scan.size[0], int(x1 + grow)), min(scan.size[1], int(y1 + grow))
+        regions.append((left, top, right - left, bottom - top))
+    return regions
+
+
+def together(scan: Scan) -> int:
+    """How many faces of similar size are in the picture at once, in most looks where there is any."""
+    counts = [int((b[:, 3] > 0.5 * b[:, 3].max()).sum()) for b in scan.faces if len(b)]
+    return int(np.percentile(counts, 75)) if counts else 0
+
+
+def check_faces(scan: Scan) -> None:
+    """Passes when exactly one person is shown.
+
+    Raises:
+        UserError: no_face, or several_faces (with the remedy ``--face``).
+    """
+    looks = [len(b) for b in scan.faces]
+    if not looks or np.mean([n > 0 for n in looks]) < 0.1:
+        raise UserError(
+            "no_face",
+            "No human face was found in this video.",
+            "Use a clip that shows one person's face from the front, at least 100 pixels tall.",
+        )
+    regions = face_regions(scan)
+    if together(scan) >= 2 and len(regions) >= 2:
+        raise UserError(
+            "several_faces",
+            f"This video shows {len(regions)} faces at once.",
+            f"Say which one to use with --face 1 to {len(regions)}, counted from the left.",
+        )
+
+
+def select(scan: Scan, yaw: NDArray[np.float64], fps: float) -> Selection:
+    """The longest stretch without cuts in which one face is plausible and turned to the camera.
+
+    Args:
+        yaw: (T,) degrees of a rough head pose, NaN where there is no face.
+
+    Raises:
+        UserError: face_too_small, turned_away, too_short.
+    """
+    landmarks = scan.landmarks
+    found = np.isfinite(landmarks[:, 0, 0])
+    height = np.where(found, np.ptp(np.nan_to_num(landmarks[..., 1]), axis=1), 0)
+    typical = float(np.median(height[found])) if found.any() else 0.0
+    if typical < MIN_FACE_PIXELS:
+        raise UserError(
+            "face_too_small",
+            f"The face is only {typical:.0f} pixels tall.",
+            f"Use footage in which it is at least {MIN_FACE_PIXELS} pixels tall.",
+        )
+    witnessed = _witnessed(scan)
+    facing = np.abs(np.nan_to_num(yaw, nan=90.0)) < MAX_YAW
+    good = found & witnessed & facing
+    cuts = find_cuts(scan, height)
+    first, last = _longest(good, cuts)
+    seconds = (last - first + 1) / fps
+    usable = np.abs(yaw[found & witnessed])
+    if len(usable) and np.median(usable) > MAX_TYPICAL_YAW:
+        raise UserError(
+            "turned_away",
+            "The face is turned away from the camera most of the time.",
+            "Use footage in which the person looks towards the camera.",
+        )
+    if seconds < MIN_SECONDS:
+        raise UserError(
+            "too_short",
+            f"The longest stretch that shows one face without a cut lasts only {max(seconds, 0):.1f} s.",
+            f"Use a clip that shows the person for at least {MIN_SECONDS:.0f} s, better 20 s or more, without a cut.",
+        )
+    chosen = slice(first, last + 1)
+    notes = _notes(good, found, witnessed, facing, cuts, first, last, fps)
+    if seconds < 8:
+        notes.append(f"Only {seconds:.1f} s could be used: expressions that the clip does not show will look generic.")
+    return Selection(first, last, landmarks[chosen], notes)
+
+
+def find_cuts(scan: Scan, height: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(T,) True on the first frame of a new shot: the whole picture changes at once, or the face jumps."""
+    thumbs = scan.thumbs.astype(np.float32)
+    change = np.r_[0, np.abs(np.diff(thumbs, axis=0)).mean((1, 2))]
+    usual = cv2.blur(change[:, None].astype(np.float32), (1, 25))[:, 0]
+    middle = scan.landmarks[:, topo.NOSE_TIP, :2]
+    jump = np.r_[0, np.linalg.norm(np.diff(middle, axis=0), axis=1)]
+    jumped = np.nan_to_num(jump) > 0.45 * np.maximum(height, 1)
+    return (change > CUT_LEVEL) | ((change > 9) & (change > 5 * usual)) | (jumped & (change > 4))
+
+
+def _witnessed(scan: Scan) -> NDArray[np.bool_]:
+    """(T,) frames whose nearest look of the detector agrees that a face is where the mesh is."""
+    ok = []
+    for k, boxes in enumerate(scan.faces):
+        nose = scan.landmarks[min(k * DETECT_EVERY, len(scan.landmarks) - 1), topo.NOSE_TIP, :2]
+        inside = (boxes[:, :2] < nose) & (nose < boxes[:, :2] + boxes[:, 2:4]) if len(boxes) else np.zeros((0, 2), bool)
+        ok.append(bool(inside.all(1).any()))
+    # one missed look between two good ones is the detector's, not the face's
+    smooth = [v or (0 < i < len(ok) - 1 and ok[i - 1] and ok[i + 1]) for i, v in enumerate(ok)]
+    nearest = np.clip(np.rint(np.arange(len(scan.landmarks)) / DETECT_EVERY).astype(int), 0, len(ok) - 1)
+    return np.array(smooth, bool)[nearest]
+
+
+def _longest(good: NDArray[np.bool_], cuts: NDArray[np.bool_]) -> tuple[int, int]:
+    """First and last frame of the longest run of good frames within one shot; (0, −1) when there is none."""
+    best, start = (0, -1), -1
+    for t in range(len(good) + 1):
+        ends = t == len(good) or not good[t] or cuts[t]
+        if start >= 0 and ends:
+            if t - start > best[1] - best[0] + 1:
+                best = (start, t - 1)
+            start = -1
+        if t < len(good) and good[t] and start < 0:
+            start = t
+    return best
+
+
+def _notes(
+    good: NDArray[np.bool_],
+    found: NDArray[np.bool_],
+    witnessed: NDArray[np.bool_],
+    facing: NDArray[np.bool_],
+    cuts: NDArray[np.bool_],
+    first: int,
+    last: int,
+    fps: float,
+) -> list[str]:
+    total, used = len(good), last - first + 1
+    if used == total:
+        return []
+    reasons = []
+    if cuts.any():
+        reasons.append(f"{int(cuts.sum())} cut{'s' if cuts.sum() > 1 else ''}")
+    if (~found | ~witnessed).any():
+        reasons.append(f"{(~found | ~witnessed).sum() / fps:.1f} s without a clear face")
+    if (found & ~facing).any():
+        reasons.append(f"{(found & ~facing).sum() / fps:.1f} s turned away")
+    why = "; ".join(reasons)
+    return [f"Used {first / fps:.1f} s to {(last + 1) / fps:.1f} s of {total / fps:.1f} s of footage ({why})."]

@@ -1,0 +1,89 @@
+"""What MediaPipe's 478 landmarks are: groups by name, and the triangles of the face mesh.
+
+"Left" is the actor's left. Indices are those of MediaPipe's face mesh with irises.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+COUNT = 478
+MESH = 468  # the mesh without the irises
+
+EYE_OUTER_RIGHT, EYE_OUTER_LEFT = 33, 263
+EYE_INNER_RIGHT, EYE_INNER_LEFT = 133, 362
+CHIN, FOREHEAD, NOSE_TIP = 152, 10, 4
+MOUTH_RIGHT, MOUTH_LEFT = 61, 291
+
+LID_UPPER_RIGHT = (246, 161, 160, 159, 158, 157, 173)
+LID_LOWER_RIGHT = (7, 163, 144, 145, 153, 154, 155)
+LID_UPPER_LEFT = (466, 388, 387, 386, 385, 384, 398)
+LID_LOWER_LEFT = (249, 390, 373, 374, 380, 381, 382)
+BROW_RIGHT = (70, 63, 105, 66, 107, 46, 53, 52, 65, 55)  # outer to inner, upper row then lower row
+BROW_LEFT = (300, 293, 334, 296, 336, 276, 283, 282, 295, 285)
+IRIS_RIGHT = (468, 469, 470, 471, 472)
+IRIS_LEFT = (473, 474, 475, 476, 477)
+
+LIP_INNER_UPPER = (191, 80, 81, 82, 13, 312, 311, 310, 415)
+LIP_INNER_LOWER = (95, 88, 178, 87, 14, 317, 402, 318, 324)
+LIP_OUTER_UPPER = (185, 40, 39, 37, 0, 267, 269, 270, 409)
+LIP_OUTER_LOWER = (146, 91, 181, 84, 17, 314, 405, 321, 375)
+LIP_MIDDLE_UPPER = (184, 74, 73, 72, 11, 302, 303, 304, 408, 183, 42, 41, 38, 12, 268, 271, 272, 407)
+LIP_MIDDLE_LOWER = (77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179, 86, 15, 316, 403, 319, 325)
+LIP_CORNER_RIGHT = (61, 76, 62, 78)
+LIP_CORNER_LEFT = (291, 306, 292, 308)
+LIPS = (
+    *LIP_INNER_UPPER, *LIP_INNER_LOWER, *LIP_OUTER_UPPER, *LIP_OUTER_LOWER, *LIP_MIDDLE_UPPER, *LIP_MIDDLE_LOWER,
+    *LIP_CORNER_RIGHT, *LIP_CORNER_LEFT,
+)  # fmt: skip
+INNER_RING = (78, *LIP_INNER_UPPER, 308, *reversed(LIP_INNER_LOWER))
+
+# Points that the skull carries: bridge and tip of the nose, eye corners, mid forehead, temples. Weights below 1 for those
+# that skin or the mesh's own sliding moves a little.
+RIGID: dict[int, float] = {
+    **dict.fromkeys((168, 6, 197, 195, 5, 122, 351, 193, 417, 196, 419, 3, 248, 188, 412, 174, 399), 1.0),
+    **dict.fromkeys((33, 133, 362, 263, 130, 359, 243, 463), 1.0),
+    **dict.fromkeys((4, 1, 45, 275, 51, 281, 236, 456, 134, 363), 0.6),
+    **dict.fromkeys((127, 356, 34, 264, 143, 372, 116, 345, 111, 340, 234, 454, 93, 323), 0.35),
+    **dict.fromkeys((10, 109, 338, 67, 297, 151, 108, 337, 69, 299, 103, 332), 0.3),
+}
+
+FACE_OVAL = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+
+
+def indices(*names: int) -> NDArray[np.int64]:
+    """The landmark numbers as an index array."""
+    return np.array(names, np.int64)
+
+
+@cache
+def edges() -> frozenset[tuple[int, int]]:
+    """Undirected edges (a < b) of the face mesh."""
+    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
+
+    return frozenset((min(a, b), max(a, b)) for a, b in FACEMESH_TESSELATION)
+
+
+def triangles(neutral: NDArray[np.floating]) -> NDArray[np.int32]:
+    """(F, 3) triangles of the mesh, wound counter-clockwise seen from outside.
+
+    MediaPipe ships the edges only; a face mesh has no three-cycles but its triangles. `neutral` (≥468, 3), head space,
+    decides the winding: normals point away from an axis inside the head.
+    """
+    near: dict[int, set[int]] = {}
+    for a, b in edges():
+        near.setdefault(a, set()).add(b)
+        near.setdefault(b, set()).add(a)
+    found = np.array(sorted({(a, b, c) for a, b in edges() for c in near[a] & near[b] if b < c}), np.int32)
+    p = np.asarray(neutral, np.float64)[found]
+    normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
+    outward = p.mean(1) - [0.0, -0.03, -0.08]
+    inside_out = (normal * outward).sum(1) < 0
+    found[inside_out] = found[inside_out][:, [0, 2, 1]]
+    return found

@@ -1,0 +1,118 @@
+"""What a training step sees: pictures, mattes, weights and tracked poses of one frame, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..actor import ActorFolder, damaged
+from ..tracking import topology as topo
+from .frames import HEAD, MOUTH, PERSON, FrameStore
+from .schedule import Weights
+
+Box = tuple[int, int, int, int]  # x, y, width, height in crop pixels
+
+
+@dataclass
+class Sample:
+    """One frame. picture (H, W, 3) and plate (H, W, 3) in 0–1, person alpha (H, W), weight (H, W) ≥ 0."""
+
+    picture: Tensor
+    plate: Tensor
+    person: Tensor
+    weight: Tensor
+
+
+class Clip:
+    """The frames of an actor with their poses; the last eleventh is held out and only `evaluate` looks at it.
+
+    Attributes:
+        count: T. train_count: frames that training may see. size: side of the crops.
+        poses: tables keyed by the fields of `model.portrait.Pose`. view (4, 4), intrinsics (3, 3) of the crop.
+        landmarks: (T, 478, 2) crop pixels.
+    """
+
+    def __init__(self, folder: ActorFolder, device: torch.device) -> None:
+        table = folder.arrays("tracking.npz")
+        self.store = FrameStore(folder)
+        self.device = device
+        self.landmarks = np.asarray(table["landmarks"], np.float32)
+        self.count = len(self.landmarks)
+        self.train_count = held_out_start(self.count)
+        self.size = self.store.frame(0).shape[0]
+        names = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
+        self.poses = {n: torch.as_tensor(table[n], dtype=torch.float32, device=device) for n in names}
+        self.view = torch.as_tensor(table["view"], dtype=torch.float32, device=device)
+        self.intrinsics = torch.as_tensor(table["intrinsics"], dtype=torch.float32, device=device)
+        picture = cv2.imread(str(folder.file("plate.png")), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.shape != (self.size, self.size, 4):
+            raise damaged(folder.file("plate.png"))
+        self.plate = self._tensor(picture[..., 2::-1].astype(np.float32) / 255)
+
+    def sample(self, index: int, weights: Weights, box: Box | None = None) -> Sample:
+        """Frame `index`, or the part of it inside `box`."""
+        x, y, w, h = box or (0, 0, self.size, self.size)
+        part = np.s_[y : y + h, x : x + w]
+        matte = self.store.matte(index)[part]
+        weight = pixel_weight(matte, weights)
+        return Sample(
+            self._tensor(self.store.frame(index)[part].astype(np.float32) / 255),
+            self.plate[part],
+            self._tensor(matte[..., PERSON]),
+            self._tensor(weight),
+        )
+
+    def camera(self, box: Box | None = None) -> Tensor:
+        """(3, 3) intrinsics of the crop, or of the part of it inside `box`."""
+        if box is None:
+            return self.intrinsics
+        moved = self.intrinsics.clone()
+        moved[0, 2] -= box[0]
+        moved[1, 2] -= box[1]
+        return moved
+
+    def face_box(self, index: int) -> Box:
+        """The face in frame `index`, from brow to chin with a margin: what "face" means in every figure."""
+        return self._around(self.landmarks[index, : topo.MESH], 0.06)
+
+    def mouth_box(self, index: int) -> Box:
+        """The lips in frame `index` with a margin."""
+        return self._around(self.landmarks[index, list(topo.LIPS)], 0.35)
+
+    def window(self, index: int, part: str, share: float) -> Box:
+        """A square of `share` of the crop around the mouth or the face, inside the crop; the same size in all frames."""
+        x, y, w, h = self.mouth_box(index) if part == "mouth" else self.face_box(index)
+        side = int(self.size * share) // 16 * 16
+        left = int(np.clip(x + w / 2 - side / 2, 0, self.size - side))
+        top = int(np.clip(y + h / 2 - side / 2, 0, self.size - side))
+        return left, top, side, side
+
+    def _around(self, points: NDArray[np.float32], margin: float) -> Box:
+        low, high = points.min(0), points.max(0)
+        grow = margin * (high - low).max()
+        x0, y0 = np.floor(low - grow).astype(int).clip(0, self.size - 2)
+        x1, y1 = np.ceil(high + grow).astype(int).clip(2, self.size)
+        return int(x0), int(y0), int(max(x1 - x0, 1)), int(max(y1 - y0, 1))
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def held_out_start(count: int) -> int:
+    """The first held-out frame: the last eleventh of a clip never touches a model."""
+    return max(1, count * 10 // 11)
+
+
+def pixel_weight(matte: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
+    """(H, W) what each pixel counts for: the person with a margin, the head more, the mouth most."""
+    reach = max(3, matte.shape[0] // 40) | 1
+    near = cv2.dilate(np.ascontiguousarray(matte[..., PERSON]), np.ones((reach, reach), np.uint8))
+    mouth = cv2.GaussianBlur(cv2.dilate(np.ascontiguousarray(matte[..., MOUTH]), np.ones((7, 7), np.uint8)), (0, 0), 2)
+    head = matte[..., HEAD] * matte[..., PERSON]
+    result: NDArray[np.float32] = 0.15 + 0.85 * near + weights.face * head + weights.mouth * mouth
+    return result

@@ -1,0 +1,165 @@
+"""Alternating optimisation: static warm-up, then cycles of oral, facial and pose phases, then a joint polish."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..actor import ActorFolder
+from ..model.portrait import Moved, Portrait
+from ..progress import Reporter
+from .corrections import Corrections, tracked_pose
+from .data import Clip
+from .losses import picture_loss
+from .neck import NeckPairs
+from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, phase
+
+CHECKPOINT_EVERY = 1000
+FINAL_RATE = 0.02  # learning rates end at this share of where they began
+WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
+
+
+class Trainer:
+    """One training run over one actor; the order of frames depends only on the seed."""
+
+    def __init__(self, clip: Clip, portrait: Portrait, preset: Preset, seed: int) -> None:
+        self.clip, self.portrait, self.preset = clip, portrait, preset
+        self.corrections = Corrections(clip.train_count).to(clip.device)
+        self.neck = NeckPairs(portrait)
+        self.rng = np.random.default_rng(seed)
+        self.order: list[int] = []
+        self.step_number = 0
+        self.optimiser = self._optimiser()
+
+    def _optimiser(self) -> torch.optim.Adam:
+        p, rates = self.portrait, self.preset.rates
+        branches = {"oral": p.oral, "facial": p.facial, "rigid": p.rigid}
+        groups = [
+            {"name": "means", "params": [p.means], "lr": rates.means},
+            {"name": "scales", "params": [p.log_scales], "lr": rates.scales},
+            {"name": "quats", "params": [p.quats], "lr": rates.quats},
+            {"name": "opacities", "params": [p.opacity_logits], "lr": rates.opacities},
+            {"name": "colours", "params": [p.colours], "lr": rates.colours},
+            {"name": "skin", "params": [p.skin_logits], "lr": rates.skin},
+        ]
+        for name, branch in branches.items():
+            groups.append({"name": f"{name}.basis", "params": [branch.basis], "lr": rates.basis})
+            network = [*branch.network.parameters(), *branch.linear.parameters()]
+            groups.append({"name": f"{name}.network", "params": network, "lr": rates.network})
+        groups.append({"name": "pose", "params": [self.corrections.head, self.corrections.torso], "lr": rates.pose})
+        groups.append({"name": "channels", "params": [self.corrections.channels], "lr": rates.channels})
+        for group in groups:
+            group["start"] = group["lr"]
+        return torch.optim.Adam(groups, eps=1e-15, fused=self.clip.device.type == "cpu")
+
+    def _learns(self, name: str, part: str) -> bool:
+        """Whether the parameter group learns in this phase of the schedule."""
+        if part == WARM_UP:
+            return "." not in name and name not in ("pose", "channels")
+        if name.startswith(("oral", "facial")):
+            return part == JOINT or name.startswith(part)
+        if name in ("pose", "channels"):
+            return part in (POSE, JOINT)
+        return True
+
+    def step(self) -> float:
+        """One optimisation step on one frame; returns the loss."""
+        part = phase(self.preset, self.step_number)
+        done = self.step_number / self.preset.steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["start"] * FINAL_RATE**done
+            for parameter in group["params"]:
+                parameter.requires_grad_(self._learns(group["name"], part))
+        loss = self._loss(self._next_frame(), part)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.step_number += 1
+        return float(loss.detach())
+
+    def _next_frame(self) -> int:
+        if not self.order:
+            self.order = self.rng.permutation(self.clip.train_count).tolist()
+        return self.order.pop()
+
+    def _loss(self, row: int, part: str) -> Tensor:
+        weights = self.preset.weights
+        box = self.clip.window(row, *WINDOW[part]) if part in WINDOW else None
+        sample = self.clip.sample(row, weights, box)
+        pose = self.corrections.apply_to(tracked_pose(self.clip.poses, row), row)
+        moved = self.portrait.move(pose)
+        height, width = sample.person.shape
+        rgb, alpha, _ = self.portrait.draw(
+            moved, moved.colours, self.clip.view, self.clip.camera(box), width, height, False
+        )
+        picture = rgb + (1 - alpha)[..., None] * sample.plate
+        loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
+        loss = loss + weights.alpha * (alpha - sample.person).abs().mean()
+        return loss + self._regularisers(moved, part)
+
+    def _regularisers(self, moved: Moved, part: str) -> Tensor:
+        weights, p = self.preset.weights, self.portrait
+        size = (p.oral.basis.abs().mean() + p.facial.basis.abs().mean() + p.rigid.basis.abs().mean()) / 3
+        corrections = self.corrections.channels.square().mean()
+        return weights.motion * size + weights.neck * self.neck.strain(p.means, moved.means) + 0.1 * corrections
+
+    def save_checkpoint(self, folder: ActorFolder) -> None:
+        """Writes everything that training needs to go on, as one file."""
+        state: dict[str, Tensor] = {f"portrait.{k}": v for k, v in self.portrait.state_dict().items()}
+        state |= {f"corrections.{k}": v for k, v in self.corrections.state_dict().items()}
+        for i, moments in self.optimiser.state_dict()["state"].items():
+            state |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        folder.file("checkpoints").mkdir(exist_ok=True)
+        meta = {"step": str(self.step_number), "rng": str(self.rng.bit_generator.state["state"]["state"])}
+        with folder.replacing("checkpoints/training.safetensors") as part:
+            save_file({k: v.detach().contiguous().cpu() for k, v in state.items()}, part, metadata=meta)
+
+    def resume(self, path: Path) -> bool:
+        """Goes on from a checkpoint when there is one that fits; False when training must start anew."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                step = int(file.metadata()["step"])
+                state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+            self._load(state)
+        except (OSError, KeyError, ValueError, RuntimeError):
+            return False
+        self.step_number = step
+        self.rng = np.random.default_rng([step])
+        return True
+
+    def _load(self, state: dict[str, Tensor]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self.portrait.load_state_dict(part("portrait."))
+        self.corrections.load_state_dict(part("corrections."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("adam.").items():
+            row, name = key.split(".")
+            moments.setdefault(int(row), {})[name] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+
+
+def train(folder: ActorFolder, clip: Clip, portrait: Portrait, preset: Preset, seed: int, reporter: Reporter) -> float:
+    """Trains and writes `model.safetensors`; returns the seconds it took in this run."""
+    torch.manual_seed(seed)
+    trainer = Trainer(clip, portrait, preset, seed)
+    checkpoint = folder.file("checkpoints/training.safetensors")
+    if checkpoint.exists() and trainer.resume(checkpoint):
+        reporter.note(f"Training goes on from step {trainer.step_number} of {preset.steps}.")
+    started = time.perf_counter()
+    while trainer.step_number < preset.steps:
+        reporter.progress("train the actor", trainer.step_number, preset.steps)
+        trainer.step()
+        if trainer.step_number % CHECKPOINT_EVERY == 0 and trainer.step_number < preset.steps:
+            trainer.save_checkpoint(folder)
+    reporter.progress("train the actor", preset.steps, preset.steps)
+    portrait.save(folder)
+    checkpoint.unlink(missing_ok=True)
+    return time.perf_counter() - started
