@@ -84,7 +84,7 @@ def png_bytes(passes: Passes, bits: int, texts: Mapping[str, str]) -> bytes:
     rgba = np.concatenate([passes.color, passes.alpha[..., None]], axis=-1)
     height, width = rgba.shape[:2]
     samples = whole_numbers(rgba, (1 << bits) - 1).astype(">u2" if bits == 16 else np.uint8)
-    rows = samples.view(np.uint8).reshape(height, -1)
+    rows = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
     # Filter 2, "up": each byte minus the one above it, modulo 256 (PNG specification, 9.2).
     filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = 2

@@ -51,7 +51,7 @@ class Passes:
 
 def passes_of(frame: Frame) -> Passes:
     """The passes of what `Portrait.render` gives: everything there is premultiplied and in torch."""
-    rgb, alpha, depth, mattes = (t.detach().float().cpu().numpy() for t in frame)
+    rgb, alpha, depth, mattes = (np.ascontiguousarray(t.detach().float().cpu().numpy()) for t in frame)
     alpha = np.clip(alpha, 0, 1)
     weight = np.where(alpha > 0, alpha, 1)
     drawn = mattes.shape[:2] == alpha.shape

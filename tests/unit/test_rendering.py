@@ -57,10 +57,16 @@ class Disc:
         alpha = (0.3 * width - distance).clamp(0, 4) / 4
         color = torch.tensor(COLOR) + torch.tensor([0, 0.5, 0]) * channels[INDEX["jawOpen"]]
         left, upper = x < center[0], y < center[1]
+        rgb = _strided(alpha[..., None] * color)
         if not mattes:
-            return Frame(alpha[..., None] * color, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
+            return Frame(rgb, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
         parts = torch.stack([left & upper, ~left & upper, left & ~upper, ~left & ~upper], -1)
-        return Frame(alpha[..., None] * color, alpha, alpha * point[2], alpha[..., None] * parts)
+        return Frame(rgb, alpha, alpha * point[2], _strided(alpha[..., None] * parts))
+
+
+def _strided(planes: torch.Tensor) -> torch.Tensor:
+    """The same values channel by channel in memory, as a rasteriser may hand them over."""
+    return planes.permute(2, 0, 1).contiguous().permute(1, 2, 0)
 
 
 @pytest.fixture
