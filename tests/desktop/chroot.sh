@@ -4,6 +4,7 @@
 #   chroot.sh make DIR [SUITE]       makes DIR once (about 1.5 GB, a minute or two); trixie carries Blender 4.3
 #   chroot.sh run DIR LAB COMMAND…   runs COMMAND in it, with the host's folder LAB seen as /lab
 #
+# The folders in SEEN_IN_CHROOT (separated by colons) are seen there too, under their own names, and cannot be changed.
 # All mounts live in private namespaces: nothing stays mounted, whatever happens to the command.
 set -euo pipefail
 
@@ -58,6 +59,12 @@ run_in_chroot() {
     mount --rbind /dev "$dir/dev"
     mkdir -p "$dir/lab"
     mount --bind "$lab" "$dir/lab"
+    IFS=:
+    for folder in ${SEEN_IN_CHROOT:-}; do
+      mkdir -p "$dir$folder"
+      mount --bind "$folder" "$dir$folder"
+      mount -o remount,ro,bind "$dir$folder"
+    done
     exec chroot "$dir" "$@"' "$dir" "$lab" "$@"
 }
 
@@ -66,5 +73,5 @@ shift
 case $verb in
   make) make_chroot "$@" ;;
   run) run_in_chroot "$@" ;;
-  *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,10p' "$0" >&2; exit 2 ;;
 esac

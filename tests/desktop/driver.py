@@ -82,6 +82,21 @@ def scene() -> dict[str, Any]:
     return result
 
 
+def fill(**values: Any) -> None:
+    """Fills in the sidebar's form, as typing would."""
+    for name, value in values.items():
+        setattr(bpy.context.scene.portrait_actor, name, value)
+
+
+def job() -> dict[str, Any]:
+    """The job that runs or ran last, as the sidebar knows it."""
+    shown = sys.modules["bl_ext.user_default.portrait_actor.addon.jobs.job"].current()
+    if shown is None:
+        return {"state": "none"}
+    error = shown.error.message if shown.error else ""
+    return {"state": shown.state.value, "line": shown.line, "outcome": shown.outcome, "error": error}
+
+
 def reports() -> str:
     """Everything that Blender has told the person so far, as its info editor lists it."""
     window = bpy.context.window_manager.windows[0]
@@ -95,7 +110,7 @@ def reports() -> str:
     return clipboard()
 
 
-VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, scene, reports)}
+VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, fill, job, scene, reports)}
 
 
 def answer() -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from window import Picture, Window, keep
+from window import Machine, Picture, Window, keep
 
 TAB = "Portrait Actor"
 
@@ -28,6 +28,16 @@ def shown(window: Window, tab: str) -> Picture:
     return window.look()[top:bottom, left:right]
 
 
+def choose(window: Window, folder: Path) -> None:
+    """Presses Import Actor and chooses `folder` in the file browser."""
+    window.click(*window.find(r"bpy\.ops\.portrait_actor\.import_actor\(", "ctrl+c"))
+    window.mouse("sleep 1")
+    assert window.ask("browse", directory=f"{folder}/"), "Import Actor opens the file browser"
+    window.mouse("mousemove 640 500", "sleep 1")
+    window.look("import_file_browser")
+    window.mouse("key Return", "sleep 2", "mousemove 300 500", "sleep 1")
+
+
 def test_the_window_is_drawn(window: Window) -> None:
     picture = window.look("window")
     assert picture.shape == (1000, 1280, 3)
@@ -43,23 +53,19 @@ def test_the_tab_is_there_and_drawn(window: Window) -> None:
     assert difference(ours, other) > 0.02
 
 
-def test_a_click_that_cannot_work_says_why(window: Window) -> None:
-    """Set Up Backend in a Blender that may not go online: a sentence in the window, no traceback, nothing installed."""
-    window.click(*window.find(r"bpy\.ops\.portrait_actor\.setup_backend\(", "ctrl+c"))
-    window.mouse("sleep 1")
-    window.look("setup_offline")
+def test_a_click_that_cannot_work_says_why(window: Window, machine: Machine) -> None:
+    """Import Actor on a folder that is none: a sentence in the window, no traceback, nothing in the scene."""
+    (machine.lab / "holiday").mkdir()
+    before = window.ask("scene")
+    choose(window, machine.there / "holiday")
+    window.look("import_of_a_folder_that_is_no_actor")
     said = window.ask("reports")
-    assert "may not go online" in said and "Traceback" not in said
-    window.mouse("mousemove 300 500", "sleep 1")  # away from the message: it closes
+    assert "There is no actor" in said and "Traceback" not in said
+    assert window.ask("scene") == before
 
 
 def test_import_actor_by_mouse(window: Window, nora: Path) -> None:
-    window.click(*window.find(r"bpy\.ops\.portrait_actor\.import_actor\(", "ctrl+c"))
-    window.mouse("sleep 1")
-    assert window.ask("browse", directory=f"{nora}/"), "Import Actor opens the file browser"
-    window.mouse("mousemove 640 500", "sleep 1")
-    window.look("import_file_browser")
-    window.mouse("key Return", "sleep 2")
+    choose(window, nora)
     scene = window.ask("scene")
     assert "ARMATURE" in scene["objects"].values() and "CAMERA" in scene["objects"].values()
     assert scene["face"] and len(scene["channels"]) == 53  # Basis and the 52

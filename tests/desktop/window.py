@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,12 @@ class Machine:
             "BLENDER_USER_RESOURCES": str(self.there / "user"),
             "LIBGL_ALWAYS_SOFTWARE": "1",
         }
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PORTRAIT_ACTOR_PYTHON"):
+        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             self.environment.pop(name, None)
+        self.environment["PORTRAIT_ACTOR_PYTHON"] = sys.executable  # the backend's environment is the tests' own
         if chroot:
-            self.environment |= {"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+            self.environment |= {"HOME": "/tmp", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+            self.environment["SEEN_IN_CHROOT"] = f"{sys.prefix}:{sys.base_prefix}"
 
     def run(self, *command: str, limit: float = PATIENCE) -> str:
         """What a command prints on Blender's side; it must succeed."""
@@ -143,7 +146,7 @@ class Window:
         self.mouse(f"mousemove {x} {(top + bottom) // 2}", "click --repeat 60 --delay 5 4", "sleep 0.5")  # to its top
         self.ask("clipboard", clear=True)
         for _ in range(5):
-            for y in range(top + 10, bottom - 10, 13):  # a button is 20 pixels high
+            for y in range(top + 10, bottom - 10, 16):  # a button is 20 pixels high
                 self.mouse(f"mousemove {x} {y}", "sleep 0.1", f"key {keys}", "sleep 0.05")
                 copied = self.ask("clipboard")
                 if re.search(pattern, copied):
