@@ -152,7 +152,7 @@ class Service:
     def _draw(self, portrait: Portrait, device: torch.device, shot: Shot) -> Path:
         import torch
 
-        from .rendering.passes import passes_of
+        from .rendering.passes import preview_bytes
 
         def tensor(values: NDArray[Any]) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values, np.float32)).to(device)
@@ -165,7 +165,7 @@ class Service:
                 shot.camera.width, shot.camera.height, mattes=False,
             )  # fmt: skip
         assert self._pictures is not None
-        return self._pictures.write(passes_of(frame).straight_bytes())
+        return self._pictures.write(preview_bytes(frame))
 
 
 class _Pictures:

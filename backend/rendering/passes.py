@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..model.portrait import Frame
 
 Plane = NDArray[np.float32]
 
 FAR = 1e10  # metres where there is nothing, as Blender writes it
 VISIBLE = 1 / 1024  # alpha below which a depth is not trusted
+TINY = 1e-6  # alpha below which there is no colour; keeps the division finite
 MATTES = ("Head", "Hair", "Mouth", "Torso")
 
 
@@ -40,10 +43,6 @@ class Passes:
         cover: Plane = self.alpha[..., None]
         return whole_numbers(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
 
-    def straight_bytes(self) -> NDArray[np.uint8]:
-        """(H, W, 4) uint8 display sRGB with straight alpha."""
-        return whole_numbers(np.concatenate([self.color, self.alpha[..., None]], axis=-1), 255).astype(np.uint8)
-
     def linear(self) -> Plane:
         """(H, W, 4) scene-linear Rec.709, premultiplied."""
         return np.concatenate([srgb_to_linear(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
@@ -51,18 +50,39 @@ class Passes:
 
 def passes_of(frame: Frame) -> Passes:
     """The passes of what `Portrait.render` gives: everything there is premultiplied and in torch."""
-    rgb, alpha, depth, mattes = (np.ascontiguousarray(t.detach().float().cpu().numpy()) for t in frame)
-    alpha = np.clip(alpha, 0, 1)
-    weight = np.where(alpha > 0, alpha, 1)
-    drawn = mattes.shape[:2] == alpha.shape
-    face, hair, mouth, torso = np.moveaxis(np.clip(mattes, 0, 1), -1, 0)
-    planes = (np.minimum(face + hair + mouth, 1), hair, mouth, torso)
+    import torch
+
+    alpha = frame.alpha.clamp(0, 1)
+    drawn = frame.mattes.shape[:2] == alpha.shape
+    depth = torch.full_like(alpha, FAR)
+    if drawn:
+        depth = torch.where(alpha > VISIBLE, frame.depth / alpha.clamp_min(VISIBLE), FAR)
+    face, hair, mouth, torso = frame.mattes.clamp(0, 1).unbind(-1)
+    planes = ((face + hair + mouth).clamp(max=1), hair, mouth, torso)
     return Passes(
-        color=np.clip(np.where(alpha[..., None] > 0, rgb / weight[..., None], 0), 0, 1),
-        alpha=alpha,
-        depth=np.where(alpha > VISIBLE, depth / weight if drawn else np.float32(FAR), np.float32(FAR)),
-        mattes=dict(zip(MATTES, planes, strict=True)) if drawn else {},
+        color=_array(straight(frame)),
+        alpha=_array(alpha),
+        depth=_array(depth),
+        mattes={name: _array(plane) for name, plane in zip(MATTES, planes, strict=True)} if drawn else {},
     )
+
+
+def straight(frame: Frame) -> Tensor:
+    """(H, W, 3) display sRGB 0–1 of a frame, freed from its alpha; 0 where there is nothing."""
+    return (frame.rgb / frame.alpha.clamp_min(TINY)[..., None]).clamp(0, 1)
+
+
+def preview_bytes(frame: Frame) -> NDArray[np.uint8]:
+    """(H, W, 4) uint8 display sRGB with straight alpha."""
+    import torch
+
+    rgba = torch.cat([straight(frame), frame.alpha.clamp(0, 1)[..., None]], -1)
+    picture: NDArray[np.uint8] = np.ascontiguousarray((rgba * 255 + 0.5).to(torch.uint8).cpu().numpy())
+    return picture
+
+
+def _array(values: Tensor) -> Plane:
+    return np.ascontiguousarray(values.detach().float().cpu().numpy())
 
 
 def srgb_to_linear(display: Plane) -> Plane:
