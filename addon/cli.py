@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("actor", metavar="ACTOR", nargs="?", default="", help="its folder (default: beside the video)")
     create.add_argument("--name", default="", help="what it is called (default: the video's name)")
     create.add_argument("--preset", choices=[p[0] for p in PRESETS], default="draft")
-    create.add_argument("--face", type=int, default=1, metavar="N", help="which face, from the left")
+    create.add_argument("--face", type=int, default=0, metavar="N", help="which of several faces, from the left")
     create.add_argument("--consent-who", default="", metavar="NAME", help="the person who is shown, and agreed")
     create.set_defaults(run=_create)
 

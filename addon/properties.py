@@ -70,7 +70,7 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="Quality", description="How long and how finely the actor is trained", items=PRESETS, default="draft"
     )
     face: IntProperty(
-        name="Face", description="Which face, from the left, when the video shows several", min=1, soft_max=4, default=1
+        name="Face", description="Which face, from the left, when the video shows several; 0: the only one", min=0
     )
     consent_who: StringProperty(name="Who Is Shown", description="The person in the video; kept in the actor")
     consent_given: BoolProperty(

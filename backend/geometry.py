@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
+Array = NDArray[np.floating[Any]]
 
 # Head and actor space (x left of the actor, y up, z front) seen by an upright camera in front (x right, y down, z forward).
 FLIP = np.diag([1.0, -1.0, -1.0])
@@ -72,5 +74,4 @@ def project(points: Array, rotation: Array, translation: Array, intrinsics: Arra
     """Pixels (..., P, 2) of points (..., P, 3) moved by rotation (..., 3, 3) and translation (..., 3) into a camera."""
     camera = points @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
     xy = camera[..., :2] / camera[..., 2:]
-    result: NDArray[np.float64] = xy * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
-    return result
+    return xy * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]

@@ -25,9 +25,17 @@ def _tick() -> float | None:
     running = job.current()
     if running is None:
         return None
+    if _hands_are_busy():
+        return INTERVAL
     if running.update():
         redraw()
     return INTERVAL if running.is_running else None
+
+
+def _hands_are_busy() -> bool:
+    """Whether the artist is in the middle of a drag or a stroke: changing the scene under it could crash Blender."""
+    windows = bpy.context.window_manager.windows
+    return any("BLOCKING" in operator.bl_options for window in windows for operator in window.modal_operators)
 
 
 def redraw() -> None:

@@ -24,7 +24,7 @@ class CreateRequest:
         folder: the actor's folder; or the folder that shall hold it; or empty: beside the video.
         name: what the actor is called; empty: the video's name.
         preset: see `properties.PRESETS`.
-        face: which face, from the left, beginning with 1.
+        face: which face, from the left, beginning with 1; 0: the only one.
         consent_who: the person who is shown.
         frame_start: the scene frame where the footage begins.
         match_scene: whether the scene takes the footage's camera, size, rate and length.
@@ -34,7 +34,7 @@ class CreateRequest:
     folder: str = ""
     name: str = ""
     preset: str = "draft"
-    face: int = 1
+    face: int = 0
     consent_who: str = ""
     frame_start: int = 1
     match_scene: bool = True
@@ -72,7 +72,7 @@ def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
 
     arguments = [str(video), str(path), "--preset", request.preset, "--name", name]
     arguments += ["--device", environment.preferences().device]
-    if request.face != 1:
+    if request.face:
         arguments += ["--face", str(request.face)]
     if request.consent_who:
         arguments += ["--consent-who", request.consent_who]
@@ -89,7 +89,7 @@ class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
     folder: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
     actor_name: StringProperty(name="Name")
     preset: EnumProperty(name="Quality", items=PRESETS, default="draft")
-    face: IntProperty(name="Face", min=1, default=1)
+    face: IntProperty(name="Face", min=0, default=0)
     consent_who: StringProperty(name="Who Is Shown")
     frame_start: IntProperty(name="First Frame", default=1)
     match_scene: BoolProperty(name="Match Scene", default=True)

@@ -14,17 +14,26 @@ from .verb import Place, Verb, absolute
 def import_actor(
     context: bpy.types.Context, folder: Path, *, frame_start: int, match_scene: bool
 ) -> scene_actor.SceneActor:
-    """Puts the actor of a folder into the context's scene.
+    """Puts the actor of a folder into the context's scene. Who edits or sculpts something goes on with it afterwards.
 
     Raises:
         UserError: the folder is not a finished actor.
     """
     opened = actor.ActorFolder.open(folder)
-    if context.mode != "OBJECT":
+    objects = context.view_layer.objects
+    edited = objects.active
+    mode = edited.mode if edited else "OBJECT"
+    if mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
-    return scene_actor.build(
-        context, context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
+    made = scene_actor.build(
+        context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
     )
+    if mode != "OBJECT":
+        made.armature.select_set(False)
+        edited.select_set(True)
+        objects.active = edited
+        bpy.ops.object.mode_set(mode=mode)
+    return made
 
 
 def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bool) -> str:

@@ -68,7 +68,8 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
         return outcome
 
     arguments = [str(source), str(folder / "performance.npz"), "--camera", str(folder / "camera.json")]
-    arguments += ["--out", str(output), "--format", request.file_format, "--device", environment.preferences().device]
+    arguments += ["--out", str(output), "--name", bpy.path.clean_name(shown.name), "--format", request.file_format]
+    arguments += ["--device", environment.preferences().device]
     if request.file_format == "mp4" and (track := sound.mixdown(scene, first, last, folder / "sound.wav")):
         arguments += ["--sound", str(track)]
     return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)

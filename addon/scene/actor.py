@@ -66,7 +66,6 @@ def require(context: bpy.types.Context, name: str = "") -> SceneActor:
 
 
 def build(
-    context: bpy.types.Context,
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
     folder: actor.ActorFolder,
@@ -78,8 +77,7 @@ def build(
     anything that Blender imports, the actor is selected then.
 
     Args:
-        context: for the edit mode that bones need; its window shows `scene`.
-        scene, view_layer: where it goes.
+        scene, view_layer: where it goes; they are the context's, in object mode, because bones need edit mode.
         folder: a finished actor.
         frame_start: the scene frame of the footage's frame 0.
         match_scene: set camera, picture size, frame rate and last frame to the footage's.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ F32 = NDArray[np.float32]
 JAW = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
 
 
-def head_region(landmarks: NDArray[np.floating], shape: tuple[int, int]) -> F32:
+def head_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> F32:
     """(H, W) 1 where a person's pixel is head (face, hair, ears), 0 where it is neck or torso; soft at the jaw.
 
     Args:
@@ -32,7 +34,7 @@ def head_region(landmarks: NDArray[np.floating], shape: tuple[int, int]) -> F32:
     return np.clip(cv2.GaussianBlur(mask, (0, 0), max(0.5, float(size) / 120)), 0, 1)
 
 
-def mouth_region(landmarks: NDArray[np.floating], shape: tuple[int, int]) -> F32:
+def mouth_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> F32:
     """(H, W) coverage of the opening between the lips."""
     ring = np.asarray(landmarks, np.float32)[topo.indices(*topo.INNER_RING), :2]
     mask = np.zeros((shape[0] * 2, shape[1] * 2), np.uint8)  # twice the size, then averaged: a thin mouth stays soft

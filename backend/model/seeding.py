@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..channels import CHANNELS, INDEX
+from ..geometry import matrix_from_vector
 from ..tracking import topology as topo
 from ..tracking.rig import JAW_ANGLE, JAW_HINGE, Rig
 from .labels import FACE, HAIR, MOUTH
@@ -44,10 +45,10 @@ class Seeds:
     @classmethod
     def join(cls, parts: list[Seeds]) -> Seeds:
         """All parts as one."""
-        return cls(
-            *(np.concatenate([getattr(p, k) for p in parts]) for k in ("means", "size", "colour", "label", "skin")),
-            np.concatenate([p.prior for p in parts], 1),
-        )
+        joined = {
+            k: np.concatenate([getattr(p, k) for p in parts]) for k in ("means", "size", "colour", "label", "skin")
+        }
+        return cls(**joined, prior=np.concatenate([p.prior for p in parts], 1))
 
 
 def mesh_seeds(rig: Rig, faces: NDArray[np.int32], colour: F64, spacing: float, rng: np.random.Generator) -> Seeds:
@@ -70,10 +71,10 @@ def mesh_seeds(rig: Rig, faces: NDArray[np.int32], colour: F64, spacing: float, 
     u[fold], v[fold] = 1 - u[fold], 1 - v[fold]
     bary = np.stack([1 - u - v, u, v], 1)
     at = faces[chosen]
-    blend = lambda value: np.einsum("nk,nkc->nc", bary, value[at])  # noqa: E731
     prior = np.einsum("nk,snkc->snc", bary, rig.shapes[:, at], optimize=True)
     size = 0.62 * spacing / np.sqrt(density[chosen])
-    return Seeds.of(blend(rig.neutral), size, blend(colour), FACE, 1.0, prior)
+    points, tint = (np.einsum("nk,nkc->nc", bary, value[at]) for value in (rig.neutral, colour))
+    return Seeds.of(points, size, tint, FACE, 1.0, prior)
 
 
 def eye_seeds(rig: Rig, spacing: float, colour_at: dict[str, F64]) -> Seeds:
@@ -132,25 +133,21 @@ def mouth_seeds(rig: Rig, spacing: float) -> Seeds:
         curve = 0.9 * (x / half) ** 2 * 0.012  # the dental arch
         return np.stack([x.ravel() + centre[0], y.ravel(), (front - behind - curve).ravel()], 1)
 
-    swing = _jaw_swing
     upper = sheet(-0.003, 0.010, TEETH_DEPTH, 0.9, spacing)
     lower = sheet(-0.012, 0.003, TEETH_DEPTH + 0.002, 0.9, spacing)
     throat = sheet(-0.022, 0.012, THROAT_DEPTH, 0.95, spacing * 1.8)
-    still = lambda p: np.zeros((len(CHANNELS), len(p), 3))  # noqa: E731
     teeth, tongue, dark = np.array([0.45, 0.38, 0.34]), np.array([0.40, 0.22, 0.20]), np.array([0.12, 0.05, 0.05])
     return Seeds.join(
         [
-            Seeds.of(upper, 0.6 * spacing, teeth, MOUTH, 1.0, still(upper)),
-            Seeds.of(lower, 0.6 * spacing, tongue, MOUTH, 1.0, swing(lower, 1.0)),
-            Seeds.of(throat, 1.1 * spacing, dark, MOUTH, 1.0, swing(throat, 0.5)),
+            Seeds.of(upper, 0.6 * spacing, teeth, MOUTH, 1.0, _jaw_swing(upper, 0.0)),
+            Seeds.of(lower, 0.6 * spacing, tongue, MOUTH, 1.0, _jaw_swing(lower, 1.0)),
+            Seeds.of(throat, 1.1 * spacing, dark, MOUTH, 1.0, _jaw_swing(throat, 0.5)),
         ]
     )
 
 
 def _jaw_swing(points: F64, share: float) -> F64:
-    """(52, N, 3) of points that swing with the jaw."""
-    from ..geometry import matrix_from_vector
-
+    """(52, N, 3) of points that take a share of the jaw's swing."""
     hinge = np.asarray(JAW_HINGE)
     prior = np.zeros((len(CHANNELS), len(points), 3))
     turn = matrix_from_vector(np.array([JAW_ANGLE, 0, 0]))
@@ -177,26 +174,31 @@ def build_portrait(seeds: Seeds, rig: Rig, *, facial: int = 20, oral: int = 16, 
     oral_members, facial_members = np.nonzero(reach_oral > 0.02)[0], np.nonzero(reach_facial > 0.02)[0]
     size = PortraitSize(len(seeds.means), len(facial_members), len(oral_members), facial, oral, rigid)
     portrait = Portrait(size)
-    tensor = lambda a: torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float32)  # noqa: E731
     with torch.no_grad():
-        portrait.means.copy_(tensor(seeds.means))
-        portrait.log_scales.copy_(tensor(np.log(seeds.size))[:, None].expand(-1, 3))
+        portrait.means.copy_(_tensor(seeds.means))
+        portrait.log_scales.copy_(_tensor(np.log(seeds.size))[:, None].expand(-1, 3))
         portrait.opacity_logits.fill_(2.0)
-        portrait.colours.copy_(tensor(seeds.colour))
+        portrait.colours.copy_(_tensor(seeds.colour))
         share = np.clip(seeds.skin, 1e-3, 1 - 1e-3)
-        portrait.skin_logits.copy_(tensor(np.log(share / (1 - share))))
-        portrait.prior.copy_(tensor(seeds.prior.reshape(len(CHANNELS), -1)))
+        portrait.skin_logits.copy_(_tensor(np.log(share / (1 - share))))
+        portrait.prior.copy_(_tensor(seeds.prior.reshape(len(CHANNELS), -1)))
         portrait.label.copy_(torch.as_tensor(seeds.label, dtype=torch.uint8))
         portrait.oral.members.copy_(torch.as_tensor(oral_members))
-        portrait.oral.strength.copy_(tensor(reach_oral[oral_members]))
+        portrait.oral.strength.copy_(_tensor(reach_oral[oral_members]))
         portrait.facial.members.copy_(torch.as_tensor(facial_members))
-        portrait.facial.strength.copy_(tensor(reach_facial[facial_members]))
+        portrait.facial.strength.copy_(_tensor(reach_facial[facial_members]))
     return portrait
 
 
+def _tensor(array: F64) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
+
+
 def branch_reach(seeds: Seeds, rig: Rig) -> tuple[F64, F64]:
-    """(N,) how far the oral and the facial branch reach each Gaussian: the mouth and jaw below the nose, the eyes, brows
-    and cheeks above it; nobody else. The two overlap only in the cheeks."""
+    """(N,) how far the oral and the facial branch reach each Gaussian.
+
+    The oral one has the mouth and the jaw, the facial one eyes, brows and nose; they overlap only in the cheeks.
+    """
     y = seeds.means[:, 1]
     nose = rig.neutral[2, 1]  # below the nose's tip
     eyes = rig.neutral[topo.EYE_OUTER_LEFT, 1]

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
-
 
 Method = Literal["cpu", "cuda", "reference"]
 

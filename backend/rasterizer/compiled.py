@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar, cast
 
 import numba
@@ -23,12 +24,11 @@ def kernel(function: Function) -> Function:
     numba keeps it beside the source, or, where that is read-only, in the user's cache folder. Where neither can be
     written the kernel is compiled anew in each process.
     """
-    options = {"nogil": True, "fastmath": FAST, "error_model": "numpy"}
+    njit = partial(numba.njit, nogil=True, fastmath=FAST, error_model="numpy")
     try:
-        compiled = numba.njit(cache=True, **options)(function)
+        return cast(Function, njit(cache=True)(function))
     except RuntimeError:  # numba: "no locator available"
-        compiled = numba.njit(**options)(function)
-    return cast(Function, compiled)
+        return cast(Function, njit()(function))
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

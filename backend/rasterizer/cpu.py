@@ -18,8 +18,8 @@ from torch.autograd.function import once_differentiable
 from backend.rasterizer import cpu_bin, cpu_project
 from backend.rasterizer.compiled import share
 from backend.rasterizer.constants import FRUSTUM_MARGIN
-from backend.rasterizer.cpu_project import TILE_HEIGHT, TILE_WIDTH, Array
-from backend.rasterizer.cpu_tiles import MOMENTS, tile_kernels
+from backend.rasterizer.cpu_project import MOMENTS, TILE_HEIGHT, TILE_WIDTH, Array
+from backend.rasterizer.cpu_tiles import moment_columns, tile_kernels
 
 GAUSSIANS_PER_TASK = 2048
 TILE_TASKS = 16
@@ -42,9 +42,9 @@ def rasterize_cpu(
     camera = _Camera.of(view, intrinsics, width, height)
     gaussians = [tensor.float().contiguous() for tensor in (means, quats, scales, opacities, features, offsets)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in gaussians):
-        image, alpha, depth = _Rasterize.apply(*gaussians, camera, with_depth)
+        image, alpha, depth = _Rasterize.apply(*gaussians, camera, with_depth)  # type: ignore[no-untyped-call]
         return image, alpha, depth
-    scene = _Scene(*(tensor.detach().numpy() for tensor in gaussians), camera)
+    scene = _Scene(camera, *(tensor.detach().numpy() for tensor in gaussians))
     return _outputs(_draw(scene, _bin(scene, with_depth, for_backward=False)), scene, with_depth)
 
 
@@ -80,15 +80,15 @@ class _Camera:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The inputs as contiguous float32 arrays."""
+    """The inputs, as contiguous float32 arrays."""
 
+    camera: _Camera
     means: Array
     quats: Array
     scales: Array
     opacities: Array
     features: Array
     offsets: Array
-    camera: _Camera
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,13 @@ class _Bins:
     """What `cpu_bin` found: Gaussians by depth, and each tile's list of them."""
 
     projected: Array  # (N, 8)
-    order: Array  # (ranks,) index of each drawn Gaussian, nearest first
     splats: Array  # (ranks · splat_size,)
     splat_size: int
     starts: Array  # (tiles + 1,)
     list_ranks: Array  # (entries,)
     list_rows: Array  # (entries,)
-    spans: Array  # (ranks, 2) each rank's range in slots
-    slots: Array  # where each rank's entries are in the lists; empty when no gradient is wanted
+    spans: Array  # (N, 2) each Gaussian's range in slots
+    slots: Array  # where each Gaussian's entries are in the lists; empty when no gradient is wanted
 
 
 def _share_range(task: Callable[[int, int], object], count: int, size: int) -> None:
@@ -115,16 +114,16 @@ def _bin(scene: _Scene, with_depth: bool, for_backward: bool) -> _Bins:
     count, channels = scene.features.shape
     camera = scene.camera
     projected = np.empty((count, cpu_project.PROJECTED), np.float32)
-    keys = np.empty(count, np.uint32)
+    depths = np.empty(count, np.float32)
     boxes = np.empty((count, 4), np.int32)
 
     def project(first: int, last: int) -> None:
         arrays = (scene.means, scene.quats, scene.scales, scene.opacities, scene.features, scene.offsets)
         frame = (camera.view, camera.lens, camera.width, camera.height)
-        cpu_project.project(first, last, *arrays, *frame, projected, keys, boxes)
+        cpu_project.project(first, last, *arrays, *frame, projected, depths, boxes)
 
     _share_range(project, count, GAUSSIANS_PER_TASK)
-    order = cpu_bin.depth_order(keys)
+    order = cpu_bin.depth_order(depths.view(np.uint32))
 
     drawn = len(order)
     parts = -(-drawn // GAUSSIANS_PER_TASK)
@@ -133,7 +132,7 @@ def _bin(scene: _Scene, with_depth: bool, for_backward: bool) -> _Bins:
     cpu_bin.capacity(order, boxes, limits, room)
     splat_size = cpu_bin.SPLAT + channels + with_depth
     splats = np.empty((drawn, splat_size), np.float32)
-    spans = np.empty((drawn, 2), np.int64)
+    spans = np.zeros((count, 2), np.int64)  # none, for what is not drawn
     entry_tiles, entry_rows = np.empty(room[-1], np.int32), np.empty(room[-1], np.int32)
     counts = np.zeros((parts, camera.tiles_x * camera.tiles_y), np.int64)
 
@@ -149,15 +148,15 @@ def _bin(scene: _Scene, with_depth: bool, for_backward: bool) -> _Bins:
     slots = np.empty(room[-1] if for_backward else 0, np.int32)
     share(
         lambda part: cpu_bin.fill_lists(
-            part, limits, spans, entry_tiles, entry_rows, counts, list_ranks, list_rows, slots
+            part, limits, order, spans, entry_tiles, entry_rows, counts, list_ranks, list_rows, slots
         ),
         parts,
     )
-    return _Bins(projected, order, splats.reshape(-1), splat_size, starts, list_ranks, list_rows, spans, slots)
+    return _Bins(projected, splats.reshape(-1), splat_size, starts, list_ranks, list_rows, spans, slots)
 
 
 def _draw(scene: _Scene, bins: _Bins) -> Tensor:
-    """The frame in whole tiles, (1 + channels, H', W'): transmittance, features, depth."""
+    """The frame in whole tiles, (1 + channels, H', W'): alpha, features, depth."""
     channels = bins.splat_size - cpu_bin.SPLAT
     frame = torch.empty(1 + channels, *scene.camera.frame_shape)
     flat = frame.view(-1).numpy()
@@ -177,14 +176,14 @@ def _outputs(frame: Tensor, scene: _Scene, with_depth: bool) -> tuple[Tensor, Te
     channels = scene.features.shape[1]
     inside = frame[:, : scene.camera.height, : scene.camera.width]
     depth = inside[-1] if with_depth else frame.new_zeros(0, 0)
-    return inside[1 : 1 + channels].permute(1, 2, 0), 1 - inside[0], depth
+    return inside[1 : 1 + channels].permute(1, 2, 0), inside[0], depth
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
         *gaussians, camera, with_depth = arguments
-        scene = _Scene(*(tensor.detach().numpy() for tensor in gaussians), camera)
+        scene = _Scene(camera, *(tensor.detach().numpy() for tensor in gaussians))
         bins = _bin(scene, with_depth, for_backward=True)
         frame = _draw(scene, bins)
         ctx.scene, ctx.bins = scene, bins
@@ -196,31 +195,39 @@ class _Rasterize(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, d_features: Tensor | None, d_alpha: Tensor | None, d_depth: Tensor | None) -> Any:
         scene, bins, frame = ctx.scene, ctx.bins, ctx.saved_tensors[-1]
-        camera, channels = scene.camera, scene.features.shape[1]
+        channels = scene.features.shape[1]
         with_depth = d_depth is not None and d_depth.numel() > 0
-        d_frame = frame.new_zeros(1 + channels + with_depth, *camera.frame_shape)
-        inside = d_frame[:, : camera.height, : camera.width]
-        if d_alpha is not None:
-            inside[0] = d_alpha
-        if d_features is not None:
-            inside[1 : 1 + channels] = d_features.permute(2, 0, 1)
-        if with_depth:
-            inside[-1] = d_depth
-        moments = _tile_moments(scene, bins, frame, d_frame)
+        moments = _tile_moments(scene, bins, frame, d_features, d_alpha, d_depth if with_depth else None)
         gradients = _gaussian_gradients(scene, bins, moments, MOMENTS + channels if with_depth else -1)
         return *map(torch.from_numpy, gradients), None, None
 
 
-def _tile_moments(scene: _Scene, bins: _Bins, frame: Tensor, d_frame: Tensor) -> Array:
-    """(entries, MOMENTS + channels), see `cpu_tiles`."""
-    channels = d_frame.shape[0] - 1
-    moments = np.empty((len(bins.list_ranks), MOMENTS + channels), np.float32)
+def _flat(gradient: Tensor | None) -> tuple[Array, tuple[int, int, int]]:
+    """A gradient's memory, and how far apart neighbours in y, x and channel are in it; zeros when there is none."""
+    if gradient is None:
+        return np.zeros(1, np.float32), (0, 0, 0)
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(gradient.shape, gradient.stride(), strict=True))
+    steps = (*gradient.stride(), 0)[:3]
+    return gradient.as_strided((extent,), (1,)).numpy(), (steps[0], steps[1], steps[2])
+
+
+def _tile_moments(
+    scene: _Scene, bins: _Bins, frame: Tensor, d_features: Tensor | None, d_alpha: Tensor | None, d_depth: Tensor | None
+) -> Array:
+    """(entries, moment_columns), see `cpu_tiles`. Without a gradient depth costs nothing."""
+    camera, channels = scene.camera, scene.features.shape[1] + (d_depth is not None)
+    moments = np.empty((len(bins.list_ranks), moment_columns(channels)), np.float32)
+    flats = [_flat(d_alpha), _flat(d_features), _flat(d_depth)]
+    gradients = [flat for flat, _ in flats]
+    if d_depth is None:
+        gradients[2] = gradients[2][:0]
+    steps = np.array([step for _, step in flats], np.int64)
     backward = tile_kernels(channels).backward
     lists = (bins.starts, bins.list_ranks, bins.list_rows, bins.splats, bins.splat_size)
-    frames = (frame.view(-1).numpy(), d_frame.view(-1).numpy(), frame[0].numel())
+    image = (frame.view(-1).numpy(), frame[0].numel(), camera.width, camera.height)
 
     def propagate(first: int, last: int) -> None:
-        backward(first, last, scene.camera.tiles_x, *lists, *frames, moments.reshape(-1))
+        backward(first, last, camera.tiles_x, *lists, *image, *gradients, steps, moments.reshape(-1))
 
     tiles = len(bins.starts) - 1
     _share_range(propagate, tiles, -(-tiles // TILE_TASKS))
@@ -230,11 +237,11 @@ def _tile_moments(scene: _Scene, bins: _Bins, frame: Tensor, d_frame: Tensor) ->
 def _gaussian_gradients(scene: _Scene, bins: _Bins, moments: Array, depth_column: int) -> list[Array]:
     """Gradients of means, quats, scales, opacities, features and offsets."""
     inputs = (scene.means, scene.quats, scene.scales, scene.opacities)
-    lists = (bins.order, bins.spans, bins.slots, moments, depth_column, bins.projected)
+    lists = (bins.spans, bins.slots, moments, depth_column, bins.projected)
     gradients = [np.zeros_like(array) for array in (*inputs, scene.features, scene.offsets)]
 
     def propagate(first: int, last: int) -> None:
         cpu_project.project_backward(first, last, *lists, *inputs, scene.camera.view, scene.camera.lens, *gradients)
 
-    _share_range(propagate, len(bins.order), GAUSSIANS_PER_TASK)
+    _share_range(propagate, len(bins.spans), GAUSSIANS_PER_TASK)
     return gradients

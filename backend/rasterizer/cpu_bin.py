@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from backend.rasterizer.compiled import kernel
-from backend.rasterizer.constants import ALPHA_MIN
 from backend.rasterizer.cpu_project import (
     DEPTH,
+    F64,
+    LOG_ALPHA_MIN,
     LOG_OPACITY,
     NOT_DRAWN,
     PRECISION,
@@ -31,25 +32,29 @@ EXPONENT_SCALE = 8
 ROWS_BASE = 64  # a tile's first and end row are packed as first · ROWS_BASE + end
 
 
+_BITS, _DIGIT = np.uint32(11), np.uint32(2047)
+_NOT_DRAWN_KEY = np.float32(NOT_DRAWN).view(np.uint32)
+
+
 @kernel
 def depth_order(keys: Array) -> Array:
-    """Indices of the drawn Gaussians by rising key, equal keys by rising index: radix sort, 11 bits at a time."""
+    """Indices of the drawn Gaussians, nearest first, equal depths by index: radix sort, 11 bits at a time.
+
+    keys (N,) are the depths' bits as uint32: those of positive numbers sort as the numbers do.
+    """
     count = 0
-    for i in range(keys.shape[0]):
-        if keys[i] != NOT_DRAWN:
-            count += 1
-    order = np.empty(count, np.int32)
-    spare = np.empty(count, np.int32)
+    order = np.empty(keys.shape[0], np.int32)
     histogram = np.zeros((3, 2048), np.int32)
-    position = 0
     for i in range(keys.shape[0]):
-        key = np.int64(keys[i])
-        if keys[i] != NOT_DRAWN:
-            order[position] = i
-            position += 1
-            histogram[0, key & 2047] += 1
-            histogram[1, (key >> 11) & 2047] += 1
-            histogram[2, key >> 22] += 1
+        key = keys[i]
+        if key != _NOT_DRAWN_KEY:
+            order[count] = i
+            count += 1
+            histogram[0, key & _DIGIT] += 1
+            histogram[1, (key >> _BITS) & _DIGIT] += 1
+            histogram[2, key >> (2 * _BITS)] += 1
+    order = order[:count]
+    spare = np.empty(count, np.int32)
     for digit in range(3):
         start = 0
         for value in range(2048):
@@ -57,7 +62,7 @@ def depth_order(keys: Array) -> Array:
             histogram[digit, value] = start
             start += size
         for k in range(count):
-            value = (np.int64(keys[order[k]]) >> (11 * digit)) & 2047
+            value = (keys[order[k]] >> np.uint32(digit * 11)) & _DIGIT
             spare[histogram[digit, value]] = order[k]
             histogram[digit, value] += 1
         order, spare = spare, order
@@ -74,8 +79,8 @@ def capacity(order: Array, boxes: Array, limits: Array, room: Array) -> None:
     for part in range(limits.shape[0] - 1):
         room[part] = total
         for rank in range(limits[part], limits[part + 1]):
-            box = boxes[order[rank]]
-            total += (box[1] - box[0] + 1) * (box[3] - box[2] + 1)
+            i = order[rank]
+            total += (boxes[i, 1] - boxes[i, 0] + 1) * (boxes[i, 3] - boxes[i, 2] + 1)
     room[limits.shape[0] - 1] = total
 
 
@@ -97,45 +102,43 @@ def enter(
     entry_rows: Array,
     counts: Array,
 ) -> None:
-    """One part's Gaussians by depth: their `splats`, and an entry for each tile that the ellipse alpha ≥ ALPHA_MIN meets.
+    """One part's Gaussians by depth: `splats`, and an entry for each tile that the ellipse alpha ≥ ALPHA_MIN meets.
 
-    spans (ranks, 2) are each rank's entries; counts (parts, tiles) is raised by the entries of each tile.
+    spans (N, 2) are each Gaussian's entries; counts (parts, tiles) is raised by the entries of each tile.
     """
     entry = room[part]
     channels = features.shape[1]
     for rank in range(limits[part], limits[part + 1]):
         i = order[rank]
-        row = projected[i]
-        px, py = np.float64(row[X]), np.float64(row[Y])
-        xx, xy, yy = np.float64(row[XX]), np.float64(row[XY]), np.float64(row[YY])
-        precision, log_opacity = np.float64(row[PRECISION]), np.float64(row[LOG_OPACITY])
+        px, py = F64(projected[i, X]), F64(projected[i, Y])
+        xx, xy, yy = F64(projected[i, XX]), F64(projected[i, XY]), F64(projected[i, YY])
+        precision, log_opacity = F64(projected[i, PRECISION]), F64(projected[i, LOG_OPACITY])
         lean = -xy / yy
-        splat = splats[rank]
-        splat[X], splat[Y], splat[LEAN] = px, py, lean
-        splat[CURVE] = -0.5 / EXPONENT_SCALE * precision
-        splat[CURVE_Y] = -0.5 / EXPONENT_SCALE / yy
-        splat[PEAK] = log_opacity / EXPONENT_SCALE
+        splats[rank, X], splats[rank, Y], splats[rank, LEAN] = px, py, lean
+        splats[rank, CURVE] = -0.5 / EXPONENT_SCALE * precision
+        splats[rank, CURVE_Y] = -0.5 / EXPONENT_SCALE / yy
+        splats[rank, PEAK] = log_opacity / EXPONENT_SCALE
         for k in range(channels):
-            splat[SPLAT + k] = features[i, k]
+            splats[rank, SPLAT + k] = features[i, k]
         if with_depth:
-            splat[SPLAT + channels] = row[DEPTH]
+            splats[rank, SPLAT + channels] = projected[i, DEPTH]
 
-        # The ellipse's lowest and highest point inside a column of tiles: where it leans there, or at the column's edge.
-        reach = max(2 * (log_opacity - math.log(ALPHA_MIN)), 0.0)
+        # The ellipse's lowest and highest point inside a column of tiles: its tips, or where it crosses an edge.
+        reach = max(2 * (log_opacity - LOG_ALPHA_MIN), 0.0)
         tip_y = math.sqrt(reach * yy)
         tip_x = -lean * tip_y
-        slope, thickness = xy / xx, yy / (precision * xx)
-        spans[rank, 0] = entry
+        slope, thickness, per_xx = xy / xx, yy / (precision * xx), 1 / xx
+        spans[i, 0] = entry
         for column in range(boxes[i, 0], boxes[i, 1] + 1):
             left = column * TILE_WIDTH + 0.5 - px
             right = left + (TILE_WIDTH - 1)
             at = min(max(tip_x, left), right)
-            bottom = slope * at + math.sqrt(max((reach - at * at / xx) * thickness, 0.0))
+            bottom = slope * at + math.sqrt(max((reach - at * at * per_xx) * thickness, 0.0))
             at = min(max(-tip_x, left), right)
-            top = slope * at - math.sqrt(max((reach - at * at / xx) * thickness, 0.0))
+            top = slope * at - math.sqrt(max((reach - at * at * per_xx) * thickness, 0.0))
             margin = 0.01 + 1e-4 * (bottom - top)
-            first_row = int(math.ceil(max(py + top - margin - 0.5, 0.0)))
-            last_row = int(math.floor(min(py + bottom + margin - 0.5, height - 1.0)))
+            first_row = math.ceil(max(py + top - margin - 0.5, 0.0))
+            last_row = math.floor(min(py + bottom + margin - 0.5, height - 1.0))
             if first_row > last_row:
                 continue
             for tile_row in range(first_row // TILE_HEIGHT, last_row // TILE_HEIGHT + 1):
@@ -146,7 +149,7 @@ def enter(
                 entry_rows[entry] = first * ROWS_BASE + end
                 counts[part, tile] += 1
                 entry += 1
-        spans[rank, 1] = entry
+        spans[i, 1] = entry
 
 
 @kernel
@@ -166,6 +169,7 @@ def tile_starts(counts: Array, starts: Array) -> None:
 def fill_lists(
     part: int,
     limits: Array,
+    order: Array,
     spans: Array,
     entry_tiles: Array,
     entry_rows: Array,
@@ -177,7 +181,8 @@ def fill_lists(
     """Deal one part's entries to the tiles' lists, nearest first; slots (entries,) says where each went, unless it is
     empty."""
     for rank in range(limits[part], limits[part + 1]):
-        for entry in range(spans[rank, 0], spans[rank, 1]):
+        i = order[rank]
+        for entry in range(spans[i, 0], spans[i, 1]):
             tile = entry_tiles[entry]
             slot = cursors[part, tile]
             cursors[part, tile] = slot + 1

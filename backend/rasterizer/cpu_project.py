@@ -17,12 +17,16 @@ from backend.rasterizer.compiled import kernel
 from backend.rasterizer.constants import ALPHA_MIN, BLUR, NEAR, QUATERNION_MIN, VARIANCE_MAX
 
 TILE_WIDTH, TILE_HEIGHT = 8, 32  # px; a tile's row is one vector of `simd`
-NOT_DRAWN = np.uint32(0xFFFFFFFF)
+NOT_DRAWN = np.float32(np.inf)  # the depth of what is not drawn
+
+LOG_ALPHA_MIN = math.log(ALPHA_MIN)
 
 # Columns of `projected`
 X, Y, XX, XY, YY, PRECISION, LOG_OPACITY, DEPTH = range(8)
 PROJECTED = 8
+MOMENTS = 6  # columns of `moments` before the features, see `cpu_tiles`
 
+F64: Any = np.float64  # float() would keep a float32 what it is
 Array = Any  # a numpy array in Python, numba's array inside a kernel
 Vec3 = tuple[float, float, float]
 Mat3 = tuple[Vec3, Vec3, Vec3]
@@ -41,7 +45,7 @@ def _rotation(w: float, x: float, y: float, z: float) -> Mat3:
 @kernel
 def _unit(quats: Array, i: int) -> tuple[float, float, float, float, float]:
     """Quaternion i divided by its length, and what it was divided by."""
-    w, x, y, z = np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
+    w, x, y, z = F64(quats[i, 0]), F64(quats[i, 1]), F64(quats[i, 2]), F64(quats[i, 3])
     length = max(math.sqrt(w * w + x * x + y * y + z * z), QUATERNION_MIN)
     return w / length, x / length, y / length, z / length, length
 
@@ -101,26 +105,30 @@ def project(
     width: int,
     height: int,
     projected: Array,
-    keys: Array,
+    depths: Array,
     boxes: Array,
 ) -> None:
-    """Fill rows first … last of `projected`, `keys` (the bits of z, which sort like z, or NOT_DRAWN) and `boxes` (first
-    and last tile column and row that the Gaussian's box of alpha ≥ ALPHA_MIN meets).
+    """Fill rows first … last of `projected`, `depths` (z or NOT_DRAWN) and `boxes` (first and last tile column, first
+    and last tile row that the bounding box of alpha ≥ ALPHA_MIN meets).
 
     camera (3, 4) is the view; lens (8,) is fx, fy, cx, cy and the limits of x/z and y/z inside the Jacobian.
     """
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     view = _view_rows(camera)
     for i in range(first, last):
-        keys[i] = NOT_DRAWN
-        mean = (np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2]))
-        x, y, z = _dot(view[0], mean) + camera[0, 3], _dot(view[1], mean) + camera[1, 3], _dot(view[2], mean) + camera[2, 3]
-        opacity = np.float64(opacities[i])
+        depths[i] = NOT_DRAWN
+        mean = (F64(means[i, 0]), F64(means[i, 1]), F64(means[i, 2]))
+        x, y, z = (
+            _dot(view[0], mean) + camera[0, 3],
+            _dot(view[1], mean) + camera[1, 3],
+            _dot(view[2], mean) + camera[2, 3],
+        )
+        opacity = F64(opacities[i])
         if not (z >= NEAR and opacity >= ALPHA_MIN and opacity < np.inf):
             continue
         w, qx, qy, qz, _ = _unit(quats, i)
         rotation = _rotation(w, qx, qy, qz)
-        sx, sy, sz = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
+        sx, sy, sz = F64(scales[i, 0]), F64(scales[i, 1]), F64(scales[i, 2])
         b0, b1, b2 = _row_times(view[0], rotation), _row_times(view[1], rotation), _row_times(view[2], rotation)
         m0 = _scaled(_plus_scaled(b0, -_clamped(x / z, lens[4], lens[5]), b2), fx / z)
         m1 = _scaled(_plus_scaled(b1, -_clamped(y / z, lens[6], lens[7]), b2), fy / z)
@@ -132,20 +140,21 @@ def project(
         px, py = fx * x / z + cx + offsets[i, 0], fy * y / z + cy + offsets[i, 1]
         if not (xx <= VARIANCE_MAX and yy <= VARIANCE_MAX and px * px <= VARIANCE_MAX and py * py <= VARIANCE_MAX):
             continue
-        if not _all_finite(features[i]):
+        if not _all_finite(features, i):
             continue
-        reach = 2 * math.log(opacity / ALPHA_MIN)
-        half_x, half_y = _margin(math.sqrt(reach * xx)), _margin(math.sqrt(reach * yy))
+        log_opacity = math.log(opacity)
+        reach = 2 * (log_opacity - LOG_ALPHA_MIN)
+        half_x, half_y = _margin(math.sqrt(max(reach * xx, 0.0))), _margin(math.sqrt(max(reach * yy, 0.0)))
         if px + half_x < 0 or px - half_x > width or py + half_y < 0 or py - half_y > height:
             continue
         boxes[i, 0] = int(max(px - half_x, 0.0)) // TILE_WIDTH
         boxes[i, 1] = int(min(px + half_x, width - 1.0)) // TILE_WIDTH
         boxes[i, 2] = int(max(py - half_y, 0.0)) // TILE_HEIGHT
         boxes[i, 3] = int(min(py + half_y, height - 1.0)) // TILE_HEIGHT
-        row = projected[i]
-        row[X], row[Y], row[XX], row[XY], row[YY] = px, py, xx, xy, yy
-        row[PRECISION], row[LOG_OPACITY], row[DEPTH] = yy / determinant, math.log(opacity), z
-        keys[i] = projected[i : i + 1, DEPTH].copy().view(np.uint32)[0]
+        projected[i, X], projected[i, Y] = px, py
+        projected[i, XX], projected[i, XY], projected[i, YY] = xx, xy, yy
+        projected[i, PRECISION], projected[i, LOG_OPACITY], projected[i, DEPTH] = yy / determinant, log_opacity, z
+        depths[i] = z
 
 
 @kernel
@@ -155,18 +164,17 @@ def _margin(half: float) -> float:
 
 
 @kernel
-def _all_finite(values: Array) -> bool:
-    for k in range(values.shape[0]):  # noqa: SIM110: a loop is what compiles
-        if not np.isfinite(values[k]):
-            return False
-    return True
+def _all_finite(features: Array, i: int) -> bool:
+    finite = True
+    for k in range(features.shape[1]):
+        finite = finite and np.isfinite(features[i, k])
+    return finite
 
 
 @kernel
 def project_backward(
     first: int,
     last: int,
-    order: Array,
     spans: Array,
     slots: Array,
     moments: Array,
@@ -185,33 +193,34 @@ def project_backward(
     d_features: Array,
     d_offsets: Array,
 ) -> None:
-    """Gradients of the Gaussians order[first … last] from their tiles' rows of `moments` (see `cpu_tiles.backward`).
+    """Gradients of the Gaussians first … last from their tiles' rows of `moments` (see `cpu_tiles.backward`).
 
-    The rows of the Gaussian of rank r are slots[spans[r, 0] … spans[r, 1]], always summed in that order, so the result
-    does not depend on which thread did what. depth_column is depth's column in `moments`, or -1.
+    Gaussian i's rows are slots[spans[i, 0] … spans[i, 1]], always summed in that order, so the result does not depend
+    on which thread did what. depth_column is depth's column in `moments`, or -1.
     """
     fx, fy = lens[0], lens[1]
     view = _view_rows(camera)
-    for rank in range(first, last):
-        i = order[rank]
+    for i in range(first, last):
+        if spans[i, 0] == spans[i, 1]:
+            continue
         m, m_y, m_yy, m_t, m_ty, m_tt, d_depth = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for entry in range(spans[rank, 0], spans[rank, 1]):
-            row = moments[slots[entry]]
-            m += row[0]
-            m_y += row[1]
-            m_yy += row[2]
-            m_t += row[3]
-            m_ty += row[4]
-            m_tt += row[5]
+        for entry in range(spans[i, 0], spans[i, 1]):
+            slot = slots[entry]
+            m += moments[slot, 0]
+            m_y += moments[slot, 1]
+            m_yy += moments[slot, 2]
+            m_t += moments[slot, 3]
+            m_ty += moments[slot, 4]
+            m_tt += moments[slot, 5]
             for k in range(d_features.shape[1]):
-                d_features[i, k] += row[6 + k]
+                d_features[i, k] += moments[slot, MOMENTS + k]
             if depth_column >= 0:
-                d_depth += row[depth_column]
-        d_opacities[i] = m / np.float64(opacities[i])
+                d_depth += moments[slot, depth_column]
+        d_opacities[i] = m / F64(opacities[i])
 
         # Back through the conditional form: precision a = 1 / (xx - xy²/yy) of a row, lean = -xy/yy, 1/yy.
-        xy, yy = np.float64(projected[i, XY]), np.float64(projected[i, YY])
-        precision, lean = np.float64(projected[i, PRECISION]), -xy / yy
+        xy, yy = F64(projected[i, XY]), F64(projected[i, YY])
+        precision, lean = F64(projected[i, PRECISION]), -xy / yy
         d_px, d_py = precision * m_t, precision * lean * m_t + m_y / yy
         d_offsets[i, 0], d_offsets[i, 1] = d_px, d_py
         d_xx = 0.5 * precision * precision * m_tt
@@ -220,11 +229,15 @@ def project_backward(
         d_yy = lean * lean * d_xx - lean * d_lean / yy + 0.5 * m_yy / (yy * yy)
 
         # Back through M Mᵀ and M's rows u (B₀ - x/z B₂) and v (B₁ - y/z B₂).
-        mean = (np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2]))
-        x, y, z = _dot(view[0], mean) + camera[0, 3], _dot(view[1], mean) + camera[1, 3], _dot(view[2], mean) + camera[2, 3]
+        mean = (F64(means[i, 0]), F64(means[i, 1]), F64(means[i, 2]))
+        x, y, z = (
+            _dot(view[0], mean) + camera[0, 3],
+            _dot(view[1], mean) + camera[1, 3],
+            _dot(view[2], mean) + camera[2, 3],
+        )
         w, qx, qy, qz, length = _unit(quats, i)
         rotation = _rotation(w, qx, qy, qz)
-        scale = (np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2]))
+        scale = (F64(scales[i, 0]), F64(scales[i, 1]), F64(scales[i, 2]))
         b0 = _each_times(_row_times(view[0], rotation), scale)
         b1 = _each_times(_row_times(view[1], rotation), scale)
         b2 = _each_times(_row_times(view[2], rotation), scale)

@@ -1,6 +1,8 @@
-"""The rasteriser one can check by reading: float64, torch autograd, one Gaussian after the other over the whole frame."""
+"""The rasteriser to check by reading: float64, torch autograd, one Gaussian after the other over the whole frame."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +20,13 @@ from backend.rasterizer.constants import (
 )
 
 
+class _Camera(NamedTuple):
+    view: Tensor  # (4, 4)
+    intrinsics: Tensor  # (3, 3)
+    width: int
+    height: int
+
+
 def rasterize_reference(
     means: Tensor,
     quats: Tensor,
@@ -33,23 +42,24 @@ def rasterize_reference(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Features (H, W, C), alpha (H, W) and depth (H, W) or (0, 0), as `rasterize` defines them, in float64."""
     gaussians = [tensor.double() for tensor in (means, quats, scales, opacities, features, offsets)]
-    camera = (view.double(), intrinsics.double(), width, height)
+    camera = _Camera(view.double(), intrinsics.double(), width, height)
     with torch.no_grad():
-        drawn = _drawn(*gaussians, *camera)
+        drawn = _drawn(gaussians, camera)
     # Indexing first keeps numbers that are not finite out of the graph: 0 · ∞ in a gradient would be NaN.
     means, quats, scales, opacities, features, offsets = (tensor[drawn] for tensor in gaussians)
-    centre, covariance, z = _project(means, quats, scales, offsets, *camera)
+    centre, covariance, z = _project(means, quats, scales, offsets, camera)
     conic = torch.linalg.inv(covariance)
     if with_depth:
         features = torch.cat([features, z[:, None]], dim=1)
 
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    pixels = torch.stack([x, y], dim=-1).double()
+    y, x = torch.arange(height).double()[:, None] + 0.5, torch.arange(width).double() + 0.5
     transmittance = torch.ones(height, width, dtype=torch.float64)
-    image = torch.zeros(height, width, features.shape[1], dtype=torch.float64)
-    for i in torch.argsort(z, stable=True).tolist():
-        d = pixels - centre[i]
-        alpha = opacities[i] * torch.exp(-0.5 * torch.einsum("hwi,ij,hwj->hw", d, conic[i], d))
+    image = torch.zeros(height, width, features.shape[1], dtype=torch.float64) + 0 * features.sum()  # has a gradient
+    # Depths are compared in float32, as in the fast kernels: else nearly equal ones would be drawn in another order.
+    for i in torch.argsort(z.detach().float(), stable=True).tolist():
+        dx, dy = x - centre[i, 0], y - centre[i, 1]
+        power = -0.5 * (conic[i, 0, 0] * dx * dx + conic[i, 1, 1] * dy * dy) - conic[i, 0, 1] * dx * dy
+        alpha = opacities[i] * torch.exp(power)
         seen = (alpha >= ALPHA_MIN) & (transmittance >= TRANSMITTANCE_MIN)
         alpha = torch.where(seen, alpha.clamp(max=ALPHA_MAX), 0.0)
         image = image + (alpha * transmittance)[..., None] * features[i]
@@ -60,16 +70,10 @@ def rasterize_reference(
 
 
 def _project(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    offsets: Tensor,
-    view: Tensor,
-    intrinsics: Tensor,
-    width: int,
-    height: int,
+    means: Tensor, quats: Tensor, scales: Tensor, offsets: Tensor, camera: _Camera
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centres (N, 2) px, covariances (N, 2, 2) px² and camera z (N,): Σ' = J A R S S Rᵀ Aᵀ Jᵀ + blur."""
+    view, intrinsics, width, height = camera
     rotation_scale = _rotation(quats) * scales[:, None, :]
     covariance = view[:3, :3] @ rotation_scale @ rotation_scale.mT @ view[:3, :3].mT
     x, y, z = (means @ view[:3, :3].mT + view[:3, 3]).unbind(-1)
@@ -103,20 +107,10 @@ def _rotation(quats: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def _drawn(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    features: Tensor,
-    offsets: Tensor,
-    view: Tensor,
-    intrinsics: Tensor,
-    width: int,
-    height: int,
-) -> Tensor:
+def _drawn(gaussians: list[Tensor], camera: _Camera) -> Tensor:
     """Indices of the Gaussians that can be drawn at all: finite, in front of the near plane, not too faint."""
-    centre, covariance, z = _project(means, quats, scales, offsets, view, intrinsics, width, height)
+    means, quats, scales, opacities, features, offsets = gaussians
+    centre, covariance, z = _project(means, quats, scales, offsets, camera)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
-    finite = torch.isfinite(features).all(-1) & (centre.square() <= VARIANCE_MAX).all(-1)
+    finite = torch.isfinite(features).all(-1) & torch.isfinite(opacities) & (centre.square() <= VARIANCE_MAX).all(-1)
     return torch.nonzero((z >= NEAR) & (opacities >= ALPHA_MIN) & (variance <= VARIANCE_MAX).all(-1) & finite)[:, 0]

@@ -11,10 +11,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 8
@@ -22,20 +20,31 @@ _IR_VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _IR_INDEX = ir.IntType(32)
 
 
-class Vector(types.Type):  # type: ignore[misc]  # numba is untyped
+class Vector(types.Type):
     """The numba type of LANES float32 numbers."""
 
     def __init__(self) -> None:
-        super().__init__(name=f"float32x{LANES}")
+        super().__init__(name=f"float32x{LANES}")  # type: ignore[no-untyped-call]
 
 
-_VECTOR = Vector()
+_VECTOR = Vector()  # type: ignore[no-untyped-call]
+_tuple_of: Any = types.UniTuple
 
 
-@register_model(Vector)  # type: ignore[misc]
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+def _inline(define: Callable[..., Any]) -> Any:
+    """numba's `intrinsic`, whose own type is the definition's: kernels call it without the context."""
+    return intrinsic(define)
+
+
+def _inline_constant(define: Callable[..., Any]) -> Any:
+    """The same for functions with an argument that must be a compile-time constant."""
+    return intrinsic(prefer_literal=True)(define)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _IR_VECTOR)
+        super().__init__(manager, numba_type, _IR_VECTOR)  # type: ignore[no-untyped-call]
 
 
 def _splat(builder: Any, scalar: Any) -> Any:
@@ -45,8 +54,9 @@ def _splat(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_IR_INDEX, LANES), [0] * LANES))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, element: Any) -> Any:
-    """IR for the address of element `index` of a one-dimensional contiguous float32 array."""
+def _pointer(context: Any, builder: Any, array_type: Any, arguments: Any, element: Any) -> Any:
+    """IR for the address of element arguments[1] of arguments[0], a one-dimensional contiguous float32 array."""
+    array, index = arguments[:2]
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
 
@@ -55,7 +65,7 @@ def _is_buffer(array: Any) -> bool:
     return isinstance(array, types.Array) and array.ndim == 1 and array.dtype == types.float32 and array.layout == "C"
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def full(typing_context: Any, scalar: Any) -> Any:
     """The same float32 in every lane."""
 
@@ -65,7 +75,7 @@ def full(typing_context: Any, scalar: Any) -> Any:
     return (_VECTOR(types.float32), build) if scalar == types.float32 else None
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def lanes(typing_context: Any) -> Any:
     """0, 1, … 7."""
 
@@ -75,28 +85,28 @@ def lanes(typing_context: Any) -> Any:
     return _VECTOR(), build
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     """array[index : index + LANES]"""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(context, builder, array, *arguments, _IR_VECTOR), align=4)
+        return builder.load(_pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
 
     return (_VECTOR(array, types.intp), build) if _is_buffer(array) else None
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     """array[index : index + LANES] = vector"""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(context, builder, array, *arguments[:2], _IR_VECTOR), align=4)
+        builder.store(arguments[2], _pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
         return context.get_dummy_value()
 
     return (types.none(array, types.intp, _VECTOR), build) if _is_buffer(array) else None
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def where_at_least(typing_context: Any, value: Any, limit: Any, then: Any, otherwise: Any) -> Any:
     """`then` in the lanes where value ≥ limit, else `otherwise`."""
 
@@ -107,33 +117,21 @@ def where_at_least(typing_context: Any, value: Any, limit: Any, then: Any, other
     return _VECTOR(_VECTOR, _VECTOR, _VECTOR, _VECTOR), build
 
 
-@intrinsic  # type: ignore[misc]
-def total(typing_context: Any, vector: Any) -> Any:
-    """The sum of all lanes, added in a fixed order."""
+@_inline
+def any_at_least(typing_context: Any, value: Any, limit: Any) -> Any:
+    """Whether value ≥ limit in some lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _total(builder, arguments[0])
+        lanes_true = builder.bitcast(builder.fcmp_ordered(">=", *arguments), ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", lanes_true, ir.Constant(ir.IntType(LANES), 0))
 
-    return types.float32(_VECTOR), build
-
-
-def _total(builder: Any, vector: Any) -> Any:
-    """IR that adds the halves of a vector until one number is left."""
-    width = LANES
-    while width > 1:
-        width //= 2
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        half = ir.VectorType(_IR_INDEX, width)
-        low = builder.shuffle_vector(vector, undefined, ir.Constant(half, list(range(width))))
-        high = builder.shuffle_vector(vector, undefined, ir.Constant(half, list(range(width, 2 * width))))
-        vector = builder.fadd(low, high)
-    return builder.extract_element(vector, ir.Constant(_IR_INDEX, 0))
+    return types.boolean(_VECTOR, _VECTOR), build
 
 
 def _binary(function: Any, instruction: str) -> None:
     """Give vectors the operator `function`; a float32 on either side is repeated in every lane."""
 
-    @intrinsic  # type: ignore[misc]
+    @_inline
     def combine(typing_context: Any, left: Any, right: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pair = [
@@ -144,7 +142,7 @@ def _binary(function: Any, instruction: str) -> None:
 
         return _VECTOR(left, right), build
 
-    @overload(function, inline="always", strict=False)  # type: ignore[misc]
+    @overload(function, inline="always", strict=False)
     def typed(left: Any, right: Any) -> Callable[..., Any] | None:
         kinds = (left, right)
         if _VECTOR not in kinds or any(kind not in (_VECTOR, types.float32) for kind in kinds):
@@ -168,12 +166,12 @@ def _unpacked(builder: Any, values: Any) -> list[Any]:
     return [builder.extract_value(values, k) for k in range(values.type.count)]
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@_inline_constant
 def spread(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
     """A tuple of `count` (a compile-time constant) vectors: array[index + k] in every lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2], ir.FloatType())
+        pointer = _pointer(context, builder, array, arguments, ir.FloatType())
         vectors = [
             _splat(builder, builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])))
             for k in range(count.literal_value)
@@ -182,10 +180,10 @@ def spread(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
 
     if not _is_buffer(array) or not isinstance(count, types.IntegerLiteral):
         return None
-    return types.UniTuple(_VECTOR, count.literal_value)(array, types.intp, count), build
+    return _tuple_of(_VECTOR, count.literal_value)(array, types.intp, count), build
 
 
-@intrinsic(prefer_literal=True)  # type: ignore[misc]
+@_inline_constant
 def zeros(typing_context: Any, count: Any) -> Any:
     """A tuple of `count` (a compile-time constant) vectors of zeros."""
 
@@ -193,15 +191,15 @@ def zeros(typing_context: Any, count: Any) -> Any:
         zero = ir.Constant(_IR_VECTOR, [0.0] * LANES)
         return context.make_tuple(builder, signature.return_type, [zero] * count.literal_value)
 
-    return (types.UniTuple(_VECTOR, count.literal_value)(count), build)
+    return (_tuple_of(_VECTOR, count.literal_value)(count), build)
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def add_scaled_to(typing_context: Any, array: Any, index: Any, weight: Any, vectors: Any) -> Any:
     """array[index + LANES·k :] += weight · vectors[k], for every k."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2], _IR_VECTOR)
+        pointer = _pointer(context, builder, array, arguments, _IR_VECTOR)
         for k, vector in enumerate(_unpacked(builder, arguments[3])):
             place = builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])
             product = builder.fmul(arguments[2], vector)
@@ -211,12 +209,12 @@ def add_scaled_to(typing_context: Any, array: Any, index: Any, weight: Any, vect
     return types.none(array, types.intp, _VECTOR, vectors), build
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def dot(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
     """Σ over k of array[index + LANES·k :] · vectors[k]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2], _IR_VECTOR)
+        pointer = _pointer(context, builder, array, arguments, _IR_VECTOR)
         result = ir.Constant(_IR_VECTOR, [0.0] * LANES)
         for k, vector in enumerate(_unpacked(builder, arguments[2])):
             value = builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]), align=4)
@@ -226,13 +224,13 @@ def dot(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
     return _VECTOR(array, types.intp, vectors), build
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def plus_scaled(typing_context: Any, vectors: Any, weight: Any, array: Any, index: Any) -> Any:
     """The tuple of vectors[k] + weight · array[index + LANES·k :]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, weight, *rest = arguments
-        pointer = _pointer(context, builder, array, *rest, _IR_VECTOR)
+        pointer = _pointer(context, builder, array, rest, _IR_VECTOR)
         sums = []
         for k, vector in enumerate(_unpacked(builder, values)):
             value = builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]), align=4)
@@ -242,14 +240,39 @@ def plus_scaled(typing_context: Any, vectors: Any, weight: Any, array: Any, inde
     return vectors(vectors, _VECTOR, array, types.intp), build
 
 
-@intrinsic  # type: ignore[misc]
+@_inline
 def store_totals(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
-    """array[index + k] = total(vectors[k]), for every k."""
+    """array[index + k] = the sum of vectors[k]'s lanes, for every k; the rest up to a multiple of LANES becomes 0."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2], ir.FloatType())
-        for k, vector in enumerate(_unpacked(builder, arguments[2])):
-            builder.store(_total(builder, vector), builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]))
+        pointer = _pointer(context, builder, array, arguments, _IR_VECTOR)
+        values = _unpacked(builder, arguments[2])
+        values += [ir.Constant(_IR_VECTOR, [0.0] * LANES)] * (-len(values) % LANES)
+        for group in range(len(values) // LANES):
+            totals = _totals(builder, values[group * LANES : (group + 1) * LANES])
+            builder.store(totals, builder.gep(pointer, [ir.Constant(_IR_INDEX, group)]), align=4)
         return context.get_dummy_value()
 
     return types.none(array, types.intp, vectors), build
+
+
+# The pairs of lanes that each step of `_totals` adds: lane k of the sum of a and b is lanes FIRST[k] + SECOND[k] of a
+# followed by b. Within a 128-bit half, where processors shuffle fastest, except for the first step.
+_STEPS = (
+    ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
+    ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
+    ([0, 2, 8, 10, 4, 6, 12, 14], [1, 3, 9, 11, 5, 7, 13, 15]),
+)
+_STEPS_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # the order of the inputs that brings total k to lane k
+
+
+def _totals(builder: Any, vectors: list[Any]) -> Any:
+    """IR for one vector whose lane k is the sum of vectors[k]: a third of the work of summing each by itself."""
+    vectors = [vectors[k] for k in _STEPS_ORDER]
+    for masks in _STEPS:
+        first, second = (ir.Constant(ir.VectorType(_IR_INDEX, LANES), mask) for mask in masks)
+        vectors = [
+            builder.fadd(builder.shuffle_vector(a, b, first), builder.shuffle_vector(a, b, second))
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+    return vectors[0]

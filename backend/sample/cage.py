@@ -94,11 +94,19 @@ def landmark_faces() -> I32:
     return np.array([turned[i] for i in sorted(turned)], np.int32)
 
 
-def _band(outer: I32, inner: I32) -> I32:
-    """Triangles between two closed loops of as many vertices, outer loop counter-clockwise seen from outside."""
+def _band(outer: I32, inner: I32, across: F64) -> I32:
+    """Triangles between two closed loops of as many vertices, outer loop counter-clockwise seen from outside.
+
+    Args:
+        across: (n,) x of the outer loop; the diagonals lean the other way on the other side, so that the mesh is
+            symmetric.
+    """
     a, b = outer, np.roll(outer, -1)
     c, d = inner, np.roll(inner, -1)
-    return np.asarray(np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]), np.int32)
+    leaning = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
+    other = np.concatenate([np.stack([a, c, d], 1), np.stack([a, d, b], 1)])
+    left = np.tile(across + np.roll(across, -1) > 0, 2)
+    return np.asarray(np.where(left[:, None], leaning, other), np.int32)
 
 
 def _union(distances: F64, radius: float) -> F64:
@@ -200,7 +208,7 @@ def build_cage() -> Cage:
         rim = centre + outward / np.linalg.norm(outward, axis=1, keepdims=True) * (EYE_RADIUS - 0.0004)
         rim[:, 2] = np.minimum(rim[:, 2], face[loop][:, 2] - 0.0012)
         lids.append(add(rim))
-        faces.append(_band(loop[::-1], lids[-1][::-1]))
+        faces.append(_band(loop[::-1], lids[-1][::-1], face[loop[::-1], 0]))
 
     upper, lower = (face[list(edge)] for edge in LIPS_INNER)
     face[list(LIPS_INNER[0])] = face[list(LIPS_INNER[1])] = (upper + lower) / 2  # closed at rest
@@ -211,12 +219,12 @@ def build_cage() -> Cage:
     for back, spread, narrow in ((0.003, 0.0008, 1.0), (0.008, 0.005, 1.0), (0.022, 0.013, 0.95), (0.045, 0.010, 0.7)):
         ring = face[loop] + np.stack([width * (narrow - 1), up * spread, np.full(20, -back)], 1)
         bag.append(add(ring))
-        faces.append(_band(bag[-2][::-1], bag[-1][::-1]))
+        faces.append(_band(bag[-2][::-1], bag[-1][::-1], face[loop[::-1], 0]))
 
     neck = [np.array(OVAL, np.int32)]
     for row in _neck_rows(face):
         neck.append(add(row))
-        faces.append(_band(neck[-2][::-1], neck[-1][::-1]))
+        faces.append(_band(neck[-2][::-1], neck[-1][::-1], face[list(OVAL[::-1]), 0]))
     vertices, triangles = np.concatenate(points), np.concatenate(faces)
     mirror = _mirror(vertices)
     vertices = _fair(vertices, triangles, np.stack(neck))

@@ -36,8 +36,8 @@ class Camera:
         """Head and shoulders at a distance of a metre."""
         view = np.eye(4)
         view[:3, :3] = np.diag([1.0, -1.0, -1.0])
-        view[:3, 3] = -view[:3, :3] @ np.array([0.0, -0.065, 0.95])
-        focal = 2.35 * size
+        view[:3, 3] = -view[:3, :3] @ np.array([0.0, -0.046, 0.95])
+        focal = 2.65 * size
         return cls(view, np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]), size)
 
     @property

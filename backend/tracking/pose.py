@@ -105,5 +105,4 @@ def refine_points(
     right = np.einsum("tp,tpci,tpc->pi", w, jacobian, residual, optimize=True)
     scale = np.einsum("pii->", normal) / (3 * len(points))
     step = np.linalg.solve(normal + stiffness * scale * np.eye(3), right[..., None])[..., 0]
-    result: F64 = points + step
-    return result
+    return points + step

@@ -47,7 +47,7 @@ class _Builder:
     def __init__(self, neutral: F64) -> None:
         self.v = neutral
         self.mouth = (neutral[topo.MOUTH_LEFT] + neutral[topo.MOUTH_RIGHT]) / 2
-        self.half_mouth = np.linalg.norm(neutral[topo.MOUTH_LEFT] - neutral[topo.MOUTH_RIGHT]) / 2
+        self.half_mouth = float(np.linalg.norm(neutral[topo.MOUTH_LEFT] - neutral[topo.MOUTH_RIGHT])) / 2
         self.lower = self._lower_share()
         self.corner = {"Left": neutral[topo.MOUTH_LEFT], "Right": neutral[topo.MOUTH_RIGHT]}
         self.outward = {"Left": 1.0, "Right": -1.0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -136,7 +137,7 @@ def select(scan: Scan, yaw: NDArray[np.float64], fps: float) -> Selection:
     return Selection(first, last, landmarks[chosen], notes)
 
 
-def find_cuts(scan: Scan, height: NDArray[np.floating]) -> NDArray[np.bool_]:
+def find_cuts(scan: Scan, height: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """(T,) True on the first frame of a new shot: the whole picture changes at once, or the face jumps."""
     thumbs = scan.thumbs.astype(np.float32)
     change = np.r_[0, np.abs(np.diff(thumbs, axis=0)).mean((1, 2))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from . import topology as topo
 OUTER_EYE_DISTANCE = 0.09  # metres between the outer eye corners: what fixes the scale
 
 
-def similarity(source: NDArray[np.floating], target: NDArray[np.floating], weight: NDArray[np.floating]) -> tuple[
+def similarity(source: NDArray[np.floating[Any]], target: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]) -> tuple[
     NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
 ]:  # fmt: skip
     """Best scale, rotation, translation that carry source to target, per frame.
@@ -35,7 +37,7 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating], weigh
     return scale, rotation, centre_t - scale[:, None] * np.einsum("tij,tj->ti", rotation, centre_s)
 
 
-def mean_shape(landmarks: NDArray[np.floating], iterations: int = 6) -> NDArray[np.float64]:
+def mean_shape(landmarks: NDArray[np.floating[Any]], iterations: int = 6) -> NDArray[np.float64]:
     """The person's mean mesh (478, 3), head space in metres, by generalised Procrustes over the rigid landmarks.
 
     Args:
@@ -53,7 +55,7 @@ def mean_shape(landmarks: NDArray[np.floating], iterations: int = 6) -> NDArray[
     return to_head_space(reference)
 
 
-def to_head_space(shape: NDArray[np.floating]) -> NDArray[np.float64]:
+def to_head_space(shape: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """A mesh (478, 3) with y up and z front in any pose, moved and scaled into head space.
 
     The sagittal plane is where left and right landmarks mirror; up runs from the chin to the top of the forehead.
@@ -66,8 +68,7 @@ def to_head_space(shape: NDArray[np.floating]) -> NDArray[np.float64]:
     y /= np.linalg.norm(y)
     axes = np.stack([x, y, np.cross(x, y)])
     scale = OUTER_EYE_DISTANCE / np.linalg.norm(left - right)
-    result: NDArray[np.float64] = (shape - (left + right) / 2) @ axes.T * scale
-    return result
+    return (shape - (left + right) / 2) @ axes.T * scale
 
 
 _PAIRS = ((263, 33), (362, 133), (454, 234), (323, 93), (356, 127), (291, 61), (334, 105))  # left, right

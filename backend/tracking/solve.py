@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Track:
     reprojection: F64
 
 
-def rough_yaw(landmarks: NDArray[np.floating]) -> F64:
+def rough_yaw(landmarks: NDArray[np.floating[Any]]) -> F64:
     """(T,) degrees the head is turned, from single frames alone; NaN where there is no face.
 
     The mesh's own depth gives the turn: the line through the outer eye corners and the cheeks, seen from above.

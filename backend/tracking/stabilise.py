@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -130,10 +131,9 @@ def torso_pose(
     return rotation, shift + pivot - np.einsum("tij,j->ti", rotation, pivot)
 
 
-def chest_curve(x: NDArray[np.floating]) -> NDArray[np.floating]:
+def chest_curve(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """How many metres the torso's surface lies farther from the camera at x metres beside its middle: shoulders recede."""
-    result: NDArray[np.floating] = 0.05 * np.minimum((x / 0.22) ** 2, 1.5)
-    return result
+    return 0.05 * np.minimum((x / 0.22) ** 2, 1.5)
 
 
 def _planar_pose(seen: F64, points: F64, confidence: F64, pivot: F64, intrinsics: F64) -> tuple[F64, F64]:

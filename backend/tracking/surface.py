@@ -31,7 +31,7 @@ class Surface:
         grid[offset::spacing, offset::spacing] = True
         y, x = np.nonzero(grid & (weight > 0.05))
         self.samples = np.stack([x, y], 1)
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     @property
     def sample_weight(self) -> F64:

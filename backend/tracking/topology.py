@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def edges() -> frozenset[tuple[int, int]]:
     return frozenset((min(a, b), max(a, b)) for a, b in FACEMESH_TESSELATION)
 
 
-def triangles(neutral: NDArray[np.floating]) -> NDArray[np.int32]:
+def triangles(neutral: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
     """(F, 3) triangles of the mesh, wound counter-clockwise seen from outside.
 
     MediaPipe ships the edges only; a face mesh has no three-cycles but its triangles. `neutral` (≥468, 3), head space,

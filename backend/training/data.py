@@ -114,5 +114,4 @@ def pixel_weight(matte: NDArray[np.float32], weights: Weights) -> NDArray[np.flo
     near = cv2.dilate(np.ascontiguousarray(matte[..., PERSON]), np.ones((reach, reach), np.uint8))
     mouth = cv2.GaussianBlur(cv2.dilate(np.ascontiguousarray(matte[..., MOUTH]), np.ones((7, 7), np.uint8)), (0, 0), 2)
     head = matte[..., HEAD] * matte[..., PERSON]
-    result: NDArray[np.float32] = 0.15 + 0.85 * near + weights.face * head + weights.mouth * mouth
-    return result
+    return 0.15 + 0.85 * near + weights.face * head + weights.mouth * mouth

@@ -17,7 +17,7 @@ def ssim_map(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     count = a.shape[2]
     stacked = torch.cat([a, b, a * a, b * b, a * b], 2).permute(2, 0, 1)[None]
     mean = functional.avg_pool2d(stacked, window, 1)[0]
-    ma, mb, aa, bb, ab = mean.split(count, 0)
+    ma, mb, aa, bb, ab = torch.split(mean, count, 0)
     va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
     value = ((2 * ma * mb + C1) * (2 * cov + C2)) / ((ma * ma + mb * mb + C1) * (va + vb + C2))
     return value.mean(0)

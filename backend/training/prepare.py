@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def scan_footage(video: Path, face: int | None, reporter: Reporter) -> tuple[Vid
     return info, found, select(found, rough_yaw(found.landmarks), info.fps)
 
 
-def crop_box(landmarks: NDArray[np.floating], size: tuple[int, int]) -> tuple[float, float, float]:
+def crop_box(landmarks: NDArray[np.floating[Any]], size: tuple[int, int]) -> tuple[float, float, float]:
     """x, y, side in whole pixels of the square that holds head and shoulders over the whole stretch.
 
     Args:
@@ -102,11 +103,10 @@ def write_crops(
         part.write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
 
 
-def to_crop(landmarks: NDArray[np.floating], box: tuple[float, float, float], size: int) -> NDArray[np.float64]:
+def to_crop(landmarks: NDArray[np.floating[Any]], box: tuple[float, float, float], size: int) -> NDArray[np.float64]:
     """Landmarks (T, 478, 3) from footage pixels to pixels of the crop; depth is scaled alike."""
     x, y, side = box
-    result: NDArray[np.float64] = (np.asarray(landmarks, np.float64) - [x, y, 0]) * (size / side)
-    return result
+    return (np.asarray(landmarks, np.float64) - [x, y, 0]) * (size / side)
 
 
 def write_sound(video: Path, folder: ActorFolder, selection: Selection, info: VideoInfo, reporter: Reporter) -> bool:
@@ -205,5 +205,4 @@ def vertex_colours(landmarks: NDArray[np.float64], store: FrameStore) -> NDArray
     for t in chosen:
         at = np.ascontiguousarray(landmarks[t, None, :, :2].astype(np.float32)) - 0.5
         seen.append(cv2.remap(store.frame(int(t)), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
-    result: NDArray[np.float64] = np.median(np.stack(seen).astype(np.float64), 0) / 255
-    return result
+    return np.median(np.stack(seen).astype(np.float64), 0) / 255

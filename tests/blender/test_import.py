@@ -188,6 +188,16 @@ def test_the_artists_camera_gives_way_only_when_the_scene_is_matched(actor_folde
     assert bpy.context.selected_objects == [armature] == [bpy.context.object], "as after any import"
 
 
+def test_who_edits_goes_on_editing(actor_folder):
+    """An actor that comes in when its job ends must not throw the artist out of edit mode."""
+    bpy.ops.mesh.primitive_cube_add()
+    cube = bpy.context.object
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
+    assert bpy.context.object == cube and cube.mode == "EDIT" and bpy.context.selected_objects == [cube]
+    assert len(bpy.data.objects["Nora"].data.bones) == 3
+
+
 def test_it_stands_at_the_cursor(actor_folder, addon):
     bpy.context.scene.cursor.location = 1, 2, 3
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
