@@ -1,0 +1,67 @@
+"""Picture and landmark measures. Pictures are (H, W, 3) in 0–1, higher PSNR and SSIM are better, lower LMD is."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..tracking import topology as topo
+from ..training.losses import ssim_map
+
+F64 = NDArray[np.float64]
+
+
+def psnr(error: float) -> float:
+    """Decibels of a mean squared error of values in 0–1."""
+    return float(-10 * np.log10(max(error, 1e-10)))
+
+
+def weighted_mse(picture: Tensor, target: Tensor, weight: Tensor) -> float:
+    """Mean squared error of the pixels, each counting as `weight` (H, W)."""
+    error = (picture - target).square().mean(2)
+    return float((error * weight).sum() / weight.sum().clamp_min(1e-6))
+
+
+def ssim(picture: Tensor, target: Tensor, weight: Tensor | None = None) -> float:
+    """Mean structural similarity, of all pixels or weighted by `weight` (H, W); the window is 7 pixels."""
+    if min(picture.shape[:2]) < 8:
+        return float("nan")
+    value = ssim_map(picture, target)
+    if weight is None:
+        return float(value.mean())
+    inner = weight[3:-3, 3:-3]
+    return float((value * inner).sum() / inner.sum().clamp_min(1e-6))
+
+
+def mouth_distance(ours: F64, theirs: F64, size: int) -> float:
+    """LMD: mean distance of the lips' landmarks (T, 478, 2), in pixels of a 512² picture; NaN frames are left out."""
+    lips = list(topo.LIPS)
+    distance = np.linalg.norm(ours[:, lips] - theirs[:, lips], axis=-1)
+    return float(np.nanmean(distance) * 512 / size)
+
+
+def jitter_ratio(ours: F64, theirs: F64) -> float:
+    """How much our landmarks (T, 478, 2) tremble against the footage's: ratio of their mean second differences."""
+    ours_change, theirs_change = (np.linalg.norm(np.diff(a, 2, axis=0), axis=-1) for a in (ours, theirs))
+    return float(np.nanmean(ours_change) / max(float(np.nanmean(theirs_change)), 1e-9))
+
+
+def find_landmarks(pictures: list[NDArray[np.uint8]]) -> F64:
+    """(T, 478, 2) pixels of the face in each picture, as in a film; NaN where none was found."""
+    from mediapipe.python.solutions.face_mesh import FaceMesh
+
+    found = np.full((len(pictures), topo.COUNT, 2), np.nan)
+    with FaceMesh(max_num_faces=1, refine_landmarks=True) as mesh:
+        for t, picture in enumerate(pictures):
+            faces = mesh.process(np.ascontiguousarray(picture)).multi_face_landmarks
+            if faces:
+                height, width = picture.shape[:2]
+                found[t] = [(p.x * width, p.y * height) for p in faces[0].landmark]
+    return found
+
+
+def to_bytes(picture: Tensor) -> NDArray[np.uint8]:
+    """A picture as uint8."""
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

@@ -1,0 +1,224 @@
+"""Create Actor: footage in, a finished actor folder out, in stages that are not run twice."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..actor import SUFFIX, ActorFolder, ActorInfo, fingerprint
+from ..device import choose_device, device_name
+from ..progress import Reporter
+from ..protocol import UserError
+from ..video.decode import check_file
+from .schedule import PRESETS, Preset
+
+SCAN, CROPS, TRACK, TRAIN, SPEECH = "scan", "crops", "track", "train", "speech"
+
+
+@dataclass(frozen=True)
+class CreateOptions:
+    """What the person chose.
+
+    Attributes:
+        preset: "tiny", "draft", "standard" or "final". device: "auto", "cpu" or "cuda".
+        face: which of several faces, from 1 at the left. name: what the actor is called; by default the folder's name.
+        consent_who: who is shown and agreed to it. seed: of everything random.
+        landmarker: a MediaPipe face landmarker file (.task) whose scores are compared with ours in the notes.
+    """
+
+    preset: str = "draft"
+    device: str = "auto"
+    face: int | None = None
+    name: str = ""
+    consent_who: str = ""
+    seed: int = 0
+    landmarker: Path | None = None
+
+
+def create_actor(video: Path, path: Path, options: CreateOptions, reporter: Reporter) -> ActorFolder:
+    """Makes the actor at `path`, or goes on where an earlier run stopped.
+
+    Raises:
+        UserError: the footage or the place cannot be used. A refused video leaves no folder behind.
+        Cancelled: finished stages stay.
+    """
+    preset = _checked(options)
+    check_file(video)
+    source = {"name": video.name, "sha256": _sha256(video), "bytes": video.stat().st_size}
+    folder = _folder(path, video, source, options)
+    job = _Create(video, folder, options, preset, reporter)
+    try:
+        job.run()
+    except UserError:
+        if not folder.info.stages:
+            _remove_empty(folder)
+        raise
+    return folder
+
+
+def _checked(options: CreateOptions) -> Preset:
+    if options.preset not in PRESETS:
+        raise UserError("bad_preset", f"There is no preset {options.preset}.", f"Choose one of {', '.join(PRESETS)}.")
+    if options.landmarker is not None:
+        check_file(options.landmarker)
+    return PRESETS[options.preset]
+
+
+def _folder(path: Path, video: Path, source: dict[str, Any], options: CreateOptions) -> ActorFolder:
+    """The folder of an earlier run over the same footage and preset, or a new one."""
+    if (path / "actor.json").exists():
+        folder = ActorFolder.open(path, must_be_complete=False)
+        same = folder.info.source.get("sha256") == source["sha256"]
+        if not same:
+            raise UserError(
+                "other_footage",
+                f"{path.name} was made from other footage ({folder.info.source.get('name', 'unknown')}).",
+                "Choose another folder, or remove that one.",
+            )
+        folder.info.complete = False
+        folder.info.preset = options.preset
+        folder.info.name = options.name or folder.info.name
+        return folder
+    consent = {}
+    if options.consent_who:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        consent = {"who": options.consent_who, "statement": "The person shown agreed to this actor.", "date": now}
+    name = options.name or path.name.removesuffix(SUFFIX) or video.stem
+    return ActorFolder.create(path, ActorInfo(name=name, preset=options.preset, source=source, consent=consent))
+
+
+class _Create:
+    """One run: each stage is skipped when its fingerprint says that it was done with the same inputs."""
+
+    def __init__(
+        self, video: Path, folder: ActorFolder, options: CreateOptions, preset: Preset, reporter: Reporter
+    ) -> None:
+        self.video, self.folder, self.options, self.preset = video, folder, options, preset
+        self.reporter = _Recording(reporter, folder)
+        self.device = choose_device(options.device)
+        self.seconds: dict[str, float] = dict(folder.info.figures.get("seconds", {}))
+
+    def run(self) -> None:
+        footage = fingerprint(__version__, self.folder.info.source["sha256"], self.options.face)
+        crops = fingerprint(footage, self.preset.size)
+        training = fingerprint(crops, self.preset, self.options.seed)
+        speech = fingerprint(footage, self.options.seed)
+        self._stage(SCAN, footage, self._scan)
+        self._stage(CROPS, crops, self._crops)
+        self._stage(TRACK, crops, self._track)
+        self._stage(TRAIN, training, self._train)
+        if self.folder.info.has_audio:
+            self._stage(SPEECH, speech, self._speech)
+        info = self.folder.info
+        info.figures |= {"seconds": self.seconds, "train_seconds": self.seconds.get(TRAIN, 0.0)}
+        info.figures["device"] = device_name(self.device)
+        info.complete = True
+        self.folder.save()
+
+    def _stage(self, name: str, inputs: str, work: Callable[[], None]) -> None:
+        if self.folder.is_done(name, inputs):
+            return
+        started = time.perf_counter()
+        work()
+        self.seconds[name] = round(time.perf_counter() - started, 2)
+        self.folder.mark_done(name, inputs)
+
+    def _scan(self) -> None:
+        from .prepare import scan_footage, write_sound
+
+        footage, found, chosen = scan_footage(self.video, self.options.face, self.reporter)
+        info = self.folder.info
+        info.fps, info.segments = footage.fps, [[chosen.first, chosen.last]]
+        info.frame_count = chosen.last - chosen.first + 1
+        info.notes = list(chosen.notes)
+        self.folder.write_arrays(
+            "scan.npz", landmarks=chosen.landmarks, size=np.array(found.size), first=np.array(chosen.first)
+        )
+        info.has_audio = write_sound(self.video, self.folder, chosen, footage, self.reporter)
+        info.notes += [n for n in self.reporter.notes if n not in info.notes]
+        for note in chosen.notes:
+            self.reporter.note(note)
+
+    def _selection(self) -> tuple[Any, tuple[float, float, float], int, tuple[int, int]]:
+        from ..tracking.selection import Selection
+        from .prepare import crop_box
+
+        table = self.folder.arrays("scan.npz")
+        first, size = int(table["first"]), (int(table["size"][0]), int(table["size"][1]))
+        selection = Selection(first, first + len(table["landmarks"]) - 1, table["landmarks"])
+        box = crop_box(selection.landmarks, size)
+        side = min(self.preset.size, max(96, int(box[2]) // 16 * 16))
+        return selection, box, side, size
+
+    def _crops(self) -> None:
+        from .prepare import write_crops
+
+        selection, box, side, _ = self._selection()
+        self.folder.info.size = side
+        write_crops(self.video, self.folder, selection, box, side, self.reporter)
+
+    def _track(self) -> None:
+        from .prepare import track_stretch
+
+        selection, box, side, size = self._selection()
+        track = track_stretch(self.folder, selection, box, side, size, self.reporter)
+        self.folder.info.figures["reprojection_px_512"] = round(float(np.median(track.reprojection)) * 512 / side, 3)
+
+    def _train(self) -> None:
+        import torch
+
+        from .data import Clip
+        from .prepare import load_track, vertex_colours
+        from .seed import seed_portrait
+        from .train import train
+
+        torch.manual_seed(self.options.seed)
+        clip, track = Clip(self.folder, self.device), load_track(self.folder)
+        landmarks = clip.landmarks.astype(np.float64)
+        colours = vertex_colours(landmarks, clip.store)
+        portrait = seed_portrait(track, landmarks, colours, clip.store, self.preset, self.options.seed)
+        portrait.method = "cuda" if self.device.type == "cuda" else "cpu"
+        train(self.folder, clip, portrait.to(self.device), self.preset, self.options.seed, self.reporter)
+
+    def _speech(self) -> None:
+        from ..model.speech import train_speech
+
+        self.folder.info.figures["speech"] = train_speech(self.folder, self.reporter, self.options.seed)
+
+
+class _Recording(Reporter):
+    """Passes everything on, keeps the notes, and stops when the inner reporter does."""
+
+    def __init__(self, inner: Reporter, folder: ActorFolder) -> None:
+        self.inner, self.folder = inner, folder
+        self.notes: list[str] = []
+
+    def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
+        self.inner.progress(stage, done, total, message)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+        self.inner.note(message)
+
+    def preview(self, path: str) -> None:
+        self.inner.preview(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_empty(folder: ActorFolder) -> None:
+    """Takes away a folder in which nothing was finished, and nothing that is not ours."""
+    folder.file("actor.json").unlink(missing_ok=True)
+    if not any(folder.path.iterdir()):
+        folder.path.rmdir()
