@@ -25,15 +25,17 @@ def import_actor(
     mode = edited.mode if edited else "OBJECT"
     if mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
-    made = scene_actor.build(
-        context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
-    )
-    if mode != "OBJECT":
-        made.armature.select_set(False)
-        edited.select_set(True)
-        objects.active = edited
-        bpy.ops.object.mode_set(mode=mode)
-    return made
+    try:
+        return scene_actor.build(
+            context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
+        )
+    finally:
+        if mode != "OBJECT":
+            for thing in context.selected_objects:
+                thing.select_set(False)
+            edited.select_set(True)
+            objects.active = edited
+            bpy.ops.object.mode_set(mode=mode)
 
 
 def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bool) -> str:

@@ -1,0 +1,199 @@
+"""The whole way with the real backend: a clip made by code → actor → keys → frames → composite. Preset "tiny"."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import bpy
+import numpy as np
+import pytest
+from bpy_extras.object_utils import world_to_camera_view
+from support import backend
+
+FRAMES = range(10, 14)
+
+
+@pytest.fixture
+def shot(trained, addon) -> SimpleNamespace:
+    """The trained actor in a scene that is matched to its footage."""
+    bpy.ops.portrait_actor.import_actor(directory=str(trained))
+    found = addon.actor.require(bpy.context)
+    return SimpleNamespace(armature=found.armature, face=found.face, scene=bpy.context.scene)
+
+
+def render(output: Path, frames=FRAMES, file_format: str = "png") -> dict[int, np.ndarray]:
+    """(H, W, 4) straight RGBA 0–1, top row first, of each frame that Render Actor writes as PNG."""
+    bpy.ops.portrait_actor.render_actor(
+        output=str(output), file_format=file_format, frame_start=frames[0], frame_end=frames[-1]
+    )
+    pictures = {}
+    for frame in frames:
+        (file,) = output.glob(f"*_{frame:04d}.{file_format}")
+        image = bpy.data.images.load(str(file))
+        image.colorspace_settings.name = "Non-Color"
+        width, height = image.size
+        pixels = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(pixels)
+        pictures[frame] = pixels.reshape(height, width, 4)[::-1]
+        bpy.data.images.remove(image)
+    return pictures
+
+
+def premultiplied(picture: np.ndarray) -> np.ndarray:
+    return picture[..., :3] * picture[..., 3:]
+
+
+def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(H, W) the largest difference of any colour."""
+    return np.abs(premultiplied(before) - premultiplied(after)).max(-1)
+
+
+def points(shot: SimpleNamespace, frame: int) -> np.ndarray:
+    """(V, 2) pixels of the proxy's vertices as Blender poses and projects them."""
+    shot.scene.frame_set(frame)
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    posed = shot.face.evaluated_get(depsgraph)
+    seen = [world_to_camera_view(shot.scene, shot.scene.camera, posed.matrix_world @ v.co) for v in posed.data.vertices]
+    size = shot.scene.render.resolution_x, shot.scene.render.resolution_y
+    return np.array([(s.x * size[0], (1 - s.y) * size[1]) for s in seen])
+
+
+def around(pixels: np.ndarray, shape: tuple[int, ...], margin: float) -> np.ndarray:
+    """(H, W) whether a pixel lies in the box of some points, widened by a share of the picture's width."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    low, high = pixels.min(0) - margin * shape[1], pixels.max(0) + margin * shape[1]
+    return (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1])
+
+
+def moved_by(shot: SimpleNamespace, channel: str) -> np.ndarray:
+    """(V,) which vertices a channel moves by more than a fifth of what it moves most."""
+    keys = shot.face.data.shape_keys.key_blocks
+    count = len(shot.face.data.vertices)
+    a, b = np.empty(3 * count, np.float32), np.empty(3 * count, np.float32)
+    keys["Basis"].data.foreach_get("co", a)
+    keys[channel].data.foreach_get("co", b)
+    distance = np.linalg.norm((a - b).reshape(-1, 3), axis=1)
+    return distance > 0.2 * distance.max()
+
+
+def test_create_ends_with_a_finished_actor_and_says_who_is_shown(trained, addon):
+    folder = addon.contract.actor.ActorFolder.open(trained)
+    assert folder.info.complete and folder.info.consent["who"] == "nobody: drawn by code"
+    assert folder.info.preset == "tiny"
+
+
+def test_the_render_lies_where_blender_projects_the_proxy(shot, tmp_path):
+    """Every vertex of the face lies on the actor, and around the person there is nothing."""
+    pictures = render(tmp_path, range(10, 11))
+    alpha = pictures[10][..., 3]
+    assert alpha.shape == (shot.scene.render.resolution_y, shot.scene.render.resolution_x)
+    x, y = points(shot, 10).astype(int).T
+    inside = (x >= 0) & (x < alpha.shape[1]) & (y >= 0) & (y < alpha.shape[0])
+    assert inside.mean() > 0.95
+    assert (alpha[y[inside], x[inside]] > 0.5).mean() > 0.95
+    assert alpha[:4, :4].max() < 0.3 and alpha[:4, -4:].max() < 0.3, "the upper corners show no actor"
+
+
+def test_a_channel_changes_the_picture_where_and_when_it_should(shot, tmp_path):
+    before = render(tmp_path)
+    key = shot.face.data.shape_keys.key_blocks["jawOpen"]
+    shot.scene.frame_set(12)
+    key.value = 1.0 if key.value < 0.5 else 0.0
+    key.keyframe_insert("value", frame=12)
+    after = render(tmp_path)
+    assert all(np.array_equal(before[f], after[f]) for f in FRAMES if f != 12), "other frames are the same"
+    mouth = around(points(shot, 12)[moved_by(shot, "jawOpen")], before[12].shape, 0.08)
+    difference = change(before[12], after[12])
+    assert difference[mouth].max() > 0.1, "the mouth moves"
+    assert difference[~mouth].max() < 0.5 * difference[mouth].max()
+    assert difference[mouth].sum() > 0.8 * difference.sum(), "nearly all of the change is at the mouth"
+
+
+def test_the_head_bone_turns_the_head_when_it_should(shot, tmp_path):
+    before = render(tmp_path)
+    head = shot.armature.pose.bones["head"]
+    shot.scene.frame_set(11)
+    head.rotation_quaternion = head.rotation_quaternion @ type(head.rotation_quaternion)((0, 1, 0), math.radians(12))
+    head.keyframe_insert("rotation_quaternion", frame=11)
+    after = render(tmp_path)
+    assert all(np.array_equal(before[f], after[f]) for f in FRAMES if f != 11)
+    difference = change(before[11], after[11])
+    face = around(points(shot, 11), difference.shape, 0.1)
+    assert difference[face].mean() > 0.01, "the head turns"
+    lowest = difference[-difference.shape[0] // 10 :]
+    assert lowest.mean() < 0.2 * difference[face].mean(), "the chest stays"
+
+
+def test_moving_actor_and_camera_together_changes_nothing(shot, tmp_path):
+    before = render(tmp_path / "a", range(10, 11))
+    for thing in (shot.armature, shot.scene.camera):
+        thing.matrix_world = type(thing.matrix_world).Translation((3, -2, 1)) @ thing.matrix_world
+    after = render(tmp_path / "b", range(10, 11))
+    assert change(before[10], after[10]).mean() < 1e-3
+
+
+def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
+    bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="exr", frame_start=10, frame_end=11)
+    tree = addon.versions.compositor(shot.scene)
+    (node,) = [n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]
+    assert Path(node.image.filepath).parent.samefile(tmp_path)
+    assert (node.frame_start, node.frame_duration) == (10, 2)
+    render_settings = shot.scene.render
+    render_settings.engine, shot.scene.cycles.samples, shot.scene.cycles.use_denoising = "CYCLES", 1, False
+    shot.scene.view_settings.view_transform = "Standard"
+    shot.scene.frame_set(11)
+    render_settings.image_settings.file_format = "PNG"
+    render_settings.filepath = str(tmp_path / "composite.png")
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(render_settings.filepath)
+    width, height = image.size
+    composite = np.array(image.pixels[:]).reshape(height, width, 4)[::-1]
+    straight = render(tmp_path / "png", range(11, 12))[11]
+    solid = straight[..., 3] > 0.99
+    assert np.abs(composite[solid][:, :3] - straight[solid][:, :3]).mean() < 0.01, "Standard shows display colours"
+
+
+def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_path):
+    line = tmp_path / "line.wav"
+    backend("sample", str(line), "--seconds", "2", "--seed", "3")
+    keys = shot.face.data.shape_keys
+    footage = keys.animation_data.action
+    bpy.ops.portrait_actor.speak(audio=str(line), frame_start=21, head=False, blink=False)
+    take = keys.animation_data.action
+    assert take != footage and footage.use_fake_user and take.frame_range[0] == 21
+    fps = addon.takes.scene_fps(shot.scene)
+    frames = range(21, 21 + int(2 * fps))
+    table, _ = addon.sampling.sample(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
+    oral = [table.names.index(n) for n in addon.contract.channels.ORAL]
+    facial = [table.names.index(n) for n in addon.contract.channels.FACIAL]
+    assert np.ptp(table.channels[:, oral], axis=0).max() > 0.1, "the mouth moves"
+    assert not table.channels[:, facial].any(), "the rest of the face rests"
+    assert np.ptp(table.head_rotation, axis=0).max() > 0, "the head keeps the footage's motion"
+    if bpy.app.build_options.audaspace:
+        spans = {s.name: addon.versions.strip_span(s)[0] for s in addon.versions.existing_strips(shot.scene)}
+        assert spans["line"] == 21
+
+
+def test_a_film_has_the_scenes_sound(shot, tmp_path):
+    bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="mp4", frame_start=5, frame_end=9)
+    (film,) = tmp_path.glob("*.mp4")
+    clip = bpy.data.movieclips.load(str(film))
+    assert clip.frame_duration == 5 and tuple(clip.size) == (
+        shot.scene.render.resolution_x, shot.scene.render.resolution_y,
+    )  # fmt: skip
+
+
+def test_create_again_goes_on_where_it_was(trained, addon):
+    """The same call on a finished actor trains nothing again and only imports it."""
+    model = trained / "model.safetensors"
+    stamp = model.stat().st_mtime_ns
+    bpy.ops.portrait_actor.create_actor(
+        video=str(trained.parent / "sample.mp4"),
+        folder=str(trained),
+        preset="tiny",
+        consent_who="nobody: drawn by code",
+    )
+    assert model.stat().st_mtime_ns == stamp
+    assert addon.actor.require(bpy.context).folder().path.samefile(trained)
