@@ -1,7 +1,8 @@
 """The channel vocabulary: one name and one range for everything that moves a face.
 
 Names are those of ARKit's 52 blend shapes, values are 0 (rest) to 1 (full), left and right are the actor's own. The
-channel vector, in the order of `CHANNELS`, is the whole input of the face's deformation: what is keyed is what is rendered.
+channel vector, in the order of `CHANNELS`, is the whole input of the face's deformation: what is keyed is what is
+rendered.
 """
 
 from __future__ import annotations

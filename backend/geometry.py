@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
 
-# Head and actor space (x left of the actor, y up, z front) seen by an upright camera in front (x right, y down, z forward).
+# Head and actor space (x to the actor's left, y up, z front) seen by an upright camera (x right, y down, z forward).
 FLIP = np.diag([1.0, -1.0, -1.0])
 
 

@@ -25,8 +25,8 @@ REGIONS = ("whole", "portrait", "face", "mouth")
 
 
 def evaluate(folder: ActorFolder, device: torch.device, reporter: Reporter) -> dict[str, Any]:
-    """{"tracked": {"whole": {"psnr", "ssim"}, "portrait", "face", "mouth", "lmd_px", "jitter_ratio"}, "audio": {the same},
-    "train_seconds", "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
+    """{"tracked": {"whole": {"psnr", "ssim"}, "portrait", "face", "mouth", "lmd_px", "jitter_ratio"}, "audio": {the
+    same}, "train_seconds", "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
 
     `whole` is our person over the estimated plate; `portrait` counts pixels by the person's alpha, so no background
     flatters it; `face` and `mouth` are boxes. `tracked` is driven by preparation's poses and channels, `audio` by

@@ -81,8 +81,9 @@ def eye_seeds(rig: Rig, spacing: float, colour_at: dict[str, F64]) -> Seeds:
     """The visible part of both eyeballs: sclera that stays, an iris that follows the gaze."""
     parts = []
     for side in ("Left", "Right"):
-        upper, lower, iris, inner, outer = _eye(side)
-        ring = rig.neutral[[inner, *_sorted_by_x(rig.neutral, upper), outer, *_sorted_by_x(rig.neutral, lower)[::-1]]]
+        eye = topo.EYES[side]
+        iris = eye.iris
+        ring = rig.neutral[[eye.inner, *eye.upper_lid, eye.outer, *eye.lower_lid]]
         centre = rig.neutral[iris[0]]
         low, high = ring.min(0), ring.max(0)
         grow = 0.004
@@ -104,20 +105,10 @@ def eye_seeds(rig: Rig, spacing: float, colour_at: dict[str, F64]) -> Seeds:
 def _eyeball(points: F64, spacing: float, colour: F64, rig: Rig | None, side: str) -> Seeds:
     prior = np.zeros((len(CHANNELS), len(points), 3))
     if rig is not None:
-        iris = _eye(side)[2]
+        iris = topo.EYES[side].iris
         for name in (f"eyeLookDown{side}", f"eyeLookUp{side}", f"eyeLookIn{side}", f"eyeLookOut{side}"):
             prior[INDEX[name]] = rig.shapes[INDEX[name], iris[0]]
     return Seeds.of(points, 0.6 * spacing, colour, FACE, 1.0, prior)
-
-
-def _eye(side: str) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int, int]:
-    if side == "Left":
-        return topo.LID_UPPER_LEFT, topo.LID_LOWER_LEFT, topo.IRIS_LEFT, topo.EYE_INNER_LEFT, topo.EYE_OUTER_LEFT
-    return topo.LID_UPPER_RIGHT, topo.LID_LOWER_RIGHT, topo.IRIS_RIGHT, topo.EYE_INNER_RIGHT, topo.EYE_OUTER_RIGHT
-
-
-def _sorted_by_x(neutral: F64, ids: tuple[int, ...]) -> list[int]:
-    return sorted(ids, key=lambda i: float(neutral[i, 0]))
 
 
 def mouth_seeds(rig: Rig, spacing: float) -> Seeds:

@@ -154,12 +154,12 @@ def personalise(xy: F64, slope: F64, channels: F64, rig: Rig, options: FitOption
     reach = size / np.maximum(size.max(1, keepdims=True), 1e-9)
     gram = usage.T @ usage
     cross = np.einsum("tk,tpc->kpc", usage, residual, optimize=True)
+    stiff = options.stiffness / np.maximum(np.concatenate([np.ones((1, topo.COUNT)), reach]), 1e-3)  # (53, P)
+    systems = gram + stiff.T[:, :, None] * np.eye(len(gram))
+    delta = np.linalg.solve(systems, cross.transpose(1, 0, 2))  # (P, 53, 2)
     shapes, neutral = rig.shapes.copy(), rig.neutral.copy()
-    for p in range(topo.COUNT):
-        stiff = options.stiffness / np.maximum(np.r_[1.0, reach[:, p] ** 1], 1e-3)
-        delta = np.linalg.solve(gram + np.diag(stiff), cross[:, p])
-        neutral[p, :2] += delta[0]
-        shapes[:, p, :2] += delta[1:] * (reach[:, p, None] > 1e-3)
+    neutral[:, :2] += delta[:, 0]
+    shapes[:, :, :2] += delta[:, 1:].transpose(1, 0, 2) * (reach > 1e-3)[..., None]
     return Rig(neutral, shapes)
 
 

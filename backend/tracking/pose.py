@@ -71,7 +71,7 @@ def fit_pose(
 
 
 def _linearise(pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64) -> tuple[F64, F64]:
-    """Residuals (T, P, 2) and the Jacobian (T, P, 2, 6) of the projection: rotation about the head, then translation."""
+    """Residuals (T, P, 2) and Jacobian (T, P, 2, 6) of the projection: rotation about the head, then translation."""
     turned = points @ np.swapaxes(rotation, -1, -2)
     camera = turned + translation[:, None]
     fx, fy = intrinsics[0, 0], intrinsics[1, 1]
@@ -92,7 +92,7 @@ def _linearise(pixels: F64, points: F64, rotation: F64, translation: F64, intrin
 def refine_points(
     pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64, *, stiffness: float = 0.02
 ) -> F64:
-    """Points (P, 3) that all frames agree on, given the poses: bundle adjustment's point half, with a pull to `points`."""
+    """Points (P, 3) that all frames agree on, given the poses, with a pull to `points`: half of bundle adjustment."""
     camera = points @ np.swapaxes(rotation, -1, -2) + translation[:, None]
     f, iz = intrinsics[0, 0], 1 / camera[..., 2]
     xy = camera[..., :2] * iz[..., None]

@@ -1,8 +1,8 @@
 """A blend-shape rig of the 478-point face mesh with ARKit's names, built from anatomy on the person's own neutral mesh.
 
-Every shape is an offset field in metres at channel value 1, made of a few primitives: a soft region around a landmark, a
-direction, the hinge of the jaw, the meeting line of the lips and of the lids. Directions are head space: x to the actor's
-left, y up, z front. The person's own way of moving is learned on top (`channels.personalise`).
+Every shape is an offset field in metres at channel value 1, made of a few primitives: a soft region around a landmark,
+a direction, the hinge of the jaw, the meeting line of the lips and of the lids. Directions are head space: x to the
+actor's left, y up, z front. The person's own way of moving is learned on top (`expression.personalise`).
 """
 
 from __future__ import annotations
@@ -157,32 +157,27 @@ class _Builder:
         return shapes
 
     def _chin_region(self) -> F64:
-        chin = self.near(self.v[topo.CHIN] + [0, 0.025, 0], (0.02, 0.018, 0.03))
+        chin = self.near(self.v[topo.CHIN] + (0, 0.025, 0), (0.02, 0.018, 0.03))
         return np.maximum(chin, self.near(self.mouth, (self.half_mouth, 0.012, 0.03)))
 
     def eyes(self) -> dict[str, F64]:
         shapes: dict[str, F64] = {}
-        groups = {
-            "Left": (topo.LID_UPPER_LEFT, topo.LID_LOWER_LEFT, topo.IRIS_LEFT, topo.EYE_INNER_LEFT, topo.EYE_OUTER_LEFT),
-            "Right": (
-                topo.LID_UPPER_RIGHT, topo.LID_LOWER_RIGHT, topo.IRIS_RIGHT, topo.EYE_INNER_RIGHT, topo.EYE_OUTER_RIGHT,
-            ),
-        }  # fmt: skip
-        for side, (upper_ids, lower_ids, iris_ids, inner, outer) in groups.items():
-            upper, lower, iris = (topo.indices(*ids) for ids in (upper_ids, lower_ids, iris_ids))
+        for side, eye in topo.EYES.items():
+            upper, lower, iris = (topo.indices(*ids) for ids in (eye.upper_lid, eye.lower_lid, eye.iris))
+            inner, outer = eye.inner, eye.outer
             opening = float((self.v[upper, 1] - self.v[lower, 1]).max())
             centre = (self.v[inner] + self.v[outer]) / 2
             blink, wide, squint = (np.zeros((topo.COUNT, 3)) for _ in range(3))
             drop = self.v[lower] - self.v[upper]
             blink[upper] = drop * 0.88
             blink[lower] = -drop * 0.10
-            lid_skin = self.near(centre + [0, 0.010, 0], (0.018, 0.006, 0.03))
+            lid_skin = self.near(centre + (0, 0.010, 0), (0.018, 0.006, 0.03))
             lid_skin[np.r_[upper, lower, iris, [inner, outer]]] = 0
             blink[:, 1] -= lid_skin * opening * 0.55
             wide[upper, 1] = 0.35 * opening * (drop[:, 1] / drop[:, 1].min())
             wide[:, 1] += lid_skin * 0.25 * opening
             squint[lower, 1] = 0.40 * opening
-            below = self.near(centre - [0, 0.013, 0], (0.018, 0.007, 0.03))
+            below = self.near(centre - (0, 0.013, 0), (0.018, 0.007, 0.03))
             below[np.r_[upper, lower, iris, [inner, outer]]] = 0
             squint[:, 1] += below * 0.3 * opening
             shapes[f"eyeBlink{side}"], shapes[f"eyeWide{side}"], shapes[f"eyeSquint{side}"] = blink, wide, squint
@@ -228,10 +223,9 @@ class _Builder:
                 [-sign * 0.003 * inner_region, -0.008 * whole * above_eye, 0.001 * whole], 1
             )
             nose = self.v[327 if side == "Left" else 98]
-            eye = (self.v[topo.EYE_INNER_LEFT] + self.v[topo.EYE_OUTER_LEFT]) / 2 if side == "Left" else (
-                self.v[topo.EYE_INNER_RIGHT] + self.v[topo.EYE_OUTER_RIGHT]) / 2  # fmt: skip
-            cheek = self.near(eye - [0, 0.026, 0], (0.018, 0.012, 0.03))
-            sneer = self.near(nose + [0, 0.004, 0], (0.010, 0.012, 0.02))
+            eye = (self.v[topo.EYES[side].inner] + self.v[topo.EYES[side].outer]) / 2
+            cheek = self.near(eye - (0, 0.026, 0), (0.018, 0.012, 0.03))
+            sneer = self.near(nose + (0, 0.004, 0), (0.010, 0.012, 0.02))
             shapes[f"cheekSquint{side}"] = np.stack([zero, 0.006 * cheek, 0.001 * cheek], 1)
             shapes[f"noseSneer{side}"] = np.stack([zero, 0.006 * sneer, zero], 1)
         inner_up[:, 1] *= np.clip((self.v[:, 1] - self.v[topo.EYE_OUTER_LEFT, 1] - 0.010) / 0.006, 0, 1)

@@ -12,9 +12,12 @@ from . import topology as topo
 OUTER_EYE_DISTANCE = 0.09  # metres between the outer eye corners: what fixes the scale
 
 
-def similarity(source: NDArray[np.floating[Any]], target: NDArray[np.floating[Any]], weight: NDArray[np.floating[Any]]) -> tuple[
-    NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
-]:  # fmt: skip
+Floats = NDArray[np.floating[Any]]
+
+
+def similarity(
+    source: Floats, target: Floats, weight: Floats
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Best scale, rotation, translation that carry source to target, per frame.
 
     Args:
@@ -37,7 +40,7 @@ def similarity(source: NDArray[np.floating[Any]], target: NDArray[np.floating[An
     return scale, rotation, centre_t - scale[:, None] * np.einsum("tij,tj->ti", rotation, centre_s)
 
 
-def mean_shape(landmarks: NDArray[np.floating[Any]], iterations: int = 6) -> NDArray[np.float64]:
+def mean_shape(landmarks: Floats, iterations: int = 6) -> NDArray[np.float64]:
     """The person's mean mesh (478, 3), head space in metres, by generalised Procrustes over the rigid landmarks.
 
     Args:
@@ -55,7 +58,7 @@ def mean_shape(landmarks: NDArray[np.floating[Any]], iterations: int = 6) -> NDA
     return to_head_space(reference)
 
 
-def to_head_space(shape: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def to_head_space(shape: Floats) -> NDArray[np.float64]:
     """A mesh (478, 3) with y up and z front in any pose, moved and scaled into head space.
 
     The sagittal plane is where left and right landmarks mirror; up runs from the chin to the top of the forehead.

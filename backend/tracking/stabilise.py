@@ -132,7 +132,7 @@ def torso_pose(
 
 
 def chest_curve(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """How many metres the torso's surface lies farther from the camera at x metres beside its middle: shoulders recede."""
+    """Metres by which the torso's surface recedes from the camera at x metres beside its middle, as shoulders do."""
     return 0.05 * np.minimum((x / 0.22) ** 2, 1.5)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -42,8 +43,8 @@ LIPS = (
 )  # fmt: skip
 INNER_RING = (78, *LIP_INNER_UPPER, 308, *reversed(LIP_INNER_LOWER))
 
-# Points that the skull carries: bridge and tip of the nose, eye corners, mid forehead, temples. Weights below 1 for those
-# that skin or the mesh's own sliding moves a little.
+# Points that the skull carries: bridge and tip of the nose, eye corners, mid forehead, temples. Weights below 1 for
+# those that skin or the mesh's own sliding moves a little.
 RIGID: dict[int, float] = {
     **dict.fromkeys((168, 6, 197, 195, 5, 122, 351, 193, 417, 196, 419, 3, 248, 188, 412, 174, 399), 1.0),
     **dict.fromkeys((33, 133, 362, 263, 130, 359, 243, 463), 1.0),
@@ -56,6 +57,23 @@ FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Eye:
+    """Landmarks of one eye; the iris' first is its centre."""
+
+    upper_lid: tuple[int, ...]
+    lower_lid: tuple[int, ...]
+    iris: tuple[int, ...]
+    inner: int
+    outer: int
+
+
+EYES: dict[str, Eye] = {
+    "Left": Eye(LID_UPPER_LEFT, LID_LOWER_LEFT, IRIS_LEFT, EYE_INNER_LEFT, EYE_OUTER_LEFT),
+    "Right": Eye(LID_UPPER_RIGHT, LID_LOWER_RIGHT, IRIS_RIGHT, EYE_INNER_RIGHT, EYE_OUTER_RIGHT),
+}
 
 
 def indices(*names: int) -> NDArray[np.int64]:

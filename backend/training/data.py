@@ -85,7 +85,7 @@ class Clip:
         return self._around(self.landmarks[index, list(topo.LIPS)], 0.35)
 
     def window(self, index: int, part: str, share: float) -> Box:
-        """A square of `share` of the crop around the mouth or the face, inside the crop; the same size in all frames."""
+        """A square of `share` of the crop around the mouth or the face; the same size in all frames."""
         x, y, w, h = self.mouth_box(index) if part == "mouth" else self.face_box(index)
         side = int(self.size * share) // 16 * 16
         left = int(np.clip(x + w / 2 - side / 2, 0, self.size - side))

@@ -112,7 +112,7 @@ def torso_seeds(track: Track, store: FrameStore, spacing: float) -> Seeds:
 
 
 def unwrapped_torso(track: Track, store: FrameStore) -> tuple[F64, F64]:
-    """The torso as it would be seen at rest without the head in front: colour (S, S, 3) 0–1 and share of frames (S, S)."""
+    """The torso at rest as if no head were in front: colour (S, S, 3) 0–1 and share of frames that show it (S, S)."""
     count = len(track.channels)
     some = np.unique(np.linspace(0, count - 1, min(count, SEEN_FRAMES)).astype(int))
     size = store.frame(0).shape[0]
