@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from backend import console, doctor
+from backend import console, device, doctor
 from backend.console import Forecast, TerminalConsole, duration, exit_code, explain, finite
 from backend.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode
 
@@ -257,6 +258,23 @@ def test_results_are_plain_json() -> None:
 
 def test_durations() -> None:
     assert [duration(s) for s in (0, 59.6, 75, 3600, 36061)] == ["0:00", "1:00", "1:15", "1:00:00", "10:01:01"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "gsplat", "wish", "wanted"),
+    [(True, True, "auto", "cuda"), (True, True, "cuda", "cuda"), (True, True, "cpu", "cpu"),
+     (True, False, "auto", "cpu"), (True, False, "cuda", "no_gsplat"), (False, True, "auto", "cpu"),
+     (False, True, "cuda", "no_cuda"), (True, True, "tpu", "bad_device")],
+)  # fmt: skip
+def test_choice_of_device(monkeypatch: pytest.MonkeyPatch, gpu: bool, gsplat: bool, wish: str, wanted: str) -> None:
+    """What was asked for by name is given or refused, never replaced."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(device, "can_rasterise_on_gpu", lambda: gsplat)
+    try:
+        chosen = device.choose_device(wish).type
+    except UserError as error:
+        chosen = error.code
+    assert chosen == wanted
 
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
