@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 def _create(options: argparse.Namespace) -> str:
     request = create_actor.CreateRequest(
         options.video, options.actor, options.name, options.preset, options.face, options.consent_who,
-        options.frame_start, options.match_scene,
+        options.frame_start, options.match_scene, options.device,
     )  # fmt: skip
     return _wait(create_actor.start(bpy.context, request))
 
@@ -64,8 +64,9 @@ def _speak(options: argparse.Namespace) -> str:
 
 def _render(options: argparse.Namespace) -> str:
     request = render_actor.RenderRequest(
-        options.out, options.format, options.frame_start, options.frame_end, options.composite, options.actor
-    )
+        options.out, options.format, options.frame_start, options.frame_end, options.composite, options.actor,
+        options.device,
+    )  # fmt: skip
     return _wait(render_actor.start(bpy.context, request))
 
 
@@ -146,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
 
     for verb in (say, render):
         verb.add_argument("--actor", default="", metavar="NAME", help="which, when the scene has several")
+
+    for verb in (create, render):
+        verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="", help="default: the preferences'")
 
     setup = verbs.add_parser("setup", help="install the backend's Python environment")
     setup.add_argument("--wheels", default="", metavar="DIR", help="install from this folder, without a network")

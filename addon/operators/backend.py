@@ -80,7 +80,7 @@ class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
 
 
 class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
-    """Show the log of the last job in the text editor's data"""
+    """Show what the backend wrote during the last job"""
 
     bl_idname = "portrait_actor.open_log"
     bl_label = "Open Log"

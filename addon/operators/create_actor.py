@@ -28,6 +28,7 @@ class CreateRequest:
         consent_who: the person who is shown.
         frame_start: the scene frame where the footage begins.
         match_scene: whether the scene takes the footage's camera, size, rate and length.
+        device: "auto", "cpu" or "cuda"; empty: the preferences'.
     """
 
     video: str
@@ -38,6 +39,7 @@ class CreateRequest:
     consent_who: str = ""
     frame_start: int = 1
     match_scene: bool = True
+    device: str = ""
 
 
 def actor_path(video: Path, folder: str, name: str) -> Path:
@@ -66,12 +68,14 @@ def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
     place = Place.of(context)
 
     def finish(data: dict[str, Any]) -> str:
+        if (scene := place.find_scene()) is not None:
+            scene.portrait_actor.consent_given = False  # the next video may show somebody else
         outcome = import_into(place, path, frame_start=request.frame_start, match_scene=request.match_scene)
         push_undo(f"Create {name}")
         return outcome
 
     arguments = [str(video), str(path), "--preset", request.preset, "--name", name]
-    arguments += ["--device", environment.preferences().device]
+    arguments += ["--device", request.device or environment.preferences().device]
     if request.face:
         arguments += ["--face", str(request.face)]
     if request.consent_who:

@@ -28,6 +28,7 @@ class RenderRequest:
         frame_start, frame_end: the range, inclusive; None takes the scene's.
         composite: wire the frames into the compositor (not for mp4).
         actor: name of the armature; empty: the actor that the artist means.
+        device: "auto", "cpu" or "cuda"; empty: the preferences'.
     """
 
     output: str
@@ -36,6 +37,7 @@ class RenderRequest:
     frame_end: int | None = None
     composite: bool = True
     actor: str = ""
+    device: str = ""
 
 
 def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
@@ -69,7 +71,7 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
 
     arguments = [str(source), str(folder / "performance.npz"), "--camera", str(folder / "camera.json")]
     arguments += ["--out", str(output), "--name", bpy.path.clean_name(shown.name), "--format", request.file_format]
-    arguments += ["--device", environment.preferences().device]
+    arguments += ["--device", request.device or environment.preferences().device]
     if request.file_format == "mp4" and (track := sound.mixdown(scene, first, last, folder / "sound.wav")):
         arguments += ["--sound", str(track)]
     return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import wave
 
 import bpy
 import numpy as np
@@ -157,6 +158,19 @@ def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
     strips = addon.versions.existing_strips(scene)
     silent = {(s["portrait_actor"], addon.versions.strip_span(s)[0]) for s in strips if s.mute}
     assert silent == {("Nora", 1)} and len({s.channel for s in strips}) >= 3
+
+
+@needs_sound
+def test_a_film_is_given_what_the_sequencer_plays(nora, addon, tmp_path):
+    """The mixdown of frames 21–60 has the tone of the footage's last 20 frames, then silence."""
+    file = addon.sound.mixdown(bpy.context.scene, 21, 60, tmp_path / "mix.wav")
+    with wave.open(str(file)) as sound:
+        rate = sound.getframerate()
+        samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2").reshape(-1, sound.getnchannels())[:, 0]
+    assert len(samples) / rate == pytest.approx(40 / 25, abs=0.05)
+    assert np.abs(samples[: int(0.7 * rate)]).max() > 3000 and np.abs(samples[int(0.9 * rate) :]).max() < 50
+    assert bpy.context.scene.frame_end == small_actor.FRAMES
+    assert addon.sound.mixdown(bpy.context.scene, 200, 210, tmp_path / "none.wav") is None
 
 
 def test_what_the_footage_showed_is_known(nora):
