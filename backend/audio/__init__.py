@@ -1,0 +1,1 @@
+"""Sound: reading and writing it, and the features that speech animation learns from."""
