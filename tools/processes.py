@@ -52,6 +52,7 @@ def run(
 
     Raises:
         KeyboardInterrupt: Ctrl-C, or the system's request to end; the program has ended by then.
+        StepFailed: the same, when the program has said so itself (exit code 130).
     """
     words = [str(word) for word in command]
     process = subprocess.Popen(words, cwd=cwd, env=environment() if env is None else dict(env))
@@ -64,6 +65,8 @@ def run(
         if isinstance(stop, Terminated):
             process.terminate()
         wait(process)
+        if process.returncode == Cancelled.exit_code:
+            raise StepFailed(Cancelled.exit_code) from None  # it has told the person
         raise
     finally:
         if process.poll() is None:
@@ -87,8 +90,6 @@ def step(command: Command, *, cwd: Path = ROOT, env: Mapping[str, str] | None = 
         UserError: the system ended it.
     """
     code = run(command, cwd=cwd, env=env)
-    if code == Cancelled.exit_code:
-        raise KeyboardInterrupt
     if code < 0:
         raise UserError(
             "killed",
