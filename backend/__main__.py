@@ -22,6 +22,7 @@ from .console import (
     as_text,
     exit_code,
     explain,
+    quiet_libraries,
     watch_requests,
 )
 from .device import CHOICES, choose_device, core_count, device_name
@@ -41,6 +42,8 @@ def main(words: Sequence[str] | None = None) -> int:
     for_blender = "--json-lines" in words or words[:1] == ["serve"]
     if {"-h", "--help"} & set(words):
         for_blender = False
+    if not for_blender:
+        quiet_libraries()
     console: Console = LinesConsole(__version__) if for_blender else TerminalConsole()
     canceller = Canceller(console)
     canceller.catch_signals()

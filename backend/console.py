@@ -24,6 +24,7 @@ JOB = "job"
 GRACE = 0.8  # seconds that a job has to react to a cancel request, before it is ended hard
 INTERVAL = 0.1  # seconds between two progress lines of a stage
 GO_ON = "Run the same command again to go on."
+CHATTER = "portrait_actor_libraries.log"
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG,
 )  # fmt: skip
@@ -257,6 +258,19 @@ def claim_stdout() -> TextIO:
     lines = os.fdopen(os.dup(1), "w", encoding="ascii", newline="\n")
     os.dup2(2, 1)
     return lines
+
+
+def quiet_libraries() -> None:
+    """What C libraries write to standard error goes to a file from now on: it would tear the progress bar apart."""
+    sys.stderr.flush()
+    terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+    try:
+        chatter = os.open(Path(tempfile.gettempdir()) / CHATTER, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError:  # nowhere to write: then the terminal bears it
+        chatter = os.dup(2)
+    os.dup2(chatter, 2)
+    os.close(chatter)
+    sys.stderr = terminal
 
 
 def explain(error: BaseException, folder: Path | None) -> Error:

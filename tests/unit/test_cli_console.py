@@ -119,6 +119,17 @@ def test_nothing_but_messages_reaches_blender() -> None:
     assert all(f"noise of {who}" in answer.stderr for who in ("Python", "C", "a child"))
 
 
+def test_libraries_do_not_tear_the_bar() -> None:
+    script = """
+        import os, sys
+        from backend.console import TerminalConsole, quiet_libraries
+        quiet_libraries()
+        os.write(2, b"W0000 inference_feedback_manager\\n")
+        TerminalConsole().note("12 frames were left out: 肖像.")
+    """
+    assert python(script).stderr == "12 frames were left out: 肖像.\n"
+
+
 def test_hello_comes_first_even_when_it_fails_at_once() -> None:
     script = """
         from backend.console import LinesConsole, explain
