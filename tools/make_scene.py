@@ -25,8 +25,20 @@ def make(archive: str, actor: str, blend: str, audio: str = "") -> None:
     operators.import_actor(directory=actor)
     if audio:
         operators.speak(audio=audio)
+    look_through_the_camera()
     Path(blend).unlink(missing_ok=True)
     bpy.ops.wm.save_as_mainfile(filepath=blend)
+
+
+def look_through_the_camera() -> None:
+    """Lets every 3D view of the file show what the footage's camera saw, in the footage's colours, with the sidebar."""
+    for screen in bpy.data.screens:
+        for area in screen.areas:
+            if area.type == "VIEW_3D":
+                space: Any = area.spaces.active
+                space.region_3d.view_perspective = "CAMERA"
+                space.shading.color_type = "VERTEX"
+                space.show_region_ui = True
 
 
 def main() -> int:
