@@ -26,7 +26,7 @@ from .console import (
     watch_requests,
 )
 from .device import CHOICES, choose_device, core_count, device_name
-from .protocol import Request, UserError
+from .protocol import Cancelled, Request, UserError
 
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
 # Native libraries read these when they are loaded: torch shall use all cores, mediapipe shall not chatter.
@@ -284,4 +284,9 @@ def _make_parent(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    if ended == Cancelled.exit_code:  # taking torch and mediapipe apart takes seconds, and the person wants out
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended)
+    sys.exit(ended)
