@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -121,6 +122,24 @@ def test_without_a_fitting_python_it_says_which(tmp_path: Path) -> None:
     if ended.returncode == 0:
         pytest.skip("a Python 3.11 or 3.12 stands in a system folder")
     assert ended.returncode == 2 and "3.11 or 3.12" in one_sentence(ended)
+
+
+# What people read
+
+
+def test_readme_names_what_there_is() -> None:
+    """Every command of `build.py` and of the backend that README shows exists, and it shows all of `build.py`'s."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    verbs = set(re.findall(r"build\.py ([a-z]+)", build("--help").stdout))
+    shown = set(re.findall(r"build\.py ([a-z]+)", readme))
+    assert shown <= verbs and {verb for verb in verbs if f"| `{verb}" in readme} == verbs
+    commands = set(re.findall(r"-m backend ([a-z]+)", readme))
+    known = subprocess.run([sys.executable, "-m", "backend", "--help"], cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert commands and all(re.search(rf"^ +{command} ", known.stdout, re.MULTILINE) for command in commands)
+    for option in re.findall(r"[ `](--[a-z][a-z-]*)", readme):
+        sources = [ROOT / "build.py", ROOT / "backend" / "__main__.py", ROOT / "addon" / "cli.py"]
+        known_to_blender = option in ("--command", "--python")
+        assert known_to_blender or any(option in source.read_text(encoding="utf-8") for source in sources), option
 
 
 # Bad input
