@@ -15,6 +15,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
@@ -176,7 +177,10 @@ class VideoWriter:
 
 
 class _SoundTrack:
-    """The first sound track of a file, `offset` seconds late, with silence before and after; mono or stereo."""
+    """The first sound track of a file, `offset` seconds late, with silence before and after; mono or stereo.
+
+    The sound of a video starts as late after its first picture as it does there.
+    """
 
     def __init__(self, path: Path, offset: float) -> None:
         check_file(path)
@@ -191,6 +195,7 @@ class _SoundTrack:
         self._stream = self._container.streams.audio[0]
         self.layout = "mono" if self._stream.channels == 1 else "stereo"
         self._blocks = self._decoded()
+        offset += self._lag()
         silence = np.zeros((self.channels, max(0, round(offset * SOUND_RATE))), np.float32)
         self._ready = silence
         self.take(max(0, -round(offset * SOUND_RATE)))
@@ -198,6 +203,14 @@ class _SoundTrack:
     @property
     def channels(self) -> int:
         return 1 if self.layout == "mono" else 2
+
+    def _lag(self) -> float:
+        """Seconds from the file's first picture to its first sound; 0 for a sound file."""
+        films = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not films:
+            return 0.0
+        sound, film = (float((s.start_time or 0) * (s.time_base or 0)) for s in (self._stream, films[0]))
+        return sound - film
 
     def take(self, count: int) -> NDArray[np.float32]:
         """(channels, count) float32: the next samples at SOUND_RATE, silence after the end."""

@@ -124,6 +124,23 @@ def test_sound_of_a_film_is_taken(tmp_path: Path) -> None:
     assert tone_span(write(tmp_path / "second.mp4", sound=first))[0] == pytest.approx(0.4, abs=0.03)
 
 
+def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
+    """A film whose pictures begin 0.5 s after its sound: the tone stays where it was heard beside the pictures."""
+    beeping = write(tmp_path / "beeping.mp4", sound=beep(tmp_path / "beep.wav", start=0.8))
+    late = tmp_path / "late.mkv"
+    with av.open(str(beeping)) as source, av.open(str(late), "w") as target:
+        streams = {s.index: target.add_stream_from_template(s) for s in (*source.streams.video, *source.streams.audio)}
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            delay = round(0.5 / packet.time_base) if packet.stream.type == "video" else 0
+            packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
+            packet.stream = streams[packet.stream.index]
+            target.mux(packet)
+    assert decode.probe(late).audio_start == pytest.approx(-0.5, abs=0.05)
+    assert tone_span(write(tmp_path / "film.mp4", sound=late))[0] == pytest.approx(0.8 - 0.5, abs=0.05)
+
+
 def test_bad_sound_is_told_before_anything_is_written(tmp_path: Path) -> None:
     text = tmp_path / "text.wav"
     text.write_text("no sound in here\n" * 100, encoding="utf-8")
