@@ -9,6 +9,7 @@ import bpy
 from . import cli, panels, preferences, properties
 from .jobs import job, main_thread
 from .operators import backend, create_actor, import_actor, render_actor, speak
+from .scene import paths
 
 MODULES = (preferences, properties, backend, create_actor, import_actor, speak, render_actor, panels)
 
@@ -19,6 +20,7 @@ def register() -> None:
         for item in module.CLASSES:
             bpy.utils.register_class(item)
     properties.register()
+    paths.register()
     cli.register()
     bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
     atexit.register(_stop)
@@ -30,6 +32,7 @@ def unregister() -> None:
     _stop()
     bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
     cli.unregister()
+    paths.unregister()
     properties.unregister()
     for module in reversed(MODULES):
         for item in reversed(module.CLASSES):

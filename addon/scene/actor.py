@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import bpy
 
 from ..contract import actor, channels, protocol
-from . import camera, proxy, rig, sound, takes
+from . import camera, paths, proxy, rig, sound, takes
 
 FOOTAGE_TAKE = "footage"
 
@@ -30,8 +29,7 @@ class SceneActor:
         Raises:
             UserError: it is missing, damaged or not finished.
         """
-        path = bpy.path.abspath(self.armature.portrait_actor.folder, library=self.armature.library)
-        return actor.ActorFolder.open(Path(path), must_be_complete=must_be_complete)
+        return actor.ActorFolder.open(paths.absolute(self.armature), must_be_complete=must_be_complete)
 
 
 def is_armature(thing: bpy.types.Object | None) -> bool:
@@ -116,9 +114,7 @@ def _remember(
 ) -> None:
     """What the .blend knows of the actor."""
     settings = armature.portrait_actor
-    path = str(folder.path.resolve())
-    relative = bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths
-    settings.folder = bpy.path.relpath(path) if relative else path
+    settings.folder = paths.stored(folder.path.resolve(), bpy.data.filepath)
     settings.face, settings.camera = face, view
     for name in channels.CHANNELS:
         item = settings.channels.add()

@@ -98,7 +98,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample actor, trained with the preset "tiny" by the real backend through the operator Create Actor."""
     folder = tmp_path_factory.mktemp("trained")
     video = folder / "sample.mp4"
-    backend("sample", str(video), "--seconds", "4", "--size", "128")
+    backend("sample", str(video), "--seconds", "4", "--size", "192")
     bpy.ops.portrait_actor.create_actor(
         video=str(video), folder=str(folder / "sample.actor"), preset="tiny", consent_who="nobody: drawn by code"
     )

@@ -254,13 +254,26 @@ def test_a_bad_folder_is_one_sentence_and_changes_nothing(actor_folder, tmp_path
     assert counts() == before and bpy.context.scene.render.resolution_x == resolution
 
 
-def test_paths_follow_the_file(actor_folder, tmp_path, addon):
-    """A saved .blend keeps a relative path to its actor, so both can be moved together."""
-    copy = tmp_path / "shot" / "Nora.actor"
-    shutil.copytree(actor_folder, copy)
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot" / "a.blend"))
-    bpy.ops.portrait_actor.import_actor(directory=str(copy))
-    bpy.ops.wm.save_mainfile()
-    (tmp_path / "shot").rename(tmp_path / "moved")
-    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "moved" / "a.blend"))
-    assert addon.actor.require(bpy.context).folder().path.resolve() == tmp_path / "moved" / "Nora.actor"
+@pytest.mark.parametrize("saved_first", [True, False])
+def test_a_file_and_its_actor_can_be_moved_together(actor_folder, tmp_path, addon, saved_first):
+    shot, moved = tmp_path / "shot", tmp_path / "moved"
+    shutil.copytree(actor_folder, shot / "Nora.actor")
+    if saved_first:
+        bpy.ops.wm.save_as_mainfile(filepath=str(shot / "a.blend"))
+    bpy.ops.portrait_actor.import_actor(directory=str(shot / "Nora.actor"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(shot / "a.blend"))
+    shot.rename(moved)
+    bpy.ops.wm.open_mainfile(filepath=str(moved / "a.blend"))
+    assert addon.actor.require(bpy.context).folder().path.samefile(moved / "Nora.actor")
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_file_that_is_saved_elsewhere_finds_its_actor(actor_folder, tmp_path, addon, copy):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
+    bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "deep" / "er" / "b.blend"), copy=copy)
+    assert addon.actor.require(bpy.context).folder().path.samefile(actor_folder), "the file that is open"
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "deep" / "er" / "b.blend"))
+    assert addon.actor.require(bpy.context).folder().path.samefile(actor_folder), "the file that was saved"
+    assert bpy.data.objects["Nora"].portrait_actor.folder.startswith("//")

@@ -20,6 +20,15 @@ def ours() -> set[str]:
     return {name for name in dir(bpy.types) if name.startswith("PORTRAIT_ACTOR_")}
 
 
+def handler_lists() -> list[list]:
+    found = (getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers))
+    return [functions for functions in found if isinstance(functions, list)]
+
+
+def handler_count() -> int:
+    return sum(map(len, handler_lists()))
+
+
 def test_blender_accepts_the_zip(archive):
     scripts = Path(bpy.utils.resource_path("LOCAL")) / "scripts"
     command = next(scripts.glob("**/bl_pkg/cli/blender_ext.py"))
@@ -49,6 +58,7 @@ def test_every_property_and_operator_is_described():
 
 def test_switching_off_leaves_nothing_behind(actor_folder):
     keys = set(bpy.types.Scene.bl_rna.properties.keys()), set(bpy.types.Object.bl_rna.properties.keys())
+    handlers = handler_count()
     menu = list(bpy.types.TOPBAR_MT_file_import._dyn_ui_initialize())
     for _ in range(5):
         bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
@@ -57,7 +67,10 @@ def test_switching_off_leaves_nothing_behind(actor_folder):
         assert "portrait_actor" not in bpy.types.Scene.bl_rna.properties
         assert "portrait_actor" not in bpy.types.Object.bl_rna.properties
         assert len(bpy.types.TOPBAR_MT_file_import._dyn_ui_initialize()) == len(menu) - 1
+        assert handler_count() < handlers
+        assert not any("portrait_actor" in f.__module__ for kind in handler_lists() for f in kind)
         assert addon_utils.enable(PACKAGE) is not None
+    assert handler_count() == handlers
     assert keys == (set(bpy.types.Scene.bl_rna.properties.keys()), set(bpy.types.Object.bl_rna.properties.keys()))
     assert len(bpy.types.TOPBAR_MT_file_import._dyn_ui_initialize()) == len(menu)
 
