@@ -31,6 +31,11 @@ from .protocol import Cancelled, Request, UserError
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
 # Native libraries read these when they are loaded: torch shall use all cores, mediapipe shall not chatter.
 ENVIRONMENT = {"OMP_NUM_THREADS": str(core_count()), "GLOG_minloglevel": "2", "TF_CPP_MIN_LOG_LEVEL": "3"}
+# How long the last stages take beside each other, for the time that is left; see `Forecast`.
+SHARES = {
+    "create": {"train the actor": 0.9, "learn to speak": 0.1},
+    "evaluate": {"evaluate tracked": 0.5, "evaluate audio": 0.5},
+}
 PRESETS = ("tiny", "draft", "standard", "final")
 
 
@@ -86,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Any, text: str, *, on_device: bool = True) -> argparse.ArgumentParser:
         made = commands.add_parser(name, parents=[common, device] if on_device else [common], help=text)
-        made.set_defaults(run=run, shares={})
+        made.set_defaults(run=run, shares=SHARES.get(name, {}))
         return made
 
     create = command("create", _create, "turn a video into an actor; run it again to go on")

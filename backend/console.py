@@ -31,10 +31,11 @@ DISK_ERRORS = (
 
 
 class Forecast:
-    """The seconds a job still needs, from what its stages usually take.
+    """The seconds a job still needs, from what its last stages usually take.
 
     Args:
-        shares: each stage's usual share of the whole, in the order of running; a stage not listed is the whole job.
+        shares: how long the last stages usually take beside each other, in the order of running. Before them nothing
+            is told. Without any, each stage counts as the whole job.
     """
 
     def __init__(self, shares: Mapping[str, float]) -> None:
@@ -48,17 +49,17 @@ class Forecast:
             # What is done already when a stage is first heard of was kept from an earlier run and cost nothing.
             self._stage, self._begun, self._first = stage, now, done
         elapsed, fresh = now - self._begun, done - self._first
-        if total <= 0 or elapsed < 1 or fresh <= 0:
-            return 0.0 if total > 0 and done >= total and self._later(stage) == 0 else -1.0
-        whole_stage = elapsed / fresh * (total - self._first)
-        rest = elapsed / fresh * (total - done)
-        share = self._shares.get(stage, 0.0)
-        return rest + (whole_stage / share * self._later(stage) if share else 0.0)
+        known = not self._shares or stage in self._shares
+        if not known or elapsed < 1 or fresh <= 0:
+            return -1.0
+        unit = elapsed / fresh
+        return unit * (total - done) + unit * (total - self._first) * self._later(stage)
 
     def _later(self, stage: str) -> float:
-        """The share of the stages after this one."""
+        """What the stages after this one take, beside it."""
         names = list(self._shares)
-        return sum(self._shares[name] for name in names[names.index(stage) + 1 :]) if stage in names else 0.0
+        after = names[names.index(stage) + 1 :] if stage in names else []
+        return sum(self._shares[name] for name in after) / self._shares[stage] if after else 0.0
 
 
 class TerminalConsole(Reporter):

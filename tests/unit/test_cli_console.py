@@ -217,8 +217,11 @@ def test_forecast_leaves_out_what_was_done_before(monkeypatch: pytest.MonkeyPatc
 
 
 def test_forecast_counts_later_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracking is a quarter of the job: when half of it took 5 s, 5 s of it and 30 s of the rest are to come."""
-    clock, forecast = Clock(monkeypatch), Forecast({"track": 0.25, "train": 0.5, "check": 0.25})
+    """Half of a stage took 5 s: 5 s of it are to come, and 30 s of those that take three times as long together."""
+    clock, forecast = Clock(monkeypatch), Forecast({"track": 1, "train": 2, "check": 1})
+    forecast.eta("look", 0, 100)
+    clock.now += 5
+    assert forecast.eta("look", 50, 100) < 0, "what comes before the known stages tells nothing"
     forecast.eta("track", 0, 100)
     clock.now += 5
     assert forecast.eta("track", 50, 100) == pytest.approx(35)
