@@ -1,0 +1,196 @@
+"""What speech animation hears: spectrum, phones, articulation and rhythm of a sound, normalised per speaker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import resample_poly
+
+from .phones import HOP, RATE, TRAITS, PhoneEvidence, phone_evidence
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+TRACK_RATE = RATE / HOP  # frames per second of a track: 100
+BANDS = 40
+MEL_WINDOW = 400  # samples: 25 ms
+VOICE_WINDOW = 640  # samples: 40 ms, two periods of 50 Hz
+PITCH = (60.0, 400.0)  # hertz between which a voice is looked for
+
+TAPS, TAP_SECONDS, TAP_SPREAD = 8, 0.04, 2.5  # context: ±8 taps of 40 ms, weighted by a Gaussian of 2.5 taps
+# The groups' usual spread, so that a distance between two windows weighs them as measured best (fixed, not per clip).
+MEL_SCALE, PHONE_SCALE, TRAIT_SCALE, RHYTHM_SCALE = 1 / 6.3, 1 / (0.9 * np.sqrt(2)), 2 / 0.9, 2 / 1.2
+RHYTHM_CENTRE = 0.4
+
+
+@dataclass(frozen=True)
+class SpeechTrack:
+    """A sound as N frames of 10 ms; frame i is centred at i · 10 ms.
+
+    Attributes:
+        mel: (N, 40) log-mel spectrum; over what is spoken each band has mean 0 and all together deviate by 1.
+        phones: the phone recogniser's evidence.
+        rhythm: (N, R) speech activity at several widths, breath, energy, voicing and spectral flux, about 0–1.
+        activity: (N,) 0 in a pause, 1 in speech.
+        bilabial: (N,) probability 0–1 of p, b or m.
+    """
+
+    mel: F32
+    phones: PhoneEvidence
+    rhythm: F32
+    activity: F32
+    bilabial: F32
+
+    def __len__(self) -> int:
+        return len(self.mel)
+
+    def at(self, values: F32, times: F64) -> F32:
+        """Values (N,) of this track at `times` (T,) in seconds, linearly interpolated."""
+        return np.interp(times * TRACK_RATE, np.arange(len(values)), values).astype(np.float32)
+
+    def frames(self, times: F64) -> F32:
+        """(T, F) all features around each time, averaged over 40 ms, without context."""
+        return np.concatenate([_pooled(self._spectral(), times, 0), _pooled(self.rhythm, times, 0)], 1)
+
+    def windows(self, times: F64) -> F32:
+        """(T, D) what the speech network sees at each time: spectrum and phones in context, and the rhythm there."""
+        spectral = self._spectral()
+        columns = [
+            _pooled(spectral, times, tap) * np.float32(np.exp(-0.5 * (tap / TAP_SPREAD) ** 2))
+            for tap in range(-TAPS, TAPS + 1)
+        ]
+        rhythm = (_pooled(self.rhythm, times, 0) - RHYTHM_CENTRE) * RHYTHM_SCALE
+        return np.concatenate([*columns, rhythm], 1).astype(np.float32)
+
+    def _spectral(self) -> F32:
+        phones = [np.sqrt(self.phones.frame), np.sqrt(self.phones.loop)]
+        groups = [self.mel * MEL_SCALE, *(p * PHONE_SCALE for p in phones), self.phones.traits() * TRAIT_SCALE]
+        return np.concatenate(groups, 1).astype(np.float32)
+
+
+def analyse(samples: F32, rate: int = RATE) -> SpeechTrack:
+    """The track of a sound.
+
+    Args:
+        samples: (S,) mono, not silent throughout.
+        rate: samples per second.
+
+    Returns:
+        SpeechTrack of S / rate · 100 + 1 frames.
+
+    Raises:
+        UserError: the phone recogniser's model cannot be read.
+    """
+    x = np.asarray(samples, np.float32)
+    if rate != RATE:
+        divisor = int(np.gcd(rate, RATE))
+        x = resample_poly(x, RATE // divisor, rate // divisor).astype(np.float32)
+    count = len(x) // HOP + 1
+    energy = _log_energy(x, count)
+    activity = _activity(energy)
+    mel = _log_mel(x, count)
+    flux = np.clip(np.diff(mel, axis=0, prepend=mel[:1]), 0, None).mean(1)
+    phones = phone_evidence(x)
+    quiet, loud = _levels(energy)
+    extra = np.stack([(energy - quiet) / (loud - quiet), _voicing(x, count) * activity, flux], 1)
+    rhythm = np.concatenate([_rhythm(activity, phones), np.clip(extra, -0.5, 1.5)], 1)
+    return SpeechTrack(
+        _normalised(mel, activity), phones, rhythm.astype(np.float32), activity.astype(np.float32), phones.bilabial()
+    )
+
+
+def speech_features(samples: F32, rate: int, fps: float, count: int) -> F32:
+    """Features (count, F) of a sound at the times i / fps of a film's frames; see `SpeechTrack.frames`.
+
+    Raises:
+        UserError: the phone recogniser's model cannot be read.
+    """
+    return analyse(samples, rate).frames(np.arange(count) / fps)
+
+
+def feature_count() -> int:
+    """How many columns `SpeechTrack.windows` has, to check stored models against."""
+    from .acoustic_model import load_model
+
+    return (2 * TAPS + 1) * (BANDS + 2 * len(load_model().phones) + len(TRAITS)) + RHYTHM_COUNT
+
+
+def _pooled(values: F32, times: F64, tap: int) -> F32:
+    """(T, F) means of the track's rows within 40 ms around `times` + tap · 40 ms; edges repeat."""
+    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0, dtype=np.float64)])
+    last = len(values) - 1
+    begin = np.clip(np.round((times + (tap - 0.5) * TAP_SECONDS) * TRACK_RATE).astype(int), 0, last)
+    end = np.clip(np.round((times + (tap + 0.5) * TAP_SECONDS) * TRACK_RATE).astype(int), begin + 1, last + 1)
+    return ((total[end] - total[begin]) / (end - begin)[:, None]).astype(np.float32)
+
+
+def _log_energy(x: F32, count: int) -> F64:
+    """(N,) natural log of the mean square within 25 ms."""
+    total = np.concatenate([[0.0], np.cumsum(np.asarray(x, np.float64) ** 2)])
+    middle = np.arange(count) * HOP
+    begin, end = np.clip(middle - MEL_WINDOW // 2, 0, len(x)), np.clip(middle + MEL_WINDOW // 2, 0, len(x))
+    return np.log(np.maximum(total[end] - total[begin], 0) / MEL_WINDOW + 1e-10)
+
+
+def _levels(energy: F64) -> tuple[float, float]:
+    """Log energies of this recording's background and of its speech; 17 to 39 dB apart whatever the recording."""
+    quiet, loud = np.percentile(energy, [8, 90])
+    loud = max(loud, float(energy.max()) - 4)  # a short word in a long silence is speech all the same
+    return float(np.clip(quiet, loud - 9, loud - 4)), float(loud)
+
+
+def _activity(energy: F64) -> F64:
+    """(N,) 0–1: a soft step at 35 % of the way from the background to the speech level."""
+    quiet, loud = _levels(energy)
+    return 1 / (1 + np.exp(-14 * ((energy - quiet) / (loud - quiet) - 0.35)))
+
+
+def _log_mel(x: F32, count: int) -> F32:
+    power = librosa.feature.melspectrogram(
+        y=x, sr=RATE, n_fft=512, win_length=MEL_WINDOW, hop_length=HOP, n_mels=BANDS, fmin=80, fmax=7600
+    ).T[:count]
+    return np.log(power + 1e-8 * power.max() + 1e-12).astype(np.float32)
+
+
+def _normalised(mel: F32, activity: F64) -> F32:
+    spoken = mel[activity > 0.5]
+    spoken = spoken if len(spoken) else mel
+    return np.clip((mel - spoken.mean(0)) / (spoken.std() + 1e-6), -5, 4).astype(np.float32)
+
+
+def _voicing(x: F32, count: int) -> F64:
+    """(N,) 0–1: height of the normalised autocorrelation's peak between `PITCH` (by FFT)."""
+    padded = np.pad(x, (VOICE_WINDOW // 2, VOICE_WINDOW))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, VOICE_WINDOW)[::HOP][:count]
+    shortest, longest = round(RATE / PITCH[1]), round(RATE / PITCH[0])
+    overlap = 1 - np.arange(shortest, longest) / VOICE_WINDOW
+    result = np.empty(count)
+    for i in range(0, count, 4096):
+        part = windows[i : i + 4096]
+        part = part - part.mean(1, keepdims=True)
+        correlation = np.fft.irfft(np.abs(np.fft.rfft(part, 2 * VOICE_WINDOW)) ** 2)
+        peak = (correlation[:, shortest:longest] / overlap).max(1)
+        result[i : i + 4096] = peak / (correlation[:, 0] + 1e-6)
+    return np.clip(result, 0, 1)
+
+
+def _rhythm(activity: F64, phones: PhoneEvidence) -> F64:
+    """(N, 10) activity now, around, since and until; breath and silence as the phone recogniser hears them."""
+    around = [gaussian_filter1d(activity, width) for width in (10, 30, 80)]  # frames of 10 ms
+    since = [_fading(activity, seconds) for seconds in (0.15, 0.5)]
+    until = [_fading(activity[::-1], seconds)[::-1] for seconds in (0.15, 0.5)]
+    heard = [gaussian_filter1d(phones.frame[:, phones.names.index(name)], 8) for name in ("+NSN+", "SIL")]
+    return np.stack([activity, *around, *since, *until, *heard], 1)
+
+
+RHYTHM_COUNT = 13  # columns of `_rhythm` and energy, voicing and flux
+
+
+def _fading(activity: F64, seconds: float) -> F64:
+    """The largest past activity, each fading with time constant `seconds`."""
+    step = np.arange(len(activity)) / (TRACK_RATE * seconds)
+    return np.exp(np.maximum.accumulate(np.log(np.maximum(activity, 1e-6)) + step) - step)

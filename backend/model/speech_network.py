@@ -1,0 +1,192 @@
+"""The regression from what is heard to what the mouth does, small enough to learn from twenty seconds.
+
+Two learners that err differently are averaged: kernel ridge regression with a Gaussian kernel (closed form), and an
+ensemble of small time-delay networks (A. Waibel et al., "Phoneme recognition using time-delay neural networks", IEEE
+Trans. ASSP 37(3), 1989) that all train in one batched matrix product. Both see the principal components of the windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from torch import Tensor
+from torch.nn.functional import gelu
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How the regression learns.
+
+    Attributes:
+        components: principal components of the windows that are kept.
+        kernel_width: the kernel falls to 1/e at the median squared distance of the examples divided by this.
+        ridge: added to the kernel's diagonal (the kernel is 1 at distance 0).
+        supports: examples that the kernel keeps at most (its cost grows with their cube).
+        members, hidden: networks in the ensemble and units of their two hidden layers.
+        steps, batch: optimiser steps and examples of each.
+        rate, decay, drop: AdamW's peak learning rate and weight decay; share of hidden units dropped in training.
+        noise: standard deviation of the noise on the inputs in training, in deviations of the inputs.
+    """
+
+    components: int = 128
+    kernel_width: float = 0.5
+    ridge: float = 0.3
+    supports: int = 3000
+    members: int = 6
+    hidden: int = 64
+    steps: int = 300
+    batch: int = 256
+    rate: float = 3e-3
+    decay: float = 0.1
+    drop: float = 0.3
+    noise: float = 0.15
+
+
+@dataclass
+class SpeechNetwork:
+    """The learned regression; arrays only, so that it is saved and loaded as they are.
+
+    Attributes:
+        arrays: "centre" (D,), "basis" (D, K) windows → components; "supports" (N, K), "kernel" (N, O) and "width" (1,)
+            of the kernel; "w0" (E, K, H), "b0", "w1" (E, H, H), "b1", "w2" (E, H, O), "b2", "skip" (E, K, O) of the
+            ensemble; "mean" and "deviation" (O,) of the outputs.
+    """
+
+    arrays: dict[str, F32] = field(default_factory=dict)
+
+    def __call__(self, windows: F32) -> F32:
+        """Outputs (T, O) for windows (T, D)."""
+        a = self.arrays
+        parts = []
+        for i in range(0, len(windows), 4096):  # bounded memory for an hour of sound
+            x = (windows[i : i + 4096] - a["centre"]) @ a["basis"]
+            parts.append(0.5 * (self.kernel(x) + self.ensemble(x)))
+        result: F32 = np.concatenate(parts).astype(np.float32) * a["deviation"] + a["mean"]
+        return result
+
+    def kernel(self, x: F32) -> F32:
+        """Standardised outputs (T, O) of the kernel regression for components (T, K)."""
+        a = self.arrays
+        result: F32 = np.exp(-cdist(x, a["supports"], "sqeuclidean") * a["width"][0]) @ a["kernel"]
+        return result
+
+    def ensemble(self, x: F32) -> F32:
+        """Standardised outputs (T, O) of the networks' mean for components (T, K)."""
+        layers = {k: torch.from_numpy(self.arrays[k]) for k in LAYERS}
+        with torch.no_grad():
+            result: F32 = forward(layers, torch.from_numpy(x)[None], lambda h: h).mean(0).numpy()
+        return result
+
+
+LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2", "skip")
+
+
+def forward(layers: dict[str, Tensor], x: Tensor, drop: Callable[[Tensor], Tensor]) -> Tensor:
+    """(E, T, O) outputs of all members for components (E or 1, T, K)."""
+    hidden = gelu(x @ layers["w0"] + layers["b0"])
+    hidden = hidden + gelu(drop(hidden) @ layers["w1"] + layers["b1"])
+    return drop(hidden) @ layers["w2"] + layers["b2"] + x @ layers["skip"]
+
+
+def fit_network(
+    windows: F32,
+    targets: F32,
+    seed: int = 0,
+    options: NetworkOptions | None = None,
+    report: Callable[[int, int], None] = lambda done, total: None,
+    kernel_rows: int | None = None,
+) -> SpeechNetwork:
+    """Learns targets (N, O) from windows (N, D).
+
+    Args:
+        seed: same seed, same network.
+        report: is told how many of all steps are done.
+        kernel_rows: only the first rows feed the kernel regression (the others are augmentations).
+    """
+    o = options or NetworkOptions()
+    plain = slice(kernel_rows)
+    mean, deviation = targets[plain].mean(0), targets[plain].std(0)
+    deviation = np.where(deviation > 1e-4, deviation, 0).astype(np.float32)  # a channel that never moves stays still
+    y = ((targets - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32) * (deviation > 0)
+    centre, basis = _principal(windows[plain], o.components)
+    x = ((windows - centre) @ basis).astype(np.float32)
+    arrays = {"centre": centre, "basis": basis, "mean": mean.astype(np.float32), "deviation": deviation}
+    arrays |= _fit_kernel(x[plain], y[plain], o)
+    arrays |= _fit_ensemble(x, y, seed, o, report)
+    return SpeechNetwork(arrays)
+
+
+def _principal(windows: F32, components: int) -> tuple[F32, F32]:
+    """Centre (D,) and basis (D, K), scaled so that the first component deviates by 3."""
+    centre = windows.mean(0)
+    around = (windows - centre).astype(np.float64)
+    covariance = around.T @ around / len(around)
+    values, vectors = np.linalg.eigh(covariance)
+    keep = min(components, len(windows) - 1)
+    basis = vectors[:, ::-1][:, :keep]
+    # an eigenvector's sign is arbitrary: fixed, so that the same data gives the same network everywhere
+    basis = basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(keep)])
+    return centre.astype(np.float32), (basis * (3 / np.sqrt(values[-1] + 1e-12))).astype(np.float32)
+
+
+def _fit_kernel(x: F32, y: F32, o: NetworkOptions) -> dict[str, F32]:
+    stride = -(-len(x) // o.supports)
+    x, y = x[::stride], y[::stride]
+    distance = cdist(x, x, "sqeuclidean")
+    width = o.kernel_width / max(float(np.median(distance)), 1e-6)
+    kernel = np.linalg.solve(np.exp(-distance * width) + o.ridge * np.eye(len(x)), y.astype(np.float64))
+    return {"supports": x, "kernel": kernel.astype(np.float32), "width": np.array([width], np.float32)}
+
+
+def _fit_ensemble(x: F32, y: F32, seed: int, o: NetworkOptions, report: Callable[[int, int], None]) -> dict[str, F32]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    def drop(h: Tensor) -> Tensor:
+        return h * (torch.rand(h.shape, generator=generator) > o.drop) / (1 - o.drop)
+
+    e, k, h, out = o.members, x.shape[1], o.hidden, y.shape[1]
+    layers = {
+        "w0": normal(e, k, h) / k**0.5, "b0": torch.zeros(e, 1, h),
+        "w1": normal(e, h, h) / h**0.5, "b1": torch.zeros(e, 1, h),
+        "w2": normal(e, h, out) * (0.3 / h**0.5), "b2": torch.zeros(e, 1, out),
+        "skip": torch.zeros(e, k, out),
+    }  # fmt: skip
+    for tensor in layers.values():
+        tensor.requires_grad_()
+    inputs, outputs = torch.from_numpy(x), torch.from_numpy(y)
+    noise = o.noise * float(inputs.std())
+    with one_thread():  # the matrices are so small that a second thread only waits
+        optimiser = torch.optim.AdamW(layers.values(), o.rate, weight_decay=o.decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, o.rate, o.steps)
+        for step in range(o.steps):
+            rows = torch.randint(0, len(inputs), (e, o.batch), generator=generator)
+            seen = inputs[rows] + noise * normal(e, o.batch, k)
+            loss = ((forward(layers, seen, drop) - outputs[rows]) ** 2).mean() * e
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            report(step + 1, o.steps)
+    return {name: tensor.detach().numpy().copy() for name, tensor in layers.items()}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
