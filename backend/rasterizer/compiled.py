@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar, cast
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
 import torch
+from numba.core.caching import FunctionCache
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 # Rounding may differ from the order that is written, but NaN and infinity keep their meaning.
 FAST = {"reassoc", "contract", "arcp", "afn", "nsz"}
+
+
+def _sources() -> str:
+    """A hash of this folder's source files."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCES = _sources()
+
+
+class _Cache(FunctionCache):
+    """numba's cache of machine code on disk, which knows a function's own file, but not what it calls and includes."""
+
+    def _index_key(self, signature: Any, code_generator: Any) -> tuple[Any, ...]:
+        return *super()._index_key(signature, code_generator), _SOURCES  # type: ignore[no-untyped-call]
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        with contextlib.suppress(OSError):  # a full disk: compile again next time
+            super().save_overload(signature, data)  # type: ignore[no-untyped-call]
 
 
 def kernel(function: Function) -> Function:
@@ -24,11 +49,10 @@ def kernel(function: Function) -> Function:
     numba keeps it beside the source, or, where that is read-only, in the user's cache folder. Where neither can be
     written the kernel is compiled anew in each process.
     """
-    njit = partial(numba.njit, nogil=True, fastmath=FAST, error_model="numpy")
-    try:
-        return cast(Function, njit(cache=True)(function))
-    except RuntimeError:  # numba: "no locator available"
-        return cast(Function, njit()(function))
+    compiled: Any = numba.njit(nogil=True, fastmath=FAST, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # numba: "no locator available"
+        compiled._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    return cast(Function, compiled)
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

@@ -56,8 +56,12 @@ _E0, _E1, _E2, _E3, _E4, _E5 = _EXP
 
 @kernel
 def exponential(x: Any) -> Any:
-    """exp(8 x) for a vector in [-0.7, 0]: a polynomial for exp(x), squared three times. Relative error below 1e-6."""
-    y = ((((x * _E5 + _E4) * x + _E3) * x + _E2) * x + _E1) * x + _E0
+    """exp(8 x) for a vector in [-0.7, 0]: a polynomial for exp(x), squared three times. Relative error below 1e-6.
+
+    Below -0.7, where alpha has ended, the result means nothing, but is never NaN.
+    """
+    square = x * x
+    y = ((x * _E5 + _E4) * square + (x * _E3 + _E2)) * square + (x * _E1 + _E0)
     y = y * y
     y = y * y
     return y * y
@@ -125,7 +129,7 @@ def tile_kernels(channels: int) -> TileKernels:
         tile = np.empty(TILE_HEIGHT * stride, np.float32)
         frame_width = tiles_x * TILE_WIDTH
         one, zero = full(_ONE), full(_ZERO)
-        cut, lowest = full(_CUT), full(_LOWEST)
+        cut = full(_CUT)
         alpha_max, transmittance_min = full(_ALPHA_MAX), full(_TRANSMITTANCE_MIN)
         for t in range(first_tile, last_tile):
             left, top = (t % tiles_x) * TILE_WIDTH, (t // tiles_x) * TILE_HEIGHT
@@ -158,7 +162,7 @@ def tile_kernels(channels: int) -> TileKernels:
                     distance = dx + lean * dy
                     exponent = distance * distance * curve + (peak + curve_y * dy * dy)
                     transmittance = load(tile, row * stride)
-                    alpha = exponential(where_at_least(exponent, lowest, exponent, lowest))
+                    alpha = exponential(exponent)
                     alpha = where_at_least(alpha, alpha_max, alpha_max, alpha)
                     alpha = where_at_least(exponent, cut, alpha, zero)
                     weight = where_at_least(transmittance, transmittance_min, alpha, zero) * transmittance
@@ -206,7 +210,7 @@ def tile_kernels(channels: int) -> TileKernels:
         tile = np.empty(TILE_HEIGHT * stride, np.float32)
         frame_width = tiles_x * TILE_WIDTH
         one, zero = full(_ONE), full(_ZERO)
-        cut, lowest = full(_CUT), full(_LOWEST)
+        cut = full(_CUT)
         alpha_max, transmittance_min = full(_ALPHA_MAX), full(_TRANSMITTANCE_MIN)
         for t in range(first_tile, last_tile):
             left, top = (t % tiles_x) * TILE_WIDTH, (t // tiles_x) * TILE_HEIGHT
@@ -254,7 +258,7 @@ def tile_kernels(channels: int) -> TileKernels:
                     distance = dx + lean * dy
                     exponent = distance * distance * curve + (peak + curve_y * dy * dy)
                     transmittance = load(tile, row * stride)
-                    unsaturated = exponential(where_at_least(exponent, lowest, exponent, lowest))
+                    unsaturated = exponential(exponent)
                     alpha = where_at_least(unsaturated, alpha_max, alpha_max, unsaturated)
                     alpha = where_at_least(exponent, cut, alpha, zero)
                     alpha = where_at_least(transmittance, transmittance_min, alpha, zero)
