@@ -43,6 +43,7 @@ def _best(*tasks: Callable[[], object], repeats: int = REPEATS) -> list[float]:
         task()  # compiles
     for _ in range(repeats):
         for index, task in enumerate(tasks):
+            time.sleep(0.02)  # until OpenMP's threads of the task before have stopped spinning
             start = time.perf_counter()
             task()
             shortest[index] = min(shortest[index], time.perf_counter() - start)
