@@ -35,6 +35,7 @@ LIPS_OUTER = ((61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291), (61, 146, 91, 1
 
 EYE_RADIUS = 0.0122  # metres
 NECK_ROWS = 22
+MEMBRANE = 0.004  # of `smooth_field`
 NECK_PIVOT = np.array([0.0, -0.075, -0.075])  # where the head turns on the neck
 
 
@@ -122,7 +123,7 @@ def _capsule(points: F64, start: tuple[float, ...], end: tuple[float, ...], r0: 
 
 def skull_distance(points: F64) -> F64:
     """(N,) about the signed distance in metres from head and neck without face: average adult proportions."""
-    centre, radii = np.array([0, 0.022, -0.068]), np.array([0.0735, 0.090, 0.092])
+    centre, radii = np.array([0, 0.022, -0.068]), np.array([0.0755, 0.090, 0.092])
     scaled = (points - centre) / radii
     skull = (np.linalg.norm(scaled, axis=1) - 1) * np.linalg.norm(scaled, axis=1)
     skull = skull / np.maximum(np.linalg.norm(scaled / radii, axis=1), 1e-6)
@@ -164,11 +165,13 @@ def _neck_rows(face: F64) -> F64:
 def smooth_field(faces: I32, count: int, fixed: I32, values: F64) -> F64:
     """The smoothest values over a mesh that agree with `values` (M, C) at the vertices `fixed` (M,).
 
-    It minimises the squared graph Laplacian (a thin plate), so it leaves the fixed vertices without creases.
+    It minimises the squared graph Laplacian (a thin plate), so it leaves the fixed vertices without creases, and a
+    little of the squared differences along edges (a membrane), so it swings less beyond them.
     """
     links = adjacency(faces, count)
+    valence = sparse.diags(links.sum(1).A1)
     laplacian = sparse.identity(count) - sparse.diags(1 / np.maximum(links.sum(1).A1, 1)) @ links
-    energy = (laplacian.T @ laplacian + 1e-7 * sparse.identity(count)).tocsc()
+    energy = (laplacian.T @ laplacian + MEMBRANE * (valence - links) + 1e-7 * sparse.identity(count)).tocsc()
     free = np.setdiff1d(np.arange(count), fixed)
     out = np.zeros((count, values.shape[1]))
     out[fixed] = values
@@ -234,7 +237,7 @@ def build_cage() -> Cage:
 
 def _fair(vertices: F64, faces: I32, neck: I32) -> F64:
     """Smooths the seam between the face and the cranium: the first rows continue the face's curvature."""
-    free = neck[1:4].ravel()
+    free = neck[1:5].ravel()
     fixed = np.setdiff1d(np.arange(len(vertices)), free)
     return smooth_field(faces, len(vertices), fixed.astype(np.int32), vertices[fixed])
 

@@ -37,7 +37,7 @@ class Posed:
     light: F32
     gloss: F32
     landmarks: F64  # (478, 3) actor space: the tracker's landmarks, irises last
-    mouth_opening: float  # metres between the middles of the lips' inner edges
+    mouth_opening: float  # metres up and forward between the middles of the lips' inner edges
 
 
 def rotation_matrix(q: F32 | F64) -> F64:
@@ -159,7 +159,9 @@ class Body:
             turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
             part = self._start[name]
             points[part] = (points[part] - JAW_PIVOT) @ turn.T + JAW_PIVOT + slide
-        points[self._start["tongue"]] += np.array([0, 0.003, 0.022]) * value["tongueOut"]
+        gap = float(np.linalg.norm((skin[LIPS_INNER[0][5]] - skin[LIPS_INNER[1][5]])[1:]))
+        out = value["tongueOut"] * np.clip(gap / 0.010, 0, 1)  # closed lips hold it back
+        points[self._start["tongue"]] += np.array([0, 0.003, 0.022]) * out
         return points
 
     def gaze(self, channels: F64, left: bool) -> F64:
@@ -193,7 +195,7 @@ class Body:
         shown[moved] *= np.clip((now + 0.15) / (before + 0.15), 0.4, 1.8)
 
         upper, lower = (rest[i] for i in (LIPS_INNER[0][5], LIPS_INNER[1][5]))
-        opening = float(np.linalg.norm(upper - lower))
+        opening = float(np.linalg.norm((upper - lower)[1:]))
         inside = self._mouth
         deep = np.clip((self._lip_z - rest[inside, 2]) / 0.016, 0, None)
         open_share = 0.85 * np.clip(opening / 0.006, 0.12, 1)

@@ -19,11 +19,11 @@ _COSINE = np.array([1.0] + [2 / 3] * 3 + [1 / 4] * 5)  # the clamped cosine's fa
 
 # Direction towards the light (x to the actor's left, y up, z to the camera), colour, softness is SH's own.
 LIGHTS = (
-    ((-0.55, 0.55, 0.75), (0.98, 0.93, 0.86)),  # key: from the camera's left, warm
-    ((0.85, 0.15, 0.50), (0.26, 0.30, 0.36)),  # fill: from the right, cool
+    ((-0.50, 0.72, 0.72), (1.12, 1.06, 0.98)),  # key: from the camera's left, warm
+    ((0.85, 0.15, 0.50), (0.22, 0.26, 0.31)),  # fill: from the right, cool
     ((0.45, 0.55, -0.70), (0.34, 0.36, 0.40)),  # rim: from behind
 )
-AMBIENT = (0.34, 0.34, 0.36)
+AMBIENT = (0.27, 0.27, 0.29)
 
 
 def harmonics(directions: F64) -> F64:

@@ -79,12 +79,12 @@ def _blinks(time: F64, rng: np.random.Generator) -> F64:
     moment = rng.uniform(1.0, 2.0)
     number = 0
     while moment < time[-1]:
-        wink = number % 5 == 3
+        wink = number % 4 == 2
         shut = 0.12 if wink else 0.04
         close = _smoothstep((time - moment) / 0.10) * (1 - _smoothstep((time - moment - 0.10 - shut) / 0.16))
         sides = np.array([1.0, 1.0])
         if wink:
-            sides[number // 5 % 2] = 0.08
+            sides[number // 4 % 2] = 0.08
         lids = np.maximum(lids, close[:, None] * sides * rng.uniform(0.94, 1.0))
         moment += rng.uniform(2.0, 4.6)
         number += 1
@@ -138,14 +138,10 @@ def _head_angles(motion: str, time: F64, said: list[Spoken], rng: np.random.Gene
     if motion == "still_head":
         return zero, zero, zero
     if motion == "range":
-        turn = 2 * np.pi * time / max(time[-1], 1e-6)
-        return (
-            np.radians(20) * np.sin(2 * turn) * ease,
-            np.radians(12) * np.sin(3 * turn) * ease,
-            np.radians(6) * np.sin(5 * turn) * ease,
-        )
-    yaw = np.radians(9.5) * _wander(time, rng, (0.09, 0.17, 0.31, 0.53))
-    pitch = np.radians(4.2) * _wander(time, rng, (0.13, 0.27, 0.49))
+        yaw, pitch, roll = (np.sin(2 * np.pi * time / period) for period in (4.4, 3.1, 5.3))
+        return np.radians(20) * yaw * ease, np.radians(12) * pitch * ease, np.radians(6) * roll * ease
+    yaw = np.radians(13) * _wander(time, rng, (0.09, 0.17, 0.31, 0.53))
+    pitch = np.radians(5) * _wander(time, rng, (0.13, 0.27, 0.49))
     roll = np.radians(3.2) * _wander(time, rng, (0.11, 0.23, 0.41))
     for phone in said:
         if phone.stressed:  # a small nod
@@ -183,7 +179,8 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
     _gaze_channels(channels, _gaze(time, rng, np.stack([yaw, -pitch], 1)) * start[:, None])
     smile = np.clip(0.12 + 0.28 * _wander(time, rng, (0.10, 0.21)), 0, 0.6) * start
     raise_inner = np.clip(0.35 * _wander(time, rng, (0.17, 0.37, 0.6)), 0, 1) * start
-    frown = np.clip(0.35 * _wander(time, rng, (0.13, 0.29)) - 0.12, 0, 1) * start
+    frown = np.clip(0.6 * _wander(time, rng, (0.13, 0.29)) - 0.15, 0, 0.7) * start
+    aside = 0.25 * _wander(time, rng, (0.09, 0.23)) * start
     channels[:, INDEX["browInnerUp"]] += raise_inner
     for side, tilt in (("Left", 1), ("Right", -1)):
         lift = np.clip(0.35 * _wander(time, np.random.default_rng((seed, 5)), (0.19, 0.43)) + tilt * 0.08, 0, 1) * start
@@ -192,6 +189,10 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
         channels[:, INDEX[f"mouthSmile{side}"]] += smile * (1 + 0.12 * tilt)
         channels[:, INDEX[f"cheekSquint{side}"]] += 0.5 * smile
         channels[:, INDEX[f"eyeSquint{side}"]] += 0.25 * smile
+        channels[:, INDEX[f"noseSneer{side}"]] += 0.4 * frown
+        channels[:, INDEX[f"mouth{side}"]] += np.clip(tilt * aside, 0, 1)
+        channels[:, INDEX[f"jaw{side}"]] += np.clip(0.6 * tilt * aside, 0, 1)
+        channels[:, INDEX[f"eyeWide{side}"]] += 0.8 * np.clip(raise_inner - 0.1, 0, 1)
     for phone in said:
         if phone.stressed and rng.random() < 0.4:
             accent = 0.30 * np.exp(-(((time - phone.middle) / 0.12) ** 2))

@@ -42,8 +42,8 @@ _STILL = {
 _TABLES: dict[str, tuple[str, Handles]] = {
     "mouthSmileLeft": ("mouth", {
         291: (8, 7.5, -5), 308: (8, 7.5, -5), 287: (7, 7, -4), 425: (2.0, 4.5, 3), 426: (3.5, 4, 0.5),
-        14: (1, 0.6, -1.2),
-        13: (1, 0.8, -1.2), 0: (0.6, 0.6, -1), 17: (0.6, 0.6, -1), 61: (0, 0, 0), 78: (0, 0, 0), 280: (0.4, 1.6, 1.2)}),
+        14: (1, 0.7, -1.2),
+        13: (1, 0.7, -1.2), 0: (0.6, 0.6, -1), 17: (0.6, 0.6, -1), 61: (0, 0, 0), 78: (0, 0, 0), 280: (0.4, 1.6, 1.2)}),
     "mouthFrownLeft": ("mouth", {
         291: (1.5, -7, -2), 308: (1.5, -7, -2), 287: (1.5, -6, -1), 13: (0, 0, 0), 14: (0, 0.3, 0), 61: (0, 0, 0),
         78: (0, 0, 0)}),
@@ -137,7 +137,8 @@ def jaw_weights(cage: Cage) -> F64:
     fixed |= dict.fromkeys((int(v) for v in cage.neck[7:].ravel()), 0.0)
     index = np.array(list(fixed), np.int32)
     field = smooth_field(cage.faces, len(cage.vertices), index, np.array(list(fixed.values()))[:, None])
-    return np.clip(field[:, 0], 0, 1)
+    weights = (field[:, 0] + field[cage.mirror, 0]) / 2
+    return np.clip(weights, 0, 1)
 
 
 def _lid_shapes(cage: Cage, eye: int) -> dict[str, dict[int, F64]]:
@@ -173,7 +174,7 @@ def build_shapes(cage: Cage) -> F64:
     shapes = np.zeros((len(CHANNELS), count, 3))
     inner_eyes = {int(v) for ring in cage.lids for v in ring}
     deep = [int(v) for v in cage.bag[3:].ravel()]
-    low = [int(v) for v in cage.neck[5:].ravel()]
+    low = [int(v) for v in cage.neck[2:].ravel()]
 
     def fill(name: str, group: str, handles: dict[int, F64]) -> None:
         still = [*_STILL[group], *deep, *low]
@@ -192,6 +193,8 @@ def build_shapes(cage: Cage) -> F64:
     for name in CHANNELS:
         if name.endswith("Right") and not name.startswith("jaw"):
             shapes[INDEX[name]] = shapes[INDEX[mirrored(name)]][cage.mirror] * [-1, 1, 1]
+        elif mirrored(name) == name:
+            shapes[INDEX[name]] = (shapes[INDEX[name]] + shapes[INDEX[name]][cage.mirror] * [-1, 1, 1]) / 2
 
     weight = jaw_weights(cage)[:, None]
     turn = np.array([[1, 0, 0], [0, np.cos(JAW_ANGLE), -np.sin(JAW_ANGLE)], [0, np.sin(JAW_ANGLE), np.cos(JAW_ANGLE)]])
@@ -200,6 +203,8 @@ def build_shapes(cage: Cage) -> F64:
     shapes[INDEX["jawLeft"]] = weight * [JAW_SLIDE, 0, 0]
     shapes[INDEX["jawRight"]] = weight * [-JAW_SLIDE, 0, 0]
     _close_lips(cage, shapes, fill)
+    close = shapes[INDEX["mouthClose"]]
+    shapes[INDEX["mouthClose"]] = (close + close[cage.mirror] * [-1, 1, 1]) / 2
     return shapes
 
 

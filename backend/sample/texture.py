@@ -115,6 +115,7 @@ def _paint_skin(cage: Cage, rng: np.random.Generator) -> F32:
     for opening in (EYE_RIGHT, EYE_LEFT):
         middle = at[loop_of(opening)].mean(0)
         skin.tint((0.95, 0.86, 0.86), 0.8 * skin.spot(middle, (18, 10)))
+    _model_nose(skin)
     pores = 0.5 * noise(rng, skin.shape, (2.5, 2.5)) + 0.5 * noise(rng, skin.shape, (7, 6))
     skin.colour *= (1 + 0.012 * pores + 0.014 * noise(rng, skin.shape, (60, 50)))[..., None].astype(np.float32)
     _paint_freckles(skin, rng)
@@ -124,6 +125,20 @@ def _paint_skin(cage: Cage, rng: np.random.Generator) -> F32:
     for side in (0, 1):
         _paint_brow(skin, side, rng)
     return skin.colour
+
+
+def _model_nose(skin: _Skin) -> None:
+    """Make-up that models the nose: a light ridge and tip, darker flanks and base."""
+    ridge = blurred(skin.line(skin.texel[[168, 6, 197, 195, 5]], 5.0), 1.6 * skin.mm)
+    skin.tint((1.045, 1.05, 1.05), ridge)
+    skin.tint((1.04, 1.04, 1.04), skin.spot(skin.texel[4], (4.5, 3.5)))
+    for flank in ((193, 174, 198, 131), (417, 399, 420, 360)):
+        shade = blurred(skin.line(skin.texel[list(flank)], 5.0), 2.2 * skin.mm)
+        skin.tint((0.93, 0.90, 0.89), shade)
+    for crease in ((129, 49, 64, 98), (358, 279, 294, 327)):
+        skin.tint((0.86, 0.78, 0.76), 0.7 * blurred(skin.line(skin.texel[list(crease)], 1.2), 0.9 * skin.mm))
+    base = blurred(skin.line(skin.texel[[98, 97, 2, 326, 327]], 2.0), 1.0 * skin.mm)
+    skin.tint((0.84, 0.76, 0.74), 0.8 * base)
 
 
 def _paint_freckles(skin: _Skin, rng: np.random.Generator) -> None:

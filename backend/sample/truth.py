@@ -33,7 +33,7 @@ class Truth:
         view: (4, 4) actor space → OpenCV camera, the same for all frames.
         intrinsics: (3, 3) in pixels, pixel centres at +0.5.
         landmarks: (T, 478, 2) pixels where MediaPipe's landmarks truly are; 468–477 are the irises.
-        mouth_opening: (T,) metres between the middles of the lips' inner edges.
+        mouth_opening: (T,) metres between the middles of the lips' inner edges, sideways shifts left out.
         phones: (P,) names of the spoken phones. phone_times: (P, 2) seconds of their starts and ends.
         mattes: (T, 4, H, W) uint8 coverage of head (with hair and mouth), hair, torso (with neck), mouth interior, in
             this order; None when it was not loaded or not made.
@@ -106,10 +106,15 @@ class TruthWriter:
         if self._stream is not None:
             self._stream.write(np.ascontiguousarray(np.clip(mattes * 255 + 0.5, 0, 255).astype(np.uint8)).tobytes())
 
-    def finish(self, truth: Truth) -> None:
-        """Writes everything else."""
+    def close(self) -> None:
+        """Ends the mattes' array."""
         if self._stream is not None:
             self._stream.close()
+            self._stream = None
+
+    def finish(self, truth: Truth) -> None:
+        """Writes everything else."""
+        self.close()
         done = truth.performance
         arrays = {
             "format": np.array(FORMAT), "fps": np.float64(done.fps), "view": truth.view, "intrinsics": truth.intrinsics,
@@ -135,7 +140,11 @@ def writing(path: Path) -> Iterator[TruthWriter]:
     part = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            yield TruthWriter(archive)
+            writer = TruthWriter(archive)
+            try:
+                yield writer
+            finally:
+                writer.close()
         part.replace(path)
     except OSError as error:
         raise write_error(path, error) from error

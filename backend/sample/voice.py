@@ -100,7 +100,7 @@ def _synthesise(
         if phase < open_part:
             t = phase / open_part
             flow = 6.75 * t * t * (1 - t)  # polynomial pulse, 1 at its peak
-        tilt += 0.55 * (flow - tilt)
+        tilt += 0.80 * (flow - tilt)
         source = (tilt - last) * rate / (f0 * 12.0)
         last = tilt
         signal = loud * source + (0.015 * loud * (0.3 + flow) + air) * noise[n]
@@ -117,10 +117,12 @@ def _synthesise(
         r = np.exp(-np.pi * hiss_width[k] / rate)
         c = -r * r
         a = 2.0 * r * np.cos(2 * np.pi * min(hiss_at[k], 0.46 * rate) / rate)
-        value = (1.0 - r) * noise[n] * rough * 2.5 + a * state[5, 0] + c * state[5, 1]
-        state[5, 1] = state[5, 0]
-        state[5, 0] = value
-        out[n] = signal + 0.5 * value
+        value = noise[n] * rough
+        for i in (5, 6):  # twice, so that the noise stays in its band
+            value = (1.0 - r) * value + a * state[i, 0] + c * state[i, 1]
+            state[i, 1] = state[i, 0]
+            state[i, 0] = value
+        out[n] = signal + 0.8 * value
     return out
 
 

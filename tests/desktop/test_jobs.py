@@ -29,7 +29,7 @@ def clip(machine: Machine) -> Path:
         "--seconds",
         "4",
         "--size",
-        "128",
+        "192",
     ]
     subprocess.run(command, cwd=ROOT, check=True)
     return machine.there / "clip.mp4"
@@ -65,7 +65,7 @@ def test_a_job_leaves_blender_usable_and_can_be_cancelled(window: Window, machin
     until(lambda: window.ask("job")["line"] != "Starting…", "the first progress", 120)
     assert backend_runs(str(clip))
 
-    x, y = window.find(CANCEL, "ctrl+c")
+    x, y = window.find(CANCEL, "ctrl+c", across=0.3)
     window.look("job_running")
     assert window.ask("job")["state"] == "running", window.ask("job")
     window.click(x, y)

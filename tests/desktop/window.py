@@ -133,19 +133,22 @@ class Window:
             time.sleep(0.2)
         raise AssertionError(f"The sidebar does not show {tab}, but {shown}")
 
-    def find(self, pattern: str, keys: str, tab: str = "Portrait Actor") -> tuple[int, int]:
+    def find(self, pattern: str, keys: str, across: float = 0.67, tab: str = "Portrait Actor") -> tuple[int, int]:
         """Where in the sidebar a button or slider is: the pointer goes down it and copies what it stands on.
 
         Args:
             pattern: regular expression for what is copied.
             keys: ``"ctrl+c"`` copies a button's command, ``"ctrl+shift+c"`` a slider's data path.
+            across: where the pointer goes down, from 0 (the sidebar's left) to 1 (its right).
             tab: the sidebar's tab.
         """
         left, top, right, bottom = self.open_tab(tab)
-        x, seen = left + 2 * (right - left) // 3, [""]
-        self.mouse(f"mousemove {x} {(top + bottom) // 2}", "click --repeat 60 --delay 5 4", "sleep 0.5")  # to its top
+        x, seen = left + round(across * (right - left)), [""]
+        wheel = f"mousemove {x} {top + 12} sleep 0.3 click --repeat {{}} --delay 20 {{}} mousemove 300 500 sleep 0.5"
+        self.mouse(wheel.format(60, 4))  # to its top
         self.ask("clipboard", clear=True)
-        for _ in range(5):
+        page, last = self.look(), None
+        while last is None or not np.array_equal(page[top:bottom, left:right], last[top:bottom, left:right]):
             for y in range(top + 10, bottom - 10, 16):  # a button is 20 pixels high
                 self.mouse(f"mousemove {x} {y}", "sleep 0.1", f"key {keys}", "sleep 0.05")
                 copied = self.ask("clipboard")
@@ -153,8 +156,11 @@ class Window:
                     return x, y + 3
                 if copied != seen[-1]:
                     seen.append(copied)
-            self.mouse("click --repeat 12 --delay 20 5", "sleep 0.5")  # the wheel: on to what is further down
-        raise AssertionError(f"{pattern} is not in the sidebar; it has:" + "\n".join(seen))
+            self.mouse("mousemove 300 500", "sleep 0.5")
+            last = self.look()
+            self.mouse(wheel.format(12, 5))  # further down
+            page = self.look()
+        raise AssertionError(f"{pattern} is not in the sidebar; it has:" + "\n".join(dict.fromkeys(seen)))
 
     def look(self, name: str = "") -> Picture:
         """(H, W, 3) what the screen shows; kept as `name`.png for people."""
