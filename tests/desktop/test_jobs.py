@@ -20,17 +20,8 @@ CREATE = r"bpy\.ops\.portrait_actor\.create_actor\("
 @pytest.fixture(scope="module")
 def clip(machine: Machine) -> Path:
     """A short clip of the sample actor, made by the real backend; the path as Blender's side names it."""
-    command = [
-        sys.executable,
-        "-m",
-        "backend",
-        "sample",
-        str(machine.lab / "clip.mp4"),
-        "--seconds",
-        "4",
-        "--size",
-        "192",
-    ]
+    video = str(machine.lab / "clip.mp4")
+    command = [sys.executable, "-m", "backend", "sample", video, "--seconds", "4", "--size", "192"]
     subprocess.run(command, cwd=ROOT, check=True)
     return machine.there / "clip.mp4"
 
