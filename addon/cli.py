@@ -75,18 +75,19 @@ def _setup(options: argparse.Namespace) -> str:
 
 
 def _wait(started: job.Job) -> str:
-    """Blocks until the job's end; each stage and each note is a line on standard error, as farms collect it."""
-    told = 0
-    stage = ""
+    """Blocks until the job's end. Each tenth of a stage and each note is a line on standard error, for farms' logs."""
+    notes_told, told = 0, ("", 0)
 
     def watch(running: job.Job) -> None:
-        nonlocal told, stage
-        if running.progress is not None and running.progress.stage != stage:
-            stage = running.progress.stage
-            sys.stderr.write(f"{running.line}\n")
-        for note in running.notes[told:]:
+        nonlocal notes_told, told
+        if running.progress is not None:
+            now = running.progress.stage, int(10 * running.fraction)
+            if now != told:
+                sys.stderr.write(f"{100 * running.fraction:3.0f} % {running.line}\n")
+            told = now
+        for note in running.notes[notes_told:]:
             sys.stderr.write(f"{note}\n")
-        told = len(running.notes)
+        notes_told = len(running.notes)
         sys.stderr.flush()
 
     started.wait(watch)

@@ -47,11 +47,15 @@ def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bo
     scene = place.find_scene()
     if scene is None:
         return f"{folder.name} is ready. Import it: the scene where it was begun is not open."
-    layer = scene.view_layers.get(place.view_layer) or scene.view_layers[0]
-    window = next((w for w in bpy.context.window_manager.windows if w.scene == scene), None)
-    here = {"window": window} if window else {"scene": scene, "view_layer": layer}
-    with bpy.context.temp_override(**here):
-        made = import_actor(bpy.context, folder, frame_start=frame_start, match_scene=match_scene)
+    windows = bpy.context.window_manager.windows
+    window = next((w for w in windows if w.scene == scene), windows[0])
+    shown = window.scene
+    window.scene = scene  # making bones needs edit mode, and that needs a window that shows the scene
+    try:
+        with bpy.context.temp_override(window=window):
+            made = import_actor(bpy.context, folder, frame_start=frame_start, match_scene=match_scene)
+    finally:
+        window.scene = shown
     return f"{made.name} is in the scene."
 
 

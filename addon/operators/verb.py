@@ -59,12 +59,11 @@ class Place:
     """Where a job's result goes. Blender may undo, rename or open another file meanwhile, so it holds no pointers."""
 
     scene: int
-    view_layer: str
     actor: int = 0
 
     @classmethod
     def of(cls, context: bpy.types.Context, actor: bpy.types.Object | None = None) -> Place:
-        return cls(context.scene.session_uid, context.view_layer.name, actor.session_uid if actor else 0)
+        return cls(context.scene.session_uid, actor.session_uid if actor else 0)
 
     def find_scene(self) -> bpy.types.Scene | None:
         return next((s for s in bpy.data.scenes if s.session_uid == self.scene), None)

@@ -39,8 +39,11 @@ def sample(
     values = np.zeros((count, len(channels.CHANNELS)))
     views, lenses = np.tile(np.eye(4), (count, 1, 1)), np.zeros((count, 4))
     before = scene.frame_current, scene.frame_subframe
+    cursor = bpy.context.window_manager
+    cursor.progress_begin(0, count)  # a heavy scene takes its time: the mouse pointer counts
     try:
         for row, frame in enumerate(frames):
+            cursor.progress_update(row)
             scene.frame_set(frame)
             depsgraph = view_layer.depsgraph
             body = armature.evaluated_get(depsgraph)
@@ -49,6 +52,7 @@ def sample(
             values[row] = _channels(face.data.shape_keys.evaluated_get(depsgraph))
             views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph)
     finally:
+        cursor.progress_end()
         scene.frame_set(before[0], subframe=before[1])
     moves = {
         bone: conv.bone_delta(pose, np.array(armature.data.bones[bone].matrix_local)) for bone, pose in poses.items()

@@ -226,6 +226,34 @@ def test_switching_off_ends_the_job_and_its_timer(addon, tmp_path):
         addon_utils.enable(PACKAGE)
 
 
+def test_a_job_that_outlives_its_file_says_so(addon, installed, actor_folder):
+    """The artist opened another file meanwhile: nothing is put into it."""
+    place = installed("addon.operators.verb").Place.of(bpy.context)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    importer = installed("addon.operators.import_actor")
+    said = importer.import_into(place, actor_folder, frame_start=1, match_scene=True)
+    assert "is not open" in said and not bpy.data.objects
+
+
+def test_a_job_finds_its_scene_again(addon, installed, actor_folder):
+    """The artist renamed it and works in another one."""
+    place = installed("addon.operators.verb").Place.of(bpy.context)
+    bpy.context.scene.name = "renamed"
+    other = bpy.data.scenes.new("other")
+    importer = installed("addon.operators.import_actor")
+    bpy.context.window.scene = other
+    importer.import_into(place, actor_folder, frame_start=1, match_scene=True)
+    assert bpy.context.scene == other
+    assert "Nora" in bpy.data.scenes["renamed"].objects and "Nora" not in other.objects
+    assert bpy.data.scenes["renamed"].render.resolution_x == 320 and other.render.resolution_x == 1920
+
+
+def test_every_remedy_is_a_button_that_exists(installed):
+    for operator, _ in installed("addon.panels").REMEDIES.values():
+        group, name = operator.split(".")
+        assert getattr(getattr(bpy.ops, group), name).get_rna_type().identifier
+
+
 @pytest.mark.parametrize("verb", ["create_actor", "speak", "render_actor"])
 def test_a_missing_backend_is_one_sentence(nora, monkeypatch, tmp_path, verb):
     monkeypatch.setenv("PORTRAIT_ACTOR_PYTHON", str(tmp_path / "gone" / "python"))
