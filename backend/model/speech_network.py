@@ -86,6 +86,7 @@ class SpeechNetwork:
         return result
 
 
+FOLD_GAP = 8  # frames between a block and what it is predicted from: neighbours share their context
 LAYERS = ("w0", "b0", "w1", "b1", "w2", "b2", "skip")
 
 
@@ -122,6 +123,32 @@ def fit_network(
     arrays |= _fit_kernel(x[plain], y[plain], o)
     arrays |= _fit_ensemble(x, y, seed, o, report)
     return SpeechNetwork(arrays)
+
+
+def unseen(windows: F32, targets: F32, options: NetworkOptions | None = None, folds: int = 4) -> F32:
+    """What the kernel regression says (N, O) for frames of blocks that it did not learn from."""
+    o = options or NetworkOptions()
+    result = np.empty_like(targets)
+    for block in np.array_split(np.arange(len(windows)), folds):
+        near = np.arange(max(0, block[0] - FOLD_GAP), min(len(windows), block[-1] + 1 + FOLD_GAP))
+        others = np.delete(np.arange(len(windows)), near)
+        mean = targets[others].mean(0)
+        centre, basis = _principal(windows[others], o.components)
+        arrays = {"centre": centre, "basis": basis}
+        arrays |= _fit_kernel((windows[others] - centre) @ basis, targets[others] - mean, o)
+        result[block] = SpeechNetwork(arrays).kernel((windows[block] - centre) @ basis) + mean
+    return result
+
+
+def linear_unseen(windows: F32, targets: F32, others: F32, ridge: float = 1.0) -> F32:
+    """Ridge regression, the yardstick: learned from windows (N, D) and targets (N, O), said for `others` (T, D)."""
+    mean, spread, middle = windows.mean(0), windows.std(0) + 1e-6, targets.mean(0)
+    x = ((windows - mean) / spread).astype(np.float64)
+    gram = x @ x.T
+    gram += ridge * np.trace(gram) / len(x) * np.eye(len(x))
+    weights = x.T @ np.linalg.solve(gram, (targets - middle).astype(np.float64))
+    result: F32 = (((others - mean) / spread) @ weights + middle).astype(np.float32)
+    return result
 
 
 def _principal(windows: F32, components: int) -> tuple[F32, F32]:

@@ -1,0 +1,253 @@
+"""Speaking: the actor learns from its own footage how its mouth goes with its sound, and performs any other sound."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from ..actor import ActorFolder, damaged
+from ..audio.features import BANDS, SpeechTrack, analyse, feature_count
+from ..audio.sound import RATE, is_silent, load_sound
+from ..channels import INDEX, ORAL
+from ..performance import Performance
+from ..progress import Reporter
+from ..protocol import UserError
+from .speech_motion import POSE, Strengths, learn_manner, move
+from .speech_mouth import Mouth, closing, lip_gap, measure_mouth, pauses, shape_mouth
+from .speech_network import SpeechNetwork, fit_network, linear_unseen, unseen
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+FILE = "speech.safetensors"
+SPEECH_VERSION = 1
+STAGE = "learn to speak"
+SHORTEST, LONGEST = 0.2, 3600.0  # seconds of a line
+LEAST_FRAMES = 48  # of footage with sound from which a mouth can be learned
+WEAK = 0.25  # correlation of the lips' opening on held-out frames below which the person is told
+
+
+@dataclass
+class Speaker:
+    """What an actor learned about speaking.
+
+    Attributes:
+        network: windows of sound → oral channels.
+        mouth: how this mouth closes, rests and ranges.
+        activity: (M,) speech activity of the footage's training frames.
+    """
+
+    network: SpeechNetwork
+    mouth: Mouth
+    activity: F32
+
+    def oral(self, track: SpeechTrack, times: F64, lips: float = 1.0) -> F32:
+        """Oral channels (T, 28) at `times` in seconds."""
+        said = self.network(track.windows(times))
+        return shape_mouth(self.mouth, said, track, times, lips)
+
+    def save(self, folder: ActorFolder) -> None:
+        """Writes `speech.safetensors`."""
+        arrays = {f"network.{name}": value for name, value in self.network.arrays.items()}
+        arrays |= {f"mouth.{f.name}": getattr(self.mouth, f.name) for f in fields(Mouth)}
+        arrays["activity"] = self.activity
+        with folder.replacing(FILE) as part:
+            whole = {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
+            save_file(whole, part, metadata={"format": "portrait_actor.speech", "version": str(SPEECH_VERSION)})
+
+    @classmethod
+    def load(cls, folder: ActorFolder) -> Speaker:
+        """What the actor learned.
+
+        Raises:
+            UserError: ``cannot_speak`` (it never learned), ``newer_format``, or ``damaged_actor``.
+        """
+        path = folder.file(FILE)
+        if not path.exists():
+            raise UserError(
+                "cannot_speak",
+                f"{folder.info.name or folder.path.name} cannot speak, because its footage had no usable sound.",
+                "Create the actor from a video with the person's voice.",
+            )
+        try:
+            with safe_open(path, framework="numpy") as file:
+                version = int(file.metadata()["version"])
+                arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+            if version > SPEECH_VERSION:
+                raise UserError(
+                    "newer_format",
+                    f"{folder.path.name} learned to speak in a newer Portrait Actor.",
+                    "Update the extension to use it.",
+                )
+            return cls._checked(arrays)
+        except UserError:
+            raise
+        except Exception as error:  # safetensors raises its own kinds on a damaged file
+            raise damaged(path) from error
+
+    @classmethod
+    def _checked(cls, arrays: dict[str, F32]) -> Speaker:
+        if not all(value.dtype == np.float32 and np.isfinite(value).all() for value in arrays.values()):
+            raise ValueError("not finite")
+        network = SpeechNetwork({k[8:]: v for k, v in arrays.items() if k.startswith("network.")})
+        mouth = Mouth(*(arrays[f"mouth.{f.name}"] for f in fields(Mouth)))
+        if network.arrays["centre"].shape != (feature_count(),) or network.arrays["mean"].shape != (len(ORAL),):
+            raise ValueError("made for other features")
+        if any(getattr(mouth, f.name).shape != (len(ORAL),) for f in fields(Mouth)) or arrays["activity"].ndim != 1:
+            raise ValueError("shape")
+        network(np.zeros((1, feature_count()), np.float32))  # every matrix fits the next
+        return cls(network, mouth, arrays["activity"])
+
+
+def held_out_start(count: int) -> int:
+    """The first held-out frame: the last eleventh of a clip never touches a model."""
+    return max(1, count * 10 // 11)
+
+
+def train_speech(folder: ActorFolder, reporter: Reporter, seed: int = 0) -> dict[str, Any]:
+    """Learns from `footage.npz`, `proxy.npz` and `audio.wav`, writes `speech.safetensors`.
+
+    Frame i of the footage is at i / fps seconds of the sound. The last eleventh is only looked at for the figures.
+
+    Returns:
+        {"held_out": {"jawOpen_r", "opening_r", "oral_r"}: correlation of the spoken with the tracked curves on held-out
+        frames (opening: gap between the lips; oral: mean over the channels that move), "ridge": the same for ridge
+        regression on the log-mel spectrum, "pause_opening": mean opening in pauses and "closure_opening": mean opening
+        where lips must meet, as shares of the footage's range, "frames", "seconds"}; {} when nothing could be learned
+        (a note says so).
+
+    Raises:
+        UserError: the actor is damaged.
+        Cancelled: the person asked to stop.
+    """
+    began = time.monotonic()
+    footage, gap = folder.footage(), _gap(folder)
+    samples = load_sound(folder.file("audio.wav"))
+    times = np.arange(len(footage)) / footage.fps
+    heard = int(np.searchsorted(times, len(samples) / RATE))
+    count = min(held_out_start(len(footage)), heard)
+    if count < LEAST_FRAMES or is_silent(samples):
+        reporter.note("The clip has too little sound to learn from: the actor cannot speak.")
+        return {}
+    reporter.progress(STAGE, 0, 1)
+    track = analyse(samples)
+    windows, oral = track.windows(times[:heard]), footage.channels[:heard, : len(ORAL)]
+    learned = slice(0, count)
+    network = fit_network(
+        windows[learned], oral[learned], seed, report=lambda done, total: reporter.progress(STAGE, done, total)
+    )
+    mouth = measure_mouth(oral[learned], unseen(windows[learned], oral[learned]), track, times[learned], gap)
+    speaker = Speaker(network, mouth, track.at(track.activity, times[learned]))
+    speaker.save(folder)
+    figures = _figures(speaker, track, times[:heard], oral, count)
+    if figures.get("held_out", {}).get("opening_r", 1.0) < WEAK:
+        reporter.note("The mouth in the footage follows its sound only weakly: check that the person shown is heard.")
+    return {**figures, "frames": count, "seconds": round(time.monotonic() - began, 1)}
+
+
+def speak(
+    folder: ActorFolder,
+    sound: Path,
+    *,
+    fps: float | None = None,
+    first_frame: int = 0,
+    seed: int = 0,
+    lips: float = 1.0,
+    brows: float = 1.0,
+    head: float = 1.0,
+    blink: float = 1.0,
+) -> Performance:
+    """The actor speaks a sound: the mouth follows it, everything else is the actor's own manner.
+
+    Args:
+        sound: any file with a sound track.
+        fps: frames per second of the performance; the footage's when None.
+        first_frame: frame number at which the sound begins.
+        seed: the same seed gives the same take, another one another take of head, brows and blinks.
+        lips, brows, head, blink: strengths; 1 is the actor's own, 0 is still.
+
+    Returns:
+        A performance as long as the sound.
+
+    Raises:
+        UserError: ``cannot_speak``, ``sound_too_short``, ``sound_too_long``, ``silent``, or the sound cannot be read.
+    """
+    speaker = Speaker.load(folder)
+    footage = folder.footage()
+    samples = load_sound(sound)
+    seconds = len(samples) / RATE
+    if seconds < SHORTEST:
+        raise UserError("sound_too_short", f"{sound.name} is shorter than {SHORTEST} seconds.", "Choose a longer one.")
+    if seconds > LONGEST:
+        raise UserError("sound_too_long", f"{sound.name} is longer than an hour.", "Cut it into lines.")
+    if is_silent(samples):
+        raise UserError("silent", f"{sound.name} is silent.", "Choose a sound with a voice.")
+    rate = footage.fps if fps is None else fps
+    count = max(1, int(np.ceil(seconds * rate - 1e-3)))
+    times = np.arange(count) / rate
+    track = analyse(samples)
+    manner = learn_manner(footage, speaker.activity)
+    grid = np.arange(int(np.ceil(seconds * footage.fps)) + 2) / footage.fps
+    moved = move(manner, track.at(track.activity, grid), times, seed, Strengths(brows, head, blink))
+    result = Performance.rest(count, rate, first_frame)
+    result.head_rotation, result.head_translation = moved[:, :4], moved[:, 4:7]
+    result.torso_rotation, result.torso_translation = moved[:, 7:11], moved[:, 11:POSE]
+    result.channels = np.concatenate([speaker.oral(track, times, lips), moved[:, POSE:]], 1)
+    return result.check("spoken from " + sound.name)
+
+
+def _gap(folder: ActorFolder) -> F32:
+    try:
+        return lip_gap(folder.proxy())
+    except ValueError as error:
+        raise damaged(folder.file("proxy.npz")) from error
+
+
+def _figures(speaker: Speaker, track: SpeechTrack, times: F64, oral: F32, count: int) -> dict[str, Any]:
+    """How well the mouth follows; held-out frames are those from `count` on."""
+    gap = speaker.mouth.gap
+    spoken = speaker.oral(track, times)
+    low, high = np.percentile(oral[:count] @ gap, [2, 98])
+    opening = np.clip((spoken @ gap - low) / max(high - low, 1e-6), 0, None)
+    rest, shut = pauses(track, times) > 0.9, closing(track, times) > 0.95
+    shares = {"pause_opening": opening[rest], "closure_opening": opening[shut & ~rest]}
+    figures: dict[str, Any] = {k: round(float(v.mean()), 4) for k, v in shares.items() if len(v)}
+    if len(times) - count >= 8:
+        mel = np.concatenate([track.windows(times)[:, i : i + BANDS] for i in _mel_columns()], 1)
+        ridge = linear_unseen(mel[:count], oral[:count], mel[count:])
+        figures["held_out"] = _agreement(spoken[count:], oral[count:], gap)
+        figures["ridge"] = _agreement(ridge, oral[count:], gap)
+    return figures
+
+
+def _mel_columns() -> range:
+    """Where the log-mel bands of each tap begin in a window."""
+    from ..audio.features import RHYTHM_COUNT, TAPS
+
+    return range(0, feature_count() - RHYTHM_COUNT, (feature_count() - RHYTHM_COUNT) // (2 * TAPS + 1))
+
+
+def _agreement(spoken: F32, tracked: F32, gap: F32) -> dict[str, float]:
+    """Correlations of curves (T, 28); a curve that does not move counts as 0 when spoken, not at all when tracked."""
+    moving = [i for i in range(len(ORAL)) if tracked[:, i].std() > 0.01]
+    jaw = INDEX["jawOpen"]
+    each = [correlation(spoken[:, i], tracked[:, i]) for i in moving]
+    return {
+        "jawOpen_r": round(correlation(spoken[:, jaw], tracked[:, jaw]), 4),
+        "opening_r": round(correlation(spoken @ gap, tracked @ gap), 4),
+        "oral_r": round(float(np.mean(each)), 4) if each else 0.0,
+    }
+
+
+def correlation(a: F32, b: F32) -> float:
+    """Pearson's r of two curves; 0 when one of them is still."""
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum()) / scale if scale > 1e-9 else 0.0

@@ -1,0 +1,175 @@
+"""What is enforced on spoken mouth channels: lips meet on p, b and m, the mouth rests in pauses, moves as widely as the
+actor's own and never beyond what the footage showed.
+
+The poses that are blended in are the actor's own: the mean of footage frames whose lips were closest together while
+speaking, and in pauses. How far apart the lips are is read off the actor's own blend-shape mesh.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+from ..actor import Proxy
+from ..audio.features import TRACK_RATE, SpeechTrack
+from ..channels import INDEX, ORAL
+from ..tracking import topology as topo
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+CLOSURE_PROBABILITY = 0.3  # of p, b, m above which the lips must meet (measured: 2 of 3 such events are p, b or m)
+CLOSURE_SECONDS = (0.02, 0.5)  # shorter is noise, longer is not a consonant
+HOLD, FLANK = 0.024, 0.07  # seconds around a closure's middle for which the lips touch at least; to close and to open
+LEAD = 0.01  # seconds by which lips meet before the closure is heard
+ANTICIPATE, LINGER = 0.20, 0.15  # seconds before speech and after it in which the mouth may already or still move
+PAUSE_FADE = 0.05  # seconds, standard deviation of the change into and out of rest
+REST_SHARE, CLOSED_SHARE = 0.4, 0.04  # of the pause frames, and of the speech frames: the most closed ones
+MINIMUM = 4  # frames that a pose is averaged over at least
+GAIN = (1.0, 1.5)  # how much wider the regression's cautious motion is made
+MARGIN = 0.05  # of a channel's range, beyond what the footage showed
+
+JAW, CLOSE = INDEX["jawOpen"], INDEX["mouthClose"]
+# Channels that part or join the lips; the others (corners, rounding, sides) keep their coarticulation in a closure.
+PARTING = np.array([
+    name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthRoll", "mouthShrug", "mouthPress", "mouthLowerDown",
+                     "mouthUpperUp", "tongueOut"))
+    for name in ORAL
+])  # fmt: skip
+
+
+@dataclass
+class Mouth:
+    """One actor's mouth, all arrays over the 28 oral channels.
+
+    Attributes:
+        rest: the pose in pauses. closed: the pose with the lips together in speech.
+        low, high: the range that speech may use.
+        gain, centre: motion is widened around `centre` by `gain`.
+        gap: metres that the lips part per unit of each channel.
+    """
+
+    rest: F32
+    closed: F32
+    low: F32
+    high: F32
+    gain: F32
+    centre: F32
+    gap: F32
+
+    def opening(self, oral: F32) -> F32:
+        """(T,) metres between the lips' inner edges, up to a constant, for channels (T, 28)."""
+        result: F32 = oral @ self.gap
+        return result
+
+
+def lip_gap(proxy: Proxy) -> F32:
+    """(28,) metres that the middle of the lips parts per unit of each oral channel.
+
+    Raises:
+        ValueError: the mesh is not the tracker's.
+    """
+    if len(proxy.vertices) < topo.COUNT:
+        raise ValueError(f"the mesh has {len(proxy.vertices)} vertices")
+    middle = slice(2, 7)  # the five middle points of each row
+    upper, lower = topo.indices(*topo.LIP_INNER_UPPER[middle]), topo.indices(*topo.LIP_INNER_LOWER[middle])
+    shapes = proxy.shapes[: len(ORAL)]
+    return (shapes[:, upper, 1] - shapes[:, lower, 1]).mean(1).astype(np.float32)
+
+
+def measure_mouth(oral: F32, predicted: F32, track: SpeechTrack, times: F64, gap: F32) -> Mouth:
+    """Learns a `Mouth` from the footage.
+
+    Args:
+        oral: (T, 28) tracked channels. predicted: (T, 28) what the regression says for frames it did not see.
+        times: (T,) seconds of the frames.
+    """
+    opening = oral @ gap
+    paused = pauses(track, times) > 0.5
+    speaking = ~paused
+    closed = _most_closed(oral, opening, speaking if speaking.sum() >= MINIMUM else np.ones_like(paused), CLOSED_SHARE)
+    rest = _most_closed(oral, opening, paused, REST_SHARE) if paused.sum() >= MINIMUM else closed
+    low, high = np.percentile(oral, 0.5, axis=0), np.percentile(oral, 99.5, axis=0)
+    margin = MARGIN * (high - low)
+    spread, told = oral[speaking].std(0), predicted[speaking].std(0)
+    # half-way (in log) between the regression's caution, which is least wrong, and the footage's liveliness
+    gain = np.clip(np.sqrt(spread / np.maximum(told, 1e-6)), *GAIN)
+    arrays = (
+        rest, closed, np.clip(low - margin, 0, None), np.clip(high + margin, 0, 1), gain, predicted.mean(0), gap,
+    )  # fmt: skip
+    return Mouth(*[np.asarray(array, np.float32) for array in arrays])
+
+
+def _most_closed(oral: F32, opening: F32, among: NDArray[np.bool_], share: float) -> F32:
+    rows = np.flatnonzero(among)
+    count = min(len(rows), max(MINIMUM, round(share * len(rows))))
+    result: F32 = oral[rows[np.argsort(opening[rows], kind="stable")[:count]]].mean(0)
+    return result
+
+
+def pauses(track: SpeechTrack, times: F64) -> F32:
+    """(T,) 1 where nobody speaks nor is about to, 0 in speech, soft between."""
+    before, after = round(ANTICIPATE * TRACK_RATE), round(LINGER * TRACK_RATE)
+    size = before + after + 1
+    # the window reaches `before` frames into the future and `after` into the past
+    near = maximum_filter1d(track.activity, size, origin=after - size // 2)
+    rest = gaussian_filter1d(np.clip(1 - 1.5 * near, 0, 1), PAUSE_FADE * TRACK_RATE)
+    return track.at(rest.astype(np.float32), times)
+
+
+def closures(track: SpeechTrack) -> list[tuple[float, float]]:
+    """Start and end in seconds of every p, b and m that is heard in speech."""
+    heard = (track.bilabial > CLOSURE_PROBABILITY).astype(np.int8)
+    edges = np.diff(np.concatenate([[0], heard, [0]]))
+    spans = zip(np.flatnonzero(edges == 1) / TRACK_RATE, np.flatnonzero(edges == -1) / TRACK_RATE, strict=True)
+    loud = gaussian_filter1d(track.activity, 0.3 * TRACK_RATE)
+    return [
+        (float(start), float(end))
+        for start, end in spans
+        if CLOSURE_SECONDS[0] <= end - start <= CLOSURE_SECONDS[1] and loud[int(start * TRACK_RATE)] > 0.2
+    ]
+
+
+def closing(track: SpeechTrack, times: F64) -> F32:
+    """(T,) 0–1 how far the lips must be together; 1 in at least one frame of every closure that lasts a frame."""
+    weight = np.zeros(len(times), np.float32)
+    frame = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+    for start, end in closures(track):
+        middle = (start + end) / 2 - LEAD
+        half = max((end - start) / 2, HOLD, frame / 2)
+        near = slice(*np.searchsorted(times, [middle - half - FLANK, middle + half + FLANK]))
+        beyond = np.clip((np.abs(times[near] - middle) - half) / FLANK, 0, 1)
+        weight[near] = np.maximum(weight[near], 0.5 + 0.5 * np.cos(np.pi * beyond))
+    return weight
+
+
+def shape_mouth(mouth: Mouth, oral: F32, track: SpeechTrack, times: F64, lips: float) -> F32:
+    """Channels (T, 28) that close, rest and stay in range, from the regression's (T, 28).
+
+    Args:
+        lips: strength; 1 is the actor's own, 0 rests, above 1 exaggerates.
+    """
+    rest = pauses(track, times)[:, None]
+    oral = mouth.centre + mouth.gain * (oral - mouth.centre)
+    oral = np.clip(oral, mouth.low, mouth.high)
+    oral = mouth.rest + lips * (1 - rest) * (oral - mouth.rest)
+    weight = closing(track, times)[:, None] * (1 - rest)
+    together = np.where(PARTING, mouth.closed, oral)
+    oral = np.clip(oral + weight * (together - oral), 0, 1)
+    return _meet(mouth, oral.astype(np.float32), weight[:, 0])
+
+
+def _meet(mouth: Mouth, oral: F32, weight: F32) -> F32:
+    """Takes what the lips are still apart in a closure off the jaw, then by closing the lips over it."""
+    apart = np.clip(mouth.opening(oral) - mouth.opening(mouth.closed[None])[0], 0, None) * weight
+    oral = oral.copy()
+    if mouth.gap[JAW] > 1e-5:
+        step = np.minimum(apart / mouth.gap[JAW], oral[:, JAW])
+        oral[:, JAW] -= step
+        apart = apart - step * mouth.gap[JAW]
+    if mouth.gap[CLOSE] < -1e-5:
+        oral[:, CLOSE] = np.clip(oral[:, CLOSE] + apart / -mouth.gap[CLOSE], 0, 1)
+    return oral
