@@ -185,7 +185,7 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
     console.progress("speak", 0, 1)
     said = speak(
         folder, options.audio, fps=options.fps, first_frame=options.first_frame, seed=options.seed,
-        head=float(options.head), blink=float(options.blink),
+        head=float(options.head), blink=float(options.blink), brows=float(options.blink),
     )  # fmt: skip
     _make_parent(options.performance)
     said.save(options.performance)
