@@ -81,13 +81,14 @@ class TerminalConsole(Reporter):
         from tqdm import tqdm
 
         text = message or stage.replace("_", " ").capitalize()
-        if stage != self._stage or (self._bar is not None and self._bar.total != total):
+        if stage != self._stage or self._bar is None:
             self._close_bar()
             self._stage = stage
             quiet = not sys.stderr.isatty()
             if quiet:
                 self._say(text)
             self._bar = tqdm(total=total, initial=done, file=sys.stderr, disable=quiet, dynamic_ncols=True)
+        self._bar.total = total  # a stage may learn on its way how much there is to do
         self._bar.set_description_str(text, refresh=False)
         eta = self.forecast.eta(stage, done, total)
         if eta > 0:

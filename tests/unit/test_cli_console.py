@@ -238,7 +238,8 @@ def test_terminal_tells_stages_and_ends_on_cancel(monkeypatch: pytest.MonkeyPatc
     for done in range(4):
         person.progress("find_face", done, 3)
     person.note("12 frames were left out.")
-    person.progress("train", 0, 9, "Training the mouth")
+    person.progress("train", 0, 1, "Training the mouth")
+    person.progress("train", 1, 9, "Training the mouth")
     person.finish("Jane is in jane.actor.", {})
     assert errors.getvalue().splitlines() == ["Find face", "12 frames were left out.", "Training the mouth"]
     assert output.getvalue() == "Jane is in jane.actor.\n"
