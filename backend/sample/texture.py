@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, loop_of
+from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, OVAL, Cage, loop_of
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -116,6 +116,7 @@ def _paint_skin(cage: Cage, rng: np.random.Generator) -> F32:
         middle = at[loop_of(opening)].mean(0)
         skin.tint((0.95, 0.86, 0.86), 0.8 * skin.spot(middle, (18, 10)))
     _model_nose(skin)
+    _shade_throat(skin)
     pores = 0.5 * noise(rng, skin.shape, (2.5, 2.5)) + 0.5 * noise(rng, skin.shape, (7, 6))
     skin.colour *= (1 + 0.012 * pores + 0.014 * noise(rng, skin.shape, (60, 50)))[..., None].astype(np.float32)
     _paint_freckles(skin, rng)
@@ -125,6 +126,15 @@ def _paint_skin(cage: Cage, rng: np.random.Generator) -> F32:
     for side in (0, 1):
         _paint_brow(skin, side, rng)
     return skin.colour
+
+
+def _shade_throat(skin: _Skin) -> None:
+    """The shadow below the jaw, which parts the face from the neck."""
+    jaw = skin.texel[[*OVAL[10:27]]]
+    below = jaw[::-1] + [0, 62 * skin.mm_down]
+    shadow = skin.region(np.concatenate([jaw + [0, 2.5 * skin.mm_down], below]), 1.2)
+    fade = np.clip(1.15 - (skin.y - np.median(jaw[:, 1])) / (75 * skin.mm_down), 0, 1)
+    skin.tint((0.80, 0.70, 0.67), shadow * np.asarray(fade, np.float32))
 
 
 def _model_nose(skin: _Skin) -> None:
