@@ -71,6 +71,9 @@ def run_video(options: argparse.Namespace) -> None:
     if name != Path(name).name or name in (".", ".."):
         raise UserError("bad_name", f"{name} cannot be a file's name.", "Choose another --name.")
     job = Job(prepared(options.out or Path(f"{name}_portrait_actor")), name, options)
+    for path in (options.video, options.audio):
+        if path is not None and path.resolve() in (job.film.resolve(), job.performance.resolve()):
+            raise UserError("would_overwrite", f"{path} would be overwritten.", "Choose another folder with --out.")
     face = ("--face", str(options.face)) if options.face is not None else ()
     audio = options.audio.absolute() if options.audio else None
     finish(job, options.video.absolute(), audio, "--consent-who", options.consent_who, *face)
@@ -109,18 +112,16 @@ def finish(job: Job, video: Path, audio: Path | None, *wishes: str) -> None:
     preset = ("--preset", job.options.preset)
     named = ("--name", job.name, *preset, *device, *wishes)
     job.stage("create", f"Creating {job.actor.name}", "create", video, job.actor, *named)
-    speech = audio or (video if has_sound(job.actor) else None)
+    speech = audio or (video if (job.actor / "speech.safetensors").exists() else None)
     if speech is None:
-        say("\nThe video has no sound and no --audio was given: the film shows the footage's own performance.")
-        performance = job.actor / "footage.npz"
+        say("\nThe video has no voice and no --audio was given: the film shows the footage's own performance.")
+        performance, heard = job.actor / "footage.npz", job.actor / "audio.wav"
     else:
-        performance = job.performance
+        performance, heard = job.performance, speech
         job.stage("speak", f"Speaking {speech.name}", "speak", job.actor, speech, performance)
-    sound = ("--sound", speech) if speech else ()
-    with tempfile.TemporaryDirectory(dir=job.out, prefix=".film_") as folder:
-        rendered = ("--out", folder, "--format", "mp4", "--plate", *sound, *device)
-        job.stage("render", f"Rendering {job.film.name}", "render", job.actor, performance, *rendered)
-        next(Path(folder).glob("*.mp4")).replace(job.film)
+    sound = ("--sound", heard) if heard.exists() else ()
+    rendered = ("--out", job.out, "--name", job.name, "--format", "mp4", "--plate", *sound, *device)
+    job.stage("render", f"Rendering {job.film.name}", "render", job.actor, performance, *rendered)
     job.stage(
         "evaluate", "Measuring the actor on held-out frames", "evaluate", job.actor, "--json", job.figures, *device
     )
@@ -128,11 +129,6 @@ def finish(job: Job, video: Path, audio: Path | None, *wishes: str) -> None:
     figures = json.loads(job.figures.read_text(encoding="utf-8"))
     job.figures.write_text(json.dumps({**figures, "seconds": job.seconds}, indent=1) + "\n", encoding="utf-8")
     tell(job)
-
-
-def has_sound(actor: Path) -> bool:
-    """Whether the footage had a sound track."""
-    return bool(json.loads((actor / "actor.json").read_text(encoding="utf-8"))["has_audio"])
 
 
 def make_scene(job: Job, speech: Path | None) -> None:

@@ -187,6 +187,14 @@ def test_a_file_that_is_no_video_is_one_sentence_and_makes_nothing(tmp_path: Pat
     assert not (tmp_path / "out" / "clip.mp4").exists() and not (tmp_path / "out" / "figures.json").exists()
 
 
+def test_the_footage_is_never_overwritten(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"precious")
+    ended = build("run", str(clip), "--out", str(tmp_path))
+    assert ended.returncode == 2 and "--out" in one_sentence(ended)
+    assert clip.read_bytes() == b"precious" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "NEEDED_BYTES", 1 << 60)
     with pytest.raises(UserError) as caught:
