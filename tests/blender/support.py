@@ -10,9 +10,19 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
 
 
-def backend(*arguments: str) -> None:
-    """Runs a command of the real backend."""
+def backend(*arguments: str) -> str:
+    """Runs a command of the real backend; gives what it printed."""
+    return _run("-m", "backend", *arguments)
+
+
+def python(code: str, *arguments: str) -> str:
+    """Runs some code with the backend's Python; gives what it printed."""
+    return _run("-c", code, *arguments)
+
+
+def _run(*arguments: str) -> str:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    subprocess.run(
-        [os.environ["PORTRAIT_ACTOR_PYTHON"], "-m", "backend", *arguments], cwd=ROOT, env=environment, check=True
-    )
+    command = [os.environ["PORTRAIT_ACTOR_PYTHON"], *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, encoding="utf-8"
+    ).stdout

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import bpy
 import numpy as np
 import pytest
-from support import ROOT
+from support import python
 
 SIZE = 24
 # Writes frames with the backend's own encoders: left half of alpha 0.5, its grey tells the frame; the right half empty.
@@ -29,8 +26,7 @@ for frame in range(first, last + 1):
 
 
 def frames(addon, folder, kind: str, first: int, last: int):
-    command = [os.environ["PORTRAIT_ACTOR_PYTHON"], "-c", WRITE, folder, kind, str(first), str(last), str(SIZE)]
-    subprocess.run(command, cwd=ROOT, check=True)
+    python(WRITE, str(folder), kind, str(first), str(last), str(SIZE))
     return addon.compositing.Sequence(folder, f"nora_####.{kind}", first, last)
 
 
