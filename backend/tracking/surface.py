@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
+LEAST_SIDE = 32  # pixels of a picture given to the optical flow
 
 
 class Surface:
@@ -58,8 +59,7 @@ class Surface:
         """
         seen = self.unwrap(frame, where)
         a, b = _grey(texture, self.weight), _grey(seen, self.weight)
-        forward = self._flow.calc(a, b, None)
-        backward = self._flow.calc(b, a, None)
+        forward, backward = self._motion(a, b), self._motion(b, a)
         x, y = self.samples[:, 0], self.samples[:, 1]
         step = forward[y, x]
         landed = self.samples.astype(np.float32) + step
@@ -67,6 +67,13 @@ class Surface:
         error = np.linalg.norm(step + back, axis=1)
         pixels = _look(where, landed)
         return pixels.astype(np.float64), np.exp(-((error / 0.5) ** 2)).astype(np.float64)
+
+    def _motion(self, a: Picture, b: Picture) -> F32:
+        """(H, W, 2) optical flow from `a` to `b`. Narrow pictures are padded: OpenCV's flow crashes below 16 pixels."""
+        height, width = a.shape
+        below, beside = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width)
+        a, b = (cv2.copyMakeBorder(p, 0, below, 0, beside, cv2.BORDER_REPLICATE) for p in (a, b))
+        return self._flow.calc(a, b, None)[:height, :width]
 
 
 def _grey(picture: Picture, weight: F32) -> Picture:
