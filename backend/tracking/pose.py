@@ -57,8 +57,9 @@ def fit_pose(
         right = np.einsum("tp,tpci,tpc->ti", w, jacobian, residual, optimize=True)
         diagonal = np.einsum("tii->ti", normal)
         pull = hold * diagonal
+        least = 1e-6 * np.median(diagonal, axis=0) + 1e-12  # a frame in which nothing is seen stays at its start
         step = np.linalg.solve(
-            normal + (1e-4 * diagonal + pull)[..., None] * np.eye(6), (right - pull * total)[..., None]
+            normal + (1e-4 * diagonal + pull + least)[..., None] * np.eye(6), (right - pull * total)[..., None]
         )[..., 0]
         total = total + step
         rotation = matrix_from_vector(step[:, :3]) @ rotation
@@ -66,7 +67,7 @@ def fit_pose(
         if np.abs(step).max() < 1e-7:
             break
     residual = pixels - project(points, rotation, translation, intrinsics)
-    error = np.sqrt((weight[..., None] * residual**2).sum((1, 2)) / weight.sum(1))
+    error = np.sqrt((weight[..., None] * residual**2).sum((1, 2)) / np.maximum(weight.sum(1), 1e-12))
     return rotation, translation, error
 
 

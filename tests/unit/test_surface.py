@@ -1,4 +1,4 @@
-"""A surface that is only a strip, as a torso that a tight framing leaves: OpenCV's own flow ends the process there."""
+"""What a tight framing leaves of a torso: a strip, which crashes OpenCV's flow, or nothing at all in some frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from backend.tracking.pose import fit_pose, project
 from backend.tracking.surface import Surface
 
 
@@ -22,3 +23,19 @@ def test_a_narrow_surface_is_followed(shape: tuple[int, int]) -> None:
     expected = still[surface.samples[:, 1], surface.samples[:, 0]]
     assert pixels.shape == (len(surface.samples), 2) and confidence.shape == (len(surface.samples),)
     assert np.abs(pixels - expected).max() < 0.1 and confidence.min() > 0.9
+
+
+def test_a_frame_in_which_nothing_is_seen_keeps_its_start() -> None:
+    random = np.random.default_rng(4)
+    points = random.normal(size=(40, 3)) * 0.05
+    intrinsics = np.array([[400.0, 0, 128], [0, 400, 128], [0, 0, 1]])
+    start = np.tile(np.diag([1.0, -1, -1]), (3, 1, 1)), np.tile([0.0, 0, 0.8], (3, 1))
+    moved = start[1] + [0.01, 0.02, 0.0]
+    weight = np.ones((3, 40))
+    weight[1] = 0
+    rotation, translation, error = fit_pose(
+        project(points, start[0], moved, intrinsics), points, weight, intrinsics, start
+    )
+    assert np.allclose(translation[[0, 2]], moved[[0, 2]], atol=1e-6)
+    assert np.allclose(translation[1], start[1][1]) and np.allclose(rotation[1], start[0][1])
+    assert np.isfinite(error).all()
