@@ -100,7 +100,8 @@ class Speaker:
         mouth = Mouth(*(arrays[f"mouth.{f.name}"] for f in fields(Mouth)))
         if network.arrays["centre"].shape != (feature_count(),) or network.arrays["mean"].shape != (len(ORAL),):
             raise ValueError("made for other features")
-        if any(getattr(mouth, f.name).shape != (len(ORAL),) for f in fields(Mouth)) or arrays["activity"].ndim != 1:
+        sizes = {f.name: 2 if f.name == "span" else len(ORAL) for f in fields(Mouth)}
+        if any(getattr(mouth, name).shape != (size,) for name, size in sizes.items()) or arrays["activity"].ndim != 1:
             raise ValueError("shape")
         network(np.zeros((1, feature_count()), np.float32))  # every matrix fits the next
         return cls(network, mouth, arrays["activity"])
@@ -213,10 +214,10 @@ def _gap(folder: ActorFolder) -> F32:
 def _figures(speaker: Speaker, track: SpeechTrack, times: F64, oral: F32, count: int) -> dict[str, Any]:
     """How well the mouth follows; held-out frames are those from `count` on."""
     gap = speaker.mouth.gap
-    spoken = speaker.oral(track, times)
-    low, high = np.percentile(oral[:count] @ gap, [2, 98])
-    opening = np.clip((spoken @ gap - low) / max(high - low, 1e-6), 0, None)
-    rest, shut = pauses(track, times) > 0.9, closing(track, times) > 0.95
+    said = speaker.network(track.windows(times))
+    spoken = shape_mouth(speaker.mouth, said, track, times, 1.0)
+    opening = np.clip(speaker.mouth.openness(spoken), 0, None)
+    rest, shut = pauses(track, times) > 0.9, closing(track, times, speaker.mouth.openness(said)) > 0.95
     shares = {"pause_opening": opening[rest], "closure_opening": opening[shut & ~rest]}
     figures: dict[str, Any] = {k: round(float(v.mean()), 4) for k, v in shares.items() if len(v)}
     if len(times) - count >= 8:

@@ -103,24 +103,21 @@ def fit_network(
     seed: int = 0,
     options: NetworkOptions | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
-    kernel_rows: int | None = None,
 ) -> SpeechNetwork:
     """Learns targets (N, O) from windows (N, D).
 
     Args:
         seed: same seed, same network.
         report: is told how many of all steps are done.
-        kernel_rows: only the first rows feed the kernel regression (the others are augmentations).
     """
     o = options or NetworkOptions()
-    plain = slice(kernel_rows)
-    mean, deviation = targets[plain].mean(0), targets[plain].std(0)
+    mean, deviation = targets.mean(0), targets.std(0)
     deviation = np.where(deviation > 1e-4, deviation, 0).astype(np.float32)  # a channel that never moves stays still
     y = ((targets - mean) / np.where(deviation > 0, deviation, 1)).astype(np.float32) * (deviation > 0)
-    centre, basis = _principal(windows[plain], o.components)
+    centre, basis = _principal(windows, o.components)
     x = ((windows - centre) @ basis).astype(np.float32)
     arrays = {"centre": centre, "basis": basis, "mean": mean.astype(np.float32), "deviation": deviation}
-    arrays |= _fit_kernel(x[plain], y[plain], o)
+    arrays |= _fit_kernel(x, y, o)
     arrays |= _fit_ensemble(x, y, seed, o, report)
     return SpeechNetwork(arrays)
 
