@@ -230,4 +230,6 @@ class _Builder:
             shapes[f"noseSneer{side}"] = np.stack([zero, 0.006 * sneer, zero], 1)
         inner_up[:, 1] *= np.clip((self.v[:, 1] - self.v[topo.EYE_OUTER_LEFT, 1] - 0.010) / 0.006, 0, 1)
         shapes["browInnerUp"] = inner_up
+        for field in shapes.values():
+            field[topo.indices(*topo.LIPS)] = 0  # the nose's wings end above the lips: facial channels leave the mouth
         return shapes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import FLIP, quaternion_from_matrix, yaw_pitch_roll
+from ..geometry import FLIP, quaternion_from_matrix
 from ..progress import Reporter
 from . import topology as topo
 from .expression import solve_expression
@@ -76,7 +76,7 @@ def solve(
     reporter.progress("pose", 0, 4)
     mean = mean_shape(landmarks)
     focal = choose_focal(pixels, mean, centre)
-    intrinsics = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+    intrinsics = pinhole(focal, centre)
     mean, rotation, translation, error = bundle(pixels, mean, intrinsics)
     reporter.progress("pose", 1, 4)
     channels, rig = solve_expression(pixels, mean, rotation, translation, intrinsics)
@@ -108,6 +108,11 @@ def solve(
     )
 
 
+def pinhole(focal: float, centre: tuple[float, float]) -> F64:
+    """(3, 3) of a camera with square pixels."""
+    return np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+
+
 def choose_focal(pixels: F64, mean: F64, centre: tuple[float, float]) -> float:
     """The clip's focal length in pixels: the one whose poses fit best, the usual one when the clip cannot tell.
 
@@ -118,7 +123,7 @@ def choose_focal(pixels: F64, mean: F64, centre: tuple[float, float]) -> float:
     best, chosen = np.inf, FACE_HEIGHTS_PER_FOCAL * height
     for candidate in FOCAL_CANDIDATES:
         focal = candidate * height
-        intrinsics = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+        intrinsics = pinhole(focal, centre)
         error = bundle(pixels[some], mean, intrinsics, rounds=2)[3]
         octaves = np.log2(candidate / FACE_HEIGHTS_PER_FOCAL)
         cost = np.sqrt((error**2).mean()) * (1 + FOCAL_PRIOR * octaves**2)
@@ -145,10 +150,3 @@ def continuous(quaternions: F64) -> F64:
     """The same rotations with signs that never flip between frames, so that they can be interpolated as curves."""
     flips = np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0)
     return quaternions * np.r_[1.0, np.cumprod(flips)][:, None]
-
-
-def head_angles(track: Track) -> F64:
-    """(T, 3) yaw, pitch, roll of the head in degrees."""
-    from ..geometry import matrix_from_quaternion
-
-    return yaw_pitch_roll(matrix_from_quaternion(track.head_rotation))

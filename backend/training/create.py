@@ -118,7 +118,6 @@ class _Create:
         if self.folder.info.has_audio:
             self._stage(SPEECH, speech, self._speech)
         info = self.folder.info
-        info.figures |= {"seconds": self.seconds, "train_seconds": self.seconds.get(TRAIN, 0.0)}
         info.figures["device"] = device_name(self.device)
         info.complete = True
         self.folder.save()
@@ -129,6 +128,7 @@ class _Create:
         started = time.perf_counter()
         work()
         self.seconds[name] = round(time.perf_counter() - started, 2)
+        self.folder.info.figures |= {"seconds": self.seconds, "train_seconds": self.seconds.get(TRAIN, 0.0)}
         self.folder.mark_done(name, inputs)
 
     def _scan(self) -> None:

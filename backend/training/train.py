@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -127,7 +127,7 @@ class Trainer:
                 step = int(file.metadata()["step"])
                 state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
             self._load(state)
-        except (OSError, KeyError, ValueError, RuntimeError):
+        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):
             return False
         self.step_number = step
         self.rng = np.random.default_rng([step])

@@ -1,4 +1,4 @@
-"""An actor small enough to render in milliseconds, with a real model: shared by the tests of the commands."""
+"""Shared by the tests: an actor small enough to render in milliseconds, the sample clip, and an actor made from it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from backend.actor import ActorFolder, ActorInfo, Camera
 from backend.channels import INDEX
 from backend.model.portrait import Portrait, PortraitSize
 from backend.performance import Performance
+from backend.progress import Reporter
+from backend.sample import SampleOptions, make_sample
 
 SIZE = 48  # pixels of the training crop
 
@@ -48,3 +50,20 @@ def tiny_actor(path: Path) -> ActorFolder:
     portrait.save(folder)
     Performance.rest(3, 25).save(folder.file("footage.npz"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of the sample actor at 256², with its truth beside it."""
+    clip = tmp_path_factory.mktemp("sample") / "sample.mp4"
+    make_sample(clip, SampleOptions(seconds=4.0, size=256, seed=3))
+    return clip
+
+
+@pytest.fixture(scope="session")
+def sample_actor(sample_clip: Path) -> ActorFolder:
+    """The sample actor, created for real with the smallest preset."""
+    from backend.training.create import CreateOptions, create_actor
+
+    path = sample_clip.with_name("sample.actor")
+    return create_actor(sample_clip, path, CreateOptions(preset="tiny", device="cpu"), Reporter())

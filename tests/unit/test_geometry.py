@@ -1,0 +1,49 @@
+"""Rotations: every way round comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from backend import geometry
+from backend.model import transforms
+
+
+def random_quaternions(count: int) -> np.ndarray:
+    q = np.random.default_rng(0).normal(size=(count, 4))
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    return np.where(q[:, :1] < 0, -q, q)
+
+
+def test_quaternion_and_matrix_are_inverse() -> None:
+    q = random_quaternions(200)
+    m = geometry.matrix_from_quaternion(q)
+    assert np.allclose(m @ np.swapaxes(m, 1, 2), np.eye(3), atol=1e-12)
+    assert np.allclose(geometry.quaternion_from_matrix(m), q, atol=1e-9)
+
+
+def test_a_rotation_vector_turns_by_its_length_about_itself() -> None:
+    m = geometry.matrix_from_vector(np.array([0.0, np.radians(30), 0.0]))
+    assert np.isclose(geometry.rotation_angle(m), 30)
+    assert np.allclose(m @ [0, 0, 1], [0.5, 0, np.sqrt(3) / 2])
+    assert np.allclose(geometry.yaw_pitch_roll(m), [30, 0, 0])
+
+
+def test_projection_follows_the_pinhole_formula() -> None:
+    k = np.array([[100.0, 0, 32], [0, 100, 24], [0, 0, 1]])
+    pixel = geometry.project(np.array([[0.1, -0.2, 0.0]]), np.eye(3), np.array([0, 0, 2.0]), k)
+    assert np.allclose(pixel, [[32 + 5, 24 - 10]])
+
+
+def test_torch_and_numpy_agree() -> None:
+    a, b = (torch.as_tensor(random_quaternions(50)[i:], dtype=torch.float64)[:40] for i in (0, 7))
+    product = transforms.quaternion_multiply(a, b)
+    expected = transforms.rotation_matrix(a) @ transforms.rotation_matrix(b)
+    assert torch.allclose(transforms.rotation_matrix(product), expected, atol=1e-12)
+    assert np.allclose(transforms.rotation_matrix(a).numpy(), geometry.matrix_from_quaternion(a.numpy()))
+
+
+def test_a_small_rotation_is_the_rotation_vector_s() -> None:
+    v = torch.tensor([0.01, -0.02, 0.015], dtype=torch.float64)
+    q = transforms.small_rotation(v)
+    assert np.allclose(geometry.matrix_from_quaternion(q.numpy()), geometry.matrix_from_vector(v.numpy()), atol=5e-6)

@@ -1,0 +1,136 @@
+"""The actor's picture: identity at the start, decoupled branches, poses, files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend.actor import ActorFolder
+from backend.channels import CHANNELS, INDEX, ORAL
+from backend.model.branch import Branch
+from backend.model.labels import LABELS, MOUTH
+from backend.model.portrait import Frame, Portrait, Pose
+from backend.protocol import UserError
+from backend.training.corrections import Corrections, tracked_pose
+from backend.training.data import Clip
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def portrait(sample_actor: ActorFolder) -> Portrait:
+    return Portrait.load(sample_actor, CPU)
+
+
+@pytest.fixture(scope="module")
+def clip(sample_actor: ActorFolder) -> Clip:
+    return Clip(sample_actor, CPU)
+
+
+def draw(portrait: Portrait, clip: Clip, row: int = 0, **changes: float) -> Frame:
+    pose = tracked_pose(clip.poses, row)
+    channels = pose.channels.clone()
+    for name, value in changes.items():
+        channels[INDEX[name]] = value
+    return portrait.render(*pose[:4], channels, clip.view, clip.intrinsics, clip.size, clip.size)
+
+
+def test_a_branch_starts_as_the_identity_and_rests_at_rest() -> None:
+    branch = Branch(6, 4, 8, torch.arange(10), torch.ones(10))
+    assert torch.equal(branch(torch.rand(6)), torch.zeros(10, 7))
+    torch.nn.init.normal_(branch.basis)
+    assert torch.equal(branch(torch.zeros(6)), torch.zeros(10, 7))
+    assert branch(torch.rand(6)).abs().max() > 0
+
+
+def test_editing_an_oral_channel_leaves_the_eyes_alone_and_the_other_way_round(portrait: Portrait, clip: Clip) -> None:
+    before = draw(portrait, clip, eyeBlinkLeft=0, eyeBlinkRight=0, jawOpen=0).rgb
+    landmarks = clip.landmarks[0]
+    eye_line, nose = int(landmarks[[159, 386], 1].min()) - 2, int(landmarks[2, 1])
+    jaw = (draw(portrait, clip, eyeBlinkLeft=0, eyeBlinkRight=0, jawOpen=0.8).rgb - before).abs().amax(2)
+    blink = (draw(portrait, clip, eyeBlinkLeft=1, eyeBlinkRight=1, jawOpen=0).rgb - before).abs().amax(2)
+    assert jaw[nose:].max() > 0.15 and jaw[:eye_line].max() < 0.02
+    assert blink[:nose].max() > 0.10 and blink[int(landmarks[0, 1]) :].max() < 0.02
+
+
+def test_every_channel_that_footage_can_measure_moves_the_picture(portrait: Portrait, clip: Clip) -> None:
+    rest = torch.zeros(len(CHANNELS))
+    pose = tracked_pose(clip.poses, 0)
+    still = portrait.move(Pose(*pose[:4], rest)).means
+    from backend.tracking.rig import UNMEASURABLE
+
+    for name in CHANNELS:
+        channels = rest.clone()
+        channels[INDEX[name]] = 1.0
+        moved = (portrait.move(Pose(*pose[:4], channels)).means - still).norm(dim=1).max()
+        assert name in UNMEASURABLE or moved > 5e-4, name
+
+
+def test_turning_the_head_moves_the_head_and_not_the_chest(portrait: Portrait, clip: Clip) -> None:
+    pose = tracked_pose(clip.poses, 0)
+    turned = torch.nn.functional.normalize(pose.head_rotation + torch.tensor([0.0, 0.0, 0.12, 0.0]), dim=0)
+    before = portrait.move(pose).means
+    after = portrait.move(pose._replace(head_rotation=turned)).means
+    share = torch.sigmoid(portrait.skin_logits)
+    distance = (after - before).norm(dim=1)
+    assert distance[share > 0.99].median() > 0.004
+    assert distance[share < 0.02].median() < 0.002
+
+
+def test_mattes_add_up_to_the_alpha_and_nothing_is_nan(portrait: Portrait, clip: Clip) -> None:
+    frame = draw(portrait, clip)
+    assert frame.mattes.shape == (clip.size, clip.size, len(LABELS))
+    assert torch.allclose(frame.mattes.sum(2), frame.alpha, atol=1e-4)
+    assert all(torch.isfinite(part).all() for part in frame)
+    inside = frame.alpha > 0.99
+    depth = frame.depth[inside] / frame.alpha[inside]
+    middle = float(clip.view[2, 3])
+    assert middle - 0.2 < depth.min() and depth.max() < middle + 0.35
+
+
+def test_the_mouth_s_interior_shows_when_the_jaw_opens(portrait: Portrait, clip: Clip) -> None:
+    shut = draw(portrait, clip, jawOpen=0.0).mattes[..., MOUTH].sum()
+    opened = draw(portrait, clip, jawOpen=0.7, mouthClose=0.0).mattes[..., MOUTH].sum()
+    assert opened > 2 * shut and opened > 10
+
+
+def test_corrections_start_as_the_identity(clip: Clip) -> None:
+    pose = tracked_pose(clip.poses, 3)
+    for ours, theirs in zip(Corrections(clip.count).apply_to(pose, 3), pose, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_saved_and_loaded_draws_the_same_picture(portrait: Portrait, clip: Clip, sample_actor: ActorFolder) -> None:
+    portrait.save(sample_actor, "copy.safetensors")
+    again = Portrait.load(sample_actor, CPU, "copy.safetensors")
+    assert torch.equal(draw(again, clip).rgb, draw(portrait, clip).rgb)
+
+
+@pytest.mark.parametrize("spoil", ["empty", "cut", "version", "size"])
+def test_a_damaged_model_is_refused_in_one_sentence(
+    portrait: Portrait, sample_actor: ActorFolder, tmp_path: Path, spoil: str
+) -> None:
+    from safetensors.torch import save_file
+
+    folder = ActorFolder(tmp_path, sample_actor.info)
+    portrait.save(folder)
+    file = tmp_path / "model.safetensors"
+    data = file.read_bytes()
+    if spoil == "empty":
+        file.write_bytes(b"")
+    elif spoil == "cut":
+        file.write_bytes(data[: len(data) // 2])
+    else:
+        size = json.dumps({"gaussians": 10**12} if spoil == "size" else vars(portrait.size))
+        save_file({"x": torch.zeros(1)}, file, metadata={"version": "99" if spoil == "version" else "1", "size": size})
+    with pytest.raises(UserError, match="damaged"):
+        Portrait.load(folder, CPU)
+
+
+def test_oral_channels_come_first_as_the_model_assumes() -> None:
+    assert CHANNELS[: len(ORAL)] == ORAL
+    assert np.isclose(len(CHANNELS), 52)

@@ -1,0 +1,103 @@
+"""Choosing what to learn from: made-up scans, one reason at a time, and the clips that must be refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.progress import Reporter
+from backend.protocol import UserError
+from backend.tracking import topology as topo
+from backend.tracking.landmarks import DETECT_EVERY, THUMB, Scan
+from backend.tracking.selection import check_faces, face_regions, find_cuts, select
+from backend.training.prepare import scan_footage
+
+CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+needs_clips = pytest.mark.skipif(not (CLIPS / "hard").is_dir(), reason="the real clips are not on this machine")
+
+
+def make_scan(frames: int = 200, faces: int = 1) -> Scan:
+    rng = np.random.default_rng(0)
+    face = rng.uniform(-80, 80, (topo.COUNT, 3)).astype(np.float32)
+    face[topo.NOSE_TIP] = 0
+    landmarks = np.tile(face + [300, 200, 0], (frames, 1, 1)).astype(np.float32)
+    boxes = np.array([[220 + 300 * k, 120, 160, 160, 0.9] for k in range(faces)], np.float32)
+    thumbs = np.full((frames, THUMB, THUMB), 90, np.uint8)
+    looks = [boxes.copy() for _ in range(0, frames, DETECT_EVERY)]
+    return Scan(landmarks, looks, thumbs, np.full(frames, 50.0, np.float32), np.arange(frames) / 25, (900, 400))
+
+
+def test_a_plain_clip_is_used_whole_and_without_notes() -> None:
+    chosen = select(make_scan(), np.zeros(200), 25)
+    assert (chosen.first, chosen.last, chosen.notes) == (0, 199, [])
+
+
+def test_a_cut_splits_the_clip_and_the_note_says_so() -> None:
+    scan = make_scan()
+    scan.thumbs[60:] = 200
+    assert np.flatnonzero(find_cuts(scan, np.full(200, 160.0))).tolist() == [60]
+    chosen = select(scan, np.zeros(200), 25)
+    assert (chosen.first, chosen.last) == (60, 199)
+    assert "1 cut" in chosen.notes[0] and "2.4 s to 8.0 s" in chosen.notes[0]
+
+
+def test_frames_without_a_face_or_turned_away_are_left_out() -> None:
+    scan, yaw = make_scan(), np.zeros(200)
+    scan.landmarks[:40] = np.nan
+    yaw[150:] = 60
+    chosen = select(scan, yaw, 25)
+    assert (chosen.first, chosen.last) == (40, 149)
+    assert "without a clear face" in chosen.notes[0] and "turned away" in chosen.notes[0]
+
+
+def test_a_mesh_that_the_detector_does_not_confirm_is_no_face() -> None:
+    scan = make_scan()
+    scan.faces = [np.zeros((0, 5), np.float32) for _ in scan.faces]
+    with pytest.raises(UserError, match="No human face") as caught:
+        check_faces(scan)
+    assert caught.value.code == "no_face" and caught.value.remedy
+
+
+def test_two_faces_ask_which_one_from_the_left() -> None:
+    scan = make_scan(faces=2)
+    with pytest.raises(UserError, match="--face 1 to 2") as caught:
+        check_faces(scan)
+    assert caught.value.code == "several_faces"
+    left, right = face_regions(scan)
+    assert left[0] < right[0]
+
+
+@pytest.mark.parametrize(("yaw", "frames", "code"), [(40.0, 200, "turned_away"), (0.0, 50, "too_short")])
+def test_what_cannot_be_used_is_refused_in_one_sentence(yaw: float, frames: int, code: str) -> None:
+    with pytest.raises(UserError) as caught:
+        select(make_scan(frames), np.full(frames, yaw), 25)
+    assert caught.value.code == code and caught.value.message.count(".") >= 1 and caught.value.remedy
+
+
+def test_a_small_face_is_refused() -> None:
+    scan = make_scan()
+    scan.landmarks = (scan.landmarks - [300, 200, 0]) * 0.3 + [300, 200, 0]
+    with pytest.raises(UserError) as caught:
+        select(scan, np.zeros(200), 25)
+    assert caught.value.code == "face_too_small"
+
+
+@needs_clips
+@pytest.mark.parametrize(
+    ("clip", "code"),
+    [
+        ("hard_cat_nonhuman.mp4", "no_face"),
+        ("hard_no_face_vfr.mp4", "no_face"),
+        ("hard_face_then_noface_vfr.mov", "too_short"),
+        ("hard_side_view_audio.mp4", "turned_away"),
+        ("hard_multicut_stage_pd.mp4", "too_short"),
+        ("hard_two_faces.mp4", "several_faces"),
+    ],
+)
+def test_hard_clips_are_refused_for_the_right_reason(clip: str, code: str) -> None:
+    with pytest.raises(UserError) as caught:
+        scan_footage(CLIPS / "hard" / clip, None, Reporter())
+    assert caught.value.code == code and caught.value.remedy

@@ -1,0 +1,112 @@
+"""Training: phases, losses, what may be seen, resuming, and a quality floor on the sample actor."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend.actor import ActorFolder
+from backend.evaluation.evaluate import evaluate
+from backend.model.portrait import Portrait
+from backend.progress import Reporter
+from backend.training.data import Clip, held_out_start
+from backend.training.losses import picture_loss, ssim_map
+from backend.training.neck import NeckPairs
+from backend.training.schedule import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, phase
+from backend.training.train import Trainer
+
+CPU = torch.device("cpu")
+
+
+def test_phases_follow_the_schedule() -> None:
+    preset = Preset(warm_up=10, cycles=2, cycle=30, joint=5)
+    parts = [phase(preset, s) for s in range(preset.steps)]
+    once = [ORAL] * 10 + [FACIAL] * 10 + [POSE] * 10
+    assert parts == [WARM_UP] * 10 + once * 2 + [JOINT] * 5
+
+
+def test_ssim_is_one_for_equal_pictures_and_falls_with_noise() -> None:
+    picture = torch.rand(40, 40, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(ssim_map(picture, picture), torch.ones(34, 34), atol=1e-5)
+    assert ssim_map(picture, (picture + 0.3 * torch.randn(40, 40, 3)).clamp(0, 1)).mean() < 0.9
+
+
+def test_loss_is_zero_for_the_same_picture_and_has_a_gradient() -> None:
+    target = torch.rand(32, 32, 3)
+    assert picture_loss(target, target, torch.ones(32, 32), 0.2) < 1e-5
+    picture = (target + 0.1).requires_grad_()
+    picture_loss(picture, target, torch.ones(32, 32), 0.2).backward()  # type: ignore[no-untyped-call]
+    assert picture.grad is not None and picture.grad.abs().sum() > 0
+
+
+@pytest.fixture(scope="module")
+def clip(sample_actor: ActorFolder) -> Clip:
+    return Clip(sample_actor, CPU)
+
+
+def test_only_the_phase_s_own_parts_learn(clip: Clip, sample_actor: ActorFolder) -> None:
+    portrait = Portrait.load(sample_actor, CPU)
+    trainer = Trainer(clip, portrait, replace(PRESETS["tiny"], warm_up=1, cycle=3, cycles=1, joint=1), seed=0)
+    for frozen in (("oral", "facial"), ("facial",), ("oral",), ("oral", "facial")):
+        before = {k: v.clone() for k, v in portrait.state_dict().items()}
+        trainer.step()
+        for name, value in portrait.state_dict().items():
+            if name.startswith(frozen):
+                assert torch.equal(value, before[name]), (frozen, name)
+        assert not torch.equal(portrait.colours, before["colours"])
+
+
+def test_held_out_frames_never_touch_the_model(sample_actor: ActorFolder, tmp_path: Path) -> None:
+    spoilt = tmp_path / "spoilt.actor"
+    shutil.copytree(sample_actor.path, spoilt)
+    count = sample_actor.info.frame_count
+    for row in range(held_out_start(count), count):
+        shutil.copy(spoilt / "frames" / "000000.jpg", spoilt / "frames" / f"{row:06d}.jpg")
+    results = []
+    for path in (sample_actor.path, spoilt):
+        folder = ActorFolder.open(path)
+        trainer = Trainer(Clip(folder, CPU), Portrait.load(folder, CPU), PRESETS["tiny"], seed=5)
+        results.append([trainer.step() for _ in range(6)])
+    assert results[0] == results[1]
+
+
+def test_a_checkpoint_brings_back_everything(clip: Clip, sample_actor: ActorFolder) -> None:
+    trainer = Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1)
+    for _ in range(4):
+        trainer.step()
+    trainer.save_checkpoint(sample_actor)
+    file = sample_actor.file("checkpoints/training.safetensors")
+    again = Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1)
+    assert again.resume(file)
+    assert again.step_number == 4
+    for name, value in trainer.portrait.state_dict().items():
+        assert torch.equal(value, again.portrait.state_dict()[name]), name
+    assert np.isfinite(again.step())
+    file.write_bytes(file.read_bytes()[:100])
+    assert not Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1).resume(file)
+    file.unlink()
+
+
+def test_neck_strain_is_zero_for_one_rigid_body_and_not_for_two(sample_actor: ActorFolder) -> None:
+    portrait = Portrait.load(sample_actor, CPU)
+    pairs = NeckPairs(portrait)
+    assert len(pairs.first) > 20
+    rest = portrait.means.detach()
+    shifted = rest + torch.tensor([0.01, 0.02, 0.0])
+    assert pairs.strain(rest, shifted) < 1e-6
+    torn = rest + torch.where(portrait.label[:, None] == 3, 0.01, 0.0) * torch.rand(len(rest), 1)
+    assert pairs.strain(rest, torn) > 1e-3
+
+
+def test_quality_floor_of_the_tiny_preset(sample_actor: ActorFolder) -> None:
+    figures = evaluate(sample_actor, CPU, Reporter())
+    tracked = figures["tracked"]
+    assert tracked["portrait"]["psnr"] > 22 and tracked["face"]["psnr"] > 23, tracked
+    assert tracked["whole"]["ssim"] > 0.8 and tracked["jitter_ratio"] < 3
+    assert set(figures) >= {"tracked", "train_seconds", "render_fps", "peak_memory_mb", "device"}
+    assert sample_actor.info.complete
