@@ -39,9 +39,9 @@ def refine(raw: F32, rgb: NDArray[np.uint8]) -> F32:
 
     The radius is about the width of the mask's own uncertain band; a curve then takes faint haze away.
     """
-    radius = max(2, round(max(raw.shape) / 64))
+    radius = max(2, round(max(raw.shape) / 32))
     guided = cv2.ximgproc.guidedFilter(rgb, np.ascontiguousarray(raw), radius, (0.02 * 255) ** 2)
-    return np.clip((guided - 0.08) / 0.84, 0, 1).astype(np.float32)
+    return np.clip((guided - 0.15) / 0.7, 0, 1).astype(np.float32)
 
 
 class PlateEstimator:
