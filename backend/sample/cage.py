@@ -129,8 +129,9 @@ def skull_distance(points: F64) -> F64:
     skull = skull / np.maximum(np.linalg.norm(scaled / radii, axis=1), 1e-6)
     side = np.abs(points) * [1, 0, 0] + points * [0, 1, 1]  # both halves of the jaw at once
     jaw = _capsule(side, (0.0, -0.094, -0.012), (0.046, -0.072, -0.062), 0.022, 0.013)
+    ramus = _capsule(side, (0.053, -0.016, -0.060), (0.0455, -0.068, -0.058), 0.0145, 0.0135)
     neck = _capsule(points, (0, -0.05, -0.085), (0, -0.26, -0.092), 0.050, 0.056)
-    return _union(np.stack([skull, jaw, neck]), 0.011)
+    return _union(np.stack([skull, jaw, ramus, neck]), 0.011)
 
 
 def _onto_skull(points: F64) -> F64:
@@ -236,8 +237,9 @@ def build_cage() -> Cage:
 
 
 def _fair(vertices: F64, faces: I32, neck: I32) -> F64:
-    """Smooths the seam between the face and the cranium: the first rows continue the face's curvature."""
-    free = neck[1:5].ravel()
+    """Smooths the seam between the face and the cranium: temples, cheeks' edges and the first rows go with the flow."""
+    sides = np.r_[3:13, 24:34]  # of the oval, all but the forehead and the chin
+    free = np.concatenate([neck[0][sides], neck[1:5].ravel()])
     fixed = np.setdiff1d(np.arange(len(vertices)), free)
     return smooth_field(faces, len(vertices), fixed.astype(np.int32), vertices[fixed])
 

@@ -148,11 +148,14 @@ def _fringe(guide: F64, rng: np.random.Generator) -> Part:
 
 def _loose(rng: np.random.Generator) -> Part:
     """A single hair that has left its lock."""
-    side = float(rng.choice([-1.0, 1.0]))
-    path = _lifted(_guide(side, rng.random(), rng), np.full(SEGMENTS, 0.012))
+    side, root = float(rng.choice([-1.0, 1.0])), rng.random()
+    path = _lifted(_guide(side, root, rng), np.full(SEGMENTS, rng.uniform(0.008, 0.014)))
     t = np.linspace(0, 1, SEGMENTS)[:, None]
-    path = path + t * (path - CENTRE) * rng.uniform(0.02, 0.16) + rng.normal(0, 0.004, 3) * np.sin(np.pi * t)
-    return _ribbon(path, np.full(SEGMENTS, 0.00022), np.zeros(SEGMENTS), rng.uniform(0, 0.96))
+    bend = rng.normal(0, 0.006, (3, 1, 3))
+    path = (
+        path + t * (path - CENTRE) * rng.uniform(0.0, 0.13) + bend[0] * np.sin(np.pi * t) + bend[1] * np.sin(7 * t) * t
+    )
+    return _ribbon(path, np.full(SEGMENTS, 0.0003), np.zeros(SEGMENTS), rng.uniform(0, 0.96))
 
 
 def hair(seed: int, strands: bool) -> Part:
@@ -166,5 +169,5 @@ def hair(seed: int, strands: bool) -> Part:
                 pieces.append(_lock(_guide(side, start, rng), layer, rng))
         pieces += [_fringe(_hairline(side, place, rng), rng) for place in np.linspace(0, 1, 34)]
     if strands:
-        pieces += [_loose(rng) for _ in range(260)]
+        pieces += [_loose(rng) for _ in range(160)]
     return joined(pieces)

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from ..channels import INDEX
 from . import light, parts, texture
-from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, LANDMARKS, LIPS_INNER, Cage, build_cage, loop_of
+from .cage import EYE_RADIUS, LANDMARKS, LIPS_INNER, Cage, build_cage
 from .hair import hair
 from .raster import vertex_normals
 from .shapes import JAW_ANGLE, JAW_PIVOT, JAW_SLIDE, build_shapes
@@ -25,6 +25,9 @@ HEAD, HAIR, TORSO, MOUTH = range(4)  # regions of the mattes
 REGIONS = ("head", "hair", "torso", "mouth")
 LID_THICKNESS = 0.0009  # metres that the lids stand off the eyeball
 GAZE = {"In": np.radians(32), "Out": np.radians(32), "Up": np.radians(22), "Down": np.radians(26)}
+_LINING = np.array([0.85, 0.42, 0.40])  # the mouth's lining against skin
+_IRIS = texture.IRIS_RADIUS * np.array([(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)], float)
+_IRIS = np.column_stack([_IRIS, np.sqrt(EYE_RADIUS**2 - (_IRIS**2).sum(1))])  # centre and rim on the eyeball
 GLOSS_LIGHT = np.array([-0.45, 0.55, 0.70])  # towards the window that the eyes reflect
 
 
@@ -67,7 +70,7 @@ class Body:
         lips = self.cage.bag[0]
         self.smooth, skin_faces, parent = subdivide(self.cage.faces, coarse, 2, np.stack([lips, np.roll(lips, -1)], 1))
         skin = self.smooth @ self.cage.vertices
-        self.skin_count = len(skin)
+        self.skin_count, self._skin_faces = len(skin), len(skin_faces)
         self.atlas = texture.paint(self.cage, seed)
         self._start: dict[str, slice] = {}
         points, faces, uvs, labels = [], [], [], []
@@ -109,6 +112,7 @@ class Body:
         rest32 = self.rest.astype(np.float32)
         self._rest_normals = vertex_normals(rest32, self.faces)
         self._transfer = self._bake(rest32, skin_faces)
+        self.drawn = np.flatnonzero(~self._buried()).astype(np.int32)
         self._mouth = np.unique(self.faces[self.labels == MOUTH])
         self._lip_z = parts.lip_line(self.cage)[2]
         self._near_eyes = self._lid_vertices(skin)
@@ -132,6 +136,14 @@ class Body:
             layer[skin] = light.blur(transfer[skin], links, steps)
             layers.append(layer)
         return np.stack(layers).astype(np.float32)
+
+    def _buried(self) -> NDArray[np.bool_]:
+        """(F,) the triangles of the cranium that hair hides from every side: no light reaches them."""
+        dark = self._transfer[2, :, 0] < 1e-4
+        buried = dark[self.faces].all(1) & (self.rest[self.faces].min(1)[:, 1] > 0)
+        buried[self._skin_faces :] = False
+        front = self.rest[self.faces].max(1)[:, 2] > -0.02  # lids, and what moves
+        return np.asarray(buried & ~front)
 
     def _lid_vertices(self, skin: F64) -> tuple[I32, I32]:
         """Skin vertices that could sink into the right and the left eyeball."""
@@ -178,53 +190,48 @@ class Body:
         """The actor with these channels (52,) and with head and torso at (quaternion wxyz, metres)."""
         rest = self.shaped(channels)
         turn_head, turn_torso = rotation_matrix(head[0]), rotation_matrix(torso[0])
-        on_head = rest @ turn_head.T + head[1]
-        on_torso = rest @ turn_torso.T + torso[1]
         weight = self.weight[:, None]
-        vertices = (weight * on_head + (1 - weight) * on_torso).astype(np.float32)
+        vertices = weight * (rest @ turn_head.T + head[1]) + (1 - weight) * (rest @ turn_torso.T + torso[1])
+        upper, lower = (rest[i] for i in (LIPS_INNER[0][5], LIPS_INNER[1][5]))
+        opening = float(np.linalg.norm((upper - lower)[1:]))
 
-        normals = vertex_normals(rest.astype(np.float32), self.faces)
-        bodies = [light.environment(turn_head), light.environment(turn_torso)]
+        uv, gloss = self.uv.copy(), np.zeros(len(rest), np.float32)
+        landmarks = np.zeros((478, 3))
+        landmarks[:LANDMARKS] = vertices[:LANDMARKS]
+        for first, side, centre in ((468, "right", self.cage.eyes[0]), (473, "left", self.cage.eyes[1])):
+            part, look = self._start[f"eye_{side}"], self.gaze(channels, side == "left")
+            local = (self.rest[part] - centre) / EYE_RADIUS @ look
+            uv[part] = texture.place("eye", 0.5 + local[:, :2] * [0.5, -0.5])
+            gloss[part] = _cornea_gloss(local, turn_head @ look, camera_position)
+            landmarks[first : first + 5] = (centre + _IRIS @ look.T) @ turn_head.T + head[1]
+        shown = self._light(rest, turn_head, turn_torso, opening, camera_position)
+        return Posed(vertices.astype(np.float32), uv, shown.astype(np.float32), gloss, landmarks, opening)
+
+    def _light(self, rest: F64, head: F64, torso: F64, opening: float, camera_position: F64) -> F64:
+        """(V, 3) linear light on the shaped vertices when head and torso are turned by (3, 3)."""
+        bodies = [light.environment(head), light.environment(torso)]
         shown = np.zeros((len(rest), 3))
         for body, share in zip(bodies, (self.weight, 1 - self.weight), strict=True):
             gathered = np.stack([self._transfer[c] @ body[:, c].astype(np.float32) for c in range(3)], 1)
             shown += share[:, None] * gathered
-        moved = self._start["skin"]  # only the skin changes its shape: correct its light for the turned normals
-        now = light.irradiance(normals[moved].astype(float), bodies[0])
-        before = light.irradiance(self._rest_normals[moved].astype(float), bodies[0])
-        shown[moved] *= np.clip((now + 0.15) / (before + 0.15), 0.4, 1.8)
 
-        upper, lower = (rest[i] for i in (LIPS_INNER[0][5], LIPS_INNER[1][5]))
-        opening = float(np.linalg.norm((upper - lower)[1:]))
-        inside = self._mouth
-        deep = np.clip((self._lip_z - rest[inside, 2]) / 0.016, 0, None)
-        open_share = 0.85 * np.clip(opening / 0.006, 0.12, 1)
-        shown[inside] = (
-            open_share * light.irradiance(np.array([[0.0, 0, 1]]), bodies[0]) * np.exp(-(deep**1.3))[:, None]
-        )
+        skin = self._start["skin"]  # only the skin changes its shape: correct its light for the turned normals
+        normals = vertex_normals(rest[skin].astype(np.float32), self.faces[: self._skin_faces])
+        now = light.irradiance(normals.astype(float), bodies[0])
+        before = light.irradiance(self._rest_normals[skin].astype(float), bodies[0])
+        shown[skin] *= np.clip((now + 0.15) / (before + 0.15), 0.4, 1.8)
 
-        uv = self.uv.copy()
-        gloss = np.zeros(len(rest), np.float32)
+        inside = self._mouth  # what came in at rest is not what comes in now: light falls off behind the lips
+        deep = np.clip((self._lip_z - rest[inside, 2]) / 0.016, 0, None)[:, None]
+        frontal = light.irradiance(np.array([[0.0, 0.0, 1.0]]), bodies[0])
+        shown[inside] = 0.85 * np.clip(opening / 0.006, 0.12, 1) * frontal * np.exp(-(deep**1.3))
+        lining = inside < self.skin_count
+        shown[inside[lining]] *= _LINING ** np.clip(2 * deep[lining], 0, 1)
+
         locks = self._start["hair"]
-        shown[locks] *= 1 + _hair_sheen(self._strands @ turn_head.T, camera_position)[:, None]
+        shown[locks] *= 1 + _hair_sheen(self._strands @ head.T, camera_position)[:, None]
         shown[locks] += 0.06 * bodies[0][0] * 0.282095  # light that passes through the hair
-        landmarks = np.zeros((478, 3))
-        skin = vertices[moved]
-        landmarks[:LANDMARKS] = skin[:LANDMARKS]
-        for first, side, centre in ((468, "right", self.cage.eyes[0]), (473, "left", self.cage.eyes[1])):
-            part = self._start[f"eye_{side}"]
-            look = self.gaze(channels, side == "left")
-            direction = (self.rest[part] - centre) / EYE_RADIUS
-            local = direction @ look
-            uv[part] = texture.place("eye", np.stack([0.5 + local[:, 0] * 0.5, 0.5 - local[:, 1] * 0.5], 1))
-            gloss[part] = _cornea_gloss(local, turn_head @ look, camera_position)
-            iris = np.concatenate(
-                [np.zeros((1, 2)), texture.IRIS_RADIUS * np.array([(1, 0), (0, 1), (-1, 0), (0, -1)])]
-            )
-            depth = np.sqrt(EYE_RADIUS**2 - (iris**2).sum(1))
-            on_ball = centre + np.column_stack([iris, depth]) @ look.T
-            landmarks[first : first + 5] = on_ball @ turn_head.T + head[1]
-        return Posed(vertices, uv, shown.astype(np.float32), gloss, landmarks, opening)
+        return shown
 
 
 def _cornea_gloss(local: F64, turn: F64, camera: F64) -> F32:
@@ -252,12 +259,3 @@ def _hair_sheen(strands: F64, camera: F64) -> F64:
 def body(seed: int, strands: bool) -> Body:
     """The actor of a seed; kept, because it takes seconds to make."""
     return Body(seed, strands)
-
-
-def lid_gap(points: F64, left: bool) -> float:
-    """Metres between the middles of one eye's lids."""
-    upper, lower = EYE_LEFT if left else EYE_RIGHT
-    return float(np.linalg.norm(points[upper[4]] - points[lower[4]]))
-
-
-__all__ = ["HAIR", "HEAD", "MOUTH", "REGIONS", "TORSO", "Body", "Posed", "body", "lid_gap", "loop_of"]

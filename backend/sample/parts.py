@@ -143,7 +143,7 @@ def ear(left: bool) -> Part:
     backward = np.array([side * np.sin(flare), 0.0, -np.cos(flare)])
     upward = np.array([0.0, np.cos(0.12), -np.sin(0.12)])
     outward = np.array([side * np.cos(flare), 0.0, np.sin(flare)])
-    origin = np.array([side * 0.0712, -0.012, -0.066])
+    origin = np.array([side * 0.0728, -0.012, -0.067])
     points = origin + (a[:, None] * backward + b[:, None] * upward + height[:, None] * outward) / 1000
     uv = np.stack([(a + 5) / 36, (34 - b) / 68], -1)
     faces = grid_faces(rings, columns, closed=True)

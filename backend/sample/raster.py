@@ -66,18 +66,24 @@ def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F
             inverse = 1.0 / area
             az = 1.0 / screen[a, 2]
             bz, cz = 1.0 / screen[b, 2] - az, 1.0 / screen[c, 2] - az
+            # Weights of b and c at the left end of the first row, and their steps along x and y.
+            bx_step, by_step = (cy - ay) * inverse, (ax - cx) * inverse
+            cx_step, cy_step = (ay - by) * inverse, (bx - ax) * inverse
+            px, py = left + 0.5 - ax, first + 0.5 - ay
+            b_row, c_row = px * bx_step + py * by_step, px * cx_step + py * cy_step
+            near_step = bx_step * bz + cx_step * cz  # inverse depth is what is linear on the screen
             for y in range(first, last + 1):
-                py = y + 0.5 - ay
+                wb, wc = b_row, c_row
+                near = az + wb * bz + wc * cz
                 for x in range(left, right + 1):
-                    px = x + 0.5 - ax
-                    wb = (px * (cy - ay) - py * (cx - ax)) * inverse
-                    wc = ((bx - ax) * py - (by - ay) * px) * inverse
-                    if wb < 0.0 or wc < 0.0 or wb + wc > 1.0:
-                        continue
-                    near = az + wb * bz + wc * cz  # inverse depth is what is linear on the screen
-                    if near > nearness[y, x]:
+                    if wb >= 0.0 and wc >= 0.0 and wb + wc <= 1.0 and near > nearness[y, x]:
                         nearness[y, x] = near
                         ids[y, x] = f
+                    wb += bx_step
+                    wc += cx_step
+                    near += near_step
+                b_row += by_step
+                c_row += cy_step
     return ids, nearness
 
 

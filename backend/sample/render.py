@@ -69,6 +69,7 @@ class Studio:
         self.camera, self.samples = camera, samples
         self.body: Body = body(seed, strands)
         self.plate = backdrop(camera.size)
+        self._faces, self._labels = self.body.faces[self.body.drawn], self.body.labels[self.body.drawn]
 
     def shoot(self, performance: Performance, frame: int) -> Shot:
         """Frame `frame` of a performance."""
@@ -81,11 +82,11 @@ class Studio:
         screen = self.camera.project(posed.vertices.astype(float)).astype(np.float32)
         screen[:, :2] *= self.samples
         side = self.camera.size * self.samples
-        faces = self.body.faces
+        faces, labels = self._faces, self._labels
         ids, near = visibility(screen, faces, side, side)
         picture, regions, depth = shade(
             ids, near, screen, faces, posed.uv, posed.light, posed.gloss, self.body.atlas, LINEAR, self.plate,
-            self.body.labels, len(REGIONS), self.samples,
+            labels, len(REGIONS), self.samples,
         )  # fmt: skip
         codes = np.clip(picture * (_CODES - 1) + 0.5, 0, _CODES - 1).astype(np.int32)
         head, hair, torso, mouth = regions

@@ -132,9 +132,10 @@ def _shade_throat(skin: _Skin) -> None:
     """The shadow below the jaw, which parts the face from the neck."""
     jaw = skin.texel[[*OVAL[10:27]]]
     below = jaw[::-1] + [0, 62 * skin.mm_down]
-    shadow = skin.region(np.concatenate([jaw + [0, 2.5 * skin.mm_down], below]), 1.2)
+    shadow = skin.region(np.concatenate([jaw + [0, 2.5 * skin.mm_down], below]), 1.5)
     fade = np.clip(1.15 - (skin.y - np.median(jaw[:, 1])) / (75 * skin.mm_down), 0, 1)
-    skin.tint((0.80, 0.70, 0.67), shadow * np.asarray(fade, np.float32))
+    fade = fade * np.exp(-(((skin.x - skin.texel[152, 0]) / (40 * skin.mm)) ** 4))
+    skin.tint((0.82, 0.72, 0.69), shadow * np.asarray(fade, np.float32))
 
 
 def _model_nose(skin: _Skin) -> None:
@@ -244,6 +245,20 @@ def _paint_eye(rng: np.random.Generator) -> F64:
     return np.asarray(colour * (1 - pupil) + 0.02 * pupil)
 
 
+def _paint_ear() -> F64:
+    """Redder skin, darker in the hollows that the mesh only hints at."""
+    _, _, width, height = PLACES["ear"]
+    a, b = np.meshgrid(np.linspace(-5, 31, width), np.linspace(34, -34, height))  # millimetres, as in `parts.ear`
+
+    def hollow(x: float, y: float, across: float, down: float) -> F64:
+        return np.asarray(np.exp(-((((a - x) / across) ** 2 + ((b - y) / down) ** 2) ** 1.5)))
+
+    radius, turn = np.hypot((a - 9) / 17, (b - 3) / 27), np.arctan2(b - 3, a - 9)
+    groove = np.exp(-(((radius - 0.76) / 0.07) ** 2)) * np.clip(np.cos((turn - 0.6) / 1.5), 0, 1)
+    dark = np.clip(0.85 * hollow(6, -3, 6, 9) + 0.55 * hollow(9, 12, 4, 5) + 0.6 * groove, 0, 1)[..., None]
+    return np.asarray(SKIN * [1.0, 0.90, 0.88] * (1 - dark * np.array([0.38, 0.52, 0.54])))
+
+
 def _paint_teeth() -> F64:
     _, _, width, height = PLACES["teeth"]
     u, v = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
@@ -278,13 +293,11 @@ def paint(cage: Cage, seed: int) -> U8:
     """(2048, 2048, 3) display sRGB atlas."""
     rng = np.random.default_rng((seed, 1))
     atlas = np.zeros((*ATLAS, 3))
-    _, _, ear_width, ear_height = PLACES["ear"]
-    ear = np.tile(SKIN * [1.0, 0.90, 0.88], (ear_height, ear_width, 1))
     _, _, tongue_width, tongue_height = PLACES["tongue"]
     tongue = np.array([0.72, 0.36, 0.36]) * (1 + 0.06 * noise(rng, (tongue_height, tongue_width), (3, 3))[..., None])
     painted = {
-        "skin": _paint_skin(cage, rng), "eye": _paint_eye(rng), "teeth": _paint_teeth(), "tongue": tongue, "ear": ear,
-        "hair": _paint_hair(rng), "clothes": _paint_clothes(rng),
+        "skin": _paint_skin(cage, rng), "eye": _paint_eye(rng), "teeth": _paint_teeth(), "tongue": tongue,
+        "ear": _paint_ear(), "hair": _paint_hair(rng), "clothes": _paint_clothes(rng),
     }  # fmt: skip
     for name, colour in painted.items():
         left, top, width, height = PLACES[name]
