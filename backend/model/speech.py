@@ -100,7 +100,7 @@ class Speaker:
         mouth = Mouth(*(arrays[f"mouth.{f.name}"] for f in fields(Mouth)))
         if network.arrays["centre"].shape != (feature_count(),) or network.arrays["mean"].shape != (len(ORAL),):
             raise ValueError("made for other features")
-        sizes = {f.name: 2 if f.name == "span" else len(ORAL) for f in fields(Mouth)}
+        sizes = {f.name: {"span": 2, "liveliness": 1}.get(f.name, len(ORAL)) for f in fields(Mouth)}
         if any(getattr(mouth, name).shape != (size,) for name, size in sizes.items()) or arrays["activity"].ndim != 1:
             raise ValueError("shape")
         network(np.zeros((1, feature_count()), np.float32))  # every matrix fits the next
@@ -119,10 +119,10 @@ def train_speech(folder: ActorFolder, reporter: Reporter, seed: int = 0) -> dict
 
     Returns:
         {"held_out": {"jawOpen_r", "opening_r", "oral_r"}: correlation of the spoken with the tracked curves on held-out
-        frames (opening: gap between the lips; oral: mean over the channels that move), "ridge": the same for ridge
-        regression on the log-mel spectrum, "pause_opening": mean opening in pauses and "closure_opening": mean opening
-        where lips must meet, as shares of the footage's range, "frames", "seconds"}; {} when nothing could be learned
-        (a note says so).
+        frames (opening: gap between the lips; oral: mean over the channels that move), "unshaped": the same before
+        rest and closures are enforced, "ridge": the same for ridge regression on the log-mel spectrum,
+        "pause_opening": mean opening in pauses and "closure_opening": mean opening where lips must meet, as shares of
+        the footage's range, "frames", "seconds"}; {} when nothing could be learned (a note says so).
 
     Raises:
         UserError: the actor is damaged.
@@ -224,6 +224,7 @@ def _figures(speaker: Speaker, track: SpeechTrack, times: F64, oral: F32, count:
         mel = np.concatenate([track.windows(times)[:, i : i + BANDS] for i in _mel_columns()], 1)
         ridge = linear_unseen(mel[:count], oral[:count], mel[count:])
         figures["held_out"] = _agreement(spoken[count:], oral[count:], gap)
+        figures["unshaped"] = _agreement(said[count:], oral[count:], gap)
         figures["ridge"] = _agreement(ridge, oral[count:], gap)
     return figures
 

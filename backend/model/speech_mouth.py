@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import binary_opening, gaussian_filter1d, maximum_filter1d
 
 from ..actor import Proxy
 from ..audio.features import TRACK_RATE, SpeechTrack
@@ -28,12 +28,15 @@ CLOSURE_NEAR = (0.2, 0.25)
 CLOSURE_SECONDS = (0.02, 0.5)  # shorter is noise, longer is not a consonant
 NEAR = 0.06  # seconds around it in which the lips may meet
 HOLD, FLANK = 0.024, 0.06  # seconds for which the lips touch to either side of that moment; to close and to open
-ANTICIPATE, LINGER = 0.20, 0.15  # seconds before speech and after it in which the mouth may already or still move
+ANTICIPATE, LINGER = 0.30, 0.15  # seconds before speech and after it in which the mouth may already or still move
+SHORTEST_PAUSE = 0.6  # seconds; in shorter ones people keep their lips apart, and so do ours
+QUIET = 0.4  # speech activity below which a frame belongs to a pause
 PAUSE_FADE = 0.05  # seconds, standard deviation of the change into and out of rest
 REST_SHARE, CLOSED_SHARE = 0.15, 0.04  # of the pause frames, and of the speech frames: the most closed ones
 REST_OPEN = 0.03  # of the opening's range that lips at rest may be apart
 MINIMUM = 4  # frames that a pose is averaged over at least
 GAIN = (1.0, 1.5)  # how much wider the regression's cautious motion is made
+MOST_BOOST, LEAST_BOOSTED = 1.4, 24  # at most, and from how many frames of speech on
 MARGIN = 0.05  # of a channel's range, beyond what the footage showed
 
 JAW, CLOSE = INDEX["jawOpen"], INDEX["mouthClose"]
@@ -55,6 +58,7 @@ class Mouth:
         gain, centre: motion is widened around `centre` by `gain`.
         gap: metres that the lips part per unit of each channel.
         span: (2,) opening of nearly closed and of nearly widest lips in the footage.
+        liveliness: (1,) how much the openness that the regression says deviates in speech.
     """
 
     rest: F32
@@ -65,6 +69,7 @@ class Mouth:
     centre: F32
     gap: F32
     span: F32
+    liveliness: F32
 
     def opening(self, oral: F32) -> F32:
         """(T,) metres between the lips' inner edges, up to a constant, for channels (T, 28)."""
@@ -105,6 +110,7 @@ def measure_mouth(oral: F32, predicted: F32, track: SpeechTrack, times: F64, gap
     span = np.percentile(opening, [3, 97])
     if float(rest @ gap) - span[0] > REST_OPEN * (span[1] - span[0]):
         rest = np.where(PARTING, closed, rest)  # this footage never shows the mouth shut in a pause
+    openness = (predicted @ gap - span[0]) / max(float(span[1] - span[0]), 1e-6)
     low, high = np.percentile(oral, 0.5, axis=0), np.percentile(oral, 99.5, axis=0)
     margin = MARGIN * (high - low)
     spread, told = oral[speaking].std(0), predicted[speaking].std(0)
@@ -112,7 +118,7 @@ def measure_mouth(oral: F32, predicted: F32, track: SpeechTrack, times: F64, gap
     gain = np.clip(np.sqrt(spread / np.maximum(told, 1e-6)), *GAIN)
     arrays = (
         rest, closed, np.clip(low - margin, 0, None), np.clip(high + margin, 0, 1), gain, predicted.mean(0), gap,
-        span,
+        span, [float(openness[speaking].std()) if speaking.any() else 0.0],
     )  # fmt: skip
     return Mouth(*(np.asarray(array, np.float32) for array in arrays))
 
@@ -125,13 +131,16 @@ def _most_closed(oral: F32, opening: F32, among: NDArray[np.bool_], share: float
 
 
 def pauses(track: SpeechTrack, times: F64) -> F32:
-    """(T,) 1 where nobody speaks nor is about to, 0 in speech, soft between."""
+    """(T,) 1 where nobody speaks nor is about to, 0 in speech and in short pauses, soft between."""
     before, after = round(ANTICIPATE * TRACK_RATE), round(LINGER * TRACK_RATE)
     size = before + after + 1
     # the window reaches `before` frames into the future and `after` into the past
     near = maximum_filter1d(track.activity, size, origin=after - size // 2)
-    rest = gaussian_filter1d(np.clip(1 - 1.5 * near, 0, 1), PAUSE_FADE * TRACK_RATE)
-    return track.at(rest.astype(np.float32), times)
+    least = round((SHORTEST_PAUSE - ANTICIPATE - LINGER) * TRACK_RATE)
+    around = np.pad(near < QUIET, least, constant_values=True)  # it is quiet before the sound and after it
+    rest = binary_opening(around, np.ones(least))[least:-least]
+    faded = gaussian_filter1d(rest.astype(np.float32), PAUSE_FADE * TRACK_RATE)
+    return track.at(faded, times)
 
 
 def closures(track: SpeechTrack) -> list[tuple[float, float, float]]:
@@ -176,12 +185,18 @@ def shape_mouth(mouth: Mouth, oral: F32, track: SpeechTrack, times: F64, lips: f
     """
     rest = pauses(track, times)[:, None]
     weight = closing(track, times, mouth.openness(oral))[:, None] * (1 - rest)
-    oral = mouth.centre + mouth.gain * (oral - mouth.centre)
-    oral = np.clip(oral, mouth.low, mouth.high)
+    gain = mouth.gain * _boost(mouth, mouth.openness(oral)[rest[:, 0] < 0.5])
+    oral = np.clip(mouth.centre + gain * (oral - mouth.centre), mouth.low, mouth.high)
     oral = mouth.rest + lips * (1 - rest) * (oral - mouth.rest)
     together = np.where(PARTING, mouth.closed, oral)
     oral = np.clip(oral + weight * (together - oral), 0, 1)
     return _meet(mouth, oral.astype(np.float32), weight[:, 0])
+
+
+def _boost(mouth: Mouth, openness: F32) -> float:
+    """How much wider a line is made whose voice the regression knows less and therefore follows more timidly."""
+    spread = float(openness.std()) if len(openness) >= LEAST_BOOSTED else 0.0
+    return float(np.clip(mouth.liveliness[0] / spread, 1, MOST_BOOST)) if spread > 1e-6 else 1.0
 
 
 def _meet(mouth: Mouth, oral: F32, weight: F32) -> F32:
