@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import librosa
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, grey_opening
 from scipy.signal import resample_poly
 
 from .phones import HOP, RATE, TRAITS, PhoneEvidence, phone_evidence
@@ -17,6 +17,7 @@ F64 = NDArray[np.float64]
 
 TRACK_RATE = RATE / HOP  # frames per second of a track: 100
 BANDS = 40
+CLICK = 6  # frames of 10 ms: what sounds for a shorter time is a click, not speech
 MEL_WINDOW = 400  # samples: 25 ms
 VOICE_WINDOW = 640  # samples: 40 ms, two periods of 50 Hz
 PITCH = (60.0, 400.0)  # hertz between which a voice is looked for
@@ -144,9 +145,10 @@ def _levels(energy: F64) -> tuple[float, float]:
 
 
 def _activity(energy: F64) -> F64:
-    """(N,) 0–1: a soft step at 35 % of the way from the background to the speech level."""
+    """(N,) 0–1: a soft step at 35 % of the way from the background to the speech level; clicks are no speech."""
     quiet, loud = _levels(energy)
-    return 1 / (1 + np.exp(-14 * ((energy - quiet) / (loud - quiet) - 0.35)))
+    step = 1 / (1 + np.exp(-14 * ((energy - quiet) / (loud - quiet) - 0.35)))
+    return np.asarray(grey_opening(step, CLICK))
 
 
 def _log_mel(x: F32, count: int) -> F32:
