@@ -2,7 +2,8 @@
 
 Vertices 0–467 are MediaPipe's landmarks, so every landmark of the rendered head is known exactly. `face.csv` holds
 their rest positions in head space, in millimetres: an average face, found by letting the tracker's network look at a
-drawing, then sculpted by hand (no person was measured). Cranium and neck follow average adult proportions.
+drawing and then, from many sides, at renderings of this head; eyes and lips were finished by hand. No person was
+measured. Cranium and neck follow average adult proportions.
 """
 
 from __future__ import annotations
