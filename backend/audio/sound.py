@@ -99,7 +99,7 @@ def _decode(container: av.container.InputContainer, start: float | None, rate: i
     """
     stream = container.streams.audio[0]
     runs: list[tuple[float, list[F32]]] = []
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+    resampler = av.AudioResampler(format="fltp", rate=rate)
     expected = 0.0
     for packet in container.demux(stream):
         try:
@@ -111,7 +111,7 @@ def _decode(container: av.container.InputContainer, start: float | None, rate: i
             if not runs or abs(time - expected) > GAP:
                 if runs:
                     runs[-1][1].extend(_mono(resampler, None))
-                    resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+                    resampler = av.AudioResampler(format="fltp", rate=rate)
                 runs.append((time, []))
                 expected = time
             runs[-1][1].extend(_mono(resampler, frame))
@@ -125,7 +125,8 @@ def _decode(container: av.container.InputContainer, start: float | None, rate: i
 
 
 def _mono(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[F32]:
-    return [np.asarray(out.to_ndarray()[0], np.float32) for out in resampler.resample(frame)]
+    """The mean of the channels: FFmpeg's own downmix of equal channels is louder than either and would clip."""
+    return [np.asarray(out.to_ndarray(), np.float32).mean(0) for out in resampler.resample(frame)]
 
 
 def _lay(runs: list[tuple[float, list[F32]]], start: float | None, rate: int) -> F32:
