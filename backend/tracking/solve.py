@@ -16,7 +16,7 @@ from .expression import solve_expression
 from .pose import fit_pose, refine_points
 from .rig import Rig
 from .shape import mean_shape
-from .stabilise import TORSO_DEPTH, steady_head, torso_pose
+from .stabilise import ROUNDS, TORSO_DEPTH, steady_head, torso_pose
 from .surface import F32, F64, Picture
 
 FACE_HEIGHTS_PER_FOCAL = 6.0  # a head and shoulders portrait: the lens is about six face heights away
@@ -73,25 +73,21 @@ def solve(
         centre: principal point in crop pixels.
     """
     pixels = landmarks[:, :, :2]
-    reporter.progress("pose", 0, 4)
+    tick = Ticker(reporter, 2 * ROUNDS * len(pixels))
     mean = mean_shape(landmarks)
     focal = choose_focal(pixels, mean, centre)
     intrinsics = pinhole(focal, centre)
     mean, rotation, translation, error = bundle(pixels, mean, intrinsics)
-    reporter.progress("pose", 1, 4)
     channels, rig = solve_expression(pixels, mean, rotation, translation, intrinsics)
-    reporter.progress("pose", 2, 4)
     vertices = rig.neutral + np.einsum("tk,kpc->tpc", channels, rig.shapes, optimize=True)
-    rotation, translation = steady_head(frame, vertices, rig.neutral, rotation, translation, intrinsics)
-    reporter.progress("pose", 3, 4)
+    rotation, translation = steady_head(frame, vertices, rig.neutral, rotation, translation, intrinsics, tick)
     channels, rig = solve_expression(pixels, rig.neutral, rotation, translation, intrinsics)
 
     rest = np.median(translation, 0)
     reference = int(np.argmin(np.linalg.norm(translation - rest, axis=1)))
     torso_rotation, torso_shift = torso_pose(
-        frame, torso_mask, rest[2] - TORSO_DEPTH, len(pixels), reference, intrinsics
+        frame, torso_mask, rest[2] - TORSO_DEPTH, len(pixels), reference, intrinsics, tick
     )
-    reporter.progress("pose", 4, 4)
     view = np.eye(4)
     view[:3, :3], view[:3, 3] = FLIP, rest
     moved = np.einsum("tij,j->ti", torso_rotation, rest) + torso_shift - rest
@@ -111,6 +107,18 @@ def solve(
 def pinhole(focal: float, centre: tuple[float, float]) -> F64:
     """(3, 3) of a camera with square pixels."""
     return np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+
+
+class Ticker:
+    """Counts calls as the progress of tracking."""
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self.reporter, self.total, self.done = reporter, total, 0
+        reporter.progress("track the face", 0, total)
+
+    def __call__(self) -> None:
+        self.done = min(self.done + 1, self.total)
+        self.reporter.progress("track the face", self.done, self.total)
 
 
 def choose_focal(pixels: F64, mean: F64, centre: tuple[float, float]) -> float:

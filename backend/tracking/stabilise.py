@@ -15,12 +15,14 @@ from .pose import fit_pose
 from .surface import F32, F64, Picture, Surface, rasterise
 
 ReadFrame = Callable[[int], Picture]
+Tick = Callable[[], None]
 ROUNDS = 2
+BLOCK = 128  # frames fitted at a time
 TORSO_DEPTH = -0.06  # metres: how far behind the eye corners the chest's surface is taken to lie
 
 
 def steady_head(
-    frame: ReadFrame, vertices: F64, neutral: F64, rotation: F64, translation: F64, intrinsics: F64
+    frame: ReadFrame, vertices: F64, neutral: F64, rotation: F64, translation: F64, intrinsics: F64, tick: Tick
 ) -> tuple[F64, F64]:
     """Head → camera poses, refined.
 
@@ -28,6 +30,7 @@ def steady_head(
         frame: reads the crop (S, S, 3) of a frame number.
         vertices: (T, 478, 3) the face mesh of each frame in head space. neutral: (478, 3).
         rotation (T, 3, 3), translation (T, 3): poses from landmarks. intrinsics: (3, 3) of the crop.
+        tick: called once per frame and round, `ROUNDS` · T times.
 
     Returns:
         rotation (T, 3, 3), translation (T, 3).
@@ -53,16 +56,33 @@ def steady_head(
             return np.einsum("hwk,hwkc->hwc", bary, pixels[corners], optimize=True)
 
         texture = surface.mean_texture(len(vertices), frame, where)
-        seen = np.empty((len(vertices), len(surface.samples), 2))
-        confidence = np.empty(seen.shape[:2])
-        points = np.empty((*seen.shape[:2], 3))
-        for t in range(len(vertices)):
-            seen[t], confidence[t] = surface.observe(texture, frame(t), where(t))
-            points[t] = np.einsum("sk,skc->sc", sample_bary, vertices[t][sample_corners])
-        rotation, translation, _ = fit_pose(
-            seen, points, confidence * surface.sample_weight, intrinsics, poses, iterations=8, huber=0.002
-        )
+        rotation, translation = np.empty_like(rotation), np.empty_like(translation)
+        for block in _blocks(len(vertices)):
+            seen, confidence = _observe(surface, texture, frame, where, block, tick)
+            points = np.einsum("sk,tskc->tsc", sample_bary, vertices[block][:, sample_corners], optimize=True)
+            start = poses[0][block], poses[1][block]
+            trust = confidence * surface.sample_weight
+            fitted = fit_pose(seen, points, trust, intrinsics, start, iterations=8, huber=0.002)
+            rotation[block], translation[block] = fitted[:2]
     return rotation, translation
+
+
+def _blocks(count: int) -> list[slice]:
+    """The frames in blocks: what a fit needs in memory then does not grow with the clip."""
+    return [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+
+
+def _observe(
+    surface: Surface, texture: Picture, frame: ReadFrame, where: Callable[[int], F32], block: slice, tick: Tick
+) -> tuple[F64, F64]:
+    """Where the surface's samples are seen in the frames of a block: pixels (B, S, 2) and confidence (B, S)."""
+    seen, confidence = [], []
+    for t in range(block.start, block.stop):
+        pixels, sure = surface.observe(texture, frame(t), where(t))
+        seen.append(pixels)
+        confidence.append(sure)
+        tick()
+    return np.stack(seen), np.stack(confidence)
 
 
 def _rigidity(neutral: F64) -> F64:
@@ -84,14 +104,14 @@ def _rigidity(neutral: F64) -> F64:
 
 
 def torso_pose(
-    frame: ReadFrame, mask: Callable[[int], F32], depth: float, count: int, reference: int, intrinsics: F64
+    frame: ReadFrame, mask: Callable[[int], F32], depth: float, count: int, reference: int, intrinsics: F64, tick: Tick
 ) -> tuple[F64, F64]:
     """Torso poses relative to the reference frame, in camera space: p = R (p_ref − c) + c + t about the chest's centre.
 
     Args:
         frame: reads the crop of a frame number. mask: (H, W) torso alpha of a frame number.
         depth: camera z in metres at which the torso's surface is taken to lie.
-        count: T. reference: the frame whose torso is the rest.
+        count: T. reference: the frame whose torso is the rest. tick: called `ROUNDS` · T times.
 
     Returns:
         rotation (T, 3, 3) and translation (T, 3): camera space of the reference frame → of frame t.
@@ -121,11 +141,10 @@ def torso_pose(
             moved = (grid - pivot) @ poses[0][t].T + pivot + poses[1][t]
             return (moved[..., :2] / moved[..., 2:] * f + [cx, cy]).astype(np.float32)
 
-        seen = np.empty((count, len(points), 2))
-        confidence = np.empty(seen.shape[:2])
-        for t in range(count):
-            seen[t], confidence[t] = surface.observe(texture, frame(t), where(t))
-        rotation, shift = _planar_pose(seen, points - pivot, confidence, pivot, intrinsics)
+        rotation, shift = np.empty_like(rotation), np.empty_like(shift)
+        for block in _blocks(count):
+            seen, confidence = _observe(surface, texture, frame, where, block, tick)
+            rotation[block], shift[block] = _planar_pose(seen, points - pivot, confidence, pivot, intrinsics)
         poses = (rotation, shift)
         texture = surface.mean_texture(count, frame, lambda t, poses=poses: where(t, poses))  # type: ignore[misc]
     return rotation, shift + pivot - np.einsum("tij,j->ti", rotation, pivot)
