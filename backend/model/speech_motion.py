@@ -24,9 +24,10 @@ F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
 PIECE = (2.0, 5.0)  # seconds of a piece of footage
-FADE = 0.8  # seconds that two pieces overlap
+FADE = (0.8, 2.0)  # seconds that two pieces overlap: the further apart they are, the longer
+FADE_PEAK = 1.875  # the steepest slope of the fade, against a straight line
 CHOICES = 6  # the best followers among which the seed chooses
-RHYTHM_WEIGHT, REPEAT_WEIGHT = 1.0, 1.5  # against a pose distance in deviations of the footage
+RHYTHM_WEIGHT, REPEAT_WEIGHT = 0.7, 0.5  # against a pose distance in deviations of the footage
 LID_WINDOW = 1.2  # seconds of the median that is the lids without blinks
 BLINK_HEIGHT = 0.12  # of the channel's range, above the lids' level, that counts as a blink
 BLINK_REACH = (0.3, 0.5)  # seconds before and after the shut moment
@@ -139,27 +140,36 @@ def _middle(rows: F32) -> F32:
 
 def _stitched(manner: Manner, activity: F32, rng: np.random.Generator) -> F32:
     """Rows (N, 38) of pieces laid end to end over the line; begins at the pose the footage begins with."""
-    count, fade = len(activity), round(FADE * manner.fps)
-    if len(manner.rows) < 2 * fade + round(manner.fps):
+    count, tail = len(activity), round(FADE[1] * manner.fps)
+    if len(manner.rows) < 2 * tail + round(manner.fps):
         return _to_and_fro(manner.rows, count)
     feature = _comparable(manner.rows, manner.fps)
     used = np.zeros(len(manner.rows), np.float32)
     result = np.zeros((count, manner.rows.shape[1]), np.float32)
     done, here = 0, 0  # frames of the line that are covered; the footage row that follows them
     while done < count:
-        length = min(round(rng.uniform(*PIECE) * manner.fps), len(manner.rows) - fade)
+        length = min(round(rng.uniform(*PIECE) * manner.fps), len(manner.rows) - tail)
         start = 0 if done == 0 else _follower(manner, feature, used, here, activity[done : done + length], length, rng)
-        # the piece reaches `fade` frames further, to overlap with the next
-        piece = manner.rows[start : start + length + fade][: count - done]
+        # the piece reaches `tail` frames further, to overlap with the next
+        piece = manner.rows[start : start + length + tail][: count - done]
         ramp = np.ones((len(piece), 1), np.float32)
         if done:
-            overlap = min(fade, len(piece))
-            x = (np.arange(overlap) + 1) / (fade + 1)
-            ramp[:overlap, 0] = x**3 * (x * (6 * x - 15) + 10)  # K. Perlin's smootherstep: no jump in acceleration
+            fade = _fade(manner, here, start)
+            x = np.minimum((np.arange(len(piece)) + 1) / (fade + 1), 1)
+            ramp[:, 0] = x**3 * (x * (6 * x - 15) + 10)  # K. Perlin's smootherstep: no jump in acceleration
         result[done : done + len(piece)] = (1 - ramp) * result[done : done + len(piece)] + ramp * piece
         used[start : start + length] += 1
         done, here = done + length, start + length
     return result
+
+
+def _fade(manner: Manner, here: int, start: int) -> int:
+    """Frames of a cross-fade that moves the head no faster than the footage's fast moves."""
+    parts = (slice(0, 4), slice(4, 7))
+    speeds = [np.percentile(np.linalg.norm(np.diff(manner.rows[:, p], axis=0), axis=1), 90) for p in parts]
+    apart = [np.linalg.norm(manner.rows[here, p] - manner.rows[start, p]) for p in parts]
+    needed = max(FADE_PEAK * a / max(v, 1e-6) for a, v in zip(apart, speeds, strict=True))
+    return round(float(np.clip(needed, FADE[0] * manner.fps, FADE[1] * manner.fps)))
 
 
 def _to_and_fro(rows: F32, count: int) -> F32:
@@ -183,8 +193,7 @@ def _follower(
     manner: Manner, feature: F32, used: F32, here: int, wanted: F32, length: int, rng: np.random.Generator
 ) -> int:
     """The footage row at which the next piece begins."""
-    starts = np.arange(0, len(manner.rows) - min(length, len(manner.rows)) + 1)
-    here = min(here, len(feature) - 1)
+    starts = np.arange(len(manner.rows) - length - round(FADE[1] * manner.fps) + 1)  # the overlap that follows fits too
     distance = np.sqrt(((feature[starts] - feature[here]) ** 2).sum(1) / (feature[0] != 0).sum())
     windows = np.lib.stride_tricks.sliding_window_view(manner.activity, len(wanted))[starts]
     unlike = np.abs(windows - wanted).mean(1)

@@ -154,7 +154,7 @@ def _principal(windows: F32, components: int) -> tuple[F32, F32]:
     around = (windows - centre).astype(np.float64)
     covariance = around.T @ around / len(around)
     values, vectors = np.linalg.eigh(covariance)
-    keep = min(components, len(windows) - 1)
+    keep = min(components, len(windows) - 1, windows.shape[1])
     basis = vectors[:, ::-1][:, :keep]
     # an eigenvector's sign is arbitrary: fixed, so that the same data gives the same network everywhere
     basis = basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(keep)])

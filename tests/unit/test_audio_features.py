@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_forward_backward_is_the_sum_over_all_paths() -> None:
     expected = np.zeros((4, 2))
     for path in product(range(6), repeat=4):
         weight = np.prod([emission[t, s] for t, s in enumerate(path)])
-        weight *= np.prod([step[a, b] for a, b in zip(path[:-1], path[1:], strict=True)])
+        weight *= np.prod([step[a, b] for a, b in pairwise(path)])
         for t, s in enumerate(path):
             expected[t, s // 3] += weight
     np.testing.assert_allclose(_forward_backward(emission, stay), expected / expected.sum(1, keepdims=True), rtol=1e-9)
