@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from window import Machine, Window
 
@@ -73,3 +74,15 @@ def test_pressed_again_it_goes_on_and_the_actor_appears(window: Window, machine:
     assert job["state"] == "done", job
     assert window.ask("scene")["objects"].get("Dora") == "ARMATURE"
     assert (machine.lab / "Dora.actor" / "model.safetensors").exists()
+
+
+def test_the_actor_is_seen_through_the_camera(window: Window) -> None:
+    """One click on Camera: the view is the footage's, with the face large in its middle."""
+    window.mouse("mousemove 300 500", "sleep 1")
+    before = window.look()
+    window.click(*window.find(r"view_camera", "ctrl+c", across=0.3))
+    window.mouse("mousemove 300 500", "sleep 2")
+    after = window.look("actor_through_the_camera")
+    middle = slice(300, 600), slice(400, 650)
+    changed = np.abs(after[middle].astype(int) - before[middle]).max(2) > 16
+    assert changed.mean() > 0.3

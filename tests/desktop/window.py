@@ -119,9 +119,10 @@ class Window:
         self.mouse(f"mousemove {x} {y}", "sleep 0.4", "click 1", "sleep 0.4")
 
     def drag(self, x: int, y: int, distance: int) -> None:
-        """Drags from a point `distance` pixels to the right."""
-        steps = [f"mousemove_relative -- {distance // 4} 0 sleep 0.15" for _ in range(4)]
-        self.mouse(f"mousemove {x} {y}", "sleep 0.4", "mousedown 1", "sleep 0.2", *steps, "mouseup 1", "sleep 0.4")
+        """Drags from a point `distance` pixels to the right, as slowly as a busy machine can follow."""
+        steps = [f"mousemove_relative -- {distance // 6} 0 sleep 0.25" for _ in range(6)]
+        self.mouse(f"mousemove {x} {y}", "sleep 0.6", "mousedown 1", "sleep 0.6", *steps, "sleep 0.5", "mouseup 1")
+        self.mouse("sleep 0.6")
 
     def open_tab(self, tab: str) -> tuple[int, int, int, int]:
         """Opens the sidebar at `tab` and says where it is on the screen: left, top, right, bottom."""
@@ -145,7 +146,7 @@ class Window:
         left, top, right, bottom = self.open_tab(tab)
         x, seen = left + round(across * (right - left)), [""]
         wheel = f"mousemove {x} {top + 12} sleep 0.3 click --repeat {{}} --delay 20 {{}} mousemove 300 500 sleep 0.5"
-        self.mouse(wheel.format(60, 4))  # to its top
+        self.mouse("key Escape", wheel.format(60, 4))  # out of a field that is being typed in; to the sidebar's top
         self.ask("clipboard", clear=True)
         page, last = self.look(), None
         while last is None or not np.array_equal(page[top:bottom, left:right], last[top:bottom, left:right]):
