@@ -46,6 +46,9 @@ def measure(clip: Path, actor: Path, size: int) -> dict[str, float]:
     figures = {
         "tracking.sample.frames_found": float(np.isfinite(found.landmarks[:, 0, 0]).mean()),
         "tracking.sample.head_rotation_deg_mean": float(error.mean()),
+        "tracking.sample.head_rotation_unaligned_deg_mean": float(
+            rotation_errors(track.head_rotation, true.head_rotation[frames], aligned=False).mean()
+        ),
         "tracking.sample.head_rotation_deg_max": float(error.max()),
         "tracking.sample.torso_rotation_deg_mean": float(
             rotation_errors(track.torso_rotation, true.torso_rotation[frames]).mean()
@@ -61,7 +64,9 @@ def measure(clip: Path, actor: Path, size: int) -> dict[str, float]:
     return figures
 
 
-def rotation_errors(ours: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:
+def rotation_errors(
+    ours: NDArray[np.floating], truth: NDArray[np.floating], aligned: bool = True
+) -> NDArray[np.float64]:
     """(T,) degrees between two rotations (T, 4) wxyz, after the one constant turn by which the two define "straight".
 
     Which way a head looks "straight ahead" is a convention of each rig; a constant turn between conventions moves no
@@ -69,6 +74,8 @@ def rotation_errors(ours: NDArray[np.floating], truth: NDArray[np.floating]) -> 
     """
     a, b = matrix_from_quaternion(ours), matrix_from_quaternion(truth)
     relative = np.swapaxes(b, 1, 2) @ a
+    if not aligned:
+        return rotation_angle(relative)
     u, _, vt = np.linalg.svd(relative.mean(0))
     constant = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
     return rotation_angle(np.swapaxes(relative, 1, 2) @ constant)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..actor import ActorFolder, damaged
@@ -171,7 +171,7 @@ class Portrait(nn.Module):
         """Writes the weights and sizes as `name` in the actor folder."""
         meta = {"version": str(MODEL_VERSION), "size": json.dumps(asdict(self.size))}
         with folder.replacing(name) as part:
-            save_file({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, part, metadata=meta)
+            part.write_bytes(save({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, metadata=meta))
 
     @classmethod
     def load(cls, folder: ActorFolder, device: torch.device, name: str = "model.safetensors") -> Portrait:

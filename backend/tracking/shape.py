@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..geometry import matrix_from_vector
 from . import topology as topo
 
+LEAN = np.radians(9.0)  # of MediaPipe's chin–forehead line in an upright head, as the sample actor's truth shows it
 OUTER_EYE_DISTANCE = 0.09  # metres between the outer eye corners: what fixes the scale
 
 
@@ -61,7 +63,8 @@ def mean_shape(landmarks: Floats, iterations: int = 6) -> NDArray[np.float64]:
 def to_head_space(shape: Floats) -> NDArray[np.float64]:
     """A mesh (478, 3) with y up and z front in any pose, moved and scaled into head space.
 
-    The sagittal plane is where left and right landmarks mirror; up runs from the chin to the top of the forehead.
+    The sagittal plane is where left and right landmarks mirror; up leans by `LEAN` from the line that runs from the
+    chin to the top of the forehead.
     """
     right, left = shape[topo.EYE_OUTER_RIGHT], shape[topo.EYE_OUTER_LEFT]
     across = np.stack([shape[a] - shape[b] for a, b in _PAIRS]).sum(0)
@@ -71,7 +74,7 @@ def to_head_space(shape: Floats) -> NDArray[np.float64]:
     y /= np.linalg.norm(y)
     axes = np.stack([x, y, np.cross(x, y)])
     scale = OUTER_EYE_DISTANCE / np.linalg.norm(left - right)
-    return (shape - (left + right) / 2) @ axes.T * scale
+    return (shape - (left + right) / 2) @ (matrix_from_vector(np.array([LEAN, 0, 0])) @ axes).T * scale
 
 
 _PAIRS = ((263, 33), (362, 133), (454, 234), (323, 93), (356, 127), (291, 61), (334, 105))  # left, right

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..actor import ActorFolder
@@ -118,7 +118,7 @@ class Trainer:
         folder.file("checkpoints").mkdir(exist_ok=True)
         meta = {"step": str(self.step_number), "rng": str(self.rng.bit_generator.state["state"]["state"])}
         with folder.replacing("checkpoints/training.safetensors") as part:
-            save_file({k: v.detach().contiguous().cpu() for k, v in state.items()}, part, metadata=meta)
+            part.write_bytes(save({k: v.detach().contiguous().cpu() for k, v in state.items()}, metadata=meta))
 
     def resume(self, path: Path) -> bool:
         """Goes on from a checkpoint when there is one that fits; False when training must start anew."""

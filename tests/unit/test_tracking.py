@@ -154,6 +154,7 @@ def test_sample_actor_is_tracked_within_the_bounds(sample_actor: ActorFolder, sa
     )
     u, _, vt = np.linalg.svd(relative.mean(0))  # the constant turn between two ideas of "straight ahead"
     assert rotation_angle(np.swapaxes(relative, 1, 2) @ (u @ vt)).mean() < 1.5
+    assert rotation_angle(relative).mean() < 3.0  # and the constant itself is small
     for name, floor in (("jawOpen", 0.7), ("eyeBlinkLeft", 0.6), ("eyeBlinkRight", 0.6)):
         ours, theirs = track.channels[:, INDEX[name]], truth.channels[:, INDEX[name]]
         assert np.corrcoef(ours, theirs)[0, 1] > floor, name
