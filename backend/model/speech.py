@@ -28,6 +28,7 @@ F64 = NDArray[np.float64]
 
 FILE = "speech.safetensors"
 SPEECH_VERSION = 1
+VERSION_KEY = "portrait_actor.speech"
 STAGE = "learn to speak"
 SHORTEST, LONGEST = 0.2, 3600.0  # seconds of a line
 LEAST_FRAMES = 48  # of footage with sound from which a mouth can be learned
@@ -60,7 +61,8 @@ class Speaker:
         arrays["activity"] = self.activity
         with folder.replacing(FILE) as part:
             whole = {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
-            save_file(whole, part, metadata={"format": "portrait_actor.speech", "version": str(SPEECH_VERSION)})
+            # one entry only: several are written in no fixed order, and the same training is to give the same file
+            save_file(whole, part, metadata={VERSION_KEY: str(SPEECH_VERSION)})
 
     @classmethod
     def load(cls, folder: ActorFolder) -> Speaker:
@@ -78,7 +80,7 @@ class Speaker:
             )
         try:
             with safe_open(path, framework="numpy") as file:
-                version = int(file.metadata()["version"])
+                version = int(file.metadata()[VERSION_KEY])
                 arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
             if version > SPEECH_VERSION:
                 raise UserError(

@@ -1,0 +1,259 @@
+"""An actor learns to speak from footage whose phones are known, and speaks lines it never heard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from backend.actor import ActorFolder, ActorInfo
+from backend.audio.features import analyse
+from backend.audio.sound import RATE, load_sound, save_wav
+from backend.channels import CHANNELS, INDEX, ORAL
+from backend.model import speech
+from backend.model.speech import FILE, Speaker, correlation, held_out_start, speak, train_speech
+from backend.model.speech_mouth import pauses
+from backend.model.speech_network import NetworkOptions, fit_network
+from backend.performance import Performance
+from backend.progress import Reporter
+from backend.protocol import Cancelled, UserError
+from backend.sample import motion, voice
+from backend.sample.phones import FOOTAGE, LINES, PHONES, Spoken, speak_lines
+from backend.tracking import topology as topo
+
+F32 = NDArray[np.float32]
+FPS, SECONDS = 25.0, 24.0
+JAW = INDEX["jawOpen"]
+CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[3] / "shared" / "data"))
+VOICES = sorted((CLIPS / "audio").glob("*.wav"))
+
+
+def untrained(path: Path) -> ActorFolder:
+    """An actor whose footage is the sample's performance, with the sample's voice."""
+    rng = np.random.default_rng(0)
+    said = speak_lines([text for _, text in FOOTAGE], rng, lead=0.6, pause=0.6, until=SECONDS)
+    folder = ActorFolder.create(path, ActorInfo("Sample", fps=FPS, has_audio=True, complete=True))
+    count = round(SECONDS * FPS)
+    motion.perform("talk", count, FPS, said, 0).save(folder.file("footage.npz"))
+    from scipy.signal import resample_poly
+
+    samples = resample_poly(voice.synthesise(said, 0, SECONDS), 2, 3).astype(np.float32)
+    save_wav(folder.file("audio.wav"), samples)
+    shapes = np.zeros((len(CHANNELS), topo.COUNT, 3), np.float32)
+    lower = topo.indices(*topo.LIP_INNER_LOWER)
+    shapes[JAW, lower, 1], shapes[INDEX["mouthClose"], lower, 1] = -0.025, 0.025
+    for side in ("Left", "Right"):
+        shapes[INDEX[f"mouthLowerDown{side}"], lower, 1] = -0.003
+    vertices = np.zeros((topo.COUNT, 3), np.float32)
+    folder.write_arrays(
+        "proxy.npz", vertices=vertices, faces=np.array([[0, 1, 2]], np.int32), shapes=shapes,
+        colors=vertices, head_weight=vertices[:, 0],
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ActorFolder, dict[str, dict[str, float]]]:
+    folder = untrained(tmp_path_factory.mktemp("speech") / "sample.actor")
+    return folder, train_speech(folder, Reporter(), 0)
+
+
+@pytest.fixture
+def actor(trained: tuple[ActorFolder, object]) -> ActorFolder:
+    return trained[0]
+
+
+def line(path: Path, seed: int = 1, pause: float = 1.2) -> list[Spoken]:
+    """A line that is not in the footage, with a second of silence before, between and after."""
+    rng = np.random.default_rng((seed, 5))
+    said = speak_lines([text for _, text in LINES], rng, lead=1.0, pause=pause, until=0)
+    voice_path = path.with_suffix(".24k.wav")
+    save_wav(voice_path, voice.synthesise(said, seed), voice.RATE)
+    save_wav(path, load_sound(voice_path))
+    return said
+
+
+def test_held_out_frames_are_followed_better_than_by_ridge(
+    trained: tuple[ActorFolder, dict[str, dict[str, float]]],
+) -> None:
+    _, figures = trained
+    assert figures["held_out"]["jawOpen_r"] > 0.9 and figures["held_out"]["opening_r"] > 0.9
+    assert figures["held_out"]["jawOpen_r"] > figures["ridge"]["jawOpen_r"]
+    assert figures["pause_opening"] < 0.05 and figures["closure_opening"] < 0.05
+    assert figures["frames"] == held_out_start(600) == 545
+
+
+def test_a_new_line_is_spoken_as_its_phones_ask(actor: ActorFolder, tmp_path: Path) -> None:
+    said = line(tmp_path / "line.wav")
+    spoken = speak(actor, tmp_path / "line.wav")
+    times = np.arange(len(spoken)) / FPS
+    truth = motion.lip_channels(said, times)
+    assert correlation(spoken.channels[:, JAW], truth[:, JAW]) > 0.85
+    mouth = Speaker.load(actor).mouth
+    apart = mouth.openness(spoken.channels[:, : len(ORAL)])
+    closures = [p for p in said if PHONES[p.name].closure == "lips"]
+    met = [apart[(times > p.start - 0.06) & (times < p.end + 0.06)].min() < 0.1 for p in closures]
+    assert len(met) >= 8 and np.mean(met) >= 0.9
+    silent = np.zeros(len(times), bool)
+    for phone in said:
+        if phone.name == "SIL":
+            silent |= (times > phone.start + 0.3) & (times < phone.end - 0.45)
+    assert silent.sum() > 10 and apart[silent].mean() < 0.05
+    assert np.ptp(apart) > 0.7
+
+
+def test_the_performance_is_whole_and_alive(actor: ActorFolder, tmp_path: Path) -> None:
+    line(tmp_path / "line.wav", pause=0.5)
+    spoken = speak(actor, tmp_path / "line.wav", first_frame=101)
+    seconds = len(load_sound(tmp_path / "line.wav")) / RATE
+    assert spoken.fps == FPS and spoken.frames[0] == 101 and len(spoken) == int(np.ceil(seconds * FPS))
+    assert np.abs(np.diff(spoken.head_rotation[:, 1:], axis=0)).max() < 0.05
+    assert spoken.head_rotation[:, 1:].std() > 0.003
+    assert spoken.channels[:, INDEX["eyeBlinkLeft"]].max() > 0.5
+
+
+def test_same_seed_same_take(actor: ActorFolder, tmp_path: Path) -> None:
+    line(tmp_path / "line.wav")
+    first, again, other = (speak(actor, tmp_path / "line.wav", seed=seed) for seed in (0, 0, 7))
+    for name in ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    np.testing.assert_array_equal(first.channels[:, : len(ORAL)], other.channels[:, : len(ORAL)])
+    assert np.abs(first.head_rotation - other.head_rotation).max() > 0.005
+
+
+def test_frame_rates_show_the_same_speech(actor: ActorFolder, tmp_path: Path) -> None:
+    line(tmp_path / "line.wav")
+    slow, fast = speak(actor, tmp_path / "line.wav"), speak(actor, tmp_path / "line.wav", fps=50)
+    assert fast.fps == 50 and abs(len(fast) - 2 * len(slow)) <= 1
+    assert correlation(slow.channels[:, JAW], fast.channels[::2, JAW][: len(slow)]) > 0.98
+
+
+def test_any_file_with_the_same_voice_gives_the_same_speech(actor: ActorFolder, tmp_path: Path) -> None:
+    """48 kHz, quieter, behind a name with spaces and quotes: the same curve."""
+    line(tmp_path / "line.wav")
+    other = tmp_path / "naïve 'take' 2 語.wav"
+    save_wav(other, 0.2 * load_sound(tmp_path / "line.wav", 48000), 48000)
+    a, b = (speak(actor, p).channels[:, JAW] for p in (tmp_path / "line.wav", other))
+    assert correlation(a, b[: len(a)]) > 0.98
+
+
+def test_held_out_frames_never_touch_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other channels in the last eleventh leave every learned number as it was."""
+    quick = NetworkOptions(components=16, members=2, hidden=8, steps=20)
+    monkeypatch.setattr(speech, "fit_network", partial(fit_network, options=quick))
+    folder = untrained(tmp_path / "a.actor")
+    stored = []
+    for corrupt in (False, True):
+        footage = folder.footage()
+        if corrupt:
+            first = held_out_start(len(footage))
+            footage.channels[first:] = np.random.default_rng(0).uniform(0, 1, footage.channels[first:].shape)
+            footage.save(folder.file("footage.npz"))
+        train_speech(folder, Reporter(), 0)
+        stored.append(folder.file(FILE).read_bytes())
+    assert stored[0] == stored[1]
+    footage.channels[10:100] = 0.5  # a training frame does
+    footage.save(folder.file("footage.npz"))
+    train_speech(folder, Reporter(), 0)
+    assert folder.file(FILE).read_bytes() != stored[0]
+
+
+def test_lips_strength_scales_the_mouth_and_nothing_else(actor: ActorFolder, tmp_path: Path) -> None:
+    line(tmp_path / "line.wav")
+    own, still = speak(actor, tmp_path / "line.wav"), speak(actor, tmp_path / "line.wav", lips=0)
+    assert still.channels[:, JAW].std() < 0.2 * own.channels[:, JAW].std()
+    np.testing.assert_array_equal(own.channels[:, len(ORAL) :], still.channels[:, len(ORAL) :])
+
+
+def test_an_actor_that_never_heard_itself_cannot_speak(tmp_path: Path) -> None:
+    folder = untrained(tmp_path / "mute.actor")
+    line(tmp_path / "line.wav")
+    with pytest.raises(UserError) as caught:
+        speak(folder, tmp_path / "line.wav")
+    assert caught.value.code == "cannot_speak" and "Sample" in caught.value.message and caught.value.remedy
+
+
+class Listening(Reporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.mark.parametrize("case", ["silent", "short"])
+def test_footage_with_nothing_to_learn_from_is_told(tmp_path: Path, case: str) -> None:
+    folder, reporter = untrained(tmp_path / "a.actor"), Listening()
+    if case == "silent":
+        save_wav(folder.file("audio.wav"), np.zeros(round(SECONDS * RATE), np.float32))
+    else:
+        Performance.rest(20, FPS).save(folder.file("footage.npz"))
+    assert train_speech(folder, reporter) == {}
+    assert not folder.file(FILE).exists() and len(reporter.notes) == 1
+
+
+def test_cancelling_leaves_no_half_model(tmp_path: Path) -> None:
+    folder, reporter = untrained(tmp_path / "a.actor"), Reporter()
+    reporter.cancelled = True
+    with pytest.raises(Cancelled):
+        train_speech(folder, reporter)
+    assert not list(folder.path.glob("speech*"))
+
+
+def test_lines_that_cannot_be_spoken(actor: ActorFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32) * 0.1
+    save_wav(tmp_path / "short.wav", noise[: RATE // 10])
+    save_wav(tmp_path / "silent.wav", 0 * noise[: RATE // 2])
+    save_wav(tmp_path / "long.wav", noise)
+    monkeypatch.setattr(speech, "LONGEST", 1.0)
+    for name, code in (("short", "sound_too_short"), ("silent", "silent"), ("long", "sound_too_long")):
+        with pytest.raises(UserError) as caught:
+            speak(actor, tmp_path / f"{name}.wav")
+        assert caught.value.code == code and caught.value.remedy
+
+
+@pytest.mark.parametrize("damage", ["cut", "shape", "nan", "missing", "newer", "text"])
+def test_damaged_speech_is_refused(actor: ActorFolder, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "copy.actor"
+    shutil.copytree(actor.path, path)
+    folder = ActorFolder.open(path)
+    file = folder.file(FILE)
+    arrays, version = load_file(file), "1"
+    if damage == "shape":
+        arrays["network.basis"] = arrays["network.basis"][:, :5].copy()
+    elif damage == "nan":
+        arrays["mouth.rest"][3] = np.nan
+    elif damage == "missing":
+        del arrays["mouth.gap"]
+    elif damage == "newer":
+        version = "99"
+    save_file(arrays, file, metadata={speech.VERSION_KEY: version})
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif damage == "text":
+        file.write_text("speech")
+    with pytest.raises(UserError) as caught:
+        Speaker.load(folder)
+    assert caught.value.code == ("newer_format" if damage == "newer" else "damaged_actor")
+
+
+@pytest.mark.skipif(not VOICES, reason=f"no voices in {CLIPS}")
+@pytest.mark.parametrize("path", VOICES, ids=lambda p: p.stem)
+def test_real_voices_are_lively_and_rest_in_pauses(actor: ActorFolder, path: Path) -> None:
+    """Six languages, men and women, studio and noise."""
+    spoken = speak(actor, path)
+    samples = load_sound(path)
+    track, times = analyse(samples), np.arange(len(spoken)) / FPS
+    apart = Speaker.load(actor).mouth.openness(spoken.channels[:, : len(ORAL)])
+    paused = pauses(track, times) > 0.95
+    assert apart[~paused].std() > 0.12 and np.percentile(apart[~paused], 95) > 0.4
+    assert not paused.any() or apart[paused].mean() < 0.05
+    # the mouth opens and shuts about as often as people speak syllables (2 to 8 a second), it does not tremble
+    turns = np.count_nonzero(np.diff(np.sign(np.diff(spoken.channels[:, JAW]))) != 0) / 2
+    assert 0.7 < turns / times[-1] < 8
