@@ -19,6 +19,7 @@ MIN_FACE_PIXELS = 72
 MAX_TYPICAL_YAW = 16.0  # beyond it one half of the face is hardly ever seen
 MAX_YAW = 30.0
 CUT_LEVEL = 28.0  # mean grey-level change between thumbnails that only a cut makes
+SUDDEN_LEVEL = 20.0  # the same where the picture was calm before; a jump cut within one framing stays below it
 
 
 @dataclass
@@ -138,14 +139,17 @@ def select(scan: Scan, yaw: NDArray[np.float64], fps: float) -> Selection:
 
 
 def find_cuts(scan: Scan, height: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """(T,) True on the first frame of a new shot: the whole picture changes at once, or the face jumps."""
+    """(T,) True on the first frame of a new shot: the whole picture changes at once, or the face jumps.
+
+    A jump cut that keeps person and framing is no new shot: both sides teach the same actor.
+    """
     thumbs = scan.thumbs.astype(np.float32)
     change = np.r_[0, np.abs(np.diff(thumbs, axis=0)).mean((1, 2))]
     usual = cv2.blur(change[:, None].astype(np.float32), (1, 25))[:, 0]
     middle = scan.landmarks[:, topo.NOSE_TIP, :2]
     jump = np.r_[0, np.linalg.norm(np.diff(middle, axis=0), axis=1)]
     jumped = np.nan_to_num(jump) > 0.45 * np.maximum(height, 1)
-    return (change > CUT_LEVEL) | ((change > 9) & (change > 5 * usual)) | (jumped & (change > 4))
+    return (change > CUT_LEVEL) | ((change > SUDDEN_LEVEL) & (change > 5 * usual)) | (jumped & (change > 4))
 
 
 def _witnessed(scan: Scan) -> NDArray[np.bool_]:

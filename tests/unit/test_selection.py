@@ -44,6 +44,12 @@ def test_a_cut_splits_the_clip_and_the_note_says_so() -> None:
     assert "1 cut" in chosen.notes[0] and "2.4 s to 8.0 s" in chosen.notes[0]
 
 
+def test_a_jump_cut_within_one_framing_is_no_new_shot() -> None:
+    scan = make_scan()
+    scan.thumbs[60:] = 106
+    assert not find_cuts(scan, np.full(200, 160.0)).any()
+
+
 def test_frames_without_a_face_or_turned_away_are_left_out() -> None:
     scan, yaw = make_scan(), np.zeros(200)
     scan.landmarks[:40] = np.nan
