@@ -1,0 +1,146 @@
+"""How well and how fast an actor learns to speak: on the sample's voice, and on real clips where they are at hand.
+
+Real clips lie in the folder that PORTRAIT_ACTOR_CLIPS names (by default `../shared/data` beside the project), in
+`train/` to learn from and in `audio/` to speak. `*_r` are correlations on held-out frames: of the performance as it is
+spoken, of the regression before rest and closures are enforced, and of ridge regression on the log-mel spectrum.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from backend.actor import ActorFolder, ActorInfo
+from backend.audio.features import analyse
+from backend.audio.sound import RATE, load_sound, save_wav
+from backend.channels import CHANNELS, INDEX, ORAL
+from backend.model.speech import Speaker, speak, train_speech
+from backend.model.speech_mouth import pauses
+from backend.progress import Reporter
+from backend.protocol import UserError
+from backend.sample import motion, voice
+from backend.sample.phones import FOOTAGE, LINES, PHONES, speak_lines
+from backend.tracking import topology as topo
+from backend.training.prepare import crop_box, scan_footage, track_stretch, write_crops, write_sound
+
+CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
+FPS, SECONDS, SIZE = 25.0, 24.0, 256
+
+
+def run() -> dict[str, float]:
+    """Figures under `features.*`, `sample.*`, `CLIP.*` and `voices.*`."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        figures = features() | sample(place)
+        best: ActorFolder | None = None
+        for clip in sorted((CLIPS / "train").glob("*.mp4")):
+            try:
+                folder = tracked(clip, place / f"{clip.stem}.actor")
+            except UserError:
+                continue  # a clip that cannot be tracked is the tracking benchmark's to tell
+            figures |= {f"{clip.stem}.{k}": v for k, v in learned(folder).items()}
+            best = best or folder
+        return figures | (voices(best) if best else {})
+
+
+def features() -> dict[str, float]:
+    """How many times faster than real time the features are."""
+    rng = np.random.default_rng(0)
+    samples = voice.synthesise(speak_lines([t for _, t in FOOTAGE], rng, lead=0.5, pause=0.5, until=20), 0, 20)
+    analyse(samples[: 2 * voice.RATE], voice.RATE)  # compiles
+    began = time.process_time()
+    track = analyse(samples, voice.RATE)
+    track.windows(np.arange(500) / FPS)
+    return {"features.cpu_seconds_per_second": (time.process_time() - began) / 20}
+
+
+def sample(place: Path) -> dict[str, float]:
+    """An actor whose mouth follows known phones exactly, and a line whose phones are known."""
+    rng = np.random.default_rng(0)
+    said = speak_lines([text for _, text in FOOTAGE], rng, lead=0.6, pause=0.6, until=SECONDS)
+    folder = ActorFolder.create(place / "sample.actor", ActorInfo("Sample", fps=FPS, has_audio=True, complete=True))
+    motion.perform("talk", round(SECONDS * FPS), FPS, said, 0).save(folder.file("footage.npz"))
+    save_wav(folder.file("audio.wav"), resample_poly(voice.synthesise(said, 0, SECONDS), 2, 3).astype(np.float32))
+    _write_lips(folder)
+    figures = {f"sample.{k}": v for k, v in learned(folder).items()}
+    line = speak_lines([text for _, text in LINES], np.random.default_rng(5), lead=1.0, pause=1.2, until=0)
+    save_wav(place / "line.wav", resample_poly(voice.synthesise(line, 5), 2, 3).astype(np.float32))
+    spoken = speak(folder, place / "line.wav")
+    times, apart = np.arange(len(spoken)) / FPS, _openness(folder, spoken.channels)
+    truth = motion.lip_channels(line, times)[:, INDEX["jawOpen"]]
+    shut = [p for p in line if PHONES[p.name].closure == "lips"]
+    met = [apart[(times > p.start - 0.06) & (times < p.end + 0.06)].min() < 0.1 for p in shut]
+    figures["sample.line.jawOpen_r"] = float(np.corrcoef(spoken.channels[:, INDEX["jawOpen"]], truth)[0, 1])
+    figures["sample.line.closures_met_percent"] = 100 * float(np.mean(met))
+    return figures
+
+
+def _write_lips(folder: ActorFolder) -> None:
+    """A face mesh of which only the lips are shaped."""
+    shapes = np.zeros((len(CHANNELS), topo.COUNT, 3), np.float32)
+    lower = topo.indices(*topo.LIP_INNER_LOWER)
+    shapes[INDEX["jawOpen"], lower, 1], shapes[INDEX["mouthClose"], lower, 1] = -0.025, 0.025
+    still = np.zeros((topo.COUNT, 3), np.float32)
+    folder.write_arrays(
+        "proxy.npz", vertices=still, faces=np.array([[0, 1, 2]], np.int32), shapes=shapes,
+        colors=still, head_weight=still[:, 0],
+    )  # fmt: skip
+
+
+def tracked(clip: Path, path: Path) -> ActorFolder:
+    """An actor folder with tracking and sound, without a portrait.
+
+    Raises:
+        UserError: the clip cannot be used.
+    """
+    reporter = Reporter()
+    info, found, chosen = scan_footage(clip, None, reporter)
+    folder = ActorFolder.create(path, ActorInfo(clip.stem, fps=info.fps, size=SIZE, complete=True))
+    folder.info.frame_count = chosen.last - chosen.first + 1
+    write_sound(clip, folder, chosen, info, reporter)
+    box = crop_box(chosen.landmarks, found.size)
+    size = min(SIZE, int(box[2]) // 16 * 16)
+    write_crops(clip, folder, chosen, box, size, reporter)
+    track_stretch(folder, chosen, box, size, found.size, reporter)
+    return folder
+
+
+def learned(folder: ActorFolder) -> dict[str, float]:
+    """Trains and measures one actor."""
+    figures: dict[str, Any] = train_speech(folder, Reporter(), 0)
+    flat = {f"{kind}.{k}": v for kind in ("held_out", "unshaped", "ridge") for k, v in figures.get(kind, {}).items()}
+    flat |= {k: figures[k] for k in ("pause_opening", "closure_opening") if k in figures}
+    flat["train_seconds"] = figures.get("seconds", 0.0)
+    spoken = speak(folder, folder.file("audio.wav"))
+    own, ours = (_openness(folder, p.channels) for p in (folder.footage(), spoken))
+    flat["jitter_ratio"] = float(np.abs(np.diff(ours, 2)).mean() / max(np.abs(np.diff(own, 2)).mean(), 1e-9))
+    flat["liveliness_ratio"] = float(ours.std() / max(own.std(), 1e-9))
+    return flat
+
+
+def voices(folder: ActorFolder) -> dict[str, float]:
+    """Every driving voice at hand, spoken by one actor: liveliness of the lips, and their opening in pauses."""
+    figures = {}
+    for path in sorted((CLIPS / "audio").glob("*.wav")):
+        began = time.perf_counter()
+        spoken = speak(folder, path)
+        seconds = time.perf_counter() - began
+        samples = load_sound(path)
+        apart = _openness(folder, spoken.channels)
+        paused = pauses(analyse(samples), np.arange(len(spoken)) / spoken.fps) > 0.95
+        figures[f"voices.{path.stem}.openness_deviation"] = float(apart[~paused].std())
+        if paused.any():
+            figures[f"voices.{path.stem}.pause_opening"] = float(apart[paused].mean())
+        figures[f"voices.{path.stem}.seconds_per_second"] = seconds / (len(samples) / RATE)
+    return figures
+
+
+def _openness(folder: ActorFolder, channels: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, Any]:
+    """(T,) how far the lips are apart as a share of the footage's range."""
+    return Speaker.load(folder).mouth.openness(channels[:, : len(ORAL)])
