@@ -31,7 +31,6 @@ class CreateOptions:
         preset: "tiny", "draft", "standard" or "final". device: "auto", "cpu" or "cuda".
         face: which of several faces, from 1 at the left. name: what the actor is called; by default the folder's name.
         consent_who: who is shown and agreed to it. seed: of everything random.
-        landmarker: a MediaPipe face landmarker file (.task) whose scores are compared with ours in the notes.
     """
 
     preset: str = "draft"
@@ -40,7 +39,6 @@ class CreateOptions:
     name: str = ""
     consent_who: str = ""
     seed: int = 0
-    landmarker: Path | None = None
 
 
 def create_actor(video: Path, path: Path, options: CreateOptions, reporter: Reporter) -> ActorFolder:
@@ -67,8 +65,6 @@ def create_actor(video: Path, path: Path, options: CreateOptions, reporter: Repo
 def _checked(options: CreateOptions) -> Preset:
     if options.preset not in PRESETS:
         raise UserError("bad_preset", f"There is no preset {options.preset}.", f"Choose one of {', '.join(PRESETS)}.")
-    if options.landmarker is not None:
-        check_file(options.landmarker)
     return PRESETS[options.preset]
 
 
@@ -102,7 +98,7 @@ class _Create:
         self, video: Path, folder: ActorFolder, options: CreateOptions, preset: Preset, reporter: Reporter
     ) -> None:
         self.video, self.folder, self.options, self.preset = video, folder, options, preset
-        self.reporter = _Recording(reporter, folder)
+        self.reporter = _Recording(reporter)
         self.device = choose_device(options.device)
         self.seconds: dict[str, float] = dict(folder.info.figures.get("seconds", {}))
 
@@ -197,8 +193,8 @@ class _Create:
 class _Recording(Reporter):
     """Passes everything on, keeps the notes, and stops when the inner reporter does."""
 
-    def __init__(self, inner: Reporter, folder: ActorFolder) -> None:
-        self.inner, self.folder = inner, folder
+    def __init__(self, inner: Reporter) -> None:
+        self.inner = inner
         self.notes: list[str] = []
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
