@@ -55,22 +55,33 @@ class SpeechTrack:
 
     def frames(self, times: F64) -> F32:
         """(T, F) all features around each time, averaged over 40 ms, without context."""
-        return np.concatenate([_pooled(self._spectral(), times, 0), _pooled(self.rhythm, times, 0)], 1)
+        first, part = self._part(times)
+        values = np.concatenate([part._spectral(), part.rhythm], 1)
+        return _pooled(_running_sum(values), first, times, 0)
 
     def windows(self, times: F64) -> F32:
         """(T, D) what the speech network sees at each time: spectrum and phones in context, and the rhythm there."""
-        spectral = self._spectral()
+        first, part = self._part(times)
+        spectral, rhythm = _running_sum(part._spectral()), _running_sum((part.rhythm - RHYTHM_CENTRE) * RHYTHM_SCALE)
         columns = [
-            _pooled(spectral, times, tap) * np.float32(np.exp(-0.5 * (tap / TAP_SPREAD) ** 2))
+            _pooled(spectral, first, times, tap) * np.float32(np.exp(-0.5 * (tap / TAP_SPREAD) ** 2))
             for tap in range(-TAPS, TAPS + 1)
         ]
-        rhythm = (_pooled(self.rhythm, times, 0) - RHYTHM_CENTRE) * RHYTHM_SCALE
-        return np.concatenate([*columns, rhythm], 1).astype(np.float32)
+        return np.concatenate([*columns, _pooled(rhythm, first, times, 0)], 1)
 
     def _spectral(self) -> F32:
         phones = [np.sqrt(self.phones.frame), np.sqrt(self.phones.loop)]
         groups = [self.mel * MEL_SCALE, *(p * PHONE_SCALE for p in phones), self.phones.traits() * TRAIT_SCALE]
         return np.concatenate(groups, 1).astype(np.float32)
+
+    def _part(self, times: F64) -> tuple[int, SpeechTrack]:
+        """The rows that windows around `times` touch, and the first row's number: an hour is not copied for a frame."""
+        reach = (TAPS + 1) * TAP_SECONDS
+        first = int(np.clip((times.min() - reach) * TRACK_RATE, 0, len(self) - 1))
+        last = int(np.clip((times.max() + reach) * TRACK_RATE + 2, first + 1, len(self)))
+        rows = slice(first, last)
+        phones = PhoneEvidence(self.phones.names, self.phones.frame[rows], self.phones.loop[rows])
+        return first, SpeechTrack(self.mel[rows], phones, self.rhythm[rows], self.activity[rows], self.bilabial[rows])
 
 
 def analyse(samples: F32, rate: int = RATE) -> SpeechTrack:
@@ -120,13 +131,20 @@ def feature_count() -> int:
     return (2 * TAPS + 1) * (BANDS + 2 * len(load_model().phones) + len(TRAITS)) + RHYTHM_COUNT
 
 
-def _pooled(values: F32, times: F64, tap: int) -> F32:
-    """(T, F) means of the track's rows within 40 ms around `times` + tap · 40 ms; edges repeat."""
-    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0, dtype=np.float64)])
-    last = len(values) - 1
-    begin = np.clip(np.round((times + (tap - 0.5) * TAP_SECONDS) * TRACK_RATE).astype(int), 0, last)
+def _running_sum(values: F32) -> F64:
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0, dtype=np.float64)])
+
+
+def _pooled(total: F64, first: int, times: F64, tap: int) -> F32:
+    """(T, F) means of rows within 40 ms around `times` + tap · 40 ms; edges repeat.
+
+    Args:
+        total: running sum of rows, of which the first is row `first` of the track.
+    """
+    last = first + len(total) - 2
+    begin = np.clip(np.round((times + (tap - 0.5) * TAP_SECONDS) * TRACK_RATE).astype(int), first, last)
     end = np.clip(np.round((times + (tap + 0.5) * TAP_SECONDS) * TRACK_RATE).astype(int), begin + 1, last + 1)
-    return ((total[end] - total[begin]) / (end - begin)[:, None]).astype(np.float32)
+    return ((total[end - first] - total[begin - first]) / (end - begin)[:, None]).astype(np.float32)
 
 
 def _log_energy(x: F32, count: int) -> F64:

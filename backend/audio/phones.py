@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from .acoustic_model import AcousticModel, load_model
 
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 RATE = 16000  # samples per second the model was trained at
 HOP = 160  # samples: 10 ms
@@ -101,9 +100,8 @@ def phone_evidence(samples: F32) -> PhoneEvidence:
     scores = model.state_log_likelihoods(features)
     best = scores.max(2)
     frame = np.exp(FRAME_SCALE * (best - best.max(1, keepdims=True)))
-    flat = np.ascontiguousarray(scores.reshape(len(scores), -1), np.float64) * LOOP_SCALE
-    loop = _forward_backward(np.exp(flat - flat.max(1, keepdims=True)), STAY)
-    return PhoneEvidence(model.phones, frame / frame.sum(1, keepdims=True), loop.astype(np.float32))
+    loop = _forward_backward(LOOP_SCALE * scores.reshape(len(scores), -1), STAY)
+    return PhoneEvidence(model.phones, frame / frame.sum(1, keepdims=True), loop)
 
 
 def _power(samples: F32) -> F32:
@@ -165,16 +163,16 @@ def _best_warp(model: AcousticModel, power: F32) -> float:
 
 
 @njit(cache=True)
-def _forward_backward(emission: F64, stay: float) -> F64:
-    """Posteriors (N, P) over a loop of P phones with three states each, left to right, equal phones likely alike.
+def _forward_backward(scores: F32, stay: float) -> F32:
+    """Posteriors (N, P) over a loop of P phones with three states each, left to right, all phones likely alike.
 
     Args:
-        emission: (N, 3 P) likelihoods of the states, each row scaled freely.
+        scores: (N, 3 P) log likelihoods of the states, each row up to a constant.
     """
-    count, states = emission.shape
+    count, states = scores.shape
     phones = states // 3
     go, enter = 1 - stay, (1 - stay) / phones
-    forward = np.empty((count, states))
+    forward = np.empty((count, states), np.float32)
     row = np.full(states, 1.0 / states)
     for t in range(count):
         if t > 0:
@@ -186,17 +184,17 @@ def _forward_backward(emission: F64, stay: float) -> F64:
                 row[3 * p] = stay * a + enter * leaving
                 row[3 * p + 1] = stay * b + go * a
                 row[3 * p + 2] = stay * c + go * b
-        row = row * emission[t]
+        row = row * np.exp((scores[t] - scores[t].max()).astype(np.float64))
         row = row / row.sum()
         forward[t] = row
-    posterior = np.empty((count, phones))
+    posterior = np.empty((count, phones), np.float32)
     back = np.ones(states)
     for t in range(count - 1, -1, -1):
         joint = forward[t] * back
         total = joint.sum()
         for p in range(phones):
             posterior[t, p] = (joint[3 * p] + joint[3 * p + 1] + joint[3 * p + 2]) / total
-        seen = back * emission[t]
+        seen = back * np.exp((scores[t] - scores[t].max()).astype(np.float64))
         entering = 0.0
         for p in range(phones):
             entering += seen[3 * p]

@@ -32,6 +32,7 @@ VERSION_KEY = "portrait_actor.speech"
 STAGE = "learn to speak"
 SHORTEST, LONGEST = 0.2, 3600.0  # seconds of a line
 LEAST_FRAMES = 48  # of footage with sound from which a mouth can be learned
+CHUNK = 2000  # frames spoken at once: windows of an hour would fill the memory
 WEAK = 0.25  # correlation of the lips' opening on held-out frames below which the person is told
 
 
@@ -51,8 +52,8 @@ class Speaker:
 
     def oral(self, track: SpeechTrack, times: F64, lips: float = 1.0) -> F32:
         """Oral channels (T, 28) at `times` in seconds."""
-        said = self.network(track.windows(times))
-        return shape_mouth(self.mouth, said, track, times, lips)
+        parts = [self.network(track.windows(times[i : i + CHUNK])) for i in range(0, len(times), CHUNK)]
+        return shape_mouth(self.mouth, np.concatenate(parts), track, times, lips)
 
     def save(self, folder: ActorFolder) -> None:
         """Writes `speech.safetensors`."""

@@ -65,11 +65,8 @@ class SpeechNetwork:
     def __call__(self, windows: F32) -> F32:
         """Outputs (T, O) for windows (T, D)."""
         a = self.arrays
-        parts = []
-        for i in range(0, len(windows), 4096):  # bounded memory for an hour of sound
-            x = (windows[i : i + 4096] - a["centre"]) @ a["basis"]
-            parts.append(0.5 * (self.kernel(x) + self.ensemble(x)))
-        result: F32 = np.concatenate(parts).astype(np.float32) * a["deviation"] + a["mean"]
+        x = (windows - a["centre"]) @ a["basis"]
+        result: F32 = 0.5 * (self.kernel(x) + self.ensemble(x)).astype(np.float32) * a["deviation"] + a["mean"]
         return result
 
     def kernel(self, x: F32) -> F32:
