@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..actor import ActorFolder, damaged
-from ..channels import CHANNELS, INDEX, ORAL
+from ..channels import CHANNELS, ORAL
 from ..rasterizer import Method, rasterize
 from .branch import COLOUR, OPACITY, POSITION, Branch
 from .labels import LABELS
@@ -27,7 +27,6 @@ MODEL_VERSION = 1
 ORAL_COUNT = len(ORAL)
 RIGID_CONTROLS = 12
 CENTIMETRE = 0.01
-JAW = INDEX["jawOpen"]
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,12 @@ class Scan:
         landmarks: (T, 478, 3) float32 pixels of the footage frame, NaN where no face was found.
         faces: for every `DETECT_EVERY`-th frame the boxes (K, 5) x, y, width, height in pixels, and the score 0–1.
         thumbs: (T, 32, 32) uint8 grey.
-        sharpness: (T,) variance of the Laplacian inside the face box, in grey levels².
-        times: (T,) seconds. size: (width, height) of the footage frame.
+        size: (width, height) of the footage frame.
     """
 
     landmarks: NDArray[np.float32]
     faces: list[NDArray[np.float32]]
     thumbs: NDArray[np.uint8]
-    sharpness: NDArray[np.float32]
-    times: NDArray[np.float64]
     size: tuple[int, int]
 
 
@@ -47,26 +44,21 @@ def scan(
         frames: (index, time in s, rgb (H, W, 3)).
         region: x, y, width, height of the only part to search, when the person chose one of several faces.
     """
-    landmarks, faces, thumbs, sharpness, times = [], [], [], [], []
+    landmarks, faces, thumbs = [], [], []
     size = (0, 0)
     with _mesh() as mesh, _detector() as detector:
-        for index, time, rgb in frames:
+        for index, _, rgb in frames:
             size = (rgb.shape[1], rgb.shape[0])
             small, to_pixels = _shrink(rgb, region)
             if index % DETECT_EVERY == 0:
                 faces.append(_detect(detector, small, to_pixels))
-            found = _landmarks(mesh, small, to_pixels)
-            landmarks.append(found)
+            landmarks.append(_landmarks(mesh, small, to_pixels))
             grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
             thumbs.append(cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA))
-            sharpness.append(_sharpness(grey, found, to_pixels))
-            times.append(time)
     return Scan(
         np.array(landmarks, np.float32).reshape(-1, topo.COUNT, 3),
         faces,
         np.array(thumbs, np.uint8).reshape(-1, THUMB, THUMB),
-        np.array(sharpness, np.float32),
-        np.array(times),
         size,
     )
 
@@ -125,13 +117,3 @@ def _detect(detector: Any, small: NDArray[np.uint8], to: _ToPixels) -> NDArray[n
             )
         )
     return np.array(rows, np.float32).reshape(-1, 5)
-
-
-def _sharpness(grey: NDArray[np.uint8], landmarks: NDArray[np.float32], to: _ToPixels) -> float:
-    if not np.isfinite(landmarks).all():
-        return 0.0
-    scale = grey.shape[1] / to.width
-    low = ((landmarks[:, :2].min(0) - (to.x, to.y)) * scale).astype(int).clip(0)
-    high = ((landmarks[:, :2].max(0) - (to.x, to.y)) * scale).astype(int)
-    face = grey[low[1] : high[1], low[0] : high[0]]
-    return float(cv2.Laplacian(face, cv2.CV_32F).var()) if face.size > 64 else 0.0

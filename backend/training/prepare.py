@@ -27,7 +27,6 @@ from ..video.decode import VideoInfo, frames, probe
 from .frames import FrameStore, crop
 
 SOUND_RATE = 16000
-MAX_FPS = 60.0
 CROP_HEIGHTS = (0.50, 0.85)  # face heights above the forehead and below the chin that the crop shows
 
 

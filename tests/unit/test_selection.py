@@ -27,7 +27,7 @@ def make_scan(frames: int = 200, faces: int = 1) -> Scan:
     boxes = np.array([[220 + 300 * k, 120, 160, 160, 0.9] for k in range(faces)], np.float32)
     thumbs = np.full((frames, THUMB, THUMB), 90, np.uint8)
     looks = [boxes.copy() for _ in range(0, frames, DETECT_EVERY)]
-    return Scan(landmarks, looks, thumbs, np.full(frames, 50.0, np.float32), np.arange(frames) / 25, (900, 400))
+    return Scan(landmarks, looks, thumbs, (900, 400))
 
 
 def test_a_plain_clip_is_used_whole_and_without_notes() -> None:
