@@ -14,7 +14,8 @@ from backend.channels import INDEX
 from backend.geometry import matrix_from_quaternion, rotation_angle
 from backend.progress import Reporter
 from backend.sample import SampleOptions, Truth, make_sample, truth_path
-from backend.training.prepare import crop_box, scan_footage, track_stretch, write_crops
+from backend.training.crops import crop_box, write_crops
+from backend.training.prepare import scan_footage, track_stretch
 
 CHANNELS = ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthPucker", "mouthSmileLeft", "browInnerUp")
 

@@ -145,7 +145,7 @@ class _Create:
 
     def _selection(self) -> tuple[Any, tuple[float, float, float], int, tuple[int, int]]:
         from ..tracking.selection import Selection
-        from .prepare import crop_box
+        from .crops import crop_box
 
         table = self.folder.arrays("scan.npz")
         first, size = int(table["first"]), (int(table["size"][0]), int(table["size"][1]))
@@ -155,7 +155,7 @@ class _Create:
         return selection, box, side, size
 
     def _crops(self) -> None:
-        from .prepare import write_crops
+        from .crops import write_crops
 
         selection, box, side, _ = self._selection()
         self.folder.info.size = side

@@ -16,16 +16,6 @@ QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.I
 PERSON, HEAD, MOUTH = 0, 1, 2  # channels of a matte
 
 
-def crop(rgb: Picture, box: tuple[float, float, float], size: int) -> Picture:
-    """The square x, y, side of a picture (H, W, 3), resized to (size, size, 3)."""
-    x, y, side = (round(v) for v in box)
-    part = rgb[y : y + side, x : x + side]
-    smaller = side > size
-    return np.ascontiguousarray(
-        cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    )
-
-
 class FrameStore:
     """`frames/` and `mattes/` of an actor folder.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +10,6 @@ from numpy.typing import NDArray
 
 from ..actor import ActorFolder, Camera, Proxy
 from ..audio.sound import is_silent, load_sound, save_wav
-from ..matting.person import PersonMatte, PlateEstimator
-from ..matting.regions import head_region, mouth_region
 from ..performance import Performance
 from ..progress import Reporter
 from ..protocol import UserError
@@ -24,10 +20,10 @@ from ..tracking.rig import Rig
 from ..tracking.selection import Selection, check_faces, face_regions, select
 from ..tracking.solve import Track, rough_yaw, solve
 from ..video.decode import VideoInfo, frames, probe
-from .frames import FrameStore, crop
+from .crops import to_crop
+from .frames import FrameStore
 
 SOUND_RATE = 16000
-CROP_HEIGHTS = (0.50, 0.85)  # face heights above the forehead and below the chin that the crop shows
 
 
 def scan_footage(video: Path, face: int | None, reporter: Reporter) -> tuple[VideoInfo, Scan, Selection]:
@@ -54,58 +50,6 @@ def scan_footage(video: Path, face: int | None, reporter: Reporter) -> tuple[Vid
     else:
         check_faces(found)
     return info, found, select(found, rough_yaw(found.landmarks), info.fps)
-
-
-def crop_box(landmarks: NDArray[np.floating[Any]], size: tuple[int, int]) -> tuple[float, float, float]:
-    """x, y, side in whole pixels of the square that holds head and shoulders over the whole stretch.
-
-    Args:
-        landmarks: (T, 478, ≥2) footage pixels. size: width and height of the footage frame.
-    """
-    top, bottom = (np.percentile(landmarks[:, i, 1], p) for i, p in ((topo.FOREHEAD, 2), (topo.CHIN, 98)))
-    height = float(np.median(np.ptp(landmarks[..., 1], axis=1)))
-    middle = float(np.median(landmarks[:, topo.NOSE_TIP, 0]))
-    wanted = (bottom + CROP_HEIGHTS[1] * height) - (top - CROP_HEIGHTS[0] * height)
-    side = round(min(wanted, *size))
-    x = round(np.clip(middle - side / 2, 0, size[0] - side))
-    y = round(np.clip(top - CROP_HEIGHTS[0] * height, 0, size[1] - side))
-    return float(x), float(y), float(side)
-
-
-def write_crops(
-    video: Path,
-    folder: ActorFolder,
-    selection: Selection,
-    box: tuple[float, float, float],
-    size: int,
-    reporter: Reporter,
-) -> None:
-    """Streams the chosen stretch into `frames/` and `mattes/`, and estimates the plate."""
-    store = FrameStore(folder)
-    store.make_folders()
-    count = selection.last - selection.first + 1
-    plate = PlateEstimator(count)
-    local = to_crop(selection.landmarks, box, size)
-    stretch = takewhile(lambda f: f[0] <= selection.last, frames(video))
-    chosen = ((i - selection.first, rgb) for i, _, rgb in stretch if i >= selection.first)
-    with PersonMatte() as person:
-        for t, rgb in reporter.track(chosen, "cut out the person", count):
-            picture = crop(rgb, box, size)
-            alpha = person(picture)
-            store.write_frame(t, picture)
-            shape = picture.shape[0], picture.shape[1]
-            store.write_matte(t, alpha, head_region(local[t], shape), mouth_region(local[t], shape))
-            plate.add(picture, alpha)
-    background, seen = plate.plate()
-    with folder.replacing("plate.png") as part:
-        rgba = np.dstack([background[..., ::-1], np.where(seen, 255, 0).astype(np.uint8)])
-        part.write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
-
-
-def to_crop(landmarks: NDArray[np.floating[Any]], box: tuple[float, float, float], size: int) -> NDArray[np.float64]:
-    """Landmarks (T, 478, 3) from footage pixels to pixels of the crop; depth is scaled alike."""
-    x, y, side = box
-    return (np.asarray(landmarks, np.float64) - [x, y, 0]) * (size / side)
 
 
 def write_sound(video: Path, folder: ActorFolder, selection: Selection, info: VideoInfo, reporter: Reporter) -> bool:
