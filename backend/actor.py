@@ -8,6 +8,9 @@
     tracking.npz      landmarks, poses and channels per used frame
     proxy.npz         the face mesh that Blender shows: see `Proxy`
     footage.npz       the footage's own performance
+    landmarker.npz    channels of the own fit and of the face landmarker that was provided, to compare (else absent)
+    overlay.mp4       the crops with what tracking and matting found drawn over them, and the clip's sound
+    report.html       one page to read; needs nothing but itself, and overlay.mp4 when the clip is long
     model.safetensors, speech.safetensors, checkpoints/, log.jsonl
 
 Every file is written under a temporary name and renamed. `actor.json` lists the stages that are complete with the
@@ -91,11 +94,14 @@ class ActorInfo:
         segments: [first, last] source frames (inclusive) that are used.
         camera: the footage's camera.
         channel_ranges: measured [low, high] per channel name; channels not listed could not be measured.
+        channel_report: per channel name "measured", "weak" or "not measurable"; empty in actors of earlier versions,
+            whose `channel_ranges` tell what was measured.
         has_audio: whether audio.wav exists (an actor without it cannot learn to speak).
-        source: {"name", "sha256", "bytes"} of the footage.
+        source: {"name", "sha256", "bytes"} of the footage, and once it was looked at {"frames", "width", "height"}.
         consent: {"who", "statement", "date"}: who is shown and with whose consent.
         notes: plain statements about what was left out, for the person.
         stages: finished stage → fingerprint of its inputs.
+        figures: what was measured on the way, for the report.
         complete: all stages are done: the actor can be used.
     """
 
@@ -107,6 +113,7 @@ class ActorInfo:
     segments: list[list[int]] = field(default_factory=list)
     camera: Camera | None = None
     channel_ranges: dict[str, list[float]] = field(default_factory=dict)
+    channel_report: dict[str, str] = field(default_factory=dict)
     has_audio: bool = False
     source: dict[str, Any] = field(default_factory=dict)
     consent: dict[str, str] = field(default_factory=dict)

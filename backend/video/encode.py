@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,21 @@ BT709 = 1  # the code of ITU-T H.273 for primaries, transfer and matrix alike
 CONVERSION = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 
 
+@dataclass(frozen=True)
+class Compression:
+    """How a film is compressed.
+
+    Attributes:
+        crf: x264's constant rate factor: 16 cannot be told from the original, 24 is good to look at.
+        preset: x264's preset: slower ones make smaller files.
+        keyframes: frames between two keyframes at most; a short distance makes jumping to and fro quick.
+    """
+
+    crf: int = 16
+    preset: str = "medium"
+    keyframes: int = 250
+
+
 class VideoWriter:
     """Writes frames one by one; use it in a `with` block. The file appears under its name only when all went well.
 
@@ -42,6 +58,7 @@ class VideoWriter:
         sound: any file with a sound track, muxed as AAC and cut at the film's end; None for a silent film.
         metadata: MP4 tags (title, artist, …); the comment always says that the film is synthetic.
         sound_offset: seconds of the film before the sound begins; negative skips that much of the sound.
+        compression: how the pictures are compressed.
 
     Raises:
         UserError: the sound cannot be read (`no_sound`, `missing_file`, …) or the film cannot be written.
@@ -57,6 +74,7 @@ class VideoWriter:
         metadata: Mapping[str, str] | None = None,
         *,
         sound_offset: float = 0.0,
+        compression: Compression = Compression(),
     ) -> None:
         if not (0 < fps <= 1000 and 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
             raise UserError(
@@ -66,6 +84,7 @@ class VideoWriter:
             )
         self.path, self.width, self.height = path, width, height
         self._rate = Fraction(fps).limit_denominator(100_000)
+        self._compression = compression
         self._written = 0
         self._sound = _SoundTrack(sound, sound_offset) if sound is not None else None
         self._part = path.with_name(path.name + ".part")
@@ -135,7 +154,10 @@ class VideoWriter:
             self._discard()
 
     def _add_video(self) -> VideoStream:
-        stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": "16", "preset": "medium"})
+        chosen = self._compression
+        options = {"crf": str(chosen.crf), "preset": chosen.preset}
+        stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        stream.gop_size = chosen.keyframes
         stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
 ROOMS = (
     "protocol", "channels", "performance", "actor", "progress", "camera", "geometry", "device",
-    "video", "audio", "rasterizer", "tracking", "matting", "sample", "model", "rendering", "training",
+    "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model", "rendering", "training",
     "evaluation", "console", "service", "doctor", "__main__",
 )  # fmt: skip
 INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
