@@ -92,6 +92,8 @@ class ActorInfo:
         fps: frames per second of the used footage.
         frame_count: how many footage frames are used (= rows of tracking.npz and footage.npz).
         segments: [first, last] source frames (inclusive) that are used.
+        excluded: [first, last, reason] of source frames (inclusive) that are not used, in their order; empty in actors
+            of earlier versions.
         camera: the footage's camera.
         channel_ranges: measured [low, high] per channel name; channels not listed could not be measured.
         channel_report: per channel name "measured", "weak" or "not measurable"; empty in actors of earlier versions,
@@ -111,6 +113,7 @@ class ActorInfo:
     fps: float = 25.0
     frame_count: int = 0
     segments: list[list[int]] = field(default_factory=list)
+    excluded: list[list[int | str]] = field(default_factory=list)
     camera: Camera | None = None
     channel_ranges: dict[str, list[float]] = field(default_factory=dict)
     channel_report: dict[str, str] = field(default_factory=dict)

@@ -28,7 +28,8 @@ from backend.sample import motion, voice
 from backend.sample.phones import FOOTAGE, LINES, PHONES, speak_lines
 from backend.tracking import topology as topo
 from backend.training.crops import crop_box, write_crops
-from backend.training.prepare import scan_footage, track_stretch, write_sound
+from backend.training.prepare import track_stretch
+from backend.training.scanning import scan_footage, write_sound
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 FPS, SECONDS, SIZE = 25.0, 24.0, 256

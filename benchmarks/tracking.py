@@ -15,7 +15,8 @@ from backend.geometry import matrix_from_quaternion, rotation_angle
 from backend.progress import Reporter
 from backend.sample import SampleOptions, Truth, make_sample, truth_path
 from backend.training.crops import crop_box, write_crops
-from backend.training.prepare import scan_footage, track_stretch
+from backend.training.prepare import track_stretch
+from backend.training.scanning import scan_footage
 
 CHANNELS = ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthPucker", "mouthSmileLeft", "browInnerUp")
 

@@ -30,12 +30,14 @@ class Selection:
         first, last: source frames, inclusive.
         landmarks: (T, 478, 3) of those frames.
         notes: what was left out, for the person.
+        excluded: [first, last, reason] of the source frames (inclusive) that are not used.
     """
 
     first: int
     last: int
     landmarks: NDArray[np.float32]
     notes: list[str] = field(default_factory=list)
+    excluded: list[list[int | str]] = field(default_factory=list)
 
 
 def face_regions(scan: Scan) -> list[tuple[int, int, int, int]]:

@@ -128,13 +128,13 @@ class _Create:
         self.folder.mark_done(name, inputs)
 
     def _scan(self) -> None:
-        from .prepare import scan_footage, write_sound
+        from .scanning import scan_footage, write_sound
 
         footage, found, chosen = scan_footage(self.video, self.options.face, self.reporter)
         info = self.folder.info
         info.fps, info.segments = footage.fps, [[chosen.first, chosen.last]]
         info.frame_count = chosen.last - chosen.first + 1
-        info.notes = list(chosen.notes)
+        info.excluded, info.notes = chosen.excluded, list(chosen.notes)
         self.folder.write_arrays(
             "scan.npz", landmarks=chosen.landmarks, size=np.array(found.size), first=np.array(chosen.first)
         )

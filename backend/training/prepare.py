@@ -1,74 +1,21 @@
-"""Preparation: the footage becomes crops, mattes, plate, sound and tracking in the actor folder."""
+"""Preparation: crops become poses, channels and the mesh that Blender shows."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..actor import ActorFolder, Camera, Proxy
-from ..audio.sound import is_silent, load_sound, save_wav
 from ..performance import Performance
 from ..progress import Reporter
-from ..protocol import UserError
 from ..tracking import topology as topo
 from ..tracking.expression import channel_ranges
-from ..tracking.landmarks import Scan, scan
 from ..tracking.rig import Rig
-from ..tracking.selection import Selection, check_faces, face_regions, select
-from ..tracking.solve import Track, rough_yaw, solve
-from ..video.decode import VideoInfo, frames, probe
+from ..tracking.selection import Selection
+from ..tracking.solve import Track, solve
 from .crops import to_crop
 from .frames import FrameStore
-
-SOUND_RATE = 16000
-
-
-def scan_footage(video: Path, face: int | None, reporter: Reporter) -> tuple[VideoInfo, Scan, Selection]:
-    """Looks at the whole clip and chooses the part to learn from.
-
-    Args:
-        face: which face, counted from 1 at the left, when several are shown.
-
-    Raises:
-        UserError: the clip cannot be used; the sentence says why and what to do.
-    """
-    info = probe(video)
-    found = scan(reporter.track(frames(video, note=reporter.note), "look at the footage", info.frame_count))
-    if face is not None:
-        regions = face_regions(found)
-        if not 1 <= face <= len(regions):
-            raise UserError(
-                "no_such_face", f"There is no face number {face}.", f"Choose --face from 1 to {max(len(regions), 1)}."
-            )
-        if len(regions) > 1:
-            region = regions[face - 1]
-            again = frames(video, note=reporter.note)
-            found = scan(reporter.track(again, "look at the chosen face", info.frame_count), region)
-    else:
-        check_faces(found)
-    return info, found, select(found, rough_yaw(found.landmarks), info.fps)
-
-
-def write_sound(video: Path, folder: ActorFolder, selection: Selection, info: VideoInfo, reporter: Reporter) -> bool:
-    """Writes `audio.wav` of the chosen stretch; False, and a note, when the clip has no usable sound."""
-    if not info.has_audio:
-        reporter.note("The video has no sound: the actor can be keyed and rendered, but it cannot learn to speak.")
-        return False
-    samples = load_sound(video, SOUND_RATE)
-    start = round(selection.first / info.fps * SOUND_RATE)
-    length = round((selection.last - selection.first + 1) / info.fps * SOUND_RATE)
-    part = np.zeros(length, np.float32)
-    piece = samples[start : start + length]
-    part[: len(piece)] = piece
-    if is_silent(part):
-        reporter.note("The video's sound is silent: the actor can be keyed and rendered, but it cannot learn to speak.")
-        return False
-    with folder.replacing("audio.wav") as temporary:
-        save_wav(temporary, part, SOUND_RATE)
-    return True
 
 
 def track_stretch(

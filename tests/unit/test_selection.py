@@ -13,7 +13,7 @@ from backend.protocol import UserError
 from backend.tracking import topology as topo
 from backend.tracking.landmarks import DETECT_EVERY, THUMB, Scan
 from backend.tracking.selection import check_faces, face_regions, find_cuts, select
-from backend.training.prepare import scan_footage
+from backend.training.scanning import scan_footage
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 needs_clips = pytest.mark.skipif(not (CLIPS / "hard").is_dir(), reason="the real clips are not on this machine")
