@@ -1,0 +1,104 @@
+"""The tracking of an actor as a picture needs it: where the rebuilt mesh and the axes of head and torso are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..actor import ActorFolder, damaged
+from ..channels import CHANNELS
+from ..geometry import matrix_from_quaternion, yaw_pitch_roll
+from ..tracking import topology as topo
+
+F64 = NDArray[np.float64]
+
+BETWEEN_BROWS = 9
+AXIS = 0.04  # metres that an axis is drawn long
+CHEST = 0.3  # how far below the chin the torso's axes are drawn, in heights of the face
+
+
+@dataclass
+class Tracked:
+    """T frames as `tracking.npz` holds them.
+
+    Attributes:
+        landmarks: (T, 478, 2) what was seen, crop pixels.
+        intrinsics: (3, 3) of the crop. view: (4, 4) actor space → camera.
+        head_rotation, torso_rotation: (T, 3, 3); head_translation, torso_translation: (T, 3) metres; rest → actor space.
+        channels: (T, 52). neutral: (478, 3). shapes: (52, 478, 3).
+    """
+
+    landmarks: F64
+    intrinsics: F64
+    view: F64
+    head_rotation: F64
+    head_translation: F64
+    torso_rotation: F64
+    torso_translation: F64
+    channels: F64
+    neutral: F64
+    shapes: F64
+
+    @classmethod
+    def load(cls, folder: ActorFolder) -> Tracked:
+        """Reads it from an actor folder.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        table = folder.arrays("tracking.npz")
+        try:
+            columns: dict[str, F64] = {k: np.asarray(table[k], np.float64) for k in cls.__dataclass_fields__}
+        except KeyError as error:
+            raise damaged(folder.file("tracking.npz")) from error
+        for name in ("head_rotation", "torso_rotation"):
+            columns[name] = matrix_from_quaternion(columns[name])
+        tracked = cls(**columns)
+        if tracked.channels.shape != (len(tracked), len(CHANNELS)) or tracked.neutral.shape != (topo.COUNT, 3):
+            raise damaged(folder.file("tracking.npz"))
+        return tracked
+
+    def __len__(self) -> int:
+        return len(self.landmarks)
+
+    def mesh(self, frame: int) -> F64:
+        """(478, 2) crop pixels of the mesh rebuilt from pose and channels: what the actor does, not what was seen."""
+        points = self.neutral + np.tensordot(self.channels[frame], self.shapes, 1)
+        return self._seen(points, self.head_rotation[frame], self.head_translation[frame])
+
+    def head_axes(self, frame: int) -> F64:
+        """(4, 2) crop pixels: the point between the brows, and the ends of the axes x, y and z from there."""
+        return self._axes(self.neutral[BETWEEN_BROWS], self.head_rotation[frame], self.head_translation[frame])
+
+    def torso_axes(self, frame: int) -> F64:
+        """The same for the torso, from the middle of the chest."""
+        forehead, chin = self.neutral[topo.FOREHEAD], self.neutral[topo.CHIN]
+        chest = chin - CHEST * np.array([0, forehead[1] - chin[1], 0])
+        return self._axes(chest, self.torso_rotation[frame], self.torso_translation[frame])
+
+    def head_angles(self) -> F64:
+        """(T, 3) degrees: yaw to the actor's left, pitch down, roll."""
+        return yaw_pitch_roll(self.head_rotation)
+
+    def torso_angles(self) -> F64:
+        """(T, 3) degrees, as `head_angles`."""
+        return yaw_pitch_roll(self.torso_rotation)
+
+    def rebuilt_error(self) -> F64:
+        """(T,) RMS distance in crop pixels between the rebuilt mesh and the landmarks."""
+        apart = [np.sqrt(((self.mesh(t) - self.landmarks[t]) ** 2).sum(-1).mean()) for t in range(len(self))]
+        return np.array(apart)
+
+    def _axes(self, origin: F64, rotation: F64, translation: F64) -> F64:
+        points = origin + AXIS * np.concatenate([np.zeros((1, 3)), np.eye(3)])
+        return self._seen(points, rotation, translation)
+
+    def _seen(self, points: F64, rotation: F64, translation: F64) -> F64:
+        """Crop pixels of rest points (P, 3) that a rigid motion moves in actor space."""
+        world = points @ rotation.T + translation
+        camera = world @ self.view[:3, :3].T + self.view[:3, 3]
+        xy: NDArray[Any] = camera[:, :2] / np.maximum(camera[:, 2:], 1e-6)
+        return xy * [self.intrinsics[0, 0], self.intrinsics[1, 1]] + self.intrinsics[:2, 2]
