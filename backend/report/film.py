@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from .tracked import Tracked
 
 FILM = "overlay.mp4"
 STAGE = "draw the report"
-SMOOTH_TO_SEEK = Compression(crf=25, preset="superfast", keyframes=25)
+SMOOTH_TO_SEEK = Compression(crf=25, preset="veryfast", keyframes=25)
 
 Frame = Callable[[int], Picture]
 Matte = Callable[[int], NDArray[np.float32]]
@@ -49,12 +50,16 @@ def _pictures(tracked: Tracked, frame: Frame, matte: Matte) -> Iterator[Picture]
     def work(t: int) -> Picture:
         return draw(frame(t), matte(t), tracked.mesh(t), tracked.head_axes(t), tracked.torso_axes(t))
 
-    workers = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers, "overlay") as pool:
-        ahead: deque[Future[Picture]] = deque()
-        for t in range(len(tracked)):
-            ahead.append(pool.submit(work, t))
-            if len(ahead) > 2 * workers:
+    workers, inner = min(4, os.cpu_count() or 1), cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a frame is one thread's work: OpenCV's own threads would only wait for each other
+    try:
+        with ThreadPoolExecutor(workers, "overlay") as pool:
+            ahead: deque[Future[Picture]] = deque()
+            for t in range(len(tracked)):
+                ahead.append(pool.submit(work, t))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
                 yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    finally:
+        cv2.setNumThreads(inner)
