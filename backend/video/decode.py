@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..protocol import UserError
+from .timing import at_constant_rate, grid_count, is_variable, packet_times, timed, usual_rate
 
 Picture = NDArray[np.uint8]
 Notify = Callable[[str], None]
@@ -34,10 +35,6 @@ OPTIONS = {
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg",
     "protocol_whitelist": "file",
 }
-RATES = (
-    Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
-    Fraction(48), Fraction(50), Fraction(60000, 1001), Fraction(60), Fraction(100), Fraction(120),
-)  # fmt: skip
 SCALING = int(Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND)
 
 # Codes of ITU-T H.273, as frames carry them.
@@ -85,15 +82,15 @@ def probe(path: Path) -> VideoInfo:
         UserError: missing_file, empty_file, unreadable_file, not_a_video, no_frames.
     """
     with _opened(path) as (container, stream):
-        times = _times(container, stream)
+        times = packet_times(container, stream)
     with _opened(path) as (container, stream):
         first = next(_decoded(container, stream), None)
         if first is None:
             raise _no_frames(path)
         layout = _Layout(first, stream)
-        rate = _usual_rate(times, stream)
+        rate = usual_rate(times, stream)
         fps = float(rate)
-        count = _grid_count(float(times[-1] - times[0]), fps) if len(times) else 1
+        count = grid_count(float(times[-1] - times[0]), fps) if len(times) else 1
         sound = container.streams.audio[0] if container.streams.audio else None
         audio_start = 0.0
         if sound is not None and sound.start_time is not None and sound.time_base is not None and len(times):
@@ -101,11 +98,13 @@ def probe(path: Path) -> VideoInfo:
         return VideoInfo(
             width=layout.width, height=layout.height, fps=fps, frame_count=count, duration=count / fps,
             has_audio=sound is not None, rotation=layout.rotation, codec=stream.codec_context.name,
-            variable=_is_variable(times, fps), interlaced=first.interlaced_frame, audio_start=audio_start,
+            variable=is_variable(times, fps), interlaced=first.interlaced_frame, audio_start=audio_start,
         )  # fmt: skip
 
 
-def frames(path: Path, fps: float | None = None, note: Notify | None = None) -> Iterator[tuple[int, float, Picture]]:
+def frames(
+    path: Path, fps: float | None = None, note: Notify | None = None, longest: int | None = None
+) -> Iterator[tuple[int, float, Picture]]:
     """Yields (index from 0, seconds index/fps, (H, W, 3) uint8 display RGB), streaming.
 
     Every grid time takes the stored frame nearest to it; a clip at exactly `fps` comes through frame by frame, and a
@@ -114,6 +113,7 @@ def frames(path: Path, fps: float | None = None, note: Notify | None = None) -> 
     Args:
         fps: frames per second to yield; by default the clip's own, see `VideoInfo.fps`.
         note: told in plain words when a part of the file could not be read.
+        longest: pixels that the longer side is to have at most, for a quick look at large footage.
 
     Raises:
         UserError: as `probe`.
@@ -124,8 +124,8 @@ def frames(path: Path, fps: float | None = None, note: Notify | None = None) -> 
     with _opened(path) as (container, stream):
         layout: _Layout | None = None
         whole = _deinterlaced(_decoded(container, stream, note), stream)
-        for index, frame in _at_constant_rate(_timed(whole, stream), rate):
-            layout = layout or _Layout(frame, stream)
+        for index, frame in at_constant_rate(timed(whole, stream), rate):
+            layout = layout or _Layout(frame, stream, longest)
             yield index, index / rate, layout.upright_rgb(frame)
         if layout is None:
             raise _no_frames(path)
@@ -156,13 +156,18 @@ def check_file(path: Path) -> None:
 class _Layout:
     """How a stored frame becomes the upright picture: target size, colour conversion, turn and flips."""
 
-    def __init__(self, frame: VideoFrame, stream: VideoStream) -> None:
+    def __init__(self, frame: VideoFrame, stream: VideoStream, longest: int | None = None) -> None:
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         if not Fraction(1, 8) <= aspect <= 8:  # nonsense in the header
             aspect = Fraction(1)
         # Pixels are squared by enlarging, so that none are thrown away.
         self.stored_width = round(frame.width * max(aspect, Fraction(1)))
         self.stored_height = round(frame.height / min(aspect, Fraction(1)))
+        side = max(self.stored_width, self.stored_height)
+        self.shrunk = longest is not None and side > longest
+        if longest is not None and side > longest:
+            self.stored_width = max(1, round(self.stored_width * longest / side))
+            self.stored_height = max(1, round(self.stored_height * longest / side))
         self.turned, self.flip_x, self.flip_y = _orientation(frame)
         size = self.stored_width, self.stored_height
         self.width, self.height = size[::-1] if self.turned else size
@@ -186,7 +191,7 @@ class _Layout:
             dst_color_range=ColorRange.JPEG,
             dst_color_trc=ColorTrc.IEC61966_2_1 if hdr else None,
             dst_color_primaries=ColorPrimaries.BT709 if hdr else None,
-            interpolation=SCALING,
+            interpolation=Interpolation.AREA if self.shrunk else SCALING,
         )
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
         if self.turned:
@@ -251,46 +256,6 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
-def _times(container: InputContainer, stream: VideoStream) -> NDArray[np.float64]:
-    """Sorted times in seconds of all frames that will be shown, from the packets alone."""
-    times = []
-    try:
-        for packet in container.demux(stream):
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if packet.size and stamp is not None and not packet.is_discard:
-                times.append(float(stamp * packet.time_base))
-    except av.error.FFmpegError:
-        pass  # a broken tail: what was read so far is what there is
-    return np.unique(np.asarray(times, np.float64))
-
-
-def _usual_rate(times: NDArray[np.float64], stream: VideoStream) -> Fraction:
-    """The rate at which most frames follow each other, as the exact fraction when it is a usual one."""
-    said = stream.average_rate or stream.guessed_rate or Fraction(25)
-    steps = np.diff(times)
-    if len(steps) == 0:
-        return said
-    middle = float(np.median(steps))
-    measured = 1 / float(steps[np.abs(steps - middle) < 0.1 * middle].mean())
-    if abs(float(said) / measured - 1) < 2e-3:
-        measured = float(said)
-    nearest = min(RATES, key=lambda rate: abs(float(rate) / measured - 1))
-    if abs(float(nearest) / measured - 1) < 5e-4:
-        return nearest
-    return Fraction(measured).limit_denominator(100_000)
-
-
-def _is_variable(times: NDArray[np.float64], fps: float) -> bool:
-    """Whether frames stray from the grid of `fps` by more than half a step."""
-    grid = np.arange(len(times)) / fps
-    return bool(len(times)) and bool(np.abs(times - times[0] - grid).max() > 0.5 / fps)
-
-
-def _grid_count(span: float, fps: float) -> int:
-    """How many grid times i/fps lie before `span` + half a step."""
-    return max(1, math.ceil(span * fps + 0.5 - 1e-6))
-
-
 def _decoded(container: InputContainer, stream: VideoStream, note: Notify | None = None) -> Iterator[VideoFrame]:
     """Decoded frames in the order of showing. Damaged ones are left out; a broken tail ends the stream, and is told."""
     lost = 0
@@ -323,21 +288,6 @@ def _decoded(container: InputContainer, stream: VideoStream, note: Notify | None
         note(f"The video breaks off after {reached - start:.1f} of {promised:.1f} seconds; the rest cannot be read.")
     elif lost:
         note(f"{lost} frames of the video are damaged and were left out.")
-
-
-def _timed(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
-    """Adds seconds since the first frame; a frame without a time stamp follows its predecessor by one usual step."""
-    step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
-    start: float | None = None
-    now = 0.0
-    for frame in frames_in:
-        if frame.pts is not None and frame.time_base is not None:
-            stamp = float(frame.pts * frame.time_base)
-        else:
-            stamp = 0.0 if start is None else start + now + step
-        start = stamp if start is None else start
-        now = stamp - start
-        yield now, frame
 
 
 def _deinterlaced(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
@@ -373,25 +323,6 @@ def _pulled(graph: Graph) -> Iterator[VideoFrame]:
         except (av.error.BlockingIOError, av.error.EOFError):
             return
         yield frame
-
-
-def _at_constant_rate(timed: Iterator[tuple[float, VideoFrame]], fps: float) -> Iterator[tuple[int, VideoFrame]]:
-    """For each grid time i/fps the frame nearest in time; times that run backwards are ignored."""
-    index = 0
-    before: tuple[float, VideoFrame] | None = None
-    for time, frame in timed:
-        if before is not None:
-            if time <= before[0]:
-                continue
-            middle = (before[0] + time) / 2
-            while index / fps < middle - 1e-9:
-                yield index, before[1]
-                index += 1
-        before = time, frame
-    if before is not None:
-        while index < _grid_count(before[0], fps):
-            yield index, before[1]
-            index += 1
 
 
 def _no_frames(path: Path) -> UserError:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from backend.protocol import UserError
-from backend.video import decode
+from backend.video import decode, timing
 
 Picture = NDArray[np.uint8]
 WIDTH, HEIGHT = 96, 64
@@ -160,7 +160,7 @@ def test_grid_is_gapless_and_nearest(times: list[float], fps: float) -> None:
         if not kept or time > kept[-1][0]:
             kept.append((time, frame))
     when = {id(frame): time for time, frame in kept}
-    got = list(decode._at_constant_rate(iter(stamped), fps))  # type: ignore[arg-type]
+    got = list(timing.at_constant_rate(iter(stamped), fps))  # type: ignore[arg-type]
     assert [i for i, _ in got] == list(range(len(got))) and got
     for index, frame in got:
         best = min(abs(time - index / fps) for time, _ in kept)
