@@ -22,13 +22,14 @@ SMALLEST = 384  # pixels: smaller crops are drawn on an enlarged picture, or the
 PERSON: Colour = (64, 210, 200)
 HEAD: Colour = (255, 178, 64)
 MOUTH: Colour = (255, 70, 120)
-WEB: Colour = (225, 235, 255)
+WEB: Colour = (70, 160, 255)
+SHADE: Colour = (18, 26, 44)
 FEATURES: Colour = (244, 248, 255)
 IRIS: Colour = (60, 225, 255)
 AXES: tuple[Colour, Colour, Colour] = ((255, 70, 85), (140, 220, 60), (60, 140, 255))  # x, y, z as in Blender
 
 DIMMED = 0.42  # what is left of the background's light
-WEB_STRENGTH = 0.20
+WEB_STRENGTH = 0.36
 EDGE_STRENGTH = 0.85
 MOUTH_STRENGTH = 0.45
 SHIFT = 4  # fractional bits of drawn coordinates
@@ -98,7 +99,8 @@ def draw_mesh(picture: Picture, points: NDArray[np.float64]) -> None:
     tint(picture[box], mask, WEB, WEB_STRENGTH)
     mask[...] = 0
     cv2.polylines(mask, fixed(points[features] - origin), False, 255, 1, cv2.LINE_AA, SHIFT)
-    tint(picture[box], mask, FEATURES, 0.8)
+    tint(picture[box], cv2.blur(mask, (3, 3)), SHADE, 0.9)  # a shade beneath, or pale skin would swallow the lines
+    tint(picture[box], mask, FEATURES, 0.85)
     for iris in (topo.IRIS_LEFT, topo.IRIS_RIGHT):
         ring = points[topo.indices(*iris)]
         radius = float(np.linalg.norm(ring[1:] - ring[0], axis=1).mean())

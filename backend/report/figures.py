@@ -1,0 +1,70 @@
+"""The figures of an actor as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..actor import ActorInfo
+
+# Known figures by their path in `ActorInfo.figures`: name, how to write the value, what it means.
+KNOWN: dict[str, tuple[str, str, str]] = {
+    "reprojection_px_512": ("Rigid points of the face", "{:.2f} px", "median distance from where the pose puts them, at 512²"),
+    "sound_offset_ms": ("Sound after picture", "{:+.0f} ms", "measured from mouth and voice"),
+    "speech.held_out.opening_r": ("Speech: opening of the lips", "r = {:.2f}", "against tracking, on footage kept back"),
+    "speech.held_out.jawOpen_r": ("Speech: jaw", "r = {:.2f}", ""),
+    "tracked.face.psnr": ("Face, driven by tracking", "{:.1f} dB", "PSNR on footage kept back"),
+    "tracked.whole.psnr": ("Whole picture, driven by tracking", "{:.1f} dB", ""),
+    "audio.face.psnr": ("Face, driven by sound", "{:.1f} dB", ""),
+    "train_psnr": ("Training picture", "{:.1f} dB", "PSNR at the end of training"),
+    "landmarker.residual_px_512": ("Mesh driven by the face landmarker", "{:.2f} px", "RMS distance from the landmarks, at 512²"),
+    "landmarker.missing": ("Frames without a face for the landmarker", "{:.0f}", "filled from their neighbours"),
+}  # fmt: skip
+STAGES = {
+    "scan": "Look at the footage",
+    "crops": "Cut out the person",
+    "track": "Track the face",
+    "report": "Draw the report",
+    "train": "Train the actor",
+    "speech": "Learn to speak",
+}
+SKIPPED = ("seconds", "train_seconds", "device", "tracker", "speech", "landmarker")
+
+
+def figure_rows(info: ActorInfo, mesh_px: float) -> Iterator[tuple[str, str, str]]:
+    """Name, value and meaning of each figure: the known ones, then what later versions add.
+
+    Args:
+        mesh_px: RMS distance between the rebuilt mesh and the landmarks, pixels at 512².
+    """
+    yield "Mesh rebuilt from pose and channels", f"{mesh_px:.2f} px", "RMS distance from the landmarks, at 512²"
+    flat = dict(_flat(info.figures, ""))
+    for path, (name, form, why) in KNOWN.items():
+        if path in flat:
+            yield name, form.format(flat[path]), why
+    for path, value in flat.items():
+        if path not in KNOWN and path.split(".")[0] not in SKIPPED:
+            yield path.replace("_", " ").replace(".", ": "), f"{value:g}", ""
+
+
+def stage_rows(info: ActorInfo) -> Iterator[tuple[str, str, str]]:
+    """Name, seconds and frames per second of each stage that has run, and their sum."""
+    seconds = {k: float(v) for k, v in info.figures.get("seconds", {}).items()}
+    for stage in [*STAGES, *(s for s in seconds if s not in STAGES)]:
+        if stage not in seconds:
+            continue
+        frames = int(info.source.get("frames", info.frame_count)) if stage == "scan" else info.frame_count
+        per_frame = stage not in ("train", "speech") and seconds[stage] > 0
+        rate = f"{frames / seconds[stage]:.1f}" if per_frame else ""
+        yield STAGES.get(stage, stage.capitalize()), f"{seconds[stage]:.1f}", rate
+    if seconds:
+        yield "Together", f"{sum(seconds.values()):.1f}", ""
+
+
+def _flat(figures: Mapping[str, Any], above: str) -> Iterator[tuple[str, float]]:
+    """Every number in nested tables by its dotted path."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield f"{above}{name}", float(value)

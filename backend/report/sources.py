@@ -1,0 +1,45 @@
+"""Two sources of the channels beside each other: the own fit, and the scores of a face landmarker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..actor import ActorFolder, damaged
+from ..channels import CHANNELS
+
+TABLE = "landmarker.npz"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two curves of one channel agree: Pearson's r (None where one does not move), mean absolute difference."""
+
+    name: str
+    correlation: float | None
+    difference: float
+
+
+def compare(folder: ActorFolder) -> list[Agreement]:
+    """The agreement of every channel; empty for an actor that has one source only.
+
+    Raises:
+        UserError: the table of the second source is damaged.
+    """
+    if not folder.file(TABLE).exists():
+        return []
+    table = folder.arrays(TABLE)
+    try:
+        ours, theirs = (np.asarray(table[name], np.float64) for name in ("fitted", "scores"))
+    except KeyError as error:
+        raise damaged(folder.file(TABLE)) from error
+    if ours.shape != theirs.shape or ours.shape[1:] != (len(CHANNELS),):
+        raise damaged(folder.file(TABLE))
+    result = []
+    for index, name in enumerate(CHANNELS):
+        a, b = ours[:, index], theirs[:, index]
+        moves = min(float(a.std()), float(b.std())) > 1e-3
+        correlation = float(np.corrcoef(a, b)[0, 1]) if moves else None
+        result.append(Agreement(name, correlation, float(np.abs(a - b).mean())))
+    return result
