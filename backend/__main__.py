@@ -108,6 +108,12 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument("--name", default="", help="what the actor is called (default: the folder's name)")
     create.add_argument("--consent-who", default="", metavar="NAME", help="the person who is shown, and agreed")
     create.add_argument("--seed", type=int, default=0, metavar="N")
+    create.add_argument(
+        "--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task, to measure the channels"
+    )
+    create.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="where pictures of several faces go, to choose one"
+    )
 
     speak = command("speak", _speak, "let an actor speak a sound file", on_device=False)
     speak.add_argument("actor", type=Path, metavar="ACTOR")
@@ -168,7 +174,7 @@ def _create(options: argparse.Namespace, console: Console) -> Outcome:
 
     wishes = CreateOptions(
         preset=options.preset, device=options.device, face=options.face, name=options.name,
-        consent_who=options.consent_who, seed=options.seed,
+        consent_who=options.consent_who, seed=options.seed, landmarker=options.landmarker, pictures=options.pictures,
     )  # fmt: skip
     folder = create_actor(options.video, options.actor, wishes, console)
     info = folder.info

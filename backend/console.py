@@ -283,7 +283,7 @@ def explain(error: BaseException, folder: Path | None) -> Error:
     """
     known = _as_user_error(error)
     if known is not None:
-        return Error(JOB, known.code, known.message, known.remedy)
+        return Error(JOB, known.code, known.message, known.remedy, data=finite(known.data))
     if isinstance(error, (Cancelled, KeyboardInterrupt)):
         return Error(JOB, "cancelled", "Cancelled.", GO_ON)
     log = _write_log(error, folder)

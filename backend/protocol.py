@@ -21,13 +21,14 @@ class UserError(Exception):
         code: stable lower_snake_case identifier for scripts, e.g. ``"no_face"``.
         message: one sentence that says what is wrong.
         remedy: one sentence that says what to do.
+        data: what a program needs to offer the remedy, e.g. the faces to choose from; plain JSON values.
     """
 
     exit_code = 2
 
-    def __init__(self, code: str, message: str, remedy: str = "") -> None:
+    def __init__(self, code: str, message: str, remedy: str = "", data: dict[str, Any] | None = None) -> None:
         super().__init__(f"{message} {remedy}".strip())
-        self.code, self.message, self.remedy = code, message, remedy
+        self.code, self.message, self.remedy, self.data = code, message, remedy, data or {}
 
 
 class Cancelled(Exception):
@@ -93,7 +94,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Error:
-    """The request `id` failed, or was cancelled (code ``"cancelled"``)."""
+    """The request `id` failed, or was cancelled (code ``"cancelled"``).
+
+    `data` is `UserError.data`: for ``"several_faces"`` {"faces": [[x, y, width, height], …] in footage pixels from the
+    left, "frame": where all are seen, "pictures": [path, …] of each face when a place for pictures was given}.
+    """
 
     event: ClassVar[str] = "error"
     id: str
@@ -101,6 +106,7 @@ class Error:
     message: str
     remedy: str = ""
     log: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _resolution(info: ActorInfo, tracked: Tracked) -> Advice | None:
         return None
     return Advice(
         f"The face is only {tall:.0f} pixels tall in the footage.",
-        "Film closer or in a higher resolution (250 pixels or more); in your shot, keep this actor away from the camera.",
+        "Film closer or in a higher resolution (250 pixels or more); keep this actor small in your shot.",
     )
 
 

@@ -9,15 +9,14 @@ from ..actor import ActorInfo
 
 # Known figures by their path in `ActorInfo.figures`: name, how to write the value, what it means.
 KNOWN: dict[str, tuple[str, str, str]] = {
-    "reprojection_px_512": ("Rigid points of the face", "{:.2f} px", "median distance from where the pose puts them, at 512²"),
+    "reprojection_px_512": ("Rigid points of the face", "{:.2f} px", "median distance from the landmarks, at 512²"),
     "sound_offset_ms": ("Sound after picture", "{:+.0f} ms", "measured from mouth and voice"),
-    "speech.held_out.opening_r": ("Speech: opening of the lips", "r = {:.2f}", "against tracking, on footage kept back"),
+    "speech.held_out.opening_r": ("Speech: opening of the lips", "r = {:.2f}", "against tracking, on unseen footage"),
     "speech.held_out.jawOpen_r": ("Speech: jaw", "r = {:.2f}", ""),
     "tracked.face.psnr": ("Face, driven by tracking", "{:.1f} dB", "PSNR on footage kept back"),
     "tracked.whole.psnr": ("Whole picture, driven by tracking", "{:.1f} dB", ""),
     "audio.face.psnr": ("Face, driven by sound", "{:.1f} dB", ""),
     "train_psnr": ("Training picture", "{:.1f} dB", "PSNR at the end of training"),
-    "landmarker.residual_px_512": ("Mesh driven by the face landmarker", "{:.2f} px", "RMS distance from the landmarks, at 512²"),
     "landmarker.missing": ("Frames without a face for the landmarker", "{:.0f}", "filled from their neighbours"),
 }  # fmt: skip
 STAGES = {

@@ -95,10 +95,10 @@ def draw_mesh(picture: Picture, points: NDArray[np.float64]) -> None:
         return
     origin = np.array([box[1].start, box[0].start])
     mask = np.zeros((box[0].stop - origin[1], box[1].stop - origin[0]), np.uint8)
-    cv2.polylines(mask, fixed(points[web] - origin), False, 255, 1, cv2.LINE_AA, SHIFT)
+    cv2.polylines(mask, list(fixed(points[web] - origin)), False, 255, 1, cv2.LINE_AA, SHIFT)
     tint(picture[box], mask, WEB, WEB_STRENGTH)
     mask[...] = 0
-    cv2.polylines(mask, fixed(points[features] - origin), False, 255, 1, cv2.LINE_AA, SHIFT)
+    cv2.polylines(mask, list(fixed(points[features] - origin)), False, 255, 1, cv2.LINE_AA, SHIFT)
     tint(picture[box], cv2.blur(mask, (3, 3)), SHADE, 0.9)  # a shade beneath, or pale skin would swallow the lines
     tint(picture[box], mask, FEATURES, 0.85)
     for iris in (topo.IRIS_LEFT, topo.IRIS_RIGHT):

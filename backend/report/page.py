@@ -18,7 +18,7 @@ from .curves import as_script, curves
 from .figures import figure_rows, stage_rows
 from .film import FILM
 from .sources import Agreement, compare
-from .timeline import EXCLUDED, Part, timeline
+from .timeline import Part, summary, time_text, timeline
 from .tracked import Tracked
 from .verdicts import MEASURED, WEAK, Verdict, verdicts
 
@@ -90,12 +90,6 @@ def page(folder: ActorFolder, held_out: int) -> str:
     )
 
 
-def time_text(seconds: float) -> str:
-    """e.g. ``1:07.4``."""
-    minutes, rest = divmod(round(max(0.0, seconds), 1), 60)
-    return f"{int(minutes)}:{rest:04.1f}"
-
-
 def _header(info: ActorInfo) -> str:
     camera, source = info.camera, info.source
     size = f"{camera.width} × {camera.height}" if camera else ""
@@ -128,20 +122,23 @@ def _advice(known: list[Advice]) -> str:
 
 
 def _strip(info: ActorInfo, total: int, parts: list[Part]) -> str:
-    bars, rows = [], []
+    bars = []
     for part in parts:
         count = part.last - part.first + 1
         span = f"{time_text(part.first / info.fps)} – {time_text((part.last + 1) / info.fps)}"
-        seek = "" if part.kind == EXCLUDED else f' data-row="{part.row}" data-frames="{count}"'
+        seek = "" if part.row < 0 else f' data-row="{part.row}" data-frames="{count}"'
         label = escape(f"{span} {part.text}", quote=True)
         bars.append(
             f'<button type="button" class="{part.kind}" style="width:{100 * count / total:.4f}%"{seek} '
             f'title="{label}" aria-label="{label}"></button>'
         )
-        rows.append(f'<li><span class="dot {part.kind}"></span><b>{span}</b>{escape(part.text)}</li>')
+    rows = "".join(
+        f'<li><span class="dot {kind}"></span><b>{where}</b>{escape(text)}</li>'
+        for kind, where, text in summary(parts, info.fps)
+    )
     return (
         f"<section><h2>The whole clip, {time_text(total / info.fps)}</h2>"
-        f'<div class="strip">{"".join(bars)}<i></i></div><ul class="parts">{"".join(rows)}</ul></section>'
+        f'<div class="strip">{"".join(bars)}<i></i></div><ul class="parts">{rows}</ul></section>'
     )
 
 
@@ -218,7 +215,8 @@ def _figures(info: ActorInfo, mesh_px: float) -> str:
     )
     return (
         f"<section><h2>Figures</h2><table>{rows}</table></section><section><h2>Time</h2><table>"
-        f'<tr><th>Stage</th><th class="n">Seconds</th><th class="n">Frames per second</th></tr>{stages}</table></section>'
+        f'<tr><th>Stage</th><th class="n">Seconds</th><th class="n">Frames per second</th></tr>'
+        f"{stages}</table></section>"
     )
 
 
@@ -242,9 +240,9 @@ def _sources(agreements: list[Agreement]) -> str:
         for a in agreements
     )
     return (
-        "<section><h2>Two sources of the channels</h2><p>The actor's channels are the scores of the face landmarker that "
-        "was provided. Beside them, what Portrait Actor's own fit found: how alike the two curves run (correlation, 1 is "
-        "the same course) and how far they lie apart on average (0 to 1).</p>"
+        "<section><h2>Two sources of the channels</h2><p>The actor's channels are the scores of the face landmarker "
+        "that was provided. Beside them, what Portrait Actor's own fit found: how alike the two curves run "
+        "(correlation, 1 is the same course) and how far they lie apart on average (0 to 1).</p>"
         '<div class="two"><table><tr><th>Channel</th><th class="n">Correlation</th><th class="n">Difference</th></tr>'
         f"{rows}</table></div></section>"
     )

@@ -27,7 +27,7 @@ class Tracked:
     Attributes:
         landmarks: (T, 478, 2) what was seen, crop pixels.
         intrinsics: (3, 3) of the crop. view: (4, 4) actor space → camera.
-        head_rotation, torso_rotation: (T, 3, 3); head_translation, torso_translation: (T, 3) metres; rest → actor space.
+        head_rotation, torso_rotation: (T, 3, 3); head_translation, torso_translation: (T, 3) metres: rest → actor.
         channels: (T, 52). neutral: (478, 3). shapes: (52, 478, 3).
     """
 

@@ -17,10 +17,12 @@ from ..actor import SUFFIX, ActorFolder, ActorInfo, fingerprint
 from ..device import choose_device, device_name
 from ..progress import Reporter
 from ..protocol import UserError
+from ..tracking.landmarker import Landmarker, open_landmarker
+from ..tracking.landmarks import TRACKER
 from ..video.decode import check_file
 from .schedule import PRESETS, Preset
 
-SCAN, CROPS, TRACK, TRAIN, SPEECH = "scan", "crops", "track", "train", "speech"
+SCAN, CROPS, TRACK, REPORT, TRAIN, SPEECH = "scan", "crops", "track", "report", "train", "speech"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class CreateOptions:
         preset: "tiny", "draft", "standard" or "final". device: "auto", "cpu" or "cuda".
         face: which of several faces, from 1 at the left. name: what the actor is called; by default the folder's name.
         consent_who: who is shown and agreed to it. seed: of everything random.
+        landmarker: MediaPipe's face_landmarker.task, to be the source of the channels; by default the own fit is.
+        pictures: a folder for pictures that a question to the person needs: which of several faces.
     """
 
     preset: str = "draft"
@@ -39,6 +43,8 @@ class CreateOptions:
     name: str = ""
     consent_who: str = ""
     seed: int = 0
+    landmarker: Path | None = None
+    pictures: Path | None = None
 
 
 def create_actor(video: Path, path: Path, options: CreateOptions, reporter: Reporter) -> ActorFolder:
@@ -50,9 +56,10 @@ def create_actor(video: Path, path: Path, options: CreateOptions, reporter: Repo
     """
     preset = _checked(options)
     check_file(video)
+    landmarker = open_landmarker(options.landmarker) if options.landmarker else None
     source = {"name": video.name, "sha256": _sha256(video), "bytes": video.stat().st_size}
     folder = _folder(path, video, source, options)
-    job = _Create(video, folder, options, preset, reporter)
+    job = _Create(video, folder, options, preset, landmarker, reporter)
     try:
         job.run()
     except UserError:
@@ -95,9 +102,16 @@ class _Create:
     """One run: each stage is skipped when its fingerprint says that it was done with the same inputs."""
 
     def __init__(
-        self, video: Path, folder: ActorFolder, options: CreateOptions, preset: Preset, reporter: Reporter
+        self,
+        video: Path,
+        folder: ActorFolder,
+        options: CreateOptions,
+        preset: Preset,
+        landmarker: Landmarker | None,
+        reporter: Reporter,
     ) -> None:
         self.video, self.folder, self.options, self.preset = video, folder, options, preset
+        self.landmarker = landmarker
         self.reporter = _Recording(reporter)
         self.device = choose_device(options.device)
         self.seconds: dict[str, float] = dict(folder.info.figures.get("seconds", {}))
@@ -105,17 +119,22 @@ class _Create:
     def run(self) -> None:
         footage = fingerprint(__version__, self.folder.info.source["sha256"], self.options.face)
         crops = fingerprint(footage, self.preset.size)
-        training = fingerprint(crops, self.preset, self.options.seed)
-        speech = fingerprint(footage, self.options.seed)
+        source = [self.landmarker.sha256] if self.landmarker else []
+        tracking = fingerprint(crops, *source)
+        training = fingerprint(tracking, self.preset, self.options.seed)
+        speech = fingerprint(footage, self.options.seed, *source)
+        before = dict(self.folder.info.stages)
         self._stage(SCAN, footage, self._scan)
         self._stage(CROPS, crops, self._crops)
-        self._stage(TRACK, crops, self._track)
+        self._stage(TRACK, tracking, self._track)
+        self._stage(REPORT, tracking, self._report)
         self._stage(TRAIN, training, self._train)
         if self.folder.info.has_audio:
             self._stage(SPEECH, speech, self._speech)
         info = self.folder.info
-        info.figures["device"] = device_name(self.device)
         info.complete = True
+        if info.stages != before or not self.folder.file("report.html").exists():
+            self._write_page()
         self.folder.save()
 
     def _stage(self, name: str, inputs: str, work: Callable[[], None]) -> None:
@@ -130,8 +149,13 @@ class _Create:
     def _scan(self) -> None:
         from .scanning import scan_footage, write_sound
 
-        footage, found, chosen = scan_footage(self.video, self.options.face, self.reporter)
+        try:
+            footage, found, chosen = scan_footage(self.video, self.options.face, self.reporter)
+        except UserError as error:
+            self._show_faces(error)
+            raise
         info = self.folder.info
+        info.source |= {"frames": len(found.landmarks), "width": found.size[0], "height": found.size[1]}
         info.fps, info.segments = footage.fps, [[chosen.first, chosen.last]]
         info.frame_count = chosen.last - chosen.first + 1
         info.excluded, info.notes = chosen.excluded, list(chosen.notes)
@@ -142,6 +166,17 @@ class _Create:
         info.notes += [n for n in self.reporter.notes if n not in info.notes]
         for note in chosen.notes:
             self.reporter.note(note)
+
+    def _show_faces(self, error: UserError) -> None:
+        """When the question is which of several faces: pictures of them, where a place for pictures was given."""
+        if error.code != "several_faces" or self.options.pictures is None:
+            return
+        from ..report.faces import write_faces
+
+        regions = [(int(x), int(y), int(w), int(h)) for x, y, w, h in error.data["faces"]]
+        overview, faces = write_faces(self.video, regions, error.data["frame"], self.options.pictures)
+        error.data["pictures"] = [str(face) for face in faces]
+        self.reporter.preview(str(overview))
 
     def _selection(self) -> tuple[Any, tuple[float, float, float], int, tuple[int, int]]:
         from ..tracking.selection import Selection
@@ -164,9 +199,30 @@ class _Create:
     def _track(self) -> None:
         from .prepare import track_stretch
 
+        figures = self.folder.info.figures
+        figures["tracker"] = f"{TRACKER}; channels by {self.landmarker.name}" if self.landmarker else TRACKER
+        figures.pop("landmarker", None)
+        self.folder.file("landmarker.npz").unlink(missing_ok=True)
+        self.reporter.note(f"Face tracked by {figures['tracker']}.")
         selection, box, side, size = self._selection()
-        track = track_stretch(self.folder, selection, box, side, size, self.reporter)
-        self.folder.info.figures["reprojection_px_512"] = round(float(np.median(track.reprojection)) * 512 / side, 3)
+        track = track_stretch(self.folder, selection, box, side, size, self.reporter, self.landmarker)
+        figures["reprojection_px_512"] = round(float(np.median(track.reprojection)) * 512 / side, 3)
+
+    def _report(self) -> None:
+        from ..report.film import write_film
+        from .frames import FrameStore
+
+        store = FrameStore(self.folder)
+        write_film(self.folder, store.frame, store.matte, self.reporter)
+        self._write_page()
+
+    def _write_page(self) -> None:
+        """Again at the end, when there are figures of training."""
+        from ..report.page import write_page
+        from .data import held_out_start
+
+        self.folder.info.figures["device"] = device_name(self.device)
+        write_page(self.folder, held_out_start(self.folder.info.frame_count))
 
     def _train(self) -> None:
         import torch

@@ -11,6 +11,7 @@ from ..performance import Performance
 from ..progress import Reporter
 from ..tracking import topology as topo
 from ..tracking.expression import channel_ranges
+from ..tracking.landmarker import Landmarker, drive, read_scores
 from ..tracking.rig import Rig
 from ..tracking.selection import Selection
 from ..tracking.solve import Track, solve
@@ -25,13 +26,20 @@ def track_stretch(
     size: int,
     footage: tuple[int, int],
     reporter: Reporter,
+    landmarker: Landmarker | None = None,
 ) -> Track:
-    """Solves poses and channels and writes `tracking.npz`, `footage.npz` and `proxy.npz`."""
+    """Solves poses and channels and writes `tracking.npz`, `footage.npz` and `proxy.npz`.
+
+    Args:
+        landmarker: the source of the channels, in place of the own fit.
+    """
     store = FrameStore(folder)
     x, y, side = box
     centre = (footage[0] / 2 - x) * size / side, (footage[1] / 2 - y) * size / side
     landmarks = to_crop(selection.landmarks, box, size)
     track = solve(landmarks, store.frame, store.torso, size, centre, reporter)
+    if landmarker is not None:
+        track = use_landmarker(folder, landmarker, track, landmarks, store, reporter)
     f32 = np.float32
     folder.write_arrays(
         "tracking.npz",
@@ -50,6 +58,26 @@ def track_stretch(
     footage_performance(track, info.fps).save(folder.file("footage.npz"))
     write_proxy(folder, track, landmarks, store)
     return track
+
+
+def use_landmarker(
+    folder: ActorFolder,
+    landmarker: Landmarker,
+    track: Track,
+    landmarks: NDArray[np.float64],
+    store: FrameStore,
+    reporter: Reporter,
+) -> Track:
+    """The track with the landmarker's scores for channels; both sources go to `landmarker.npz`, to be compared."""
+    count = len(landmarks)
+    pictures = (store.frame(t) for t in range(count))
+    scores = read_scores(landmarker, reporter.track(pictures, "read the face landmarker", count), folder.info.fps)
+    folder.write_arrays(
+        "landmarker.npz",
+        fitted=track.channels.astype(np.float32), scores=scores.values.astype(np.float32), found=scores.found,
+    )  # fmt: skip
+    folder.info.figures["landmarker"] = {"missing": int((~scores.found).sum())}
+    return drive(track, landmarks[:, :, :2], scores.values)
 
 
 def load_track(folder: ActorFolder) -> Track:

@@ -1,0 +1,146 @@
+"""Channels from a face landmarker that the person provides (MediaPipe's `face_landmarker.task`).
+
+Its blend-shape scores carry ARKit's names. They replace the channels of the own fit; the rig's shapes are then fitted
+again, so that the mesh driven by the scores lies on the landmarks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..channels import CHANNELS, INDEX
+from ..geometry import matrix_from_quaternion
+from ..protocol import UserError
+from .expression import FitOptions, personalise, unpose
+from .rig import build_rig
+from .solve import Track
+
+F64 = NDArray[np.float64]
+
+BLENDSHAPES = "face_blendshapes.tflite"  # the part of the bundle that gives the scores
+REMEDY = "Choose MediaPipe's face_landmarker.task, or leave the choice empty."
+FEWEST = 0.5  # share of frames in which the landmarker must find the face
+ROUNDS = 3  # of fitting the rig's shapes to the scores
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a landmarker says of T frames: values (T, 52) in 0–1, columns in the order of `CHANNELS`; found (T,) whether
+    it saw a face there (elsewhere the values are those between the neighbours)."""
+
+    values: F64
+    found: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Landmarker:
+    """A checked landmarker file: its name, its bytes, and their SHA-256."""
+
+    name: str
+    data: bytes
+    sha256: str
+
+
+def open_landmarker(path: Path) -> Landmarker:
+    """Reads a landmarker's file.
+
+    Raises:
+        UserError: it is missing, cannot be read, or is no landmarker with blend shapes.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError("missing_file", f"There is no face landmarker at {path}.", REMEDY) from error
+    except OSError as error:
+        raise UserError("unreadable_file", f"{path} cannot be read ({error.strerror}).", REMEDY) from error
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+            parts = set(bundle.namelist())
+    except zipfile.BadZipFile as error:
+        raise UserError("bad_landmarker", f"{path.name} is not a face landmarker.", REMEDY) from error
+    if BLENDSHAPES not in parts:
+        raise UserError("bad_landmarker", f"{path.name} holds no model of blend shapes.", REMEDY)
+    return Landmarker(path.name, data, hashlib.sha256(data).hexdigest())
+
+
+def read_scores(landmarker: Landmarker, frames: Iterable[NDArray[np.uint8]], fps: float) -> Scores:
+    """The scores of frames (H, W, 3) RGB that follow each other at `fps`.
+
+    Raises:
+        UserError: the file is damaged inside, or it hardly ever finds the face.
+    """
+    from mediapipe import Image, ImageFormat
+
+    rows, found = [], []
+    with _task(landmarker) as task:
+        for index, rgb in enumerate(frames):
+            image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
+            faces = task.detect_for_video(image, round(index * 1000 / fps)).face_blendshapes
+            rows.append(_row(faces[0]) if faces else np.zeros(len(CHANNELS)))
+            found.append(bool(faces))
+    seen = np.array(found, bool)
+    if not len(seen) or seen.mean() < FEWEST:
+        raise UserError(
+            "landmarker_blind",
+            f"The face landmarker {landmarker.name} found the face in only {int(seen.sum())} of {len(seen)} frames.",
+            "Leave the choice empty: Portrait Actor's own channels will do.",
+        )
+    return Scores(_filled(np.stack(rows), seen), seen)
+
+
+def drive(track: Track, pixels: F64, scores: F64) -> Track:
+    """The track with `scores` (T, 52) for channels, and the rig's neutral face and shapes fitted to them.
+
+    Args:
+        pixels: (T, 478, 2) landmarks in the crop.
+    """
+    turn, shift = track.view[:3, :3], track.view[:3, 3]
+    rotation = turn @ matrix_from_quaternion(track.head_rotation)
+    translation = track.head_translation @ turn.T + shift
+    xy, slope = unpose(pixels, track.rig.neutral[:, 2], rotation, translation, track.intrinsics)
+    rig = build_rig(track.rig.neutral)
+    for _ in range(ROUNDS):
+        rig = personalise(xy, slope, scores, rig, FitOptions())
+    return replace(track, channels=scores, rig=rig)
+
+
+def _task(landmarker: Landmarker) -> Any:
+    from mediapipe.tasks.python.core.base_options import BaseOptions
+    from mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
+    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarker, FaceLandmarkerOptions
+
+    options = FaceLandmarkerOptions(
+        base_options=BaseOptions(model_asset_buffer=landmarker.data),
+        running_mode=VisionTaskRunningMode.VIDEO,
+        output_face_blendshapes=True,
+    )
+    try:
+        return FaceLandmarker.create_from_options(options)
+    except (RuntimeError, ValueError) as error:
+        raise UserError("bad_landmarker", f"{landmarker.name} cannot be loaded.", REMEDY) from error
+
+
+def _row(categories: Iterable[Any]) -> F64:
+    """(52,) by name; `_neutral` is no channel, and a channel that the landmarker does not know stays 0."""
+    row = np.zeros(len(CHANNELS))
+    for category in categories:
+        if category.category_name in INDEX:
+            row[INDEX[category.category_name]] = min(1.0, max(0.0, float(category.score)))
+    return row
+
+
+def _filled(values: F64, found: NDArray[np.bool_]) -> F64:
+    """Values (T, 52) with the frames that were not found taken from between their neighbours."""
+    if found.all():
+        return values
+    frames = np.arange(len(values))
+    return np.stack([np.interp(frames, frames[found], column[found]) for column in values.T], 1)
