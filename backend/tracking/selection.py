@@ -92,7 +92,14 @@ def check_faces(scan: Scan) -> None:
             "several_faces",
             f"This video shows {len(regions)} faces at once.",
             f"Say which one to use with --face 1 to {len(regions)}, counted from the left.",
+            {"faces": [list(region) for region in regions], "frame": _shows_all(scan, len(regions))},
         )
+
+
+def _shows_all(scan: Scan, count: int) -> int:
+    """The first looked-at frame in which `count` faces are seen, or the most that are ever seen at once."""
+    seen = [len(boxes) for boxes in scan.faces]
+    return seen.index(next((n for n in seen if n >= count), max(seen))) * DETECT_EVERY
 
 
 def select(scan: Scan, yaw: NDArray[np.float64], fps: float) -> Selection:
