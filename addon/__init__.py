@@ -6,12 +6,12 @@ import atexit
 
 import bpy
 
-from . import cli, panels, preferences, properties
+from . import cli, panels, preferences, properties, thumbnails
 from .jobs import job, main_thread
-from .operators import backend, create_actor, import_actor, render_actor, speak
+from .operators import backend, create_actor, import_actor, render_actor, report, speak
 from .scene import paths
 
-MODULES = (preferences, properties, backend, create_actor, import_actor, speak, render_actor, panels)
+MODULES = (preferences, properties, backend, create_actor, import_actor, report, speak, render_actor, panels)
 
 
 def register() -> None:
@@ -34,6 +34,7 @@ def unregister() -> None:
     cli.unregister()
     paths.unregister()
     properties.unregister()
+    thumbnails.clear()
     for module in reversed(MODULES):
         for item in reversed(module.CLASSES):
             bpy.utils.unregister_class(item)

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 def _create(options: argparse.Namespace) -> str:
     request = create_actor.CreateRequest(
         options.video, options.actor, options.name, options.preset, options.face, options.consent_who,
-        options.frame_start, options.match_scene, options.device,
+        options.frame_start, options.match_scene, options.device, options.landmarker,
     )  # fmt: skip
     return _wait(create_actor.start(bpy.context, request))
 
@@ -118,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--preset", choices=[p[0] for p in PRESETS], default="draft")
     create.add_argument("--face", type=int, default=0, metavar="N", help="which of several faces, from the left")
     create.add_argument("--consent-who", default="", metavar="NAME", help="the person who is shown, and agreed")
+    create.add_argument(
+        "--landmarker", default="", metavar="FILE", help="face_landmarker.task, to measure the channels"
+    )
     create.set_defaults(run=_create)
 
     import_ = verbs.add_parser("import", help="put a finished actor into the scene")

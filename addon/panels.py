@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
+from . import thumbnails
 from .contract import channels
 from .jobs import environment, job
+from .operators import report
 from .scene import actor as scene_actor
 from .scene import rig
 
@@ -62,6 +65,9 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
             row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
             row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
             layout.prop(context.space_data.shading, "color_type", text="Colors")
+            column = layout.column(align=True)
+            column.operator("portrait_actor.open_report", icon="DOCUMENTS")
+            column.operator("portrait_actor.load_overlay", icon="FILE_MOVIE")
 
 
 def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
@@ -70,7 +76,10 @@ def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
         box.progress(factor=shown.fraction, type="BAR", text=shown.line)
     elif shown.error is not None:
         _draw_text(box, shown.error.message, "ERROR" if shown.state is job.State.FAILED else "INFO")
-        _draw_text(box, shown.error.remedy)
+        if shown.error.code == "several_faces":
+            _draw_faces(box, shown.error.data)
+        else:
+            _draw_text(box, shown.error.remedy)
         if shown.error.code in REMEDIES:
             operator, label = REMEDIES[shown.error.code]
             button = box.operator(operator, text=label or None)
@@ -84,8 +93,30 @@ def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
     if shown.is_running:
         row.operator("portrait_actor.cancel_job", icon="CANCEL")
     row.operator("portrait_actor.open_log", icon="TEXT")
+    if shown.folder is not None and report.page_of_job() is not None:
+        row.operator("portrait_actor.open_report", icon="DOCUMENTS").directory = str(shown.folder)
     if not shown.is_running:
         row.operator("portrait_actor.dismiss", icon="X", text="")
+
+
+def _draw_faces(box: bpy.types.UILayout, data: dict[str, Any]) -> None:
+    """A picture and a button for each face that the video shows."""
+    _draw_text(box, "Which one is the actor?")
+    count = len(data.get("faces", []))
+    grid = box.grid_flow(row_major=True, columns=min(count, 3), even_columns=True)
+    for number in range(1, count + 1):
+        cell = grid.column(align=True)
+        pictures = data.get("pictures", [])
+        picture = thumbnails.icon(Path(pictures[number - 1])) if len(pictures) == count else 0
+        if picture:
+            cell.template_icon(picture, scale=5)
+        cell.operator("portrait_actor.choose_face", text=_face_name(number, count)).face = number
+
+
+def _face_name(number: int, count: int) -> str:
+    """e.g. ``Face 1 (left)``."""
+    places = {1: "left", count: "right"} | ({2: "middle"} if count == 3 else {})
+    return f"Face {number}" + (f" ({places[number]})" if number in places else "")
 
 
 def _draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
@@ -110,8 +141,13 @@ class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.portrait_actor
         layout.use_property_split, layout.use_property_decorate = True, False
-        for name in ("video", "actor_name", "folder", "preset", "face", "match_scene"):
+        for name in ("video", "actor_name", "folder", "preset", "match_scene"):
             layout.prop(settings, name)
+        header, body = layout.panel("portrait_actor_advanced", default_closed=True)
+        header.label(text="Advanced")
+        if body is not None:
+            body.prop(settings, "face")
+            body.prop(settings, "landmarker")
         box = layout.box()
         box.prop(settings, "consent_who")
         box.prop(settings, "consent_given")
@@ -121,7 +157,7 @@ class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
         row = layout.row()
         row.enabled, row.scale_y = not missing, 1.4
         button = row.operator("portrait_actor.create_actor", icon="USER")
-        for name in ("video", "folder", "actor_name", "preset", "face", "consent_who", "match_scene"):
+        for name in ("video", "folder", "actor_name", "preset", "face", "consent_who", "match_scene", "landmarker"):
             setattr(button, name, getattr(settings, name))
         button.frame_start = context.scene.frame_start
         layout.operator("portrait_actor.import_actor", icon="FILE_FOLDER").match_scene = settings.match_scene

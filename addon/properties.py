@@ -47,6 +47,7 @@ class ActorSettings(bpy.types.PropertyGroup):
     face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera matched to the footage", type=bpy.types.Object)
     channels: CollectionProperty(type=ChannelRange)
+    footage_start: IntProperty(name="Footage Start", description="The scene frame where the footage begins", default=1)
 
 
 class SceneSettings(bpy.types.PropertyGroup):
@@ -71,6 +72,12 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
     face: IntProperty(
         name="Face", description="Which face, from the left, when the video shows several; 0: the only one", min=0
+    )
+    landmarker: StringProperty(
+        name="Face Landmarker",
+        description="MediaPipe's face_landmarker.task, if you have it, to measure the channels; empty: the own fit",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
     )
     consent_who: StringProperty(name="Who Is Shown", description="The person in the video; kept in the actor")
     consent_given: BoolProperty(

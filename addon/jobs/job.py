@@ -39,6 +39,8 @@ class Job:
         notes: plain statements of the backend, e.g. what was left out.
         outcome: one sentence, when done.
         error: why it failed.
+        folder: the actor's folder that it works on, when it makes one.
+        request: what was asked for, so that it can be asked for again with one change.
     """
 
     title: str
@@ -49,6 +51,8 @@ class Job:
     notes: list[str] = field(default_factory=list)
     outcome: str = ""
     error: protocol.Error | None = None
+    folder: Path | None = None
+    request: Any = None
 
     @property
     def log(self) -> Path:
@@ -137,7 +141,7 @@ class Job:
             if self.is_running:  # Ctrl-C
                 self.process.close(1.0)
         if self.error is not None:
-            raise protocol.UserError(self.error.code, self.error.message, self.error.remedy)
+            raise protocol.UserError(self.error.code, self.error.message, self.error.remedy, self.error.data)
 
 
 _job: Job | None = None
@@ -153,8 +157,10 @@ def is_busy() -> bool:
     return _job is not None and _job.is_running
 
 
-def start(title: str, command: list[str], log: Path, finish: Finish) -> Job:
-    """Starts a backend process as the current job.
+def start(
+    title: str, command: list[str], log: Path, finish: Finish, *, folder: Path | None = None, request: Any = None
+) -> Job:
+    """Starts a backend process as the current job; see `Job`.
 
     Raises:
         UserError: another job runs, or the process cannot be started.
@@ -162,7 +168,7 @@ def start(title: str, command: list[str], log: Path, finish: Finish) -> Job:
     global _job
     if is_busy():
         raise protocol.UserError("busy", "Another job is running.", "Wait for it, or cancel it.")
-    _job = Job(title, BackendProcess(command, log), finish)
+    _job = Job(title, BackendProcess(command, log), finish, folder=folder, request=request)
     return _job
 
 

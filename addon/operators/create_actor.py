@@ -1,6 +1,6 @@
 """Create Actor: a video becomes an actor folder in a backend job, then an actor in the scene."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class CreateRequest:
         frame_start: the scene frame where the footage begins.
         match_scene: whether the scene takes the footage's camera, size, rate and length.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
+        landmarker: MediaPipe's face_landmarker.task, to measure the channels; empty: the own fit.
     """
 
     video: str
@@ -40,6 +41,7 @@ class CreateRequest:
     frame_start: int = 1
     match_scene: bool = True
     device: str = ""
+    landmarker: str = ""
 
 
 def actor_path(video: Path, folder: str, name: str) -> Path:
@@ -74,13 +76,23 @@ def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
         push_undo(f"Create {name}")
         return outcome
 
-    arguments = [str(video), str(path), "--preset", request.preset, "--name", name]
+    log_folder = environment.job_folder("create")
+    arguments = [str(video), str(path), "--preset", request.preset, "--name", name, "--pictures", str(log_folder)]
     arguments += ["--device", request.device or environment.preferences().device]
     if request.face:
         arguments += ["--face", str(request.face)]
     if request.consent_who:
         arguments += ["--consent-who", request.consent_who]
-    return start_backend(f"Create {name}", "create", arguments, environment.job_folder("create"), finish)
+    if request.landmarker:
+        arguments += ["--landmarker", str(existing_file(request.landmarker, "face landmarker"))]
+    return start_backend(f"Create {name}", "create", arguments, log_folder, finish, actor=path, request=request)
+
+
+def question() -> CreateRequest | None:
+    """What was asked for when the last job ended with the question which of several faces is meant."""
+    last = job.current()
+    asked = last is not None and last.error is not None and last.error.code == "several_faces"
+    return last.request if asked and isinstance(last.request, CreateRequest) else None
 
 
 class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
@@ -97,13 +109,40 @@ class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
     consent_who: StringProperty(name="Who Is Shown")
     frame_start: IntProperty(name="First Frame", default=1)
     match_scene: BoolProperty(name="Match Scene", default=True)
+    landmarker: StringProperty(name="Face Landmarker", subtype="FILE_PATH", options=BLEND_RELATIVE)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         request = CreateRequest(
             self.video, self.folder, self.actor_name, self.preset, self.face, self.consent_who, self.frame_start,
-            self.match_scene,
+            self.match_scene, landmarker=self.landmarker,
         )  # fmt: skip
         return self.follow(start(context, request))
 
 
-CLASSES = (PORTRAIT_ACTOR_OT_create_actor,)
+class PORTRAIT_ACTOR_OT_choose_face(JobVerb, bpy.types.Operator):
+    """Create the actor from this face"""
+
+    bl_idname = "portrait_actor.choose_face"
+    bl_label = "Choose Face"
+
+    face: IntProperty(name="Face", description="Which face, from the left", min=1, default=1, options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if question() is None:
+            cls.poll_message_set("No video with several faces waits for a choice")
+            return False
+        return True
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        request = replace(question(), face=self.face)
+        started = start(context, request)
+        settings = context.scene.portrait_actor
+        if settings.video == request.video:
+            settings.face = self.face  # a later run over the same video goes on with the same face
+        return self.follow(started)
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_create_actor, PORTRAIT_ACTOR_OT_choose_face)

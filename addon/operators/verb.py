@@ -73,15 +73,25 @@ class Place:
 
 
 def start_backend(
-    title: str, verb: str, arguments: list[str], folder: Path, finish: Callable[[dict[str, Any]], str]
+    title: str,
+    verb: str,
+    arguments: list[str],
+    folder: Path,
+    finish: Callable[[dict[str, Any]], str],
+    *,
+    actor: Path | None = None,
+    request: Any = None,
 ) -> job.Job:
     """Starts `python -m backend VERB …` as the current job, with its log in the job's folder.
+
+    Args:
+        actor: the actor's folder that it makes. request: what was asked for; see `job.Job`.
 
     Raises:
         UserError: the backend is not set up, or another job runs.
     """
     command = [str(environment.require_python()), "-m", "backend", verb, *arguments, "--json-lines"]
-    return job.start(title, command, folder / "log.txt", finish)
+    return job.start(title, command, folder / "log.txt", finish, folder=actor, request=request)
 
 
 def existing_file(path: str, what: str) -> Path:

@@ -98,7 +98,7 @@ def build(
     highs = {channel: float(values.max()) for channel, values in zip(footage.names, footage.channels.T, strict=True)}
     face = proxy.build(f"{name} face", mesh, highs, armature, collection)
     view = camera.build(f"{name} camera", info.camera, armature, collection)
-    _remember(armature, face, view, folder)
+    _remember(armature, face, view, folder, frame_start)
     frames = takes.scene_frames(footage, scene, frame_start)
     takes.add_take(f"{name} {FOOTAGE_TAKE}", armature, face, footage, frames)
     if info.has_audio:
@@ -110,12 +110,16 @@ def build(
 
 
 def _remember(
-    armature: bpy.types.Object, face: bpy.types.Object, view: bpy.types.Object, folder: actor.ActorFolder
+    armature: bpy.types.Object,
+    face: bpy.types.Object,
+    view: bpy.types.Object,
+    folder: actor.ActorFolder,
+    frame_start: int,
 ) -> None:
     """What the .blend knows of the actor."""
     settings = armature.portrait_actor
     settings.folder = paths.stored(folder.path.resolve(), bpy.data.filepath)
-    settings.face, settings.camera = face, view
+    settings.face, settings.camera, settings.footage_start = face, view, frame_start
     for name in channels.CHANNELS:
         item = settings.channels.add()
         item.name = name
