@@ -11,15 +11,31 @@ from numpy.typing import NDArray
 
 from ..protocol import UserError
 from . import topology as topo
+from . import visibility
 from .landmarks import DETECT_EVERY, Scan
 
 MIN_SECONDS = 3.0
 MIN_FACE_PIXELS = 72
-# Degrees as the mesh's depth shows them, which is about half of the true turn for strongly turned heads.
-MAX_TYPICAL_YAW = 16.0  # beyond it one half of the face is hardly ever seen
-MAX_YAW = 30.0
+MAX_TYPICAL_YAW = 16.0  # degrees like `visibility.MAX_YAW`; beyond it one half of the face is hardly ever seen
 CUT_LEVEL = 28.0  # mean grey-level change between thumbnails that only a cut makes
 SUDDEN_LEVEL = 20.0  # the same where the picture was calm before; a jump cut within one framing stays below it
+WORTH_TELLING = 1.0  # seconds of good footage that is not used
+
+# Why a frame is not learned from. The first four end a stretch; the next two only keep a frame from training the
+# portrait; the last is no fault of the frame.
+HAND, NO_FACE, TURNED, OUTSIDE = "hand over the face", "no clear face", "turned away", "cut off by the picture's edge"
+BLURRED, SHUT = "blurred", "eyes shut"
+ELSEWHERE = "outside the longest good stretch"
+BREAKING, FLAWED = (HAND, NO_FACE, TURNED, OUTSIDE), (BLURRED, SHUT)
+REASONS = (*BREAKING, *FLAWED, ELSEWHERE)
+WORDS = {
+    HAND: "with a hand over the face",
+    NO_FACE: "without a clear face",
+    TURNED: "turned away",
+    OUTSIDE: "with the face partly outside the picture",
+    BLURRED: "blurred",
+    SHUT: "with the eyes shut",
+}
 
 
 @dataclass
@@ -30,7 +46,8 @@ class Selection:
         first, last: source frames, inclusive.
         landmarks: (T, 478, 3) of those frames.
         notes: what was left out, for the person.
-        excluded: [first, last, reason] of the source frames (inclusive) that are not used.
+        excluded: [first, last, reason] of source frames (inclusive) that the portrait is not trained on, in order; each
+            reason is one of `REASONS`. Those that are `FLAWED` may lie inside the stretch.
     """
 
     first: int
@@ -121,13 +138,12 @@ def select(scan: Scan, yaw: NDArray[np.float64], fps: float) -> Selection:
             f"The face is only {typical:.0f} pixels tall.",
             f"Use footage in which it is at least {MIN_FACE_PIXELS} pixels tall.",
         )
-    witnessed = _witnessed(scan)
-    facing = np.abs(np.nan_to_num(yaw, nan=90.0)) < MAX_YAW
-    good = found & witnessed & facing
+    reasons = _reasons(scan, yaw, fps)
+    good = np.all([reasons[name] for name in BREAKING], 0)
     cuts = find_cuts(scan, height)
     first, last = _longest(good, cuts)
     seconds = (last - first + 1) / fps
-    usable = np.abs(yaw[found & witnessed])
+    usable = np.abs(yaw[reasons[NO_FACE]])
     if len(usable) and np.median(usable) > MAX_TYPICAL_YAW:
         raise UserError(
             "turned_away",
@@ -137,14 +153,41 @@ def select(scan: Scan, yaw: NDArray[np.float64], fps: float) -> Selection:
     if seconds < MIN_SECONDS:
         raise UserError(
             "too_short",
-            f"The longest stretch that shows one face without a cut lasts only {max(seconds, 0):.1f} s.",
+            f"The longest stretch that shows one face clearly and without a cut lasts only {max(seconds, 0):.1f} s.",
             f"Use a clip that shows the person for at least {MIN_SECONDS:.0f} s, better 20 s or more, without a cut.",
         )
-    chosen = slice(first, last + 1)
-    notes = _notes(good, found, witnessed, facing, cuts, first, last, fps)
+    labels = _labels(reasons, first, last)
+    notes = _notes(labels, int(cuts.sum()), first, last, fps)
     if seconds < 8:
         notes.append(f"Only {seconds:.1f} s could be used: expressions that the clip does not show will look generic.")
-    return Selection(first, last, landmarks[chosen], notes)
+    excluded: list[list[int | str]] = [
+        [start, end, name] for name in REASONS for start, end in visibility.runs(labels == name)
+    ]
+    return Selection(first, last, landmarks[first : last + 1], notes, sorted(excluded, key=lambda e: int(e[0])))
+
+
+def _reasons(scan: Scan, yaw: NDArray[np.float64], fps: float) -> dict[str, NDArray[np.bool_]]:
+    """For each reason to leave a frame out the frames (T,) that are fine in that respect."""
+    found = visibility.found(scan)
+    return {
+        HAND: visibility.uncovered(scan),
+        NO_FACE: found,
+        TURNED: visibility.facing(yaw) | ~found,
+        OUTSIDE: visibility.inside(scan),
+        BLURRED: visibility.sharp(scan),
+        SHUT: visibility.awake(scan, fps),
+    }
+
+
+def _labels(reasons: dict[str, NDArray[np.bool_]], first: int, last: int) -> NDArray[np.str_]:
+    """(T,) why each frame is not learned from, "" where it is: the first reason that applies counts."""
+    labels = np.full(len(reasons[NO_FACE]), "", dtype="U32")
+    for name in REASONS[:-1]:
+        labels[(labels == "") & ~reasons[name]] = name
+    outside = np.ones(len(labels), bool)
+    outside[first : last + 1] = False
+    labels[outside & (labels == "")] = ELSEWHERE
+    return labels
 
 
 def find_cuts(scan: Scan, height: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
@@ -161,19 +204,6 @@ def find_cuts(scan: Scan, height: NDArray[np.floating[Any]]) -> NDArray[np.bool_
     return (change > CUT_LEVEL) | ((change > SUDDEN_LEVEL) & (change > 5 * usual)) | (jumped & (change > 4))
 
 
-def _witnessed(scan: Scan) -> NDArray[np.bool_]:
-    """(T,) frames whose nearest look of the detector agrees that a face is where the mesh is."""
-    ok = []
-    for k, boxes in enumerate(scan.faces):
-        nose = scan.landmarks[min(k * DETECT_EVERY, len(scan.landmarks) - 1), topo.NOSE_TIP, :2]
-        inside = (boxes[:, :2] < nose) & (nose < boxes[:, :2] + boxes[:, 2:4]) if len(boxes) else np.zeros((0, 2), bool)
-        ok.append(bool(inside.all(1).any()))
-    # one missed look between two good ones is the detector's, not the face's
-    smooth = [v or (0 < i < len(ok) - 1 and ok[i - 1] and ok[i + 1]) for i, v in enumerate(ok)]
-    nearest = np.clip(np.rint(np.arange(len(scan.landmarks)) / DETECT_EVERY).astype(int), 0, len(ok) - 1)
-    return np.array(smooth, bool)[nearest]
-
-
 def _longest(good: NDArray[np.bool_], cuts: NDArray[np.bool_]) -> tuple[int, int]:
     """First and last frame of the longest run of good frames within one shot; (0, −1) when there is none."""
     best, start = (0, -1), -1
@@ -188,25 +218,29 @@ def _longest(good: NDArray[np.bool_], cuts: NDArray[np.bool_]) -> tuple[int, int
     return best
 
 
-def _notes(
-    good: NDArray[np.bool_],
-    found: NDArray[np.bool_],
-    witnessed: NDArray[np.bool_],
-    facing: NDArray[np.bool_],
-    cuts: NDArray[np.bool_],
-    first: int,
-    last: int,
-    fps: float,
-) -> list[str]:
-    total, used = len(good), last - first + 1
-    if used == total:
+def _notes(labels: NDArray[np.str_], cuts: int, first: int, last: int, fps: float) -> list[str]:
+    """What is used and what is not, in plain words; nothing when all of the clip is."""
+    if not (labels != "").any():
         return []
-    reasons = []
-    if cuts.any():
-        reasons.append(f"{int(cuts.sum())} cut{'s' if cuts.sum() > 1 else ''}")
-    if (~found | ~witnessed).any():
-        reasons.append(f"{(~found | ~witnessed).sum() / fps:.1f} s without a clear face")
-    if (found & ~facing).any():
-        reasons.append(f"{(found & ~facing).sum() / fps:.1f} s turned away")
-    why = "; ".join(reasons)
-    return [f"Used {first / fps:.1f} s to {(last + 1) / fps:.1f} s of {total / fps:.1f} s of footage ({why})."]
+
+    def seconds(names: tuple[str, ...], part: slice = slice(None)) -> float:
+        return float(np.isin(labels[part], names).sum() / fps)
+
+    why = [f"{cuts} cut{'s' if cuts > 1 else ''}"] if cuts else []
+    why += [f"{seconds((name,)):.1f} s {WORDS[name]}" for name in BREAKING if seconds((name,))]
+    notes = []
+    if last - first + 1 < len(labels):
+        notes.append(
+            f"Used {first / fps:.1f} s to {(last + 1) / fps:.1f} s of {len(labels) / fps:.1f} s of footage "
+            f"({'; '.join(why)})."
+        )
+    if seconds((ELSEWHERE,)) >= WORTH_TELLING:
+        notes.append(
+            f"{seconds((ELSEWHERE,)):.1f} s of good footage lie outside that stretch and were not used: "
+            "only the longest stretch without interruption is learned from."
+        )
+    inside = slice(first, last + 1)
+    flawed = [f"{seconds((name,), inside):.1f} s {WORDS[name]}" for name in FLAWED if seconds((name,), inside)]
+    if flawed:
+        notes.append(f"Within it the portrait is not trained on {' and '.join(flawed)}.")
+    return notes

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..actor import ActorFolder, damaged
+from ..actor import ActorFolder, ActorInfo, damaged
 from ..tracking import topology as topo
 from .frames import HEAD, MOUTH, PERSON, FrameStore
 from .schedule import Weights
@@ -33,6 +33,7 @@ class Clip:
 
     Attributes:
         count: T. train_count: frames that training may see. size: side of the crops.
+        train_rows: those of them that show the face well; what is blurred or asleep is left out.
         poses: tables keyed by the fields of `model.portrait.Pose`. view (4, 4), intrinsics (3, 3) of the crop.
         landmarks: (T, 478, 2) crop pixels.
     """
@@ -44,6 +45,7 @@ class Clip:
         self.landmarks = np.asarray(table["landmarks"], np.float32)
         self.count = len(self.landmarks)
         self.train_count = held_out_start(self.count)
+        self.train_rows = train_rows(folder.info, self.train_count)
         self.size = self.store.frame(0).shape[0]
         names = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
         self.poses = {n: torch.as_tensor(table[n], dtype=torch.float32, device=device) for n in names}
@@ -106,6 +108,15 @@ class Clip:
 def held_out_start(count: int) -> int:
     """The first held-out frame: the last eleventh of a clip never touches a model."""
     return max(1, count * 10 // 11)
+
+
+def train_rows(info: ActorInfo, train_count: int) -> NDArray[np.int64]:
+    """The rows below `train_count` that `info.excluded` does not name; all of them when none would be left."""
+    fine = np.ones(train_count, bool)
+    start = info.segments[0][0] if info.segments else 0
+    for first, last, _ in info.excluded:
+        fine[max(int(first) - start, 0) : max(int(last) + 1 - start, 0)] = False
+    return np.flatnonzero(fine) if fine.any() else np.arange(train_count)
 
 
 def pixel_weight(matte: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ from ..tracking.landmarks import Scan, scan
 from ..tracking.selection import Selection, check_faces, face_regions, select
 from ..tracking.solve import rough_yaw
 from ..tracking.sync import LONGEST, SoundOffset, measure_offset
+from ..video.ahead import ahead
 from ..video.decode import VideoInfo, frames, probe
 
 F32 = NDArray[np.float32]
 
 SOUND_RATE = 16000
+LOOK_SIDE = 1280  # pixels: larger footage is shrunk while it is decoded; the crops come from its full size
 AROUND = 1.0  # seconds of sound before and after the stretch in which its offset is looked for
 UNRELATED = 0.2  # correlation below which mouth and sound seem to have nothing to do with each other
 UNSTEADY = 0.75  # share of agreeing draws below which the same
@@ -36,7 +39,7 @@ def scan_footage(video: Path, face: int | None, reporter: Reporter) -> tuple[Vid
         UserError: the clip cannot be used; the sentence says why and what to do.
     """
     info = probe(video)
-    found = scan(reporter.track(frames(video, note=reporter.note), "look at the footage", info.frame_count))
+    found = _scan(video, info, None, "look at the footage", reporter)
     if face is not None:
         regions = face_regions(found)
         if not 1 <= face <= len(regions):
@@ -44,12 +47,26 @@ def scan_footage(video: Path, face: int | None, reporter: Reporter) -> tuple[Vid
                 "no_such_face", f"There is no face number {face}.", f"Choose --face from 1 to {max(len(regions), 1)}."
             )
         if len(regions) > 1:
-            region = regions[face - 1]
-            again = frames(video, note=reporter.note)
-            found = scan(reporter.track(again, "look at the chosen face", info.frame_count), region)
+            found = _scan(video, info, regions[face - 1], "look at the chosen face", reporter)
     else:
         check_faces(found)
     return info, found, select(found, rough_yaw(found.landmarks), info.fps)
+
+
+def list_faces(video: Path, reporter: Reporter) -> list[tuple[int, int, int, int]]:
+    """Where the faces are between which the person chooses: x, y, width, height in footage pixels, left to right.
+
+    Raises:
+        UserError: the video cannot be read.
+    """
+    return face_regions(_scan(video, probe(video), None, "look at the footage", reporter))
+
+
+def _scan(
+    video: Path, info: VideoInfo, region: tuple[int, int, int, int] | None, stage: str, reporter: Reporter
+) -> Scan:
+    with closing(ahead(frames(video, note=reporter.note, longest=LOOK_SIDE))) as pictures:
+        return scan(reporter.track(pictures, stage, info.frame_count), region, (info.width, info.height))
 
 
 def write_sound(video: Path, folder: ActorFolder, selection: Selection, info: VideoInfo, reporter: Reporter) -> bool:

@@ -85,7 +85,7 @@ class Trainer:
 
     def _next_frame(self) -> int:
         if not self.order:
-            self.order = self.rng.permutation(self.clip.train_count).tolist()
+            self.order = self.rng.permutation(self.clip.train_rows).tolist()
         return self.order.pop()
 
     def _loss(self, row: int, part: str) -> Tensor:

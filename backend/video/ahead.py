@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,7 +12,7 @@ T = TypeVar("T")
 PATIENCE = 0.1  # seconds after which the thread looks whether anybody still listens
 
 
-def ahead(items: Iterator[T], depth: int = 4) -> Iterator[T]:
+def ahead(items: Iterator[T], depth: int = 4) -> Generator[T, None, None]:
     """Yields `items` in their order while a thread prepares up to `depth` of the next ones.
 
     An error of `items` is raised here, after what came before it. The thread ends when this generator is closed.
