@@ -59,7 +59,8 @@ def make(path: Path, **info) -> ActorFolder:
     channels[:, INDEX["jawOpen"]] = np.linspace(0, 0.8, COUNT)
     folder.write_arrays(
         "tracking.npz",
-        landmarks=np.zeros((COUNT, topo.COUNT, 2), np.float32), intrinsics=np.array([[350.0, 0, 64], [0, 350, 64], [0, 0, 1]]),
+        landmarks=np.zeros((COUNT, topo.COUNT, 2), np.float32),
+        intrinsics=np.array([[350.0, 0, 64], [0, 350, 64], [0, 0, 1]]),
         view=view, head_rotation=quaternion_from_matrix(turns), head_translation=np.zeros((COUNT, 3)),
         torso_rotation=np.tile([1.0, 0, 0, 0], (COUNT, 1)), torso_translation=np.zeros((COUNT, 3)), channels=channels,
         neutral=neutral, shapes=np.zeros((len(CHANNELS), topo.COUNT, 3)), reprojection=np.zeros(COUNT),
