@@ -77,6 +77,8 @@ def scan(
             if index % DETECT_EVERY == 0:
                 if pending is not None:
                     looks.append(pending.result())
+                if np.isnan(points[0, 0]) and window.is_large():
+                    points = window.search(mesh, rgb, _detect(detector, rgb, window.whole))
                 pending = witnesses.submit(_look, detector, palms, rgb, window.whole, points, scale)
             landmarks.append(points * np.float32(scale))
             sharpness.append(_sharpness(rgb, points))
@@ -141,10 +143,25 @@ class _Window:
                 self.box, points = aim, moved
         return points
 
+    def is_large(self) -> bool:
+        """Whether the mesh sees the picture only shrunk."""
+        return max(self.whole[2:]) > SCAN_SIDE
+
+    def search(self, mesh: Any, rgb: Picture, faces: F32) -> F32:
+        """Like `landmarks`, around the tallest of `faces` (K, 5): the detector sees smaller ones than the mesh does."""
+        if len(faces):
+            x, y, w, h = faces[int(np.argmax(faces[:, 3])), :4]
+            aim = self._aim(np.array([[x, y, 0], [x + w, y + h, 0]], np.float32))
+            points = _landmarks(mesh, rgb, aim)
+            if not np.isnan(points[0, 0]):
+                self.box = aim
+                return points
+        return np.full((topo.COUNT, 3), np.nan, np.float32)
+
     def _aim(self, points: F32) -> Box:
         """The window for a face seen at `points`: the present one as long as it serves."""
         x, y, width, height = self.whole
-        if max(width, height) <= SCAN_SIDE or np.ptp(points[:, 1]) > SMALL_FACE * SCAN_SIDE:
+        if not self.is_large() or np.ptp(points[:, 1]) > SMALL_FACE * SCAN_SIDE:
             return self.whole
         middle = (points[:, :2].min(0) + points[:, :2].max(0)) / 2
         if self.box != self.whole:

@@ -46,6 +46,17 @@ def _confirmed(scan: Scan, look: int) -> bool:
     return bool(((boxes[:, :2] < nose) & (nose < boxes[:, :2] + boxes[:, 2:4])).all(1).any())
 
 
+def rough_yaw(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(T,) degrees the head is turned, from single frames alone; NaN where there is no face.
+
+    The mesh's own depth gives the turn: the line through the outer eye corners and the cheeks, seen from above.
+    """
+    left = landmarks[:, [263, 356, 323, 291]].mean(1)
+    right = landmarks[:, [33, 127, 93, 61]].mean(1)
+    across = left - right
+    return np.degrees(np.arctan2(across[:, 2], across[:, 0])).astype(np.float64)
+
+
 def facing(yaw: NDArray[np.float64]) -> Mask:
     """(T,) turned to the camera; unknown turns are not."""
     return np.abs(np.nan_to_num(yaw, nan=90.0)) < MAX_YAW

@@ -15,8 +15,8 @@ from ..progress import Reporter
 from ..protocol import UserError
 from ..tracking.landmarks import Scan, scan
 from ..tracking.selection import Selection, check_faces, face_regions, select
-from ..tracking.solve import rough_yaw
 from ..tracking.sync import LONGEST, SoundOffset, measure_offset
+from ..tracking.visibility import rough_yaw
 from ..video.ahead import ahead
 from ..video.decode import VideoInfo, frames, probe
 
