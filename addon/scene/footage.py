@@ -18,12 +18,12 @@ def load_overlay(found: SceneActor, film: Path) -> bpy.types.MovieClip:
     Raises:
         UserError: Blender cannot read it.
     """
-    try:
-        clip = bpy.data.movieclips.load(str(film), check_existing=True)
-    except RuntimeError as error:
+    clip = bpy.data.movieclips.load(str(film), check_existing=True)
+    if clip.frame_duration < 1 or not all(clip.size):  # Blender loads what it cannot read without a word
+        bpy.data.movieclips.remove(clip)
         raise protocol.UserError(
             "unreadable_file", f"Blender cannot read {film}.", "Create the actor again to have it written again."
-        ) from error
+        )
     clip.name = f"{found.name} footage overlay"
     clip.frame_start = found.armature.portrait_actor.footage_start
     return clip

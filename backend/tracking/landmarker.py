@@ -30,6 +30,7 @@ BLENDSHAPES = "face_blendshapes.tflite"  # the part of the bundle that gives the
 REMEDY = "Choose MediaPipe's face_landmarker.task, or leave the choice empty."
 FEWEST = 0.5  # share of frames in which the landmarker must find the face
 ROUNDS = 3  # of fitting the rig's shapes to the scores
+STIFFNESS = 5.0  # softer than for the own fit: what a score moves is not what the anatomical shape moves
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def drive(track: Track, pixels: F64, scores: F64) -> Track:
     xy, slope = unpose(pixels, track.rig.neutral[:, 2], rotation, translation, track.intrinsics)
     rig = build_rig(track.rig.neutral)
     for _ in range(ROUNDS):
-        rig = personalise(xy, slope, scores, rig, FitOptions())
+        rig = personalise(xy, slope, scores, rig, FitOptions(stiffness=STIFFNESS))
     return replace(track, channels=scores, rig=rig)
 
 

@@ -62,7 +62,8 @@ def addon(installed: Callable[[str], ModuleType]) -> SimpleNamespace:
         "contract": "contract", "conventions": "scene.conventions", "versions": "scene.versions", "rig": "scene.rig",
         "takes": "scene.takes", "camera": "scene.camera", "sampling": "scene.sampling", "sound": "scene.sound",
         "compositing": "scene.compositing", "actor": "scene.actor", "process": "jobs.process", "job": "jobs.job",
-        "main_thread": "jobs.main_thread", "environment": "jobs.environment", "cli": "cli",
+        "main_thread": "jobs.main_thread", "environment": "jobs.environment", "cli": "cli", "panels": "panels",
+        "thumbnails": "thumbnails", "create_actor": "operators.create_actor", "report": "operators.report",
     }  # fmt: skip
     return SimpleNamespace(**{short: installed(f"addon.{name}") for short, name in names.items()})
 

@@ -13,6 +13,7 @@ from support import PACKAGE
 
 VERBS = (
     "setup_backend", "create_actor", "import_actor", "speak", "render_actor", "cancel_job", "open_log", "open_folder",
+    "open_report", "load_overlay", "choose_face",
 )  # fmt: skip
 
 
