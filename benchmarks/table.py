@@ -2,8 +2,10 @@
 
     python -m benchmarks.table [NAME …] [--json FILE]
 
-A benchmark is a module of this package with ``run() -> dict[str, float]``. The figures' names are dotted and end in
-their unit (``cpu.256.forward_ms``); the module's name is put in front. Names stay stable: others compare them.
+A benchmark is a module of this package with ``run() -> dict[str, float]``; in its name on the command line a dash may
+stand for the underscore. The figures' names are dotted and end in their unit (``cpu.256.forward_ms``); the module's
+name is put in front of those that begin neither with it nor with one of the module's ``PREFIXES``. Names stay stable:
+others compare them.
 """
 
 from __future__ import annotations
@@ -35,8 +37,11 @@ def names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules([str(package)]) if m.name != "table" and m.name[0] != "_")
 
 
-def measure(name: str, run: Callable[[], Mapping[str, float]]) -> Figures:
+def measure(name: str, run: Callable[[], Mapping[str, float]], prefixes: Sequence[str] = ()) -> Figures:
     """The figures of one benchmark under their full names.
+
+    Args:
+        prefixes: first parts of names that stand as they are, besides the benchmark's own.
 
     Raises:
         ValueError: a figure is not a finite number.
@@ -45,7 +50,8 @@ def measure(name: str, run: Callable[[], Mapping[str, float]]) -> Figures:
     for key, value in run().items():
         if not math.isfinite(value):
             raise ValueError(f"{key} is {value}")
-        figures[key if key.startswith(f"{name}.") else f"{name}.{key}"] = float(value)
+        full = key.split(".")[0] in (name, *prefixes)
+        figures[key if full else f"{name}.{key}"] = float(value)
     return figures
 
 
@@ -68,17 +74,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names())}; default: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one flat object")
     options = parser.parse_args(arguments)
-    unknown = sorted(set(options.names) - set(names()))
+    wanted = [name.replace("-", "_") for name in options.names]
+    unknown = sorted(set(wanted) - set(names()))
     if unknown:
         print(f"There is no benchmark {unknown[0]}. There are: {', '.join(names())}.", file=sys.stderr)
         return 2
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     figures: Figures = {}
     failed = False
-    for name in options.names or names():
+    for name in wanted or names():
         start = time.monotonic()
         try:
-            new = measure(name, importlib.import_module(f"benchmarks.{name}").run)
+            module = importlib.import_module(f"benchmarks.{name}")
+            new = measure(name, module.run, getattr(module, "PREFIXES", ()))
         except (UserError, ValueError) as error:
             print(f"\n{name} was not measured: {error}", file=sys.stderr)
             failed = True

@@ -342,6 +342,8 @@ def test_figures_get_their_full_names() -> None:
         "rasterizer.cpu.256.forward_ms": 1.0,
         "rasterizer.cpu.x": 2.5,
     }
+    heard = table.measure("speech_features", lambda: {"sound.lag_ms": 40, "x": 1, "sounds": 2}, ("sound",))
+    assert heard == {"sound.lag_ms": 40.0, "speech_features.x": 1.0, "speech_features.sounds": 2.0}
     with pytest.raises(ValueError, match="nan"):
         table.measure("rasterizer", lambda: {"cpu.256.forward_ms": float("nan")})
 
@@ -362,13 +364,15 @@ def test_bench_writes_one_flat_object(tmp_path: Path, monkeypatch: pytest.Monkey
     for name in ("__init__.py", "table.py"):
         shutil.copy(ROOT / "benchmarks" / name, here / name)
     (here / "good.py").write_text("def run():\n    return {'x_ms': 1.5}\n")
+    (here / "two_words.py").write_text("PREFIXES = ('sound',)\n\n\ndef run():\n    return {'sound.y': 2}\n")
     (here / "bad.py").write_text(
         "from backend.protocol import UserError\n\n\ndef run():\n    raise UserError('no_gpu', 'There is no GPU.')\n"
     )
     command = [sys.executable, "-m", "benchmarks.table", "--json", str(tmp_path / "out" / "figures.json")]
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
     both = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, encoding="utf-8")
-    assert json.loads((tmp_path / "out" / "figures.json").read_text()) == {"good.x_ms": 1.5}
+    assert json.loads((tmp_path / "out" / "figures.json").read_text()) == {"good.x_ms": 1.5, "sound.y": 2.0}
     assert both.returncode == 1 and "There is no GPU." in both.stderr and "Traceback" not in both.stderr
     assert subprocess.run([*command, "good"], cwd=tmp_path, env=paths, capture_output=True).returncode == 0
+    assert subprocess.run([*command, "two-words"], cwd=tmp_path, env=paths, capture_output=True).returncode == 0
     assert subprocess.run([*command, "other"], cwd=tmp_path, env=paths, capture_output=True).returncode == 2
