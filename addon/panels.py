@@ -93,7 +93,7 @@ def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
     if shown.is_running:
         row.operator("portrait_actor.cancel_job", icon="CANCEL")
     row.operator("portrait_actor.open_log", icon="TEXT")
-    if shown.folder is not None and report.page_of_job() is not None:
+    if shown.is_running and report.page_of_job() is not None:
         row.operator("portrait_actor.open_report", icon="DOCUMENTS").directory = str(shown.folder)
     if not shown.is_running:
         row.operator("portrait_actor.dismiss", icon="X", text="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from ..video.decode import check_file
 from .schedule import PRESETS, Preset
 
 SCAN, CROPS, TRACK, REPORT, TRAIN, SPEECH = "scan", "crops", "track", "report", "train", "speech"
+
+MATTES = 2  # counts up when mattes are made in another way, so that unfinished actors get the new ones
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class _Create:
 
     def run(self) -> None:
         footage = fingerprint(__version__, self.folder.info.source["sha256"], self.options.face)
-        crops = fingerprint(footage, self.preset.size)
+        crops = fingerprint(footage, self.preset.size, MATTES)
         source = [self.landmarker.sha256] if self.landmarker else []
         tracking = fingerprint(crops, *source)
         training = fingerprint(tracking, self.preset, self.options.seed)
@@ -194,7 +197,8 @@ class _Create:
 
         selection, box, side, _ = self._selection()
         self.folder.info.size = side
-        write_crops(self.video, self.folder, selection, box, side, self.reporter)
+        share = write_crops(self.video, self.folder, selection, box, side, self.reporter)
+        self.folder.info.figures["edge_by_plate"] = round(share, 3)
 
     def _track(self) -> None:
         from .prepare import track_stretch
@@ -203,7 +207,7 @@ class _Create:
         figures["tracker"] = f"{TRACKER}; channels by {self.landmarker.name}" if self.landmarker else TRACKER
         figures.pop("landmarker", None)
         self.folder.file("landmarker.npz").unlink(missing_ok=True)
-        self.reporter.note(f"Face tracked by {figures['tracker']}.")
+        sys.stderr.write(f"Face tracked by {figures['tracker']}.\n")  # for the log
         selection, box, side, size = self._selection()
         track = track_stretch(self.folder, selection, box, side, size, self.reporter, self.landmarker)
         figures["reprojection_px_512"] = round(float(np.median(track.reprojection)) * 512 / side, 3)

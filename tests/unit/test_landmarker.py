@@ -116,8 +116,9 @@ def test_its_scores_become_the_actor_s_channels(sample_actor: ActorFolder, sampl
     page = folder.file("report.html").read_text(encoding="utf-8")
     assert "Two sources of the channels" in page and all(name in page for name in CHANNELS)
 
-    with pytest.raises(Cancelled):  # and back to the own fit
-        create_actor(sample_clip, path, CreateOptions(preset="tiny", device="cpu"), UntilTraining())
+    # and back to the own fit, with which the actor was trained already
+    create_actor(sample_clip, path, CreateOptions(preset="tiny", device="cpu"), UntilTraining())
     assert not (path / "landmarker.npz").exists()
+    assert "Two sources" not in folder.file("report.html").read_text(encoding="utf-8")
     figures = json.loads((path / "actor.json").read_text())["figures"]
     assert FILE.name not in figures["tracker"] and "landmarker" not in figures
