@@ -7,12 +7,13 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.signal import lfilter, resample_poly
 
 from backend.audio.acoustic_model import load_model
 from backend.audio.features import analyse, feature_count, speech_features
 from backend.audio.phones import RATE, TRAITS, _forward_backward, phone_evidence, trait_table
 from backend.sample import voice
-from backend.sample.phones import FOOTAGE, Spoken, speak_lines
+from backend.sample.phones import FOOTAGE, PHONES, Spoken, speak_lines
 
 F32 = NDArray[np.float32]
 
@@ -98,6 +99,31 @@ def test_features_are_deterministic_and_ignore_loudness(spoken: tuple[list[Spoke
     np.testing.assert_array_equal(first, analyse(samples, voice.RATE).windows(times))
     quieter = analyse(samples * 0.05, voice.RATE).windows(times)
     assert np.abs(first - quieter).mean() < 0.01 * np.abs(first).mean()
+
+
+def test_voicing_is_high_in_vowels_and_low_in_hisses_and_pauses(spoken: tuple[list[Spoken], F32]) -> None:
+    said, samples = spoken
+    voicing = analyse(samples, voice.RATE).rhythm[:, 11]
+    clock = np.arange(len(voicing)) / 100
+    voiced, voiceless = np.zeros(len(clock), bool), np.ones(len(clock), bool)
+    for phone in said:
+        inside = (clock > phone.start + 0.02) & (clock < phone.end - 0.02)
+        around = (clock > phone.start - 0.02) & (clock < phone.end + 0.02)
+        voiced |= inside & (PHONES[phone.name].voice >= 0.4)
+        voiceless &= ~around | (PHONES[phone.name].voice < 0.1)
+    assert (voicing[voiced] > 0.5).mean() > 0.8 and (voicing[voiceless] < 0.5).mean() > 0.95
+
+
+def test_features_survive_another_microphone_and_another_voice(spoken: tuple[list[Spoken], F32]) -> None:
+    """Spectral tilt and a voice 10 % higher change the features little against what is said a second later."""
+    _, samples = spoken
+    times = np.linspace(1, 4.5, 80)
+    own = analyse(samples, voice.RATE).windows(times)
+    tilted = lfilter([1.0, -0.7], [1.0], samples).astype(np.float32)
+    higher = resample_poly(samples, 10, 11).astype(np.float32)
+    later = np.abs(analyse(samples, voice.RATE).windows(times + 1) - own).mean()
+    assert np.abs(analyse(tilted, voice.RATE).windows(times) - own).mean() < 0.25 * later
+    assert np.abs(analyse(higher, voice.RATE).windows(times * 10 / 11) - own).mean() < 0.4 * later
 
 
 def test_features_follow_time_at_any_frame_rate(spoken: tuple[list[Spoken], F32]) -> None:

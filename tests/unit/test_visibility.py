@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from backend.actor import ActorInfo
 from backend.progress import Reporter
 from backend.tracking import topology as topo
 from backend.tracking import visibility
 from backend.tracking.landmarks import DETECT_EVERY, SCAN_SIDE, THUMB, Scan, scan
-from backend.tracking.selection import HAND, NO_FACE, SHUT, select
+from backend.tracking.selection import BLURRED, HAND, NO_FACE, SHUT, select
+from backend.training.data import train_rows
 from backend.training.scanning import list_faces
 from backend.video.decode import frames
 
@@ -125,6 +127,16 @@ def test_excluded_frames_and_used_ones_are_all_there_are() -> None:
         left_out[int(first) : int(last) + 1] += 1
     assert left_out.max() == 1
     assert (np.flatnonzero(left_out == 0) == [*range(90, 150), *range(160, 200)]).all()
+
+
+def test_training_leaves_out_what_is_excluded_within_the_stretch() -> None:
+    info = ActorInfo(
+        segments=[[10, 109]], excluded=[[0, 9, NO_FACE], [20, 24, BLURRED], [105, 109, SHUT], [110, 120, HAND]]
+    )
+    rows = train_rows(info, 90)
+    assert rows.tolist() == [*range(10), *range(15, 90)]
+    assert len(train_rows(ActorInfo(segments=[[0, 9]], excluded=[[0, 9, SHUT]]), 9)) == 9
+    assert len(train_rows(ActorInfo(), 9)) == 9
 
 
 def test_motion_blur_is_measured(sample_clip: Path) -> None:
