@@ -92,8 +92,8 @@ class ActorInfo:
         fps: frames per second of the used footage.
         frame_count: how many footage frames are used (= rows of tracking.npz and footage.npz).
         segments: [first, last] source frames (inclusive) that are used.
-        excluded: [first, last, reason] of source frames (inclusive) that are not used, in their order; empty in actors
-            of earlier versions.
+        excluded: [first, last, reason] of source frames (inclusive) that the portrait is not trained on, in their
+            order; those inside a segment are tracked all the same. Empty in actors of earlier versions.
         camera: the footage's camera.
         channel_ranges: measured [low, high] per channel name; channels not listed could not be measured.
         channel_report: per channel name "measured", "weak" or "not measurable"; empty in actors of earlier versions,
