@@ -29,7 +29,7 @@ def write_film(folder: ActorFolder, frame: Frame, matte: Matte, reporter: Report
     """Writes `overlay.mp4`; its frame n is the actor's footage frame n.
 
     Args:
-        frame: reads a crop (S, S, 3) uint8 RGB. matte: reads its alphas (S, S, 3) float32 0–1: person, head, mouth
+        frame: reads a crop (S, S, 3) uint8 RGB. matte: reads its alphas (S, S, ≥3) float32 0–1: person, head, mouth
             interior. Both are called from several threads.
 
     Raises:

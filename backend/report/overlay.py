@@ -44,7 +44,7 @@ def draw(picture: Picture, matte: NDArray[np.float32], mesh: Any, head: Any, tor
     """The frame with everything drawn over it.
 
     Args:
-        picture: (S, S, 3) RGB. matte: (S, S, 3) alpha 0–1 of person, head and mouth interior.
+        picture: (S, S, 3) RGB. matte: (S, S, ≥3) alpha 0–1 of person, head and mouth interior.
         mesh: (478, 2) pixels of the crop. head, torso: (4, 2) pixels: origin and the ends of x, y and z.
 
     Returns:
@@ -53,14 +53,12 @@ def draw(picture: Picture, matte: NDArray[np.float32], mesh: Any, head: Any, tor
     size = picture.shape[0]
     side = drawn_side(size)
     scale = side / size
-    alphas = cv2.convertScaleAbs(np.ascontiguousarray(matte[..., :3]), alpha=255.0)
+    alphas = cv2.convertScaleAbs(matte, alpha=255.0)
     if side != size:
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
         alphas = cv2.resize(alphas, (side, side), interpolation=cv2.INTER_LINEAR)
-    person, region, mouth = cv2.split(alphas)
-    result = cv2.multiply(picture, cv2.cvtColor(_lut(person, "dim"), cv2.COLOR_GRAY2RGB), scale=1 / 255)
-    tint(result, _lut(person, "edge"), PERSON)
-    tint(result, cv2.multiply(_lut(region, "edge"), person, scale=1 / 255), HEAD)
+    person, region, mouth = cv2.split(alphas)[:3]
+    result = _with_mattes(picture, person, region)
     points = np.asarray(mesh, np.float64) * scale
     lips = _around(points[topo.indices(*topo.INNER_RING)], side)
     if _is_seen(lips):
@@ -69,6 +67,19 @@ def draw(picture: Picture, matte: NDArray[np.float32], mesh: Any, head: Any, tor
     draw_axes(result, np.asarray(torso, np.float64) * scale)
     draw_axes(result, np.asarray(head, np.float64) * scale)
     return result.astype(np.uint8, copy=False)
+
+
+def _with_mattes(picture: Picture, person: Any, head: Any) -> Any:
+    """The picture with its background dimmed and the soft parts of both alphas (D, D) uint8 in their colours.
+
+    The colours are mixed as grey pictures as long as possible: this is most of what drawing costs.
+    """
+    edges = _lut(person, "edge"), cv2.multiply(_lut(head, "edge"), person, scale=1 / 255)
+    rest = _lut(person, "dim")
+    for edge in edges:
+        rest = cv2.multiply(rest, cv2.bitwise_not(edge), scale=1 / 255)
+    inks = [cv2.addWeighted(edges[0], PERSON[channel] / 255, edges[1], HEAD[channel] / 255, 0) for channel in range(3)]
+    return cv2.add(cv2.multiply(picture, cv2.cvtColor(rest, cv2.COLOR_GRAY2RGB), scale=1 / 255), cv2.merge(inks))
 
 
 def tint(picture: Any, weight: Any, colour: Colour, strength: float = 1.0) -> None:
