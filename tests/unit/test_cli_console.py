@@ -19,7 +19,7 @@ import torch
 
 from backend import console, device, doctor
 from backend.console import Forecast, TerminalConsole, duration, exit_code, explain, finite
-from backend.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode
+from backend.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode, encode
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -54,6 +54,15 @@ def test_known_failures_are_sentences(error: BaseException, code: str, words: st
     assert told.code == code and words in told.message and told.remedy and not told.log
     assert exit_code(told) == (130 if code == "cancelled" else 2)
     assert not list(tmp_path.iterdir()), "a person's failure needs no log"
+
+
+def test_what_a_program_needs_for_the_remedy_reaches_it(tmp_path: Path) -> None:
+    faces = {"faces": [[1, 2, 3, 4]], "pictures": [tmp_path / "face_1.png"]}
+    told = explain(UserError("several_faces", "Two faces.", "Choose one.", faces), None)
+    received = decode(encode(told))
+    assert isinstance(received, Error)
+    assert received.data == {"faces": [[1, 2, 3, 4]], "pictures": [str(tmp_path / "face_1.png")]}
+    assert explain(UserError("no_face", "No face."), None).data == {}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.protocol import UserError
 from backend.video import decode
-from backend.video.encode import VideoWriter
+from backend.video.encode import Compression, VideoWriter
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -207,3 +207,12 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(tmp_path: Path) ->
     )
     assert answer.stdout.startswith("write_failed | ") and "film.mp4" in answer.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_compression_trades_size_for_likeness_and_sets_keyframes(tmp_path: Path) -> None:
+    fine = write(tmp_path / "fine.mp4", size=(256, 256))
+    rough = write(tmp_path / "rough.mp4", size=(256, 256), compression=Compression(32, "veryfast", 5))
+    assert rough.stat().st_size < 0.7 * fine.stat().st_size
+    with av.open(str(rough)) as film:
+        keys = [i for i, packet in enumerate(p for p in film.demux(video=0) if p.size) if packet.is_keyframe]
+    assert keys[0] == 0 and max(np.diff([*keys, 25])) <= 5
