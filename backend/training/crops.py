@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..actor import ActorFolder
-from ..matting.person import PersonMatte, PlateEstimator
-from ..matting.regions import head_region, mouth_region
+from ..matting.clip import ClipMattes
+from ..matting.person import PersonMask
+from ..matting.steady import Steadier
 from ..progress import Reporter
 from ..tracking import topology as topo
 from ..tracking.selection import Selection
 from ..video.decode import frames
 from .frames import FrameStore
 
+T = TypeVar("T")
+F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 CROP_HEIGHTS = (0.50, 0.85)  # face heights above the forehead and below the chin that the crop shows
 
@@ -62,24 +69,63 @@ def write_crops(
     box: tuple[float, float, float],
     size: int,
     reporter: Reporter,
-) -> None:
-    """Streams the chosen stretch into `frames/` and `mattes/`, and estimates the plate."""
+) -> float:
+    """Streams the chosen stretch into `frames/` and `mattes/`, and estimates the plate, in two passes.
+
+    The first cuts the person out roughly and learns what the background and the hair look like; the second draws the
+    mattes to the edge.
+
+    Returns:
+        The share 0–1 of the person's edge that the known background could decide.
+    """
     store = FrameStore(folder)
     store.make_folders()
     count = selection.last - selection.first + 1
-    plate = PlateEstimator(count)
     local = to_crop(selection.landmarks, box, size)
+    clip = ClipMattes(count)
     stretch = takewhile(lambda f: f[0] <= selection.last, frames(video))
     chosen = ((i - selection.first, rgb) for i, _, rgb in stretch if i >= selection.first)
-    with PersonMatte() as person:
+    with PersonMask() as person:
         for t, rgb in reporter.track(chosen, "cut out the person", count):
             picture = crop(rgb, box, size)
-            alpha = person(picture)
+            mask = person(picture)
             store.write_frame(t, picture)
-            shape = picture.shape[0], picture.shape[1]
-            store.write_matte(t, alpha, head_region(local[t], shape), mouth_region(local[t], shape))
-            plate.add(picture, alpha)
-    background, seen = plate.plate()
+            store.write_mask(t, mask)
+            clip.look(picture, mask, local[t])
+    clip.learn()
     with folder.replacing("plate.png") as part:
-        rgba = np.dstack([background[..., ::-1], np.where(seen, 255, 0).astype(np.uint8)])
+        rgba = np.dstack([clip.plate.colour[..., ::-1], np.where(clip.plate.seen, 255, 0).astype(np.uint8)])
         part.write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
+    return _write_mattes(store, clip, local, reporter)
+
+
+def _write_mattes(store: FrameStore, clip: ClipMattes, local: NDArray[np.float64], reporter: Reporter) -> float:
+    """The second pass: refines some frames at a time on all cores, steadies and writes them in their order."""
+
+    def work(t: int) -> tuple[Picture, F32, float]:
+        picture = store.frame(t, keep=False)
+        return picture, *clip.matte(picture, store.mask(t), local[t])
+
+    steadier, by_plate = Steadier(), []
+    refined = in_order(work, len(local))
+    for t, (picture, matte, share) in enumerate(reporter.track(refined, "refine the mattes", len(local))):
+        store.write_matte(t, steadier(picture, matte))
+        by_plate.append(share)
+    return float(np.mean(by_plate))
+
+
+def in_order(work: Callable[[int], T], count: int) -> Iterator[T]:
+    """work(0), work(1), … worked out a few ahead, one to a core."""
+    workers, inner = min(4, os.cpu_count() or 1), cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a frame is one thread's work: OpenCV's own threads would only wait for each other
+    try:
+        with ThreadPoolExecutor(workers, "mattes") as pool:
+            ahead: deque[Future[T]] = deque()
+            for t in range(count):
+                ahead.append(pool.submit(work, t))
+                if len(ahead) > 2 * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+    finally:
+        cv2.setNumThreads(inner)

@@ -13,7 +13,8 @@ from ..actor import ActorFolder, damaged
 F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-PERSON, HEAD, MOUTH = 0, 1, 2  # channels of a matte
+QUICK = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+PERSON, HEAD, MOUTH, HAIR = 0, 1, 2, 3  # channels of a matte
 
 
 class FrameStore:
@@ -35,23 +36,34 @@ class FrameStore:
         """Stores the crop (S, S, 3)."""
         _write(self._frames / f"{index:06d}.jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), QUALITY)
 
-    def write_matte(self, index: int, person: F32, head: F32, mouth: F32) -> None:
-        """Stores the mattes (S, S) in 0–1."""
-        stacked = np.stack([mouth, head, person], -1)  # OpenCV writes blue, green, red
-        quick = [cv2.IMWRITE_PNG_COMPRESSION, 2]
-        _write(self._mattes / f"{index:06d}.png", np.rint(stacked * 255).astype(np.uint8), quick)
+    def write_mask(self, index: int, mask: F32) -> None:
+        """Stores a raw person mask (h, w) in 0–1 where the matte will stand, until `write_matte` replaces it."""
+        _write(self._mattes / f"{index:06d}.png", np.rint(mask * 255).astype(np.uint8), QUICK)
 
-    def frame(self, index: int) -> Picture:
-        """The crop (S, S, 3) uint8 RGB.
+    def mask(self, index: int) -> F32:
+        """The raw mask (h, w) in 0–1 that `write_mask` stored."""
+        data = np.fromfile(self._mattes / f"{index:06d}.png", np.uint8)
+        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+
+    def write_matte(self, index: int, matte: F32) -> None:
+        """Stores the mattes (S, S, 4) in 0–1: person, head, mouth interior, hair."""
+        stacked = cv2.convertScaleAbs(matte, alpha=255)[..., [MOUTH, HEAD, PERSON, HAIR]]  # blue, green, red, alpha
+        _write(self._mattes / f"{index:06d}.png", stacked, QUICK)
+
+    def frame(self, index: int, *, keep: bool = True) -> Picture:
+        """The crop (S, S, 3) uint8 RGB; `keep` its compressed bytes in memory for the next time.
 
         Raises:
             UserError: missing or damaged.
         """
-        return cv2.cvtColor(self._read(self._frames / f"{index:06d}.jpg"), cv2.COLOR_BGR2RGB).astype(np.uint8)
+        return cv2.cvtColor(self._read(self._frames / f"{index:06d}.jpg", keep), cv2.COLOR_BGR2RGB).astype(np.uint8)
 
     def matte(self, index: int) -> F32:
-        """The mattes (S, S, 3) float32 in 0–1: person, head, mouth interior."""
-        return self._read(self._mattes / f"{index:06d}.png")[..., ::-1].astype(np.float32) / 255
+        """The mattes (S, S, 4) float32 in 0–1: person, and what part of the person is head, mouth interior, hair."""
+        stored = self._read(self._mattes / f"{index:06d}.png")
+        if stored.ndim != 3 or stored.shape[2] != 4:
+            raise damaged(self._mattes / f"{index:06d}.png")
+        return stored[..., [2, 1, 0, 3]].astype(np.float32) / 255
 
     def torso(self, index: int) -> F32:
         """The torso's alpha (S, S): what is person and not head."""
@@ -59,15 +71,16 @@ class FrameStore:
         result: F32 = matte[..., PERSON] * (1 - matte[..., HEAD])
         return result
 
-    def _read(self, path: Path) -> Picture:
+    def _read(self, path: Path, keep: bool = True) -> Picture:
         data = self._cache.get(path)
         if data is None:
             try:
                 data = np.fromfile(path, np.uint8)
             except OSError as error:
                 raise damaged(path) from error
-            self._cache[path] = data
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            if keep:
+                self._cache[path] = data
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
         if picture is None:
             raise damaged(path)
         return picture.astype(np.uint8, copy=False)

@@ -1,4 +1,4 @@
-"""Mattes and plate on the sample actor, whose alphas are known."""
+"""Mattes and plate: on pictures made for the purpose, and on the sample actor, whose alphas are known."""
 
 from __future__ import annotations
 
@@ -6,30 +6,103 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+from numpy.typing import NDArray
 
-from backend.matting.person import PersonMatte, PlateEstimator, fill, refine
+from backend.matting.clip import ClipMattes
+from backend.matting.edges import EdgeRefiner, guide
+from backend.matting.foreground import foreground
+from backend.matting.hair import HairModel
+from backend.matting.light import encoded, linear
+from backend.matting.metrics import alpha_error, edge_band, flicker, gradient_error
+from backend.matting.person import PersonMask, without_holes
+from backend.matting.plate import Plate, PlateEstimator, fill, filling_error
 from backend.matting.regions import head_region, mouth_region
+from backend.matting.steady import Steadier
 from backend.sample import Truth, truth_path
 from backend.tracking import topology as topo
 from backend.video.decode import frames
 
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
 
-def test_person_matte_lies_on_the_sample_actor(sample_clip: Path) -> None:
+
+def test_person_mask_lies_on_the_sample_actor(sample_clip: Path) -> None:
     truth = Truth.load(truth_path(sample_clip))
-    with PersonMatte() as person:
+    with PersonMask() as person:
         errors = [np.abs(person(rgb) - truth.person(i)).mean() for i, _, rgb in frames(sample_clip) if i % 10 == 0]
     assert np.mean(errors) < 0.05
 
 
-def test_refinement_follows_the_picture_s_edge() -> None:
+def test_small_holes_of_the_mask_are_filled_and_gaps_are_not() -> None:
+    mask = np.ones((100, 100), np.float32)
+    mask[40:44, 50:53] = 0.2
+    mask[60:90, 20:40] = 0.0
+    filled = without_holes(mask)
+    assert filled[40:44, 50:53].min() == 1
+    assert filled[60:90, 20:40].max() == 0
+
+
+def test_guided_mask_follows_the_picture_s_edge() -> None:
     rgb = np.full((96, 96, 3), 40, np.uint8)
     rgb[:, 50:] = 210
     raw = np.zeros((96, 96), np.float32)
     raw[:, 49:] = 1.0  # a pixel beside the edge, and blurred
-    alpha = refine(cv2.GaussianBlur(raw, (0, 0), 2), rgb)
+    blurred = cv2.GaussianBlur(raw, (0, 0), 2)
     true = np.zeros_like(raw)
     true[:, 50:] = 1.0
-    assert np.abs(alpha - true).mean() < 0.6 * np.abs(cv2.GaussianBlur(raw, (0, 0), 2) - true).mean()
+    assert np.abs(guide(blurred, rgb) - true).mean() < 0.6 * np.abs(blurred - true).mean()
+
+
+def disc_over(plate: U8, colour: tuple[int, int, int], size: int) -> tuple[U8, F32]:
+    """A soft disc with thin spokes, like a head with strands, mixed over the plate in linear light; and its alpha."""
+    large = np.zeros((size * 4, size * 4), np.uint8)
+    middle = size * 2
+    cv2.circle(large, (middle, middle), size, 255, -1)
+    for angle in np.linspace(0, 2 * np.pi, 40):
+        end = np.rint(middle + size * 1.15 * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+        cv2.line(large, (middle, middle), (int(end[0]), int(end[1])), 255, 2)
+    alpha = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
+    light = alpha * linear(np.array(colour, np.uint8)) + (1 - alpha) * linear(plate)
+    return np.rint(encoded(light) * 255).astype(np.uint8), alpha[..., 0]
+
+
+def wall(size: int) -> U8:
+    """A background that brightens to the right."""
+    return np.broadcast_to(np.linspace(120, 190, size).astype(np.uint8)[None, :, None], (size, size, 3)).copy()
+
+
+def test_edges_find_strands_before_a_known_plate() -> None:
+    background = wall(160)
+    rgb, alpha = disc_over(background, (60, 35, 20), 160)
+    raw = np.clip(cv2.GaussianBlur((alpha > 0.5).astype(np.float32), (0, 0), 4), 0, 1)
+    plate = Plate(background, np.ones((160, 160), bool), np.full((160, 160), 1.5, np.float32))
+    refined = EdgeRefiner(plate)(raw, rgb, np.zeros((160, 160), np.float32))
+    assert alpha_error(refined.alpha, alpha) < 0.03
+    assert alpha_error(refined.alpha, alpha) < 0.25 * alpha_error(guide(raw, rgb), alpha)
+    assert refined.by_plate[edge_band(alpha)].mean() > 0.8
+
+
+def test_edges_do_not_trust_a_doubtful_plate() -> None:
+    background = wall(160)
+    rgb, alpha = disc_over(background, (60, 35, 20), 160)
+    raw = np.clip(cv2.GaussianBlur((alpha > 0.5).astype(np.float32), (0, 0), 4), 0, 1)
+    wrong = Plate(255 - background, np.zeros((160, 160), bool), np.full((160, 160), 120, np.float32))
+    refined = EdgeRefiner(wrong)(raw, rgb, np.zeros((160, 160), np.float32))
+    assert refined.by_plate.max() < 0.5
+    assert np.abs(refined.alpha - guide(raw, rgb)).mean() < 0.03
+
+
+def test_foreground_composites_back_and_carries_no_spill() -> None:
+    background = np.full((120, 120, 3), (30, 200, 40), np.uint8)
+    rgb, alpha = disc_over(background, (150, 90, 70), 120)
+    colour = foreground(rgb, alpha, background)
+    mix = alpha[..., None] * linear(colour) + (1 - alpha[..., None]) * linear(background)
+    soft = (alpha > 0.05) & (alpha < 0.95)
+    assert np.abs(encoded(mix) - rgb / 255.0)[soft].mean() < 0.01
+    spill = np.abs(colour.astype(float) - (150, 90, 70)).mean(2)
+    before = np.abs(rgb.astype(float) - (150, 90, 70)).mean(2)
+    assert spill[soft].mean() < 0.1 * before[soft].mean()
 
 
 def test_plate_is_the_background_behind_a_moving_person() -> None:
@@ -41,16 +114,34 @@ def test_plate_is_the_background_behind_a_moving_person() -> None:
         picture = background.copy()
         picture[alpha > 0] = 255
         estimator.add(picture, alpha)
-    plate, seen = estimator.plate()
-    assert seen.mean() > 0.9
-    assert np.array_equal(plate[seen], background[seen])
+    plate = estimator.plate()
+    assert plate.seen.mean() > 0.9
+    assert np.array_equal(plate.colour[plate.seen], background[plate.seen])
+    assert plate.doubt[plate.seen].max() < 2
+
+
+def test_plate_doubts_what_moves_and_what_was_never_seen() -> None:
+    rng = np.random.default_rng(1)
+    estimator = PlateEstimator(expected=30)
+    still = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    mask = np.zeros((64, 64), np.float32)
+    mask[24:40, 24:40] = 1
+    for _ in range(30):
+        picture = still.copy()
+        picture[:12] = rng.integers(0, 255, (12, 64, 3))  # leaves in the wind
+        estimator.add(picture, mask)
+    plate = estimator.plate()
+    assert plate.doubt[50:].max() < 2
+    assert plate.doubt[:12].mean() > 20
+    assert not plate.seen[30:34, 30:34].any()
+    assert plate.doubt[30:34, 30:34].min() > 20
 
 
 def test_plate_memory_does_not_grow_with_the_clip() -> None:
     estimator = PlateEstimator(expected=1000, capacity=16)
     for _ in range(1000):
         estimator.add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.float32))
-    assert len(estimator._pictures) <= 17
+    assert len(estimator.looked_at()) <= 16
 
 
 def test_unknown_pixels_are_filled_from_their_surroundings() -> None:
@@ -59,6 +150,81 @@ def test_unknown_pixels_are_filled_from_their_surroundings() -> None:
     known[10:30, 10:30] = False
     picture[~known] = 0
     assert np.abs(fill(picture, known).astype(int) - 100).max() <= 1
+    assert filling_error(picture, known)[15:25, 15:25].max() < 2
+
+
+def test_steadier_calms_a_still_edge_and_follows_a_moving_one() -> None:
+    rng = np.random.default_rng(2)
+    still = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    steady, calm, wild = Steadier(), [], []
+    for _ in range(12):
+        matte = np.clip(0.5 + rng.normal(0, 0.1, (40, 40, 1)), 0, 1).astype(np.float32)
+        wild.append(matte)
+        calm.append(steady(still, matte))
+    assert np.abs(np.diff(calm[4:], axis=0)).mean() < 0.25 * np.abs(np.diff(wild[4:], axis=0)).mean()
+    moved = np.ones((40, 40, 1), np.float32)
+    assert np.array_equal(steady(255 - still, moved), moved)
+
+
+def test_measures_are_zero_for_the_truth_and_grow_with_the_fault() -> None:
+    _, alpha = disc_over(wall(128), (0, 0, 0), 128)
+    blurred, coarser = cv2.GaussianBlur(alpha, (0, 0), 1), cv2.GaussianBlur(alpha, (0, 0), 4)
+    for measure in (alpha_error, gradient_error):
+        assert measure(alpha, alpha) == 0
+        assert 0 < measure(blurred, alpha) < measure(coarser, alpha)
+    assert flicker(alpha, alpha, alpha, alpha) == 0
+    assert flicker(alpha, 0.9 * alpha, alpha, alpha) > 0.03
+
+
+@pytest.fixture(scope="module")
+def matted(sample_clip: Path) -> tuple[Truth, list[U8], list[F32], list[F32], ClipMattes]:
+    """The sample clip with its truth: every second picture, its rough mask, its mattes."""
+    truth = Truth.load(truth_path(sample_clip))
+    pictures = [rgb for i, _, rgb in frames(sample_clip) if i % 2 == 0]
+    landmarks = truth.landmarks[::2]
+    clip = ClipMattes(len(pictures))
+    with PersonMask() as person:
+        masks = [person(rgb) for rgb in pictures]
+    for rgb, mask, at in zip(pictures, masks, landmarks, strict=True):
+        clip.look(rgb, mask, at)
+    clip.learn()
+    mattes = [clip.matte(rgb, mask, at)[0] for rgb, mask, at in zip(pictures, masks, landmarks, strict=True)]
+    return truth, pictures, masks, mattes, clip
+
+
+def test_mattes_of_the_sample_actor_are_good_at_the_edge(
+    matted: tuple[Truth, list[U8], list[F32], list[F32], ClipMattes],
+) -> None:
+    truth, _, masks, mattes, _ = matted
+    some = range(0, len(mattes), 5)
+    trues = {i: np.clip(truth.person(2 * i), 0, 1) for i in some}
+    assert np.mean([alpha_error(mattes[i][..., 0], trues[i]) for i in some]) < 0.06
+    ours = np.mean([gradient_error(mattes[i][..., 0], trues[i]) for i in some])
+    raw = np.mean([gradient_error(masks[i], trues[i]) for i in some])
+    assert ours < 0.9 * raw
+
+
+def test_head_and_hair_of_the_sample_actor(matted: tuple[Truth, list[U8], list[F32], list[F32], ClipMattes]) -> None:
+    truth, _, _, mattes, clip = matted
+    assert truth.mattes is not None
+    assert clip.hair.has_hair
+    for i in (5, 25, 45):
+        person, head, _, hair = np.moveaxis(mattes[i], 2, 0)
+        true_head, true_hair, true_torso, _ = truth.mattes[2 * i].astype(np.float32) / 255
+        assert np.abs(person * head - true_head).mean() < 0.02
+        assert np.abs(person * hair - true_hair).mean() < 0.02
+        assert np.abs(person * (1 - head) - true_torso).mean() < 0.02
+
+
+def test_no_hair_is_seen_on_a_bald_head() -> None:
+    skin = np.full((128, 128, 3), (190, 140, 120), np.uint8)
+    points = np.zeros((topo.COUNT, 2))
+    angle = np.linspace(0, 2 * np.pi, len(topo.FACE_OVAL), endpoint=False)
+    points[list(topo.FACE_OVAL)] = np.stack([64 + 24 * np.sin(angle), 70 - 32 * np.cos(angle)], 1)
+    mask = np.ones((128, 128), np.float32)
+    model = HairModel.learn([skin], [mask], [points])
+    assert not model.has_hair
+    assert model(skin, points, mask).max() == 0
 
 
 def test_head_and_mouth_regions_match_the_truth(sample_clip: Path) -> None:
@@ -66,12 +232,8 @@ def test_head_and_mouth_regions_match_the_truth(sample_clip: Path) -> None:
     assert truth.mattes is not None
     frame = int(truth.mouth_opening.argmax())
     shape = truth.mattes.shape[2], truth.mattes.shape[3]
-    head = head_region(truth.landmarks[frame], shape) * truth.person(frame)
-    true_head = truth.mattes[frame, 0].astype(np.float32) / 255
-    assert np.minimum(head, true_head).sum() / np.maximum(head, true_head).sum() > 0.85
     mouth = mouth_region(truth.landmarks[frame], shape)
     true_mouth = truth.mattes[frame, 3].astype(np.float32) / 255
     assert np.minimum(mouth, true_mouth).sum() / np.maximum(mouth, true_mouth).sum() > 0.5
-    assert (
-        head_region(truth.landmarks[frame], shape)[int(truth.landmarks[frame, topo.NOSE_TIP, 1]), shape[1] // 2] > 0.9
-    )
+    nose = int(truth.landmarks[frame, topo.NOSE_TIP, 1])
+    assert head_region(truth.landmarks[frame], shape)[nose, shape[1] // 2] > 0.9

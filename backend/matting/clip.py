@@ -1,0 +1,80 @@
+"""All mattes of a clip: first look at every frame, then learn, then matte every frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .edges import EdgeRefiner
+from .hair import HairModel
+from .plate import Plate, PlateEstimator, spread_out
+from .regions import head_region, mouth_region
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+Landmarks = NDArray[np.floating[Any]]
+
+
+class ClipMattes:
+    """The mattes of one clip from a camera that stands still, or nearly so.
+
+    `look` at every frame in order, `learn` once, then `matte` any frame, from any thread. Memory does not grow with the
+    clip's length.
+    """
+
+    plate: Plate
+    hair: HairModel
+
+    def __init__(self, expected: int) -> None:
+        self._estimator = PlateEstimator(expected)
+        self._masks: list[F32] = []
+        self._landmarks: list[Landmarks] = []
+
+    def look(self, rgb: U8, mask: F32, landmarks: Landmarks) -> None:
+        """Looks at a frame (H, W, 3), its rough mask (h, w) and its landmarks (478, ≥2) in pixels."""
+        if self._estimator.add(rgb, _as_large(mask, rgb)):
+            self._masks.append(mask)
+            self._landmarks.append(np.asarray(landmarks, np.float32))
+
+    def learn(self) -> None:
+        """Learns plate and hair; then the plate once more, up to the edges that the first one gave."""
+        pictures = self._estimator.looked_at()
+        masks = [_as_large(m, p) for m, p in zip(self._masks, pictures, strict=True)]
+        self.hair = HairModel.learn(pictures, masks, self._landmarks)
+        self.plate = self._estimator.plate()
+        refine = EdgeRefiner(self.plate)
+        frames = zip(pictures, masks, self._landmarks, strict=True)
+        self._estimator.look_again([refine(m, p, self.hair(p, at, m)).alpha for p, m, at in frames])
+        self.plate = self._estimator.plate()
+        self._refine = EdgeRefiner(self.plate)
+
+    def matte(self, rgb: U8, mask: F32, landmarks: Landmarks) -> tuple[F32, float]:
+        """The mattes (H, W, 4) in 0–1 of a frame, and the share of its edge that the plate decided.
+
+        Channels: the person's alpha, and what part of the person there is head (with hair), mouth interior, hair.
+        """
+        mask = _as_large(mask, rgb)
+        hair = self.hair(rgb, landmarks, mask)
+        refined = self._refine(mask, rgb, hair)
+        shape = mask.shape[0], mask.shape[1]
+        hair = carried_outwards(hair, mask)
+        head = np.maximum(head_region(landmarks, shape), hair)
+        edge = (mask > 0.1) & (mask < 0.9)
+        share = float((refined.by_plate[edge] > 0.5).mean()) if edge.any() else 0.0
+        return np.dstack([refined.alpha, head, mouth_region(landmarks, shape), hair]), share
+
+
+def carried_outwards(hair: F32, mask: F32) -> F32:
+    """How likely hair is (H, W), outside the rough mask (H, W) as at the mask's nearby edge: for loose strands."""
+    size = max(8, mask.shape[1] // 4), max(8, mask.shape[0] // 4)
+    small, inside = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (hair, mask))
+    wide = spread_out(small[..., None], (inside > 0.8).astype(np.float32))
+    outer = cv2.resize(wide, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(outer + np.clip(mask * 2 - 0.6, 0, 1) * (hair - outer), np.float32)
+
+
+def _as_large(mask: F32, rgb: U8) -> F32:
+    return cv2.resize(mask, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)

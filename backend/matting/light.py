@@ -1,0 +1,26 @@
+"""Display-referred sRGB and linear light: coverage mixes light, so mattes are worked out in linear light."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+
+_CODE = np.arange(256) / 255
+LINEAR = np.where(_CODE <= 0.04045, _CODE / 12.92, ((_CODE + 0.055) / 1.055) ** 2.4).astype(np.float32)
+SLOPE = np.gradient(LINEAR).astype(np.float32)  # linear light per grey level
+
+
+def linear(codes: NDArray[np.uint8]) -> F32:
+    """sRGB codes 0–255 of any shape as linear light 0–1 (IEC 61966-2-1)."""
+    return LINEAR[codes]
+
+
+def encoded(light: NDArray[np.floating[Any]]) -> F32:
+    """Linear light of any shape as display-referred sRGB 0–1; clipped."""
+    value = np.clip(light, 0, 1)
+    curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * np.power(value, 1 / 2.4) - 0.055)
+    return np.asarray(curve, np.float32)

@@ -1,0 +1,146 @@
+"""The background plate of a static camera: what stands behind the person, how surely, and how much it trembles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+F32 = NDArray[np.float32]
+U8 = NDArray[np.uint8]
+MARGIN = 1 / 24  # of the picture's side: how far from the person's mask a pixel is surely background
+CLOSE = 1 / 128  # the same, once the edge is refined
+BACKGROUND = 0.15  # an alpha below this counts as background
+SENSOR_NOISE = 1.5  # grey levels that every camera and codec adds
+GUESSED = 1.2  # how much farther off a filled colour may be than it usually is at the rim: such errors have a long tail
+RIM = 1 / 40  # width of the rim of the known plate at which filling is tried
+NORMAL_QUARTILES = 1.349  # distance of the quartiles of a normal distribution, in deviations
+
+
+@dataclass(frozen=True)
+class Plate:
+    """What stands behind the person.
+
+    Attributes:
+        colour: (H, W, 3) uint8. seen: (H, W) where some frame really showed it; elsewhere it is filled in.
+        doubt: (H, W) grey levels by which a frame's background is expected to differ from `colour`: its trembling
+            over time where it was seen, the variety of its surroundings where it was not.
+    """
+
+    colour: U8
+    seen: NDArray[np.bool_]
+    doubt: F32
+
+
+class PlateEstimator:
+    """The background without the person: the median, per pixel, over the frames that show it.
+
+    Keeps at most `capacity` frames spread over the clip, so memory does not grow with its length.
+    """
+
+    def __init__(self, expected: int, capacity: int = 48) -> None:
+        self._every = max(1, -(-expected // capacity))
+        self._seen = 0
+        self._pictures: list[U8] = []
+        self._clear: list[NDArray[np.bool_]] = []
+
+    def add(self, rgb: U8, mask: F32) -> bool:
+        """Looks at one frame (H, W, 3) with its person mask (H, W); True when it was kept."""
+        kept = self._seen % self._every == 0
+        if kept:
+            self._pictures.append(rgb.copy())
+            self._clear.append(grown(mask, MARGIN) < BACKGROUND)
+        self._seen += 1
+        return kept
+
+    def looked_at(self) -> list[U8]:
+        """The frames (H, W, 3) that were kept."""
+        return self._pictures
+
+    def look_again(self, alphas: Sequence[F32]) -> None:
+        """Replaces the masks of the kept frames by better alphas (H, W): the plate is seen closer to the person."""
+        self._clear = [grown(alpha, CLOSE) < BACKGROUND for alpha in alphas]
+
+    def plate(self) -> Plate:
+        """The plate so far."""
+        pictures, clear = np.stack(self._pictures), np.stack(self._clear)
+        shape = pictures.shape[1:]
+        colour, spread = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
+        for y in range(shape[0]):  # row by row: a masked median of everything at once would need many times the memory
+            colour[y], spread[y] = _masked_median(pictures[:, y], clear[:, y])
+        seen = clear.any(0)
+        doubt = np.where(seen, spread.mean(2) / NORMAL_QUARTILES, GUESSED * filling_error(colour, seen))
+        return Plate(fill(colour, seen), seen, np.hypot(doubt, SENSOR_NOISE).astype(np.float32))
+
+
+def _masked_median(values: U8, valid: NDArray[np.bool_]) -> tuple[U8, F32]:
+    """Median (W, C) and distance of the quartiles of values (N, W, C) over the N that are valid (N, W); else 0."""
+    ordered = np.sort(np.where(valid[..., None], values, np.int16(1000)).astype(np.int16), axis=0)
+    count = valid.sum(0)
+
+    def quantile(share: float) -> F32:
+        at = np.clip(np.rint((count - 1) * share), 0, None).astype(np.int64)
+        picked = np.take_along_axis(ordered, at[None, :, None], axis=0)[0]
+        return np.where(count[:, None] > 0, picked, 0).astype(np.float32)
+
+    return quantile(0.5).astype(np.uint8), quantile(0.75) - quantile(0.25)
+
+
+def grown(mask: F32, share: float) -> F32:
+    """A mask (H, W) dilated by `share` of its height; worked out at a quarter of the size, so good to a few pixels."""
+    return _morphed(cv2.dilate, mask, share)
+
+
+def shrunk(mask: F32, share: float) -> F32:
+    """A mask (H, W) eroded by `share` of its height; worked out at a quarter of the size, so good to a few pixels."""
+    return _morphed(cv2.erode, mask, share)
+
+
+def _morphed(operation: object, mask: F32, share: float) -> F32:
+    height, width = mask.shape
+    small = cv2.resize(mask, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
+    reach = max(1, round(share * small.shape[0]))
+    ring = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    changed = operation(small, ring)  # type: ignore[operator]
+    return np.asarray(cv2.resize(changed, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def fill(picture: U8, known: NDArray[np.bool_]) -> U8:
+    """The picture (H, W, 3) with its unknown pixels filled from averages of the known ones around them."""
+    if known.all() or not known.any():
+        return picture
+    spread = spread_out(picture.astype(np.float32), known.astype(np.float32))
+    return np.where(known[..., None], picture, np.clip(np.rint(spread), 0, 255).astype(np.uint8))
+
+
+def filling_error(picture: U8, known: NDArray[np.bool_]) -> F32:
+    """(H, W) by how many grey levels `fill` is likely wrong: as much as it is at the rim of what is known, were that
+    rim unknown too. Smooth walls fill well, foliage does not."""
+    inner = shrunk(known.astype(np.float32), RIM) > 0.99
+    rim = known & ~inner
+    if not inner.any() or not rim.any():
+        return np.full(known.shape, 255, np.float32) * ~known
+    wrong = np.square(fill(picture, inner).astype(np.float32) - picture).mean(2)
+    return np.sqrt(np.maximum(spread_out(wrong[..., None], rim.astype(np.float32))[..., 0], 0))
+
+
+def spread_out(values: F32, weight: F32) -> F32:
+    """Values (H, W, C) carried from where they weigh to where they do not: push–pull over a pyramid.
+
+    Each pixel takes the weighted mean of the finest level that has enough weight (Gortler et al., SIGGRAPH 1996).
+    """
+    if values.ndim == 2 or values.shape[2] == 1:  # OpenCV drops a last axis of one
+        values = np.repeat(values.reshape(*weight.shape, 1), 2, axis=2)
+        return spread_out(values, weight)[..., :1]
+    levels = [(values * weight[..., None], weight)]
+    while min(levels[-1][1].shape) > 2:
+        levels.append((cv2.pyrDown(levels[-1][0]), cv2.pyrDown(levels[-1][1])))  # type: ignore[arg-type]
+    result = levels[-1][0] / np.maximum(levels[-1][1][..., None], 1e-6)
+    for value, weight in reversed(levels[:-1]):
+        wide = cv2.resize(result, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
+        share = np.clip(weight, 0, 1)[..., None]
+        result = value / np.maximum(weight[..., None], 1e-6) * share + wide * (1 - share)
+    return np.asarray(result, np.float32)
