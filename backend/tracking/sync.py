@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from ..audio.features import TRACK_RATE, SpeechTrack
 from . import topology as topo
@@ -29,7 +29,7 @@ C128 = NDArray[np.complex128]
 LAGS = np.arange(-0.60, 0.69, 0.04)  # seconds
 LONGEST = 90.0  # seconds that are looked at: more would not make it surer
 LEAST_FRAMES = 96
-SWEEP = 1.0  # seconds; slower movement (a smile, a turn of the head that is left) says nothing about the sound
+SWEEP = 2.4  # seconds; slower movement (a smile, a turn of the head that is left) says nothing about the sound
 SHAPES = 6  # principal components of the mouth's shape
 FOLDS, GAP, RIDGE = 5, 5, 0.3  # frames left out between learned and unseen ones; penalty per frame, on unit features
 RESAMPLED, NEAR = 200, 0.06  # how often whole seconds are drawn; seconds within which a repeated peak is the same
@@ -83,10 +83,10 @@ def measure_offset(
     if seen.sum() < LEAST_FRAMES:
         return SoundOffset()
     mouth, times = _shapes(_lively(mouth[seen], fps)), times[seen]
-    sound = _sound(track)
+    sound = _lively(_sound(track), TRACK_RATE)
     agreement = np.empty((len(LAGS), 2, len(times)))
     for i, lag in enumerate(LAGS):
-        foretold = _foretold(_lively(_at(sound, times + lag), fps), mouth)
+        foretold = _foretold(_at(sound, times + lag), mouth)
         agreement[i] = (foretold * mouth).sum(1), (foretold**2).sum(1)
     return _judged(agreement, (mouth**2).sum(1), fps)
 
@@ -112,7 +112,7 @@ def _sound(track: SpeechTrack) -> F32:
     return gaussian_filter1d(np.concatenate(groups, 1).astype(np.float32), 2, axis=0)
 
 
-def _at(sound: F32, times: F64) -> F64:
+def _at(sound: F64, times: F64) -> F64:
     """Rows of the sound at `times`, linearly interpolated; the ends repeat."""
     place = np.clip(times * TRACK_RATE, 0, len(sound) - 1.001)
     row = place.astype(int)
@@ -121,9 +121,11 @@ def _at(sound: F32, times: F64) -> F64:
     return result
 
 
-def _lively(values: F64, fps: float) -> F64:
-    """What is left of columns when their slow course is taken out."""
-    return np.asarray(values - gaussian_filter1d(values, SWEEP * fps, axis=0, mode="nearest"))
+def _lively(values: F64 | F32, rate: float) -> F64:
+    """What is left of columns when their slow course, a triangular running mean, is taken out."""
+    size = round(SWEEP * rate)
+    course = uniform_filter1d(uniform_filter1d(values, size, 0, mode="nearest"), size, 0, mode="nearest")
+    return np.asarray(values - course, np.float64)
 
 
 def _shapes(mouth: F64) -> F64:
