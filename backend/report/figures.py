@@ -11,6 +11,7 @@ from ..actor import ActorInfo
 KNOWN: dict[str, tuple[str, str, str]] = {
     "reprojection_px_512": ("Rigid points of the face", "{:.2f} px", "median distance from the landmarks, at 512²"),
     "sound_offset_ms": ("Sound after picture", "{:+.0f} ms", "measured from mouth and voice"),
+    "edge_by_plate": ("Matte's edge found by the background", "{:.0%}", "the rest by the person mask alone"),
     "speech.held_out.opening_r": ("Speech: opening of the lips", "r = {:.2f}", "against tracking, on unseen footage"),
     "speech.held_out.jawOpen_r": ("Speech: jaw", "r = {:.2f}", ""),
     "tracked.face.psnr": ("Face, driven by tracking", "{:.1f} dB", "PSNR on footage kept back"),

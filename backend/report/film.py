@@ -29,8 +29,8 @@ def write_film(folder: ActorFolder, frame: Frame, matte: Matte, reporter: Report
     """Writes `overlay.mp4`; its frame n is the actor's footage frame n.
 
     Args:
-        frame: reads a crop (S, S, 3) uint8 RGB. matte: reads its alphas (S, S, ≥3) float32 0–1: person, head, mouth
-            interior. Both are called from several threads.
+        frame: reads a crop (S, S, 3) uint8 RGB. matte: reads its alphas (S, S, 3 or 4) float32 0–1: person, head,
+            mouth interior and hair. Both are called from several threads.
 
     Raises:
         UserError: a frame is missing or damaged, or the disk is full.

@@ -22,6 +22,7 @@ SMALLEST = 384  # pixels: smaller crops are drawn on an enlarged picture, or the
 PERSON: Colour = (64, 210, 200)
 HEAD: Colour = (255, 178, 64)
 MOUTH: Colour = (255, 70, 120)
+HAIR: Colour = (176, 96, 255)
 WEB: Colour = (70, 160, 255)
 SHADE: Colour = (18, 26, 44)
 FEATURES: Colour = (244, 248, 255)
@@ -32,6 +33,7 @@ DIMMED = 0.42  # what is left of the background's light
 WEB_STRENGTH = 0.36
 EDGE_STRENGTH = 0.85
 MOUTH_STRENGTH = 0.45
+HAIR_STRENGTH = 0.3
 SHIFT = 4  # fractional bits of drawn coordinates
 
 
@@ -44,7 +46,8 @@ def draw(picture: Picture, matte: NDArray[np.float32], mesh: Any, head: Any, tor
     """The frame with everything drawn over it.
 
     Args:
-        picture: (S, S, 3) RGB. matte: (S, S, ≥3) alpha 0–1 of person, head and mouth interior.
+        picture: (S, S, 3) RGB. matte: (S, S, 3 or 4) alpha 0–1 of person, head, mouth interior and, where it
+            is known, hair.
         mesh: (478, 2) pixels of the crop. head, torso: (4, 2) pixels: origin and the ends of x, y and z.
 
     Returns:
@@ -57,8 +60,10 @@ def draw(picture: Picture, matte: NDArray[np.float32], mesh: Any, head: Any, tor
     if side != size:
         picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
         alphas = cv2.resize(alphas, (side, side), interpolation=cv2.INTER_LINEAR)
-    person, region, mouth = cv2.split(alphas)[:3]
+    person, region, mouth, *hair = cv2.split(alphas)
     result = _with_mattes(picture, person, region)
+    if hair:
+        tint(result, cv2.multiply(hair[0], person, scale=1 / 255), HAIR, HAIR_STRENGTH)
     points = np.asarray(mesh, np.float64) * scale
     lips = _around(points[topo.indices(*topo.INNER_RING)], side)
     if _is_seen(lips):

@@ -147,6 +147,7 @@ def _bench(info: ActorInfo, folder: ActorFolder) -> str:
     source = "" if _is_embedded(folder) else f' src="{FILM}"'
     colours = (
         ("Person's matte", overlay.PERSON), ("Head's matte", overlay.HEAD), ("Inside of the mouth", overlay.MOUTH),
+        ("Hair's matte", overlay.HAIR),
         ("Mesh, rebuilt from the curves", overlay.FEATURES), ("Left (x)", overlay.AXES[0]), ("Up (y)", overlay.AXES[1]),
         ("Front (z)", overlay.AXES[2]), ("Irises", overlay.IRIS),
     )  # fmt: skip
