@@ -217,7 +217,7 @@ class _Create:
         from .frames import FrameStore
 
         store = FrameStore(self.folder)
-        write_film(self.folder, store.frame, store.matte, self.reporter)
+        write_film(self.folder, lambda t: store.frame(t, keep=False), store.matte, self.reporter)
         self._write_page()
 
     def _write_page(self) -> None:
