@@ -60,3 +60,10 @@ def flicker(before: F32, after: F32, true_before: F32, true_after: F32) -> float
     """
     still = edge_band(true_after) & (np.abs(true_after - true_before) < STILL)
     return float(np.abs(after - before)[still].mean()) if still.any() else float("nan")
+
+
+def filled_columns(matte: F32) -> F32:
+    """A matte (H, W) without gaps from top to bottom of each column: the sample's truth leaves out the throat."""
+    down = np.maximum.accumulate(matte, 0)
+    up = np.maximum.accumulate(matte[::-1], 0)[::-1]
+    return np.minimum(down, up)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from ..tracking import topology as topo
 
 F32 = NDArray[np.float32]
+LIP_EDGE = 0.006  # of the face's height: how far on the lip the landmarks of its inner edge lie
+SHUT, OPEN = 0.010, 0.020  # of the face's height: gaps between the lips' inner landmarks of a closed, an open mouth
 JAW = (127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356)
 
 
@@ -35,8 +37,19 @@ def head_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) ->
 
 
 def mouth_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> F32:
-    """(H, W) coverage of the opening between the lips."""
-    ring = np.asarray(landmarks, np.float32)[topo.indices(*topo.INNER_RING), :2]
+    """(H, W) coverage of the opening between the lips; 0 while they are shut.
+
+    The landmarks of the lips' inner edges lie on the lips, a little outside the opening, and stay a hair apart on
+    closed lips: each pair is drawn together by `LIP_EDGE`, and an opening below `SHUT` is none.
+    """
+    points = np.asarray(landmarks, np.float32)[:, :2]
+    face = max(float(np.linalg.norm(points[topo.FOREHEAD] - points[topo.CHIN])), 1e-6)
+    upper, lower = points[list(topo.LIP_INNER_UPPER)], points[list(topo.LIP_INNER_LOWER)]
+    gap = np.linalg.norm(lower - upper, axis=1, keepdims=True) / face
+    inwards = (lower - upper) * np.minimum(LIP_EDGE / np.maximum(gap, 1e-6), 0.5)
+    right, left = points[[topo.INNER_RING[0]]], points[[topo.INNER_RING[len(upper) + 1]]]
+    ring = np.concatenate([right, upper + inwards, left, (lower - inwards)[::-1]])
     mask = np.zeros((shape[0] * 2, shape[1] * 2), np.uint8)  # twice the size, then averaged: a thin mouth stays soft
     cv2.fillPoly(mask, [np.rint(ring * 2 * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
-    return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    opened = float(np.clip((gap.max() - SHUT) / (OPEN - SHUT), 0, 1))
+    return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32) * (opened / 255)

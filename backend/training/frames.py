@@ -59,8 +59,13 @@ class FrameStore:
         return cv2.cvtColor(self._read(self._frames / f"{index:06d}.jpg", keep), cv2.COLOR_BGR2RGB).astype(np.uint8)
 
     def matte(self, index: int) -> F32:
-        """The mattes (S, S, 4) float32 in 0–1: person, and what part of the person is head, mouth interior, hair."""
+        """The mattes (S, S, 4) float32 in 0–1: person, and what part of the person is head, mouth interior, hair.
+
+        Actors of an earlier version have no matte of hair: theirs is 0.
+        """
         stored = self._read(self._mattes / f"{index:06d}.png")
+        if stored.ndim == 3 and stored.shape[2] == 3:
+            stored = np.dstack([stored, np.zeros_like(stored[..., 0])])
         if stored.ndim != 3 or stored.shape[2] != 4:
             raise damaged(self._mattes / f"{index:06d}.png")
         return stored[..., [2, 1, 0, 3]].astype(np.float32) / 255
