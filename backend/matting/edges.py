@@ -17,6 +17,7 @@ INSIDE, OUTSIDE = 1 / 40, 1 / 16  # of the side: how far around the mask's edge 
 SOLID = 1 / 128  # how far inside the guided mask a colour is surely the person's
 PRIOR_EDGE, PRIOR_BODY = 0.30, 0.08  # deviation of the guided mask from the truth: at its edge, well inside it
 PERSON_DOUBT = 25.0  # grey levels by which the person's colour differs from what its surroundings promise
+HOLE, HOLE_MASK = 0.003, 0.95  # share of the picture of a hole at most; mean of the mask over it at least
 EMPTY, FULL = 0.06, 0.9  # an alpha outside these is noise of the background, shading of the person
 EXPLAINED = 3.0  # deviations up to which a colour lies on the line between background and person
 
@@ -56,7 +57,7 @@ class EdgeRefiner:
         colours = [colour[at] for colour in person_colours(light, shrunk(guided, SOLID) > 0.95, hair)]
         keyed, contrast = key(away, behind, colours, variance)
         doubt = np.square(PERSON_DOUBT * SLOPE[rgb[..., 1][at]])
-        uncertain = (3 * variance + doubt * keyed) / contrast
+        uncertain = (3 * variance + doubt * np.maximum(keyed, 0.1)) / contrast
         inside = np.clip(cv2.blur(raw, (2 * round(raw.shape[0] / 128) + 1,) * 2)[at] * 4 - 3, 0, 1)
         prior = np.square(PRIOR_EDGE + (PRIOR_BODY - PRIOR_EDGE) * inside)
         weight = prior / (prior + uncertain)
@@ -64,7 +65,7 @@ class EdgeRefiner:
         alpha, by_plate = sure.astype(np.float32), np.zeros_like(raw)
         alpha[at] = np.clip((mixed - EMPTY) / (FULL - EMPTY), 0, 1)
         by_plate[at] = weight
-        return Refined(alpha, by_plate)
+        return Refined(without_holes(alpha, raw), by_plate)
 
     def _shift(self, light: F32, clear: NDArray[np.bool_]) -> F32:
         """(3,) by how much this frame's background is brighter than the plate: exposure changes."""
@@ -116,6 +117,16 @@ def person_colours(light: F32, sure: NDArray[np.bool_], hair: F32) -> list[F32]:
     parts = [solid & (likely > 0.8), solid & (likely < 0.2)]
     known = [part.astype(np.float32) for part in parts if np.count_nonzero(part) > 10] or [solid.astype(np.float32)]
     return [cv2.resize(spread_out(small, part), (width, height), interpolation=cv2.INTER_LINEAR) for part in known]
+
+
+def without_holes(alpha: F32, mask: F32) -> F32:
+    """The alpha (H, W) with those holes filled that lie where the rough mask (H, W) is sure of the person: a highlight
+    on the hair in the very colour of the background. Gaps between strands are none: there the mask is not sure."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((alpha < 0.9).astype(np.uint8), connectivity=8)
+    sure = np.bincount(labels.ravel(), mask.ravel(), len(stats)) > HOLE_MASK * stats[:, cv2.CC_STAT_AREA]
+    hole = sure & (stats[:, cv2.CC_STAT_AREA] < HOLE * mask.size)
+    hole[0] = False
+    return np.where(hole[labels], np.float32(1), alpha)
 
 
 def guide(raw: F32, rgb: U8) -> F32:

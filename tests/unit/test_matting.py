@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from backend.actor import ActorFolder, ActorInfo
 from backend.matting.clip import ClipMattes
 from backend.matting.edges import EdgeRefiner, guide
 from backend.matting.foreground import foreground
@@ -19,9 +20,12 @@ from backend.matting.person import PersonMask, without_holes
 from backend.matting.plate import Plate, PlateEstimator, fill, filling_error
 from backend.matting.regions import head_region, mouth_region
 from backend.matting.steady import Steadier
+from backend.progress import Reporter
 from backend.sample import SampleOptions, Truth, make_sample, truth_path
 from backend.tracking import topology as topo
-from backend.training.frames import PERSON
+from backend.tracking.selection import Selection
+from backend.training.crops import write_crops
+from backend.training.frames import PERSON, FrameStore
 from backend.video.decode import frames
 
 F32 = NDArray[np.float32]
@@ -92,6 +96,16 @@ def test_edges_do_not_trust_a_doubtful_plate() -> None:
     refined = EdgeRefiner(wrong)(raw, rgb, np.zeros((160, 160), np.float32))
     assert refined.by_plate.max() < 0.5
     assert np.abs(refined.alpha - guide(raw, rgb)).mean() < 0.03
+
+
+def test_a_patch_in_the_background_s_colour_is_no_hole() -> None:
+    background = wall(160)
+    rgb, alpha = disc_over(background, (60, 35, 20), 160)
+    rgb[80:86, 44:50] = background[80:86, 44:50]
+    plate = Plate(background, np.ones((160, 160), bool), np.full((160, 160), 1.5, np.float32))
+    raw = (alpha > 0.5).astype(np.float32)
+    refined = EdgeRefiner(plate)(raw, rgb, np.zeros((160, 160), np.float32))
+    assert refined.alpha[80:86, 44:50].min() > 0.9
 
 
 def test_foreground_composites_back_and_carries_no_spill() -> None:
@@ -224,6 +238,21 @@ def test_head_and_hair_of_the_sample_actor(matted: Matted) -> None:
         assert np.abs(person * head - true_head).mean() < 0.02
         assert np.abs(person * hair - true_hair).mean() < 0.02
         assert np.abs(person * (1 - head) - true_torso).mean() < 0.02
+
+
+def test_crops_and_mattes_are_the_same_in_every_run(sample_clip: Path, tmp_path: Path) -> None:
+    truth = Truth.load(truth_path(sample_clip), pictures=False)
+    landmarks = np.dstack([truth.landmarks[:12], np.zeros_like(truth.landmarks[:12, :, 0])])
+    written = []
+    for name in ("a", "b"):
+        folder = ActorFolder.create(tmp_path / f"{name}.actor", ActorInfo(name=name, size=128))
+        share = write_crops(sample_clip, folder, Selection(0, 11, landmarks), (0.0, 0.0, 256.0), 128, Reporter())
+        assert 0 <= share <= 1
+        files = [*sorted(folder.file("mattes").iterdir()), *sorted(folder.file("frames").iterdir())]
+        assert len(files) == 24
+        written.append([path.read_bytes() for path in [*files, folder.file("plate.png")]])
+        assert FrameStore(folder).matte(5).shape == (128, 128, 4)
+    assert written[0] == written[1]
 
 
 def test_no_hair_is_seen_on_a_bald_head() -> None:
