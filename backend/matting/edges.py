@@ -17,7 +17,7 @@ INSIDE, OUTSIDE = 1 / 40, 1 / 16  # of the side: how far around the mask's edge 
 SOLID = 1 / 128  # how far inside the guided mask a colour is surely the person's
 PRIOR_EDGE, PRIOR_BODY = 0.30, 0.08  # deviation of the guided mask from the truth: at its edge, well inside it
 PERSON_DOUBT = 25.0  # grey levels by which the person's colour differs from what its surroundings promise
-HOLE, HOLE_MASK = 0.003, 0.95  # share of the picture of a hole at most; mean of the mask over it at least
+HOLE, HOLE_MASK = 0.003, 0.8  # share of the picture of a hole at most; mean of the mask over it at least
 EMPTY, FULL = 0.06, 0.9  # an alpha outside these is noise of the background, shading of the person
 EXPLAINED = 3.0  # deviations up to which a colour lies on the line between background and person
 
