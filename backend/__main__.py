@@ -25,18 +25,10 @@ from .console import (
     quiet_libraries,
     watch_requests,
 )
-from .device import CHOICES, choose_device, core_count, device_name
+from .device import CHOICES, choose_device, device_name, settle_environment
 from .protocol import Cancelled, Request, UserError
 
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
-# Native libraries read these when they are loaded: torch shall use all cores but not spin on them while the rasteriser
-# works (that made a training step four times slower on a busy machine), mediapipe shall not chatter.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": str(core_count()),
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GLOG_minloglevel": "2",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
 # How long the last stages take beside each other, for the time that is left; see `Forecast`.
 SHARES = {
     "create": {"train the actor": 0.9, "learn to speak": 0.1},
@@ -48,8 +40,7 @@ PRESETS = ("tiny", "draft", "standard", "final")
 def main(words: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code."""
     words = list(sys.argv[1:] if words is None else words)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    settle_environment()
     for_blender = "--json-lines" in words or words[:1] == ["serve"]
     if {"-h", "--help"} & set(words):
         for_blender = False

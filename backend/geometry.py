@@ -56,6 +56,14 @@ def matrix_from_vector(v: Array) -> NDArray[np.float64]:
     return matrix_from_quaternion(np.concatenate([np.cos(half), v * scale], -1))
 
 
+def vector_from_matrix(m: Array) -> NDArray[np.float64]:
+    """Rotation vectors (..., 3) in radians, shorter than π, of rotation matrices (..., 3, 3)."""
+    q = quaternion_from_matrix(m)
+    half = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
+    scale = np.where(half > 1e-9, 2 * np.arctan2(half, q[..., :1]) / np.maximum(half, 1e-12), 2.0)
+    return q[..., 1:] * scale
+
+
 def rotation_angle(m: Array) -> NDArray[np.float64]:
     """Angles (...) in degrees of rotation matrices (..., 3, 3)."""
     trace = np.trace(m, axis1=-2, axis2=-1)

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from backend.device import settle_environment
 from backend.protocol import UserError
 
 Figures = dict[str, float]
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names())}; default: all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one flat object")
     options = parser.parse_args(arguments)
+    settle_environment()
     wanted = [name.replace("-", "_") for name in options.names]
     unknown = sorted(set(wanted) - set(names()))
     if unknown:

@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 
 from ..channels import CHANNELS, FACIAL, INDEX
 from . import topology as topo
+from .calibrate import pose_bias, with_eyes_together, with_full_blinks, with_irises_in_place
 from .rig import UNMEASURABLE, Rig, build_rig
 
 F64 = NDArray[np.float64]
+
+
+BLOCK = 32  # frames whose equations are set up at a time
+# Of two channels that could explain an opening, the one that speech uses more: times the pull towards 0.
+RARE = {
+    "mouthFunnel": 3.0, "mouthShrugUpper": 8.0, "mouthShrugLower": 4.0, "mouthRollLower": 4.0, "mouthRollUpper": 4.0,
+    "mouthStretch": 2.0, "mouthDimple": 3.0, "mouthFrown": 2.0, "mouthUpperUp": 2.0, "mouthClose": 2.0,
+    "mouthSmile": 0.7, "mouthPucker": 0.3, "jawOpen": 0.3, "browInnerUp": 0.5,
+}  # fmt: skip
 
 
 @dataclass
@@ -97,25 +107,39 @@ def fit_channels(xy: F64, slope: F64, rig: Rig, options: FitOptions) -> F64:
         xy, slope: (T, 478, 2) from `unpose` with the rig's neutral depth.
     """
     count = len(xy)
-    weight = landmark_weights()
+    weight = np.repeat(landmark_weights(), 2)
     active = np.array([i for i, n in enumerate(CHANNELS) if n not in UNMEASURABLE])
-    shapes = rig.shapes[active]
-    residual = xy - rig.neutral[:, :2]
+    across = rig.shapes[active, :, :2].reshape(len(active), -1)  # x and y of a landmark together
+    depth = np.repeat(rig.shapes[active, :, 2], 2, axis=1)
+    residual = (xy - rig.neutral[:, :2]).reshape(count, -1)
     normal = np.empty((count, len(active), len(active)))
     right = np.empty((count, len(active)))
-    for t in range(count):
-        basis = shapes[:, :, :2] - slope[t] * shapes[:, :, 2:]
-        flat = (basis * weight[:, None]).reshape(len(active), -1)
-        normal[t] = flat @ basis.reshape(len(active), -1).T
-        right[t] = flat @ residual[t].ravel()
+    for first in range(0, count, BLOCK):
+        block = slice(first, min(first + BLOCK, count))
+        basis = across - slope[block].reshape(-1, 1, across.shape[1]) * depth
+        weighted = basis * weight
+        normal[block] = weighted @ basis.transpose(0, 2, 1)
+        right[block] = (weighted @ residual[block, :, None])[..., 0]
     scale = normal[0].diagonal().mean()
     slow = np.array([options.smoothness if _is_slow(CHANNELS[i]) else options.quick for i in active])
     solved = np.zeros((count, len(active)))
     diagonal = normal.diagonal(axis1=1, axis2=2).mean(0)
-    _descend(normal, right, slow * diagonal, np.full(len(active), options.sparsity * scale), solved, 40)
+    _descend(
+        normal,
+        right,
+        slow * diagonal,
+        options.sparsity * scale * np.array([RARE.get(_family(CHANNELS[i]), 1.0) for i in active]),
+        solved,
+        40,
+    )
     channels = np.zeros((count, len(CHANNELS)))
     channels[:, active] = solved
     return channels
+
+
+def _family(name: str) -> str:
+    """The channel's name without its side."""
+    return name.removesuffix("Left").removesuffix("Right")
 
 
 def _is_slow(name: str) -> bool:
@@ -147,9 +171,7 @@ def personalise(xy: F64, slope: F64, channels: F64, rig: Rig, options: FitOption
     A shape only changes where it already moves the mesh, so that lips stay lips and each side keeps to itself.
     """
     usage = np.concatenate([np.ones((len(channels), 1)), channels], 1)
-    model = rig.neutral[:, :2] + np.einsum("tk,kpc->tpc", channels, rig.shapes[:, :, :2], optimize=True)
-    model -= slope * np.einsum("tk,kp->tp", channels, rig.shapes[:, :, 2], optimize=True)[..., None]
-    residual = xy - model
+    residual = xy - rig_landmarks(rig, channels, slope)
     size = np.linalg.norm(rig.shapes, axis=-1)  # (52, P)
     reach = size / np.maximum(size.max(1, keepdims=True), 1e-9)
     gram = usage.T @ usage
@@ -163,18 +185,47 @@ def personalise(xy: F64, slope: F64, channels: F64, rig: Rig, options: FitOption
     return Rig(neutral, shapes)
 
 
+@dataclass
+class Expression:
+    """What `solve_expression` finds.
+
+    Attributes:
+        channels: (T, 52). rig: the person's.
+        error: (T, 478, 2) metres in head space by which the landmarks lie off the rig, the network's bias taken out.
+    """
+
+    channels: F64
+    rig: Rig
+    error: F64
+
+
 def solve_expression(
     pixels: F64, mean: F64, rotation: F64, translation: F64, intrinsics: F64, options: FitOptions | None = None
-) -> tuple[F64, Rig]:
-    """Channels (T, 52) and the person's rig, from landmarks (T, 478, 2) and head → camera poses."""
+) -> Expression:
+    """Channels and the person's rig, from landmarks (T, 478, 2) and head → camera poses.
+
+    Args:
+        mean: (478, 3) the person's mesh, which gives the depth.
+    """
     options = options or FitOptions()
-    xy, slope = unpose(pixels, mean[:, 2], rotation, translation, intrinsics)
-    rig = build_rig(neutral_mesh(xy, mean))
-    channels = fit_channels(xy, slope, rig, options)
+    mean = with_irises_in_place(mean)
+    seen, slope = unpose(pixels, mean[:, 2], rotation, translation, intrinsics)
+    rig = build_rig(neutral_mesh(seen, mean))
+    channels, xy = fit_channels(seen, slope, rig, options), seen
     for _ in range(options.rounds):
-        rig = personalise(xy, slope, channels, rig, options)
+        xy = seen - pose_bias(seen - rig_landmarks(rig, channels, slope), rotation)
+        rig = with_full_blinks(personalise(xy, slope, channels, rig, options), channels)
         channels = fit_channels(xy, slope, rig, options)
-    return channels, rig
+    error = xy - rig_landmarks(rig, channels, slope)
+    return Expression(with_eyes_together(channels), rig, error)
+
+
+def rig_landmarks(rig: Rig, channels: F64, slope: F64) -> F64:
+    """(T, 478, 2) where the rig has the landmarks, in the sense of `unpose`."""
+    flat = np.einsum("tk,kpc->tpc", channels, rig.shapes[:, :, :2], optimize=True)
+    depth = np.einsum("tk,kp->tp", channels, rig.shapes[:, :, 2], optimize=True)
+    result: F64 = rig.neutral[:, :2] + flat - slope * depth[..., None]
+    return result
 
 
 def channel_ranges(channels: F64) -> dict[str, list[float]]:

@@ -29,7 +29,6 @@ def fit_pose(
     *,
     iterations: int = 25,
     huber: float = 0.004,
-    stiff: tuple[float, ...] = (0.0,) * 6,
 ) -> tuple[F64, F64, F64]:
     """Head → camera poses that project `points` onto `pixels` (Levenberg–Marquardt with Huber weights).
 
@@ -37,7 +36,6 @@ def fit_pose(
         pixels: (T, P, 2). points: (P, 3) or (T, P, 3) head space, metres. weight: (P,) or (T, P).
         intrinsics: (3, 3) pixels. start: rotation (T, 3, 3) and translation (T, 3) to begin with.
         huber: residual, as a share of the face's size in the picture, from which a point counts less.
-        stiff: pull of rotation (x, y, z) and translation (x, y, z) towards `start`, as a share of the data's own pull.
 
     Returns:
         rotation (T, 3, 3), translation (T, 3) in metres, and the weighted RMS residual (T,) in pixels.
@@ -47,21 +45,15 @@ def fit_pose(
     weight = np.broadcast_to(weight, pixels.shape[:2])
     face_size = np.median(np.ptp(pixels[..., 1], axis=1)) + 1e-6
     limit = huber * face_size * 2
-    hold = np.asarray(stiff)
-    total = np.zeros((len(pixels), 6))
     for _ in range(iterations):
-        residual, jacobian = _linearise(pixels, points, rotation, translation, intrinsics)
+        residual, jacobian = linearise(pixels, points, rotation, translation, intrinsics)
         length = np.linalg.norm(residual, axis=-1)
         w = weight * np.minimum(1, limit / np.maximum(length, 1e-9))
         normal = np.einsum("tp,tpci,tpcj->tij", w, jacobian, jacobian, optimize=True)
         right = np.einsum("tp,tpci,tpc->ti", w, jacobian, residual, optimize=True)
         diagonal = np.einsum("tii->ti", normal)
-        pull = hold * diagonal
         least = 1e-6 * np.median(diagonal, axis=0) + 1e-12  # a frame in which nothing is seen stays at its start
-        step = np.linalg.solve(
-            normal + (1e-4 * diagonal + pull + least)[..., None] * np.eye(6), (right - pull * total)[..., None]
-        )[..., 0]
-        total = total + step
+        step = np.linalg.solve(normal + (1e-4 * diagonal + least)[..., None] * np.eye(6), right[..., None])[..., 0]
         rotation = matrix_from_vector(step[:, :3]) @ rotation
         translation = translation + step[:, 3:]
         if np.abs(step).max() < 1e-7:
@@ -71,7 +63,7 @@ def fit_pose(
     return rotation, translation, error
 
 
-def _linearise(pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64) -> tuple[F64, F64]:
+def linearise(pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64) -> tuple[F64, F64]:
     """Residuals (T, P, 2) and Jacobian (T, P, 2, 6) of the projection: rotation about the head, then translation."""
     turned = points @ np.swapaxes(rotation, -1, -2)
     camera = turned + translation[:, None]
@@ -88,22 +80,3 @@ def _linearise(pixels: F64, points: F64, rotation: F64, translation: F64, intrin
         [np.stack([zero, c, -b], -1), np.stack([-c, zero, a], -1), np.stack([b, -a, zero], -1)], -2
     )
     return residual, np.concatenate([d_camera @ cross, d_camera], -1)
-
-
-def refine_points(
-    pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64, *, stiffness: float = 0.02
-) -> F64:
-    """Points (P, 3) that all frames agree on, given the poses, with a pull to `points`: half of bundle adjustment."""
-    camera = points @ np.swapaxes(rotation, -1, -2) + translation[:, None]
-    f, iz = intrinsics[0, 0], 1 / camera[..., 2]
-    xy = camera[..., :2] * iz[..., None]
-    residual = (pixels - intrinsics[:2, 2]) / f - xy
-    top, bottom = rotation[:, None, :2], rotation[:, None, 2:]
-    jacobian = (top - xy[..., None] * bottom) * iz[..., None, None]  # (T, P, 2, 3)
-    limit = 2 * np.median(np.linalg.norm(residual, axis=-1)) + 1e-9
-    w = np.minimum(1, limit / np.maximum(np.linalg.norm(residual, axis=-1), 1e-12))
-    normal = np.einsum("tp,tpci,tpcj->pij", w, jacobian, jacobian, optimize=True)
-    right = np.einsum("tp,tpci,tpc->pi", w, jacobian, residual, optimize=True)
-    scale = np.einsum("pii->", normal) / (3 * len(points))
-    step = np.linalg.solve(normal + stiffness * scale * np.eye(3), right[..., None])[..., 0]
-    return points + step

@@ -18,7 +18,7 @@ from . import topology as topo
 
 F64 = NDArray[np.float64]
 
-JAW_ANGLE = np.radians(17.0)  # how far the jaw swings at jawOpen = 1
+JAW_ANGLE = np.radians(18.0)  # how far the jaw swings at jawOpen = 1
 JAW_HINGE = (0.0, -0.02, -0.075)  # the condyles, head space, for an outer eye distance of 0.09 m
 UNMEASURABLE = ("tongueOut", "cheekPuff", "jawForward")  # a frontal landmark mesh does not see them
 
@@ -134,7 +134,7 @@ class _Builder:
         part = upper - lower  # +1 on the upper lip, −1 on the lower
         shapes = {
             "mouthFunnel": field(-0.30 * h * x * around, 0.0045 * part * around * middle, 0.006 * around * middle),
-            "mouthPucker": field(-0.48 * h * x * around, -0.0012 * part * around, 0.009 * around * middle),
+            "mouthPucker": field(-0.40 * h * x * around, -0.0010 * part * around, 0.0075 * around * middle),
             "mouthLeft": field(0.011 * around),
             "mouthRight": field(-0.011 * around),
             "mouthRollLower": field(dy=0.004 * lower * band * middle, dz=-0.005 * lower * band * middle),
@@ -146,7 +146,7 @@ class _Builder:
             here = self.side(side)
             corner = self.near(self.corner[side], (0.020, 0.018, 0.03)) * here
             lip = band * here * np.exp(-0.5 * ((np.abs(x) - 0.45) / 0.45) ** 2)
-            shapes[f"mouthSmile{side}"] = field(sign * 0.008 * corner, 0.011 * corner, -0.005 * corner)
+            shapes[f"mouthSmile{side}"] = field(sign * 0.0072 * corner, 0.0099 * corner, -0.0045 * corner)
             shapes[f"mouthFrown{side}"] = field(-sign * 0.001 * corner, -0.009 * corner, -0.001 * corner)
             shapes[f"mouthDimple{side}"] = field(sign * 0.006 * corner, 0.001 * corner, -0.005 * corner)
             shapes[f"mouthStretch{side}"] = field(sign * 0.009 * corner, -0.004 * corner, -0.004 * corner)
@@ -187,11 +187,11 @@ class _Builder:
     def _gaze(
         self, side: str, upper: NDArray[np.int64], lower: NDArray[np.int64], iris: NDArray[np.int64], opening: float
     ) -> dict[str, F64]:
-        """The iris slides over an eyeball of 12 mm radius, 30° at 1; lids follow a downward and an upward gaze."""
-        reach = 0.006
+        """The iris slides over an eyeball of 12 mm radius, 30° sideways and 22° up or down at 1; lids follow it."""
+        reach, tilt = 0.006, 0.0045
         down = np.zeros((topo.COUNT, 3))
         up, inwards, outwards = (np.zeros_like(down) for _ in range(3))
-        down[iris, 1], up[iris, 1] = -reach, reach
+        down[iris, 1], up[iris, 1] = -tilt, tilt
         down[upper, 1], up[upper, 1] = -0.45 * opening, 0.15 * opening
         down[lower, 1] = -0.12 * opening
         outwards[iris, 0] = self.outward[side] * reach
@@ -215,12 +215,12 @@ class _Builder:
             inner_region = self.near(inner, radius)
             outer_region = self.near((outer + middle) / 2, radius)
             whole = np.maximum(self.near(middle, (0.022, 0.011, 0.03)), self.near(inner, (0.014, 0.011, 0.03)))
-            inner_up[:, 1] += 0.009 * inner_region * self.side(side, 0.02)
+            inner_up[:, 1] += 0.0055 * inner_region * self.side(side, 0.02)
             eye_y = self.v[topo.EYE_OUTER_LEFT, 1]
             above_eye = np.clip((self.v[:, 1] - eye_y - 0.010) / 0.006, 0, 1)  # brows do not drag the lids
-            shapes[f"browOuterUp{side}"] = np.stack([zero, 0.009 * outer_region * above_eye, zero], 1)
+            shapes[f"browOuterUp{side}"] = np.stack([zero, 0.0065 * outer_region * above_eye, zero], 1)
             shapes[f"browDown{side}"] = np.stack(
-                [-sign * 0.003 * inner_region, -0.008 * whole * above_eye, 0.001 * whole], 1
+                [-sign * 0.0025 * inner_region, -0.0065 * whole * above_eye, 0.001 * whole], 1
             )
             nose = self.v[327 if side == "Left" else 98]
             eye = (self.v[topo.EYES[side].inner] + self.v[topo.EYES[side].outer]) / 2

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..geometry import FLIP, quaternion_from_matrix
 from ..progress import Reporter
 from . import topology as topo
+from .bundle import Poses
 from .expression import solve_expression
-from .pose import fit_pose, refine_points
+from .head_sheet import HeadSheet
+from .pose import fit_pose
 from .rig import Rig
-from .shape import mean_shape
-from .stabilise import ROUNDS, TORSO_DEPTH, steady_head, torso_pose
+from .shape import OUTER_EYE_DISTANCE, mean_shape, similarity
+from .sheet import steady
+from .smooth import smooth_poses
 from .surface import F32, F64, Picture
+from .torso_sheet import DEPTH as TORSO_DEPTH
+from .torso_sheet import torso_poses
 
 FACE_HEIGHTS_PER_FOCAL = 6.0  # a head and shoulders portrait: the lens is about six face heights away
-FOCAL_CANDIDATES = (3.0, 4.0, 5.0, 6.0, 7.5, 9.5, 12.0)
-FOCAL_PRIOR = 0.02  # how much the residual must improve, per octave², to leave the usual lens
+HEAD_ROUNDS = 3
 
 
 @dataclass
@@ -46,20 +48,10 @@ class Track:
     reprojection: F64
 
 
-def rough_yaw(landmarks: NDArray[np.floating[Any]]) -> F64:
-    """(T,) degrees the head is turned, from single frames alone; NaN where there is no face.
-
-    The mesh's own depth gives the turn: the line through the outer eye corners and the cheeks, seen from above.
-    """
-    left = landmarks[:, [263, 356, 323, 291]].mean(1)
-    right = landmarks[:, [33, 127, 93, 61]].mean(1)
-    across = left - right
-    return np.degrees(np.arctan2(across[:, 2], across[:, 0])).astype(np.float64)
-
-
 def solve(
     landmarks: F64,
     frame: Callable[[int], Picture],
+    head_mask: Callable[[int], F32],
     torso_mask: Callable[[int], F32],
     size: int,
     centre: tuple[float, float],
@@ -69,38 +61,43 @@ def solve(
 
     Args:
         landmarks: (T, 478, 3) pixels of the crop, z in the same unit.
-        frame: reads the crop (size, size, 3) of a frame. torso_mask: reads its torso alpha (size, size).
+        frame: reads the crop (size, size, 3) of a frame. head_mask, torso_mask: read the alpha (size, size)
+            of its head, hair included, and of its torso.
         centre: principal point in crop pixels.
     """
     pixels = landmarks[:, :, :2]
-    tick = Ticker(reporter, 2 * ROUNDS * len(pixels))
+    count = len(pixels)
+    tick = Ticker(reporter, 3 * count)  # each frame is followed once for the head and twice for the torso
+    usual = FACE_HEIGHTS_PER_FOCAL * float(np.median(np.ptp(pixels[:, :, 1], axis=1)))
+    intrinsics = pinhole(usual, centre)
     mean = mean_shape(landmarks)
-    focal = choose_focal(pixels, mean, centre)
-    intrinsics = pinhole(focal, centre)
-    mean, rotation, translation, error = bundle(pixels, mean, intrinsics)
-    channels, rig = solve_expression(pixels, mean, rotation, translation, intrinsics)
-    vertices = rig.neutral + np.einsum("tk,kpc->tpc", channels, rig.shapes, optimize=True)
-    rotation, translation = steady_head(frame, vertices, rig.neutral, rotation, translation, intrinsics, tick)
-    channels, rig = solve_expression(pixels, rig.neutral, rotation, translation, intrinsics)
+    rough = rough_poses(pixels, mean, intrinsics)
+    first = solve_expression(pixels, mean, rough.rotation, rough.translation, intrinsics)
+    displacement = np.einsum("tk,kpc->tpc", first.channels, first.rig.shapes, optimize=True)
+    sheet = HeadSheet(first.rig.neutral, displacement, rough, intrinsics, head_mask)
+    head = steady(sheet, frame, rough, HEAD_ROUNDS, tick, usual_focal=usual)
+    head = Poses(*smooth_poses(head.rotation, head.translation))
+    intrinsics = sheet.intrinsics
+    neutral, head = in_head_space(sheet.neutral, first.rig.neutral, head)
+    face = solve_expression(pixels, neutral, head.rotation, head.translation, intrinsics)
 
-    rest = np.median(translation, 0)
-    reference = int(np.argmin(np.linalg.norm(translation - rest, axis=1)))
-    torso_rotation, torso_shift = torso_pose(
-        frame, torso_mask, rest[2] - TORSO_DEPTH, len(pixels), reference, intrinsics, tick
-    )
+    rest = np.median(head.translation, 0)
+    reference = int(np.argmin(np.linalg.norm(head.translation - rest, axis=1)))
+    torso = torso_poses(frame, torso_mask, rest[2] - TORSO_DEPTH, count, reference, intrinsics, tick)
+    torso = Poses(*smooth_poses(torso.rotation, torso.translation))
     view = np.eye(4)
     view[:3, :3], view[:3, 3] = FLIP, rest
-    moved = np.einsum("tij,j->ti", torso_rotation, rest) + torso_shift - rest
+    moved = np.einsum("tij,j->ti", torso.rotation, rest) + torso.translation - rest
     return Track(
         intrinsics=intrinsics,
         view=view,
-        head_rotation=continuous(quaternion_from_matrix(FLIP @ rotation)),
-        head_translation=(translation - rest) @ FLIP,
-        torso_rotation=continuous(quaternion_from_matrix(FLIP @ torso_rotation @ FLIP)),
+        head_rotation=continuous(quaternion_from_matrix(FLIP @ head.rotation)),
+        head_translation=(head.translation - rest) @ FLIP,
+        torso_rotation=continuous(quaternion_from_matrix(FLIP @ torso.rotation @ FLIP)),
         torso_translation=moved @ FLIP,
-        channels=channels,
-        rig=rig,
-        reprojection=error,
+        channels=face.channels,
+        rig=face.rig,
+        reprojection=reprojection(face.error, head, intrinsics),
     )
 
 
@@ -121,37 +118,32 @@ class Ticker:
         self.reporter.progress("track the face", self.done, self.total)
 
 
-def choose_focal(pixels: F64, mean: F64, centre: tuple[float, float]) -> float:
-    """The clip's focal length in pixels: the one whose poses fit best, the usual one when the clip cannot tell.
-
-    A head that hardly turns fits every lens; the pull to the usual lens then decides.
-    """
-    some = np.unique(np.linspace(0, len(pixels) - 1, 100).astype(int))
-    height = float(np.median(np.ptp(pixels[:, :, 1], axis=1)))
-    best, chosen = np.inf, FACE_HEIGHTS_PER_FOCAL * height
-    for candidate in FOCAL_CANDIDATES:
-        focal = candidate * height
-        intrinsics = pinhole(focal, centre)
-        error = bundle(pixels[some], mean, intrinsics, rounds=2)[3]
-        octaves = np.log2(candidate / FACE_HEIGHTS_PER_FOCAL)
-        cost = np.sqrt((error**2).mean()) * (1 + FOCAL_PRIOR * octaves**2)
-        if cost < best:
-            best, chosen = cost, focal
-    return chosen
-
-
-def bundle(pixels: F64, mean: F64, intrinsics: F64, rounds: int = 2) -> tuple[F64, F64, F64, F64]:
-    """Poses and rigid points that explain all frames together: mean (478, 3) with its rigid points refined,
-    rotation (T, 3, 3), translation (T, 3), RMS residual (T,) in pixels."""
+def rough_poses(pixels: F64, mean: F64, intrinsics: F64) -> Poses:
+    """Head poses from each frame's rigid landmarks alone."""
     rigid = topo.indices(*topo.RIGID)
     weight = np.array(list(topo.RIGID.values()))
-    mean = mean.copy()
-    rotation, translation, error = fit_pose(pixels[:, rigid], mean[rigid], weight, intrinsics)
-    for _ in range(rounds):
-        mean[rigid] = refine_points(pixels[:, rigid], mean[rigid], rotation, translation, intrinsics)
-        start = (rotation, translation)
-        rotation, translation, error = fit_pose(pixels[:, rigid], mean[rigid], weight, intrinsics, start, iterations=5)
-    return mean, rotation, translation, error
+    rotation, translation, _ = fit_pose(pixels[:, rigid], mean[rigid], weight, intrinsics)
+    return Poses(rotation, translation)
+
+
+def in_head_space(neutral: F64, before: F64, head: Poses) -> tuple[F64, Poses]:
+    """The mesh (478, 3) laid over the one `before` it was reshaped, eye corners `OUTER_EYE_DISTANCE` apart, and poses
+    that show it as before: neither size nor axes of a body can be seen, they are what head space says."""
+    rigid = topo.indices(*topo.RIGID)
+    weight = np.array(list(topo.RIGID.values()))
+    _, turn, _ = similarity(neutral[None, rigid], before[rigid], weight)
+    scale = OUTER_EYE_DISTANCE / np.linalg.norm(neutral[topo.EYE_OUTER_LEFT] - neutral[topo.EYE_OUTER_RIGHT])
+    turned = scale * neutral @ turn[0].T
+    shift = weight @ (before[rigid] - turned[rigid]) / weight.sum()
+    rotation = head.rotation @ turn[0].T
+    return turned + shift, Poses(rotation, scale * head.translation - rotation @ shift)
+
+
+def reprojection(error: F64, head: Poses, intrinsics: F64) -> F64:
+    """(T,) RMS in pixels of the rigid landmarks' distances (T, 478, 2), metres of head space, from the rig."""
+    rigid = topo.indices(*topo.RIGID)
+    metres = np.sqrt((error[:, rigid] ** 2).sum(-1).mean(1))
+    return metres * intrinsics[0, 0] / head.translation[:, 2]
 
 
 def continuous(quaternions: F64) -> F64:

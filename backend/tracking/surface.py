@@ -1,6 +1,7 @@
-"""A textured surface seen from a fixed view: unwraps frames onto it and says, by optical flow, where it really lies.
+"""A textured surface seen from a fixed view: unwraps frames onto it and says where each of its patches really lies.
 
 This is what steadies poses: landmarks of single frames tremble by about a pixel, the clip's mean texture does not.
+Patches are followed by pyramidal Lucas–Kanade from the mean texture to the unwrapped frame and back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
-LEAST_SIDE = 32  # pixels of a picture given to the optical flow
+
+CELL = 4  # pixels between the nodes at which the surface is projected; in between it is interpolated
+PATCH = 17  # side of the patches that are followed, pixels
+FARTHEST, LEVELS = 4.0, 1  # pixels a patch is followed, and halvings of the picture in which it is looked for first
+ROUND_TRIP = 0.4  # pixels by which forward and backward may disagree
 
 
 class Surface:
@@ -22,7 +27,9 @@ class Surface:
 
     Attributes:
         weight: (H, W) how rigid and reliable the surface is at each pixel; 0 where there is none.
-        samples: (S, 2) integer x, y of the pixels where poses are fitted.
+        samples: (S, 2) integer x, y of the pixels that are followed.
+        sharpness: (S, 2, 2) square root of what the texture tells about a shift of each sample, 0–1: an edge tells
+            of shifts across it only.
     """
 
     def __init__(self, weight: F32, spacing: int) -> None:
@@ -32,7 +39,9 @@ class Surface:
         grid[offset::spacing, offset::spacing] = True
         y, x = np.nonzero(grid & (weight > 0.05))
         self.samples = np.stack([x, y], 1)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.sharpness = np.tile(np.eye(2), (len(x), 1, 1))
+        self._texture: Picture = np.zeros(weight.shape, np.uint8)
+        self._side = 0
 
     @property
     def sample_weight(self) -> F64:
@@ -43,53 +52,66 @@ class Surface:
         """The frame seen through the surface's view; `where` (H, W, 2) gives the frame's pixel for each view pixel."""
         return cv2.remap(frame, where - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    def mean_texture(self, count: int, frame: Callable[[int], Picture], where: Callable[[int], F32]) -> Picture:
-        """The mean (H, W, 3) of up to 120 unwrapped frames spread over the clip."""
-        total = np.zeros((*self.weight.shape, 3), np.float64)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, 120)).astype(int))
-        for t in chosen:
-            total += self.unwrap(frame(int(t)), where(int(t)))
-        return np.rint(total / len(chosen)).astype(np.uint8)
+    def learn_texture(
+        self,
+        frames: NDArray[np.int64],
+        frame: Callable[[int], Picture],
+        where: Callable[[int], F32],
+        farthest: float = FARTHEST,
+    ) -> Picture:
+        """Takes the mean of these frames, unwrapped, as what is looked for: texture (H, W, 3).
 
-    def observe(self, texture: Picture, frame: Picture, where: F32) -> tuple[F64, F64]:
-        """Where the samples of the surface are seen in the frame.
-
-        Returns:
-            pixels (S, 2) in the frame, and confidence (S,) 0–1 from the flow's forward–backward agreement.
+        Args:
+            farthest: pixels that patches will be followed; contrast is evened out over more than that.
         """
-        seen = self.unwrap(frame, where)
-        a, b = _grey(texture, self.weight), _grey(seen, self.weight)
-        forward, backward = self._motion(a, b), self._motion(b, a)
-        x, y = self.samples[:, 0], self.samples[:, 1]
-        step = forward[y, x]
-        landed = self.samples.astype(np.float32) + step
-        back = _look(backward, landed)
-        error = np.linalg.norm(step + back, axis=1)
-        pixels = _look(where, landed)
-        return pixels.astype(np.float64), np.exp(-((error / 0.5) ** 2)).astype(np.float64)
+        total = np.zeros((*self.weight.shape, 3), np.float32)
+        for t in frames:
+            total += self.unwrap(frame(int(t)), where(int(t)))
+        texture = np.rint(total / len(frames)).astype(np.uint8)
+        self._side = max(9, *(v // 8 for v in texture.shape[:2]), round(2 * farthest)) | 1
+        self._texture = even_grey(texture, self._side)
+        self.sharpness = _sharpness(self._texture, self.samples)
+        return texture
 
-    def _motion(self, a: Picture, b: Picture) -> F32:
-        """(H, W, 2) optical flow from `a` to `b`. Narrow pictures are padded: OpenCV's flow crashes below 16 pixels."""
-        height, width = a.shape
-        below, beside = max(0, LEAST_SIDE - height), max(0, LEAST_SIDE - width)
-        a, b = (cv2.copyMakeBorder(p, 0, below, 0, beside, cv2.BORDER_REPLICATE) for p in (a, b))
-        return self._flow.calc(a, b, None)[:height, :width]
+    def observe(self, frame: Picture, where: F32, farthest: float = FARTHEST, levels: int = LEVELS) -> tuple[F32, F32]:
+        """Where the samples of the surface are seen in the frame: pixels (S, 2), and trust (S,) 0–1."""
+        seen = even_grey(self.unwrap(frame, where), self._side)
+        start = self.samples.astype(np.float32)[:, None]
+        landed, found = _follow(self._texture, seen, start, start, levels)
+        back, returned = _follow(seen, self._texture, landed, start, levels)
+        error = np.linalg.norm(back - start, axis=-1)[:, 0]
+        step = np.linalg.norm(landed - start, axis=-1)[:, 0]
+        trust = np.exp(-((error / ROUND_TRIP) ** 2) - (step / farthest) ** 4) * found * returned
+        pixels = cv2.remap(where, landed[:, 0][None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        return pixels.astype(np.float32), trust.astype(np.float32)
 
 
-def _grey(picture: Picture, weight: F32) -> Picture:
-    """Grey with local contrast evened out, so that a change of light is no motion."""
+def _follow(a: Picture, b: Picture, points: F32, start: F32, levels: int) -> tuple[F32, NDArray[np.bool_]]:
+    """Where points (S, 1, 2) of `a` lie in `b`, searched from `start`, and whether they were found (S,)."""
+    landed, found, _ = cv2.calcOpticalFlowPyrLK(
+        a, b, points, start.copy(), winSize=(PATCH, PATCH), maxLevel=levels,
+        criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.01), flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )  # fmt: skip
+    return landed.astype(np.float32), found[:, 0] > 0
+
+
+def _sharpness(grey: Picture, samples: NDArray[np.int64]) -> F64:
+    """(S, 2, 2) square roots of the patches' structure tensors, each eigenvalue against the noise that all have."""
+    height, width = grey.shape
+    found = cv2.cornerEigenValsAndVecs(grey.astype(np.float32) / 255, PATCH, 3)
+    x, y = samples[:, 0].clip(0, width - 1), samples[:, 1].clip(0, height - 1)
+    values, vectors = found[y, x, :2].astype(np.float64), found[y, x, 2:].reshape(-1, 2, 2).astype(np.float64)
+    usual = float(np.median(values[:, 1])) + 1e-9  # of the weaker direction
+    share = np.sqrt(values / (values + 2 * usual))
+    return np.einsum("sk,ski,skj->sij", share, vectors, vectors)
+
+
+def even_grey(picture: Picture, side: int) -> Picture:
+    """Grey with its contrast evened out over `side` pixels, so that a change of light is no motion."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    sigma = max(picture.shape) / 16
-    mean = cv2.GaussianBlur(grey, (0, 0), sigma)
-    spread = np.sqrt(np.maximum(cv2.GaussianBlur((grey - mean) ** 2, (0, 0), sigma), 4.0))
-    even = 128 + 48 * (grey - mean) / spread
-    return np.clip(even * np.where(weight > 0, 1, 0.999), 0, 255).astype(np.uint8)
-
-
-def _look(field: F32, at: F32) -> F32:
-    """The field (H, W, 2) at positions (S, 2), bilinear."""
-    at = np.ascontiguousarray(at[None], np.float32)
-    return cv2.remap(field, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    mean = cv2.blur(grey, (side, side))
+    spread = np.sqrt(np.maximum(cv2.blur(grey * grey, (side, side)) - mean * mean, 4.0))
+    return np.clip(128 + 48 * (grey - mean) / spread, 0, 255).astype(np.uint8)
 
 
 def rasterise(pixels: F64, triangles: NDArray[np.int32], depth: F64, size: int) -> tuple[NDArray[np.int32], F32]:

@@ -16,7 +16,7 @@ from ..tracking.rig import Rig
 from ..tracking.selection import Selection
 from ..tracking.solve import Track, solve
 from .crops import to_crop
-from .frames import FrameStore
+from .frames import HEAD, PERSON, FrameStore
 
 
 def track_stretch(
@@ -37,7 +37,12 @@ def track_stretch(
     x, y, side = box
     centre = (footage[0] / 2 - x) * size / side, (footage[1] / 2 - y) * size / side
     landmarks = to_crop(selection.landmarks, box, size)
-    track = solve(landmarks, store.frame, store.torso, size, centre, reporter)
+
+    def head(index: int) -> NDArray[np.float32]:
+        matte = store.matte(index)
+        return np.asarray(matte[..., PERSON] * matte[..., HEAD], np.float32)
+
+    track = solve(landmarks, store.frame, head, store.torso, size, centre, reporter)
     if landmarker is not None:
         track = use_landmarker(folder, landmarker, track, landmarks, store, reporter)
     f32 = np.float32

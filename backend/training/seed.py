@@ -12,7 +12,8 @@ from ..model.portrait import Portrait
 from ..model.seeding import Seeds, beside_mesh_seeds, build_portrait, eye_seeds, mesh_seeds, mouth_seeds
 from ..tracking import topology as topo
 from ..tracking.solve import Track
-from ..tracking.stabilise import TORSO_DEPTH, chest_curve
+from ..tracking.torso_sheet import DEPTH as TORSO_DEPTH
+from ..tracking.torso_sheet import chest_curve
 from .frames import HEAD, PERSON, FrameStore
 from .schedule import Preset
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from backend.device import settle_environment
+
+settle_environment()  # before numpy and torch are loaded
+
 import numpy as np
 import pytest
 import torch

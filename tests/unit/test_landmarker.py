@@ -112,7 +112,7 @@ def test_its_scores_become_the_actor_s_channels(sample_actor: ActorFolder, sampl
     # the rig was fitted to the scores: it lies about as near to the landmarks, which without it it does not
     unfitted = own
     unfitted.channels = tracked.channels
-    assert tracked.rebuilt_error().mean() < 0.65 * unfitted.rebuilt_error().mean()
+    assert tracked.rebuilt_error().mean() < 0.8 * unfitted.rebuilt_error().mean()
     page = folder.file("report.html").read_text(encoding="utf-8")
     assert "Two sources of the channels" in page and all(name in page for name in CHANNELS)
 

@@ -1,0 +1,81 @@
+"""What the landmark network and this person do to channels, measured on the clip and taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..channels import INDEX
+from ..geometry import FLIP, yaw_pitch_roll
+from . import topology as topo
+from .rig import Rig
+
+F64 = NDArray[np.float64]
+
+DEGREES = 10.0  # the turn that counts as 1 in the model of the network's bias
+BIAS_PULL = 2.0  # frames' worth of pull of that model towards none
+IRIS_DEPTH = 0.0045  # metres: how far the iris lies in front of the middle between the eye's corners
+SURE_BLINK = 0.35  # from which a clip's strongest lid closures are blinks, that is, the eye fully shut
+SHUT_QUANTILE = 0.5  # of the closures beyond 0.7 of the strongest: what counts as fully shut
+
+
+def pose_bias(residual: F64, rotation: F64) -> F64:
+    """What the landmark network adds to landmarks because of the head's turn, (T, P, 2), metres in head space.
+
+    The network draws a turned face's outline and forehead towards the frontal ones. A second-order polynomial of yaw,
+    pitch and roll per landmark, fitted to what pose and channels leave (ridge regression). Irises are left alone:
+    eyes really turn against the head.
+
+    Args:
+        residual: (T, P, 2). rotation: (T, 3, 3) head → camera.
+    """
+    turn = yaw_pitch_roll(FLIP @ rotation) / DEGREES
+    yaw, pitch, roll = (turn - np.median(turn, 0)).T
+    terms = np.stack([yaw, pitch, roll, yaw * yaw, pitch * pitch, yaw * pitch], 1)
+    design = np.concatenate([np.ones((len(terms), 1)), terms], 1)
+    pull = np.diag(np.r_[1e-6, np.full(terms.shape[1], BIAS_PULL)])
+    weights = np.linalg.solve(design.T @ design + pull, design.T @ residual.reshape(len(terms), -1))
+    bias = (terms @ weights[1:]).reshape(residual.shape)
+    bias[:, topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)] = 0
+    return bias
+
+
+def with_irises_in_place(mean: F64) -> F64:
+    """The mesh (478, 3) with its irises at their anatomical depth; bundle adjustment does not see them."""
+    result = mean.copy()
+    for eye in topo.EYES.values():
+        result[topo.indices(*eye.iris), 2] = (mean[eye.inner, 2] + mean[eye.outer, 2]) / 2 + IRIS_DEPTH
+    return result
+
+
+def with_full_blinks(rig: Rig, channels: F64) -> Rig:
+    """The rig with blink shapes scaled so that this clip's blinks reach 1.
+
+    People shut their eyes when they blink; the landmark network shows lids that stop short, by another share for each
+    person. A clip without clear closures changes nothing.
+    """
+    shapes = rig.shapes.copy()
+    for side in ("Left", "Right"):
+        lids = channels[:, INDEX[f"eyeBlink{side}"]]
+        strongest = float(np.quantile(lids, 0.997))
+        if SURE_BLINK < strongest < 1:
+            closed = lids[lids > 0.7 * strongest]
+            shapes[INDEX[f"eyeBlink{side}"]] *= float(np.quantile(closed, SHUT_QUANTILE)) / 0.95
+    return Rig(rig.neutral, shapes)
+
+
+def with_eyes_together(channels: F64) -> F64:
+    """Channels (T, 52) in which both eyes look the same way: each eye's own reading is noisy, their mean is not."""
+    result = channels.copy()
+    column = {name: INDEX[f"eyeLook{name}"] for name in _LOOKS}
+    for positive, negative in ((("OutLeft", "InRight"), ("InLeft", "OutRight")), (_UP, _DOWN)):
+        gaze = sum(channels[:, column[n]] for n in positive) - sum(channels[:, column[n]] for n in negative)
+        for name in positive:
+            result[:, column[name]] = np.clip(gaze / 2, 0, 1)
+        for name in negative:
+            result[:, column[name]] = np.clip(-gaze / 2, 0, 1)
+    return result
+
+
+_UP, _DOWN = ("UpLeft", "UpRight"), ("DownLeft", "DownRight")
+_LOOKS = ("OutLeft", "InLeft", "OutRight", "InRight", *_UP, *_DOWN)

@@ -1,0 +1,49 @@
+"""What the landmark network and the person do to channels is measured and taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from backend.channels import INDEX
+from backend.geometry import FLIP, matrix_from_vector
+from backend.tracking import topology as topo
+from backend.tracking.calibrate import pose_bias, with_eyes_together, with_full_blinks
+from backend.tracking.rig import Rig
+
+FRAMES = 200
+
+
+def test_bias_that_follows_the_head_is_found_and_irises_are_left_alone() -> None:
+    rng = np.random.default_rng(0)
+    turn = rng.uniform(-0.3, 0.3, (FRAMES, 3))
+    slope, bend = rng.normal(0, 0.01, (2, topo.COUNT, 2))
+    added = turn[:, 1, None, None] * slope + turn[:, 0, None, None] ** 2 * bend
+    noise = rng.normal(0, 0.0005, added.shape)
+    found = pose_bias(added + noise, matrix_from_vector(turn) @ FLIP)
+    irises = topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)
+    rest = np.setdiff1d(np.arange(topo.COUNT), irises)
+    left = added - found
+    assert (left - left.mean(0))[:, rest].std() < 0.25 * added[:, rest].std()
+    assert not found[:, irises].any()
+
+
+@pytest.mark.parametrize(("shut", "factor"), [(0.57, 0.6), (0.2, 1.0)])
+def test_blinks_reach_one_when_the_clip_shows_blinks(shut: float, factor: float) -> None:
+    channels = np.zeros((FRAMES, 52))
+    for moment in range(20, FRAMES, 40):
+        channels[moment : moment + 4, INDEX["eyeBlinkLeft"]] = shut
+    rig = with_full_blinks(Rig(np.zeros((topo.COUNT, 3)), np.ones((52, topo.COUNT, 3))), channels)
+    assert rig.shapes[INDEX["eyeBlinkLeft"]].max() == pytest.approx(factor, rel=0.01)
+    assert rig.shapes[INDEX["eyeBlinkRight"]].max() == 1
+
+
+def test_both_eyes_look_the_same_way() -> None:
+    channels = np.zeros((3, 52))
+    channels[0, INDEX["eyeLookOutLeft"]], channels[0, INDEX["eyeLookInRight"]] = 0.6, 0.4
+    channels[1, INDEX["eyeLookInLeft"]], channels[1, INDEX["eyeLookUpRight"]] = 0.4, 0.2
+    found = with_eyes_together(channels)
+    assert found[0, INDEX["eyeLookOutLeft"]] == found[0, INDEX["eyeLookInRight"]] == 0.5
+    assert found[1, INDEX["eyeLookOutRight"]] == found[1, INDEX["eyeLookInLeft"]] == pytest.approx(0.2)
+    assert found[1, INDEX["eyeLookUpLeft"]] == pytest.approx(0.1)
+    assert not found[2].any()
