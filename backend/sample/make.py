@@ -30,7 +30,7 @@ class SampleOptions:
         seed: another seed says, looks and moves differently; the same seed gives the same clip.
         noise: deviation of the camera's noise, 0–1 of the display range.
         strands: loose hairs at the outline, for difficult mattes.
-        motion: "talk", "still_head" or "range", as in `motion.perform`.
+        motion: "talk", "still_head", "range" or "parts", as in `motion.perform`.
         mattes: write the mattes to the truth. depth: write the depth too.
         samples: subsamples per pixel and axis.
     """

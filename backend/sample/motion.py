@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..channels import CHANNELS, INDEX
+from ..channels import CHANNELS, INDEX, mirrored
 from ..performance import Performance
 from .cage import NECK_PIVOT
 from .head import GAZE, rotation_matrix
@@ -13,7 +13,14 @@ from .phones import PHONES, Spoken
 
 F64 = NDArray[np.float64]
 
-MOTIONS = ("talk", "still_head", "range")
+MOTIONS = ("talk", "still_head", "range", "parts")
+# What "parts" sweeps, one after the other, with the same channel of the other side; oral and facial in turns.
+PARTS = (
+    ("jawOpen",), ("eyeBlinkLeft",), ("mouthPucker",), ("browInnerUp",), ("mouthSmileLeft",),
+    ("eyeLookOutLeft", "eyeLookInRight"), ("mouthFunnel",), ("eyeLookInLeft", "eyeLookOutRight"), ("mouthLeft",),
+    ("eyeLookUpLeft",), ("mouthUpperUpLeft",), ("browDownLeft",), ("mouthLowerDownLeft",), ("browOuterUpLeft",),
+)  # fmt: skip
+PART_LEAD, PART_SECONDS = 0.4, 0.8  # seconds at rest before the first sweep, and of each sweep
 WAIST_PIVOT = np.array([0.0, -0.50, -0.10])  # where the torso leans, metres
 TORSO_SHARE = 0.3  # of the head's turn
 
@@ -71,6 +78,19 @@ def lip_channels(said: list[Spoken], time: F64) -> F64:
     for side in ("Left", "Right"):
         channels[:, INDEX[f"mouthPress{side}"]] = 0.25 * closed * np.clip(jaw / 0.05, 0, 1)
     return np.asarray(channels)
+
+
+def part_channels(time: F64) -> F64:
+    """(T, 52) channels of "parts": each of `PARTS` goes from 0 to 1 and back while all others rest; then again."""
+    channels = np.zeros((len(time), len(CHANNELS)))
+    number, moment = np.divmod(time - PART_LEAD, PART_SECONDS)
+    swept = np.sin(np.pi * moment / PART_SECONDS) ** 2
+    for index, part in enumerate(PARTS):
+        now = (number >= 0) & (number % len(PARTS) == index)
+        sides = part if len(part) > 1 or part[0].startswith("mouthLeft") else (part[0], mirrored(part[0]))
+        for name in sides:
+            channels[now, INDEX[name]] = swept[now]
+    return channels
 
 
 def _blinks(time: F64, rng: np.random.Generator) -> F64:
@@ -137,6 +157,8 @@ def _head_angles(motion: str, time: F64, said: list[Spoken], rng: np.random.Gene
     zero = np.zeros(len(time))
     if motion == "still_head":
         return zero, zero, zero
+    if motion == "parts":
+        return np.radians(4) * np.sin(2 * np.pi * time / 7) * ease, np.radians(1.5) * np.sin(time) * ease, zero
     if motion == "range":
         yaw, pitch, roll = (np.sin(2 * np.pi * time / period) for period in (4.4, 3.1, 5.3))
         return np.radians(20) * yaw * ease, np.radians(12) * pitch * ease, np.radians(6) * roll * ease
@@ -154,8 +176,9 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
     """`count` frames of the actor; frame i is at i / fps seconds of the sound.
 
     Args:
-        motion: "talk" (head, face and speech), "still_head" (the head stays at rest) or "range" (slow sweeps of the
-            head to ±20° and ±12°, in speech too).
+        motion: "talk" (head, face and speech), "still_head" (the head stays at rest), "range" (slow sweeps of the
+            head to ±20° and ±12°, in speech too) or "parts" (one channel after the other, see `PARTS`, with the head
+            nearly still; the mouth does not follow the sound).
     """
     rng = np.random.default_rng((seed, 2))
     time = np.arange(count) / fps
@@ -172,11 +195,21 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
         torso_move[i] = WAIST_PIVOT - turn @ WAIST_PIVOT + lean[i]
         head_move[i] = turn @ (NECK_PIVOT - rotation_matrix(local[i]) @ NECK_PIVOT) + torso_move[i]
 
+    channels = part_channels(time) if motion == "parts" else _face(time, said, rng, np.stack([yaw, -pitch], 1), seed)
+    return Performance(
+        fps=fps, frames=np.arange(count, dtype=np.int64), channels=np.clip(channels, 0, 1).astype(np.float32),
+        head_rotation=head.astype(np.float32), head_translation=head_move.astype(np.float32),
+        torso_rotation=torso.astype(np.float32), torso_translation=torso_move.astype(np.float32),
+    )  # fmt: skip
+
+
+def _face(time: F64, said: list[Spoken], rng: np.random.Generator, head_turn: F64, seed: int) -> F64:
+    """(T, 52) channels of a face that speaks, looks about, blinks and frowns; `head_turn` (T, 2) as in `_gaze`."""
     channels = lip_channels(said, time)
     start = _smoothstep((time - 0.3) / 0.6)
     lids = _blinks(time, rng)
     channels[:, INDEX["eyeBlinkRight"]], channels[:, INDEX["eyeBlinkLeft"]] = lids.T
-    _gaze_channels(channels, _gaze(time, rng, np.stack([yaw, -pitch], 1)) * start[:, None])
+    _gaze_channels(channels, _gaze(time, rng, head_turn) * start[:, None])
     smile = np.clip(0.12 + 0.28 * _wander(time, rng, (0.10, 0.21)), 0, 0.6) * start
     raise_inner = np.clip(0.35 * _wander(time, rng, (0.17, 0.37, 0.6)), 0, 1) * start
     frown = np.clip(0.6 * _wander(time, rng, (0.13, 0.29)) - 0.15, 0, 0.7) * start
@@ -199,8 +232,4 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
             channels[:, INDEX["browInnerUp"]] += accent
             for side in ("Left", "Right"):
                 channels[:, INDEX[f"browOuterUp{side}"]] += 0.7 * accent
-    return Performance(
-        fps=fps, frames=np.arange(count, dtype=np.int64), channels=np.clip(channels, 0, 1).astype(np.float32),
-        head_rotation=head.astype(np.float32), head_translation=head_move.astype(np.float32),
-        torso_rotation=torso.astype(np.float32), torso_translation=torso_move.astype(np.float32),
-    )  # fmt: skip
+    return channels

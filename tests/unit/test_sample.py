@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.channels import INDEX
+from backend.channels import CHANNELS, INDEX, ORAL
 from backend.performance import Performance
 from backend.protocol import UserError
 from backend.sample import SampleOptions, Truth, make_line, make_sample, motion, phones, truth_path, voice
@@ -252,6 +252,22 @@ def test_head_and_torso_move_together_and_smoothly(said: list[phones.Spoken]) ->
     wide = motion.perform("range", 300, FPS, said, 0).head_rotation
     yaw = np.degrees(2 * np.arctan2(wide[:, 2], wide[:, 0]))
     assert yaw.max() > 17 and yaw.min() < -17
+
+
+def test_parts_moves_one_channel_after_the_other(said: list[phones.Spoken]) -> None:
+    seconds = motion.PART_LEAD + len(motion.PARTS) * motion.PART_SECONDS
+    done = motion.perform("parts", int(seconds * FPS), FPS, said, 0)
+    moving = done.channels > 0.05
+    assert not done.channels[: int(motion.PART_LEAD * FPS)].any(), "it starts at rest"
+    together = {tuple(np.array(CHANNELS)[row]) for row in moving if row.any()}
+    assert len(together) == len(motion.PARTS), "never two parts at once"
+    assert all(len({n.removesuffix("Left").removesuffix("Right") for n in names}) <= 2 for names in together)
+    moved = np.flatnonzero(moving.any(0))
+    assert np.all(done.channels[:, moved].max(0) > 0.95), "each goes all the way"
+    oral = moving[:, : len(ORAL)].any(1)
+    assert 0.3 < oral.sum() / moving.any(1).sum() < 0.7
+    turn = np.degrees(2 * np.arccos(np.clip(done.head_rotation[:, 0], -1, 1)))
+    assert 0.5 < turn.max() < 5, "the head is nearly still"
 
 
 def test_noise_is_added(tmp_path: Path) -> None:
