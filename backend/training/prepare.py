@@ -45,16 +45,7 @@ def track_stretch(
     track = solve(landmarks, store.frame, head, store.torso, size, centre, reporter)
     if landmarker is not None:
         track = use_landmarker(folder, landmarker, track, landmarks, store, reporter)
-    f32 = np.float32
-    folder.write_arrays(
-        "tracking.npz",
-        landmarks=landmarks[:, :, :2].astype(f32),
-        intrinsics=track.intrinsics, view=track.view,
-        head_rotation=track.head_rotation.astype(f32), head_translation=track.head_translation.astype(f32),
-        torso_rotation=track.torso_rotation.astype(f32), torso_translation=track.torso_translation.astype(f32),
-        channels=track.channels.astype(f32),
-        neutral=track.rig.neutral, shapes=track.rig.shapes, reprojection=track.reprojection.astype(f32),
-    )  # fmt: skip
+    write_tracking(folder, track, landmarks)
     info = folder.info
     info.camera = Camera(
         footage[0], footage[1], float(track.intrinsics[0, 0]) * side / size, track.view.tolist(), (x, y, side)
@@ -83,6 +74,20 @@ def use_landmarker(
     )  # fmt: skip
     folder.info.figures["landmarker"] = {"missing": int((~scores.found).sum())}
     return drive(track, landmarks[:, :, :2], scores.values)
+
+
+def write_tracking(folder: ActorFolder, track: Track, landmarks: NDArray[np.float64]) -> None:
+    """Writes `tracking.npz`; landmarks (T, 478, 3) are those of the crops."""
+    f32 = np.float32
+    folder.write_arrays(
+        "tracking.npz",
+        landmarks=landmarks[:, :, :2].astype(f32),
+        intrinsics=track.intrinsics, view=track.view,
+        head_rotation=track.head_rotation.astype(f32), head_translation=track.head_translation.astype(f32),
+        torso_rotation=track.torso_rotation.astype(f32), torso_translation=track.torso_translation.astype(f32),
+        channels=track.channels.astype(f32),
+        neutral=track.rig.neutral, shapes=track.rig.shapes, reprojection=track.reprojection.astype(f32),
+    )  # fmt: skip
 
 
 def load_track(folder: ActorFolder) -> Track:

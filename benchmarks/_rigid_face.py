@@ -1,0 +1,105 @@
+"""How far recovered poses agree with landmarks and picture where there is no truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.geometry import matrix_from_quaternion, project
+from backend.tracking import topology as topo
+from backend.tracking.bundle import Poses
+from backend.tracking.calibrate import pose_bias
+from backend.tracking.expression import rig_landmarks, unpose
+from backend.tracking.head_sheet import HeadSheet
+from backend.tracking.shape import mean_shape
+from backend.tracking.solve import FACE_HEIGHTS_PER_FOCAL, Track, pinhole, rough_poses
+from backend.tracking.surface import even_grey
+
+F64 = NDArray[np.float64]
+Picture = NDArray[np.uint8]
+PAIRS = 100  # pairs of successive frames that are unwrapped
+
+
+def head_poses(track: Track) -> Poses:
+    """Head → camera."""
+    turn, shift = track.view[:3, :3], track.view[:3, 3]
+    rotation = turn @ matrix_from_quaternion(track.head_rotation)
+    return Poses(rotation, track.head_translation @ turn.T + shift)
+
+
+def unsteadied(landmarks: F64, intrinsics: F64) -> tuple[Poses, F64, F64]:
+    """What a pose of each frame's own landmarks (T, 478, 3) gives: poses, the mean mesh (478, 3) and a usual lens.
+
+    Args:
+        intrinsics: only the principal point of it is used.
+    """
+    focal = FACE_HEIGHTS_PER_FOCAL * float(np.median(np.ptp(landmarks[:, :, 1], axis=1)))
+    lens, mean = pinhole(focal, (intrinsics[0, 2], intrinsics[1, 2])), mean_shape(landmarks)
+    return rough_poses(landmarks[:, :, :2], mean, lens), mean, lens
+
+
+def landmark_errors(track: Track, landmarks: F64, size: int) -> dict[str, float]:
+    """RMS distances in pixels of a 512² crop between landmarks (T, 478, ≥2) and the mesh of pose and channels.
+
+    `plain` compares as they stand. In the others what the landmark network adds because of the head's turn
+    (`calibrate.pose_bias`, fitted on the same frames) is taken out.
+    """
+    poses, scale, pixels = head_poses(track), 512 / size, landmarks[:, :, :2]
+    points = track.rig.neutral + np.einsum("tk,kpc->tpc", track.channels, track.rig.shapes, optimize=True)
+    plain = pixels - project(points, poses.rotation, poses.translation, track.intrinsics)
+    seen, slope = unpose(pixels, track.rig.neutral[:, 2], poses.rotation, poses.translation, track.intrinsics)
+    metres = seen - rig_landmarks(track.rig, track.channels, slope)
+    metres = metres - pose_bias(metres, poses.rotation)
+    unbiased = metres * (track.intrinsics[0, 0] / poses.translation[:, 2])[:, None, None]
+    rigid, lips = topo.indices(*topo.RIGID), topo.indices(*topo.LIPS)
+    return {
+        "reprojection_rms_px": scale * rms(track.reprojection),
+        "reprojection_plain_rms_px": scale * rms(plain[:, rigid]) * 2**0.5,
+        "mesh_rms_px": scale * rms(unbiased) * 2**0.5,
+        "mesh_plain_rms_px": scale * rms(plain) * 2**0.5,
+        "lips_rms_px": scale * rms(unbiased[:, lips]) * 2**0.5,
+        "lips_plain_rms_px": scale * rms(plain[:, lips]) * 2**0.5,
+    }
+
+
+def rms(values: NDArray[np.floating[Any]]) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt((values**2).mean()))
+
+
+def photometric(track: Track, landmarks: F64, frame: Callable[[int], Picture]) -> dict[str, float]:
+    """What the rigid face, unwrapped by steadied poses, differs less than unwrapped by `unsteadied` ones, in percent.
+
+    `photometric`: mean absolute difference of the frames from their mean texture, in grey with evened contrast,
+    weighted by how rigid each place is. It holds what no pose can mend (compression, light, wrinkles), so that the
+    share of it which poses cause falls by more. `shake`: the same between successive frames.
+    """
+    poses, mean, lens = unsteadied(landmarks, track.intrinsics)
+    steady = _differences(track.rig.neutral, head_poses(track), track.intrinsics, frame)
+    rough = _differences(mean, poses, lens, frame)
+    return {
+        f"{name}_less_percent": 100 * (1 - ours / theirs)
+        for name, ours, theirs in zip(("photometric", "shake"), steady, rough, strict=True)
+    } | {"photometric_grey": steady[0], "photometric_unsteadied_grey": rough[0]}
+
+
+def _differences(neutral: F64, poses: Poses, lens: F64, frame: Callable[[int], Picture]) -> tuple[float, float]:
+    """Mean absolute differences of unwrapped frames from their mean, and from the next one."""
+    count = len(poses.rotation)
+    still = np.broadcast_to(np.zeros(1), (count, *neutral.shape))  # the pose alone moves it
+    nothing = np.zeros(frame(0).shape[:2], np.float32)
+    sheet = HeadSheet(neutral, still, poses, lens, lambda _: nothing)
+    starts = np.unique(np.linspace(0, count - 2, PAIRS).astype(int))
+    side = max(9, *(v // 8 for v in nothing.shape)) | 1
+    grey = np.stack([
+        [even_grey(sheet.surface.unwrap(frame(t), sheet.where(t, poses)), side) for t in (int(s), int(s) + 1)]
+        for s in starts
+    ])  # fmt: skip
+    mean = grey.astype(np.float32).mean((0, 1))
+    weight = sheet.surface.weight / sheet.surface.weight.sum()
+    apart = [np.abs(g - mean) for pair in grey for g in pair]
+    steps = [np.abs(b.astype(np.float32) - a) for a, b in grey]
+    return float((np.mean(apart, 0) * weight).sum()), float((np.mean(steps, 0) * weight).sum())
