@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .light import SLOPE, linear
-from .plate import Plate, grown, shrunk, spread_out
+from .light import LINEAR, SLOPE, linear
+from .plate import Plate, grown, shrunk, spread_out, taps
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 INSIDE, OUTSIDE = 1 / 40, 1 / 16  # of the side: how far around the mask's edge the true edge is sought
-SOLID = 1 / 128  # how far inside the guided mask a colour is surely the person's
+SOLID, SURE = 1 / 128, 0.95  # how far inside the guided mask, and from which value, a colour is surely the person's
+EMPTY_NEAR, FULL_CORE = 0.1, 0.9  # the zone ends where the grown mask is below, the shrunk one above these
 PRIOR_EDGE, PRIOR_BODY = 0.30, 0.08  # deviation of the guided mask from the truth: at its edge, well inside it
 PERSON_DOUBT = 25.0  # grey levels by which the person's colour differs from what its surroundings promise
 HOLE, HOLE_MASK = 0.003, 0.8  # share of the picture of a hole at most; mean of the mask over it at least
@@ -41,92 +44,133 @@ class EdgeRefiner:
 
     def __init__(self, plate: Plate) -> None:
         self.plate = plate
+        height, width = plate.seen.shape
         self._light = linear(plate.colour)
         self._variance = np.square(plate.doubt * SLOPE[plate.colour].mean(2))
+        self._small = max(8, width // 4), max(8, height // 4)
+        self._small_light = linear(cv2.resize(plate.colour, self._small, interpolation=cv2.INTER_AREA))
+        self._small_seen = cv2.resize(plate.seen.astype(np.uint8), self._small, interpolation=cv2.INTER_AREA) > 0
 
     def __call__(self, raw: F32, rgb: U8, hair: F32) -> Refined:
         """Refines a mask (H, W) of a picture (H, W, 3), given where hair is likely (h, w), any size, 0–1."""
         guided = guide(raw, rgb)
-        sure = shrunk(raw, INSIDE) > 0.9
-        zone = (grown(raw, OUTSIDE) > 0.1) & ~sure
-        at = np.nonzero(zone)
-        light = linear(rgb)
-        behind = self._light[at] + self._shift(light, ~zone & ~sure)
-        away = light[at] - behind
-        variance = self._variance[at]
-        colours = [colour[at] for colour in person_colours(light, shrunk(guided, SOLID) > 0.95, hair)]
-        keyed, contrast = key(away, behind, colours, variance)
-        doubt = np.square(PERSON_DOUBT * SLOPE[rgb[..., 1][at]])
-        uncertain = (3 * variance + doubt * np.maximum(keyed, 0.1)) / contrast
-        inside = np.clip(cv2.blur(raw, (2 * round(raw.shape[0] / 128) + 1,) * 2)[at] * 4 - 3, 0, 1)
-        prior = np.square(PRIOR_EDGE + (PRIOR_BODY - PRIOR_EDGE) * inside)
-        weight = prior / (prior + uncertain)
-        mixed = keyed * weight + guided[at] * (1 - weight)
-        alpha, by_plate = sure.astype(np.float32), np.zeros_like(raw)
-        alpha[at] = np.clip((mixed - EMPTY) / (FULL - EMPTY), 0, 1)
-        by_plate[at] = weight
+        near, core = grown(raw, OUTSIDE), shrunk(raw, INSIDE)
+        light = linear(cv2.resize(rgb, self._small, interpolation=cv2.INTER_AREA))
+        colours = person_colours(light, shrunk(guided, SOLID), hair)
+        reach = 2 * round(raw.shape[0] / 128) + 1
+        alpha, by_plate = _keyed(
+            rgb, cv2.blur(raw, (reach, reach)), guided, near, core, self._light, self._variance,
+            self._shift(light, near), colours, LINEAR, SLOPE,
+        )  # fmt: skip
         return Refined(without_holes(alpha, raw), by_plate)
 
-    def _shift(self, light: F32, clear: NDArray[np.bool_]) -> F32:
-        """(3,) by how much this frame's background is brighter than the plate: exposure changes."""
-        some = clear[::4, ::4] & self.plate.seen[::4, ::4]
-        if np.count_nonzero(some) < 50:
+    def _shift(self, light: F32, near: F32) -> F32:
+        """(3,) by how much this frame's background is brighter than the plate: exposure changes.
+
+        Args:
+            light: the frame, a quarter of the size. near: (H, W) the mask with its surroundings.
+        """
+        clear = (cv2.resize(near, self._small, interpolation=cv2.INTER_AREA) <= EMPTY_NEAR) & self._small_seen
+        if np.count_nonzero(clear) < 50:
             return np.zeros(3, np.float32)
-        return np.median((light[::4, ::4] - self._light[::4, ::4])[some], axis=0).astype(np.float32)
+        return np.median((light - self._small_light)[clear], axis=0).astype(np.float32)
 
 
-def key(away: F32, behind: F32, colours: list[F32], variance: F32) -> tuple[F32, F32]:
-    """Alpha (N,) of pixels that are `away` (N, 3) from the background `behind` (N, 3), and the squared contrast (N,)
-    between background and the person's colour that was chosen.
+@numba.njit(nogil=True, cache=True)
+def _keyed(
+    rgb: U8, body: F32, guided: F32, near: F32, core: F32, plate: F32, variance: F32, shift: F32, colours: F32,
+    light: F32, slope: F32,
+) -> tuple[F32, F32]:  # fmt: skip
+    """Alpha (H, W), and how much (H, W) of it the plate decided.
 
     Args:
-        colours: candidates (N, 3) for the person's colour. variance: (N,) of the background's colour.
-
-    What no candidate explains is no mixture of them: its distance from the background counts, not its direction.
+        rgb: (H, W, 3). body: the raw mask, blurred. guided: the guided one. near, core: it with, without its edge.
+        plate: (H, W, 3) linear light. variance: (H, W) of it. shift: (3,) what is to be added to it.
+        colours: (K, h, w, 3) candidates for the person's colour. light, slope: (256,) of a code, of a grey level.
     """
-    best_alpha, best_off, best_contrast = (np.full(len(away), v, np.float32) for v in (0, np.inf, 1))
-    length = dot(away, away)
-    for colour in colours:
-        line = colour - behind
-        contrast = np.maximum(dot(line, line), 1e-4)
-        alpha = dot(away, line) / contrast
-        nearest = np.clip(alpha, 0, 1)
-        off = length + nearest * (nearest * contrast - 2 * alpha * contrast)  # |away − nearest · line|²
-        better = off < best_off
-        best_alpha = np.where(better, alpha, best_alpha)
-        best_contrast = np.where(better, contrast, best_contrast)
-        best_off = np.where(better, off, best_off)
-    unexplained = np.clip(np.sqrt(np.maximum(best_off, 0) / variance) / EXPLAINED - 1, 0, 1)
-    distance = np.sqrt(np.maximum(length - EXPLAINED**2 * variance, 0) / best_contrast)
-    alpha = best_alpha + np.maximum(distance - best_alpha, 0) * unexplained
-    return np.clip(alpha, 0, 1).astype(np.float32), best_contrast.astype(np.float32)
+    height, width = body.shape
+    alpha, by_plate = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    rows, down = taps(height, colours.shape[1])
+    columns, right = taps(width, colours.shape[2])
+    behind, away, line = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
+    for y in range(height):
+        above, below, v = rows[y, 0], rows[y, 1], down[y]
+        for x in range(width):
+            if core[y, x] > FULL_CORE:
+                alpha[y, x] = 1
+                continue
+            if near[y, x] <= EMPTY_NEAR:
+                continue
+            first, last, u = columns[x, 0], columns[x, 1], right[x]
+            for c in range(3):
+                behind[c] = plate[y, x, c] + shift[c]
+                away[c] = light[rgb[y, x, c]] - behind[c]
+            length = away[0] * away[0] + away[1] * away[1] + away[2] * away[2]
+            best, least, contrast = np.float32(0), np.float32(np.inf), np.float32(1)
+            for k in range(len(colours)):
+                for c in range(3):
+                    top = (1 - u) * colours[k, above, first, c] + u * colours[k, above, last, c]
+                    bottom = (1 - u) * colours[k, below, first, c] + u * colours[k, below, last, c]
+                    line[c] = top + v * (bottom - top) - behind[c]
+                square = max(line[0] * line[0] + line[1] * line[1] + line[2] * line[2], np.float32(1e-4))
+                share = (away[0] * line[0] + away[1] * line[1] + away[2] * line[2]) / square
+                nearest = min(max(share, np.float32(0)), np.float32(1))
+                off = length + nearest * square * (nearest - 2 * share)  # |away − nearest · line|²
+                if off < least:
+                    best, least, contrast = share, off, square
+            # what no candidate explains is no mixture of them: its distance from the background counts, not its direction
+            doubt = variance[y, x]
+            unexplained = min(max(math.sqrt(max(least, np.float32(0)) / doubt) / EXPLAINED - 1, 0.0), 1.0)
+            distance = math.sqrt(max(length - EXPLAINED**2 * doubt, 0.0) / contrast)
+            keyed = min(max(best + max(distance - best, 0.0) * unexplained, 0.0), 1.0)
+            own = PERSON_DOUBT * slope[rgb[y, x, 1]]
+            uncertain = (3 * doubt + own * own * max(keyed, 0.1)) / contrast
+            inside = min(max(body[y, x] * 4 - 3, 0.0), 1.0)
+            prior = (PRIOR_EDGE + (PRIOR_BODY - PRIOR_EDGE) * inside) ** 2
+            weight = prior / (prior + uncertain)
+            mixed = keyed * weight + guided[y, x] * (1 - weight)
+            alpha[y, x] = min(max((mixed - EMPTY) / (FULL - EMPTY), 0.0), 1.0)
+            by_plate[y, x] = weight
+    return alpha, by_plate
 
 
-def dot(a: F32, b: F32) -> F32:
-    """(N,) products of vectors (N, 3); several times faster than a sum along so short an axis."""
-    return np.asarray(a[:, 0] * b[:, 0] + a[:, 1] * b[:, 1] + a[:, 2] * b[:, 2], np.float32)
+def person_colours(light: F32, sure: F32, hair: F32) -> F32:
+    """What the person near each pixel looks like: pictures (1–2, h, w, 3) of linear light, hair and all else.
 
-
-def person_colours(light: F32, sure: NDArray[np.bool_], hair: F32) -> list[F32]:
-    """What the person near each pixel looks like: two pictures (H, W, 3) of linear light, hair and all else."""
-    height, width = sure.shape
-    size = max(8, width // 4), max(8, height // 4)
-    small = cv2.resize(light, size, interpolation=cv2.INTER_AREA)
-    solid = cv2.resize(sure.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.9
+    Args:
+        light: (h, w, 3). sure: (H, W) the mask without its edge. hair: where hair is likely; any size.
+    """
+    size = light.shape[1], light.shape[0]
+    solid = cv2.resize(sure, size, interpolation=cv2.INTER_AREA) > SURE
     likely = cv2.resize(hair, size, interpolation=cv2.INTER_AREA)
     parts = [solid & (likely > 0.8), solid & (likely < 0.2)]
     known = [part.astype(np.float32) for part in parts if np.count_nonzero(part) > 10] or [solid.astype(np.float32)]
-    return [cv2.resize(spread_out(small, part), (width, height), interpolation=cv2.INTER_LINEAR) for part in known]
+    return np.stack([spread_out(light, part) for part in known])
 
 
 def without_holes(alpha: F32, mask: F32) -> F32:
     """The alpha (H, W) with those holes filled that lie where the rough mask (H, W) is sure of the person: a highlight
     on the hair in the very colour of the background. Gaps between strands are none: there the mask is not sure."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((alpha < 0.9).astype(np.uint8), connectivity=8)
-    sure = np.bincount(labels.ravel(), mask.ravel(), len(stats)) > HOLE_MASK * stats[:, cv2.CC_STAT_AREA]
-    hole = sure & (stats[:, cv2.CC_STAT_AREA] < HOLE * mask.size)
+    count, labels = cv2.connectedComponents((alpha < 0.9).astype(np.uint8), connectivity=8)
+    return _holes_filled(alpha, mask, labels, count)
+
+
+@numba.njit(nogil=True, cache=True)
+def _holes_filled(alpha: F32, mask: F32, labels: NDArray[np.int32], count: int) -> F32:
+    """The alpha (H, W), 1 in those of its labelled parts (H, W) that are holes; changed in place."""
+    area, inside = np.zeros(count), np.zeros(count)
+    for y in range(alpha.shape[0]):
+        for x in range(alpha.shape[1]):
+            area[labels[y, x]] += 1
+            inside[labels[y, x]] += mask[y, x]
+    hole = (inside > HOLE_MASK * area) & (area < HOLE * alpha.size)
     hole[0] = False
-    return np.where(hole[labels], np.float32(1), alpha)
+    if hole.any():
+        for y in range(alpha.shape[0]):
+            for x in range(alpha.shape[1]):
+                if hole[labels[y, x]]:
+                    alpha[y, x] = 1
+    return alpha
 
 
 def guide(raw: F32, rgb: U8) -> F32:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -128,19 +129,49 @@ def filling_error(picture: U8, known: NDArray[np.bool_]) -> F32:
 
 
 def spread_out(values: F32, weight: F32) -> F32:
-    """Values (H, W, C) carried from where they weigh to where they do not: push–pull over a pyramid.
+    """Values (H, W, C ≤ 3) carried from where they weigh to where they do not: push–pull over a pyramid.
 
     Each pixel takes the weighted mean of the finest level that has enough weight (Gortler et al., SIGGRAPH 1996).
     """
-    if values.ndim == 2 or values.shape[2] == 1:  # OpenCV drops a last axis of one
-        values = np.repeat(values.reshape(*weight.shape, 1), 2, axis=2)
-        return spread_out(values, weight)[..., :1]
-    levels = [(values * weight[..., None], weight)]
-    while min(levels[-1][1].shape) > 2:
-        levels.append((cv2.pyrDown(levels[-1][0]), cv2.pyrDown(levels[-1][1])))  # type: ignore[arg-type]
-    result = levels[-1][0] / np.maximum(levels[-1][1][..., None], 1e-6)
-    for value, weight in reversed(levels[:-1]):
-        wide = cv2.resize(result, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
-        share = np.clip(weight, 0, 1)[..., None]
-        result = value / np.maximum(weight[..., None], 1e-6) * share + wide * (1 - share)
-    return np.asarray(result, np.float32)
+    levels = [np.concatenate([values * weight[..., None], weight[..., None]], axis=2)]
+    while min(levels[-1].shape[:2]) > 2:
+        levels.append(cv2.pyrDown(levels[-1]))  # type: ignore[arg-type]
+    result: F32 = levels[-1][..., :-1] / np.maximum(levels[-1][..., -1:], 1e-6)
+    for level in reversed(levels[:-1]):
+        result = _pulled(level, result)
+    return result
+
+
+@numba.njit(nogil=True, cache=True)
+def _pulled(level: F32, coarse: F32) -> F32:
+    """The mean (H, W, C) of a level (H, W, C + 1: sums and their weight) where it has weight, else the coarser one."""
+    height, width, channels = level.shape[0], level.shape[1], level.shape[2] - 1
+    result = np.empty((height, width, channels), np.float32)
+    rows, down = taps(height, coarse.shape[0])
+    columns, right = taps(width, coarse.shape[1])
+    for y in range(height):
+        above, below, v = rows[y, 0], rows[y, 1], down[y]
+        for x in range(width):
+            first, last, u = columns[x, 0], columns[x, 1], right[x]
+            weight = level[y, x, channels]
+            share = min(weight, np.float32(1))
+            scale = share / max(weight, np.float32(1e-6))
+            for c in range(channels):
+                top = coarse[above, first, c] + u * (coarse[above, last, c] - coarse[above, first, c])
+                bottom = coarse[below, first, c] + u * (coarse[below, last, c] - coarse[below, first, c])
+                result[y, x, c] = level[y, x, c] * scale + (top + v * (bottom - top)) * (1 - share)
+    return result
+
+
+@numba.njit(nogil=True, cache=True)
+def taps(length: int, small: int) -> tuple[NDArray[np.int64], F32]:
+    """For each of `length` pixels the two of `small` pixels (length, 2) between which it lies, and how far (length,) it
+    is towards the second: linear interpolation as cv2.resize does it."""
+    between = np.empty((length, 2), np.int64)
+    share = np.empty(length, np.float32)
+    for i in range(length):
+        place = min(max((i + 0.5) * small / length - 0.5, 0.0), small - 1.0)
+        between[i, 0] = int(place)
+        between[i, 1] = min(between[i, 0] + 1, small - 1)
+        share[i] = place - between[i, 0]
+    return between, share
