@@ -24,7 +24,7 @@ SLOPE, BEND = 0.45, 6.0  # metres of depth per metre beyond the face's outline, 
 PRIOR = ShapePrior(bend=(0.0025, 0.0035, 0.009), reach=0.03, own=0.001)
 LOOSE = 4.0  # how much less is known about the shape beyond the face than about the face
 SURROUND_WEIGHT = 0.6  # of hair and ears against the nose's 1
-SAMPLES_ACROSS = 34
+SAMPLES_ACROSS = 28
 LOOKS = 40  # frames in which the head's mask is looked up
 
 

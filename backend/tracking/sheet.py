@@ -22,7 +22,7 @@ from .surface import CELL, F32, F64, FARTHEST, LEVELS, Picture, Surface
 
 ReadFrame = Callable[[int], Picture]
 Tick = Callable[[], None]
-KEY_FRAMES = 120  # for bundle adjustment; more tell little new
+KEY_FRAMES = 90  # for bundle adjustment; more tell little new
 COARSE = np.s_[CELL // 2 :: CELL, CELL // 2 :: CELL]  # the pixels at which a sheet is projected
 BLOCK = 128  # frames followed at a time: what a fit needs in memory does not grow with the clip
 
@@ -100,7 +100,7 @@ def steady(
     keys = np.unique(np.linspace(0, count - 1, min(count, KEY_FRAMES)).astype(int))
     start, worth = poses, np.ones(len(sheet.points), np.float32)
     for _ in range(rounds):
-        sheet.surface.learn_texture(keys, frame, lambda t, poses=poses: sheet.where(t, poses))  # type: ignore[misc]
+        learn_texture(sheet, frame, poses, keys)
         tracks = follow(sheet, frame, poses, keys)
         near = None if held is None else held.some(keys)
         at_keys = resect(tracks, sheet.points, poses.some(keys), sheet.intrinsics, hold=hold, held=near)
@@ -113,6 +113,18 @@ def steady(
         sheet.reshape(points, lens)
         poses = start.moved_with(keys, at_keys)
     return locate(sheet, frame, poses, tick, hold=hold, held=held, worth=worth)
+
+
+def learn_texture(
+    sheet: Sheet, frame: ReadFrame, poses: Poses, frames: NDArray[np.int64], farthest: float = FARTHEST
+) -> None:
+    """Gives the sheet's surface the mean picture of these frames to look for; `farthest` as in `follow`."""
+
+    def unwrap(t: int) -> Picture:
+        return sheet.surface.unwrap(frame(t), sheet.where(t, poses))
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        sheet.surface.learn_texture(pool.map(unwrap, frames.tolist()), farthest)
 
 
 def locate(

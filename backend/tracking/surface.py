@@ -6,7 +6,7 @@ Patches are followed by pyramidal Lucas–Kanade from the mean texture to the un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -52,22 +52,17 @@ class Surface:
         """The frame seen through the surface's view; `where` (H, W, 2) gives the frame's pixel for each view pixel."""
         return cv2.remap(frame, where - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    def learn_texture(
-        self,
-        frames: NDArray[np.int64],
-        frame: Callable[[int], Picture],
-        where: Callable[[int], F32],
-        farthest: float = FARTHEST,
-    ) -> Picture:
-        """Takes the mean of these frames, unwrapped, as what is looked for: texture (H, W, 3).
+    def learn_texture(self, unwrapped: Iterable[Picture], farthest: float = FARTHEST) -> Picture:
+        """Takes the mean of unwrapped frames as what is looked for: texture (H, W, 3).
 
         Args:
             farthest: pixels that patches will be followed; contrast is evened out over more than that.
         """
-        total = np.zeros((*self.weight.shape, 3), np.float32)
-        for t in frames:
-            total += self.unwrap(frame(int(t)), where(int(t)))
-        texture = np.rint(total / len(frames)).astype(np.uint8)
+        total, count = np.zeros((*self.weight.shape, 3), np.float32), 0
+        for picture in unwrapped:
+            total += picture
+            count += 1
+        texture = np.rint(total / count).astype(np.uint8)
         self._side = max(9, *(v // 8 for v in texture.shape[:2]), round(2 * farthest)) | 1
         self._texture = even_grey(texture, self._side)
         self.sharpness = _sharpness(self._texture, self.samples)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from .bundle import Poses
 from .shape_prior import ShapePrior
-from .sheet import ReadFrame, Sheet, Tick, locate, steady
+from .sheet import ReadFrame, Sheet, Tick, learn_texture, locate, steady
 from .surface import CELL, F32, F64
 
 DEPTH = -0.06  # metres: how far behind the eye corners the chest's surface is taken to lie
 PRIOR = ShapePrior(bend=(0.002, 0.002, 0.03), reach=0.10, own=0.002)
-SAMPLES_ACROSS = 40
+SAMPLES_ACROSS = 32
 LOOKS = 40  # frames in which the torso's mask is looked up
 LEAST_SHARE = 0.004  # of the picture that must always be torso
 ROUNDS = 2
@@ -42,7 +42,7 @@ def torso_poses(
     if sheet is None:
         return rest
     poses = Poses(rest.rotation, np.tile(pivot, (count, 1)))
-    sheet.surface.learn_texture(np.array([reference]), frame, lambda t: sheet.where(t, poses), FAR)
+    learn_texture(sheet, frame, poses, np.array([reference]), FAR)
     poses = locate(sheet, frame, poses, tick, hold=HOLD_FIRST, farthest=FAR, levels=FAR_LEVELS)
     poses = steady(sheet, frame, poses, ROUNDS, tick, hold=HOLD, held=Poses(rest.rotation, poses.translation))
     rotation = poses.rotation @ poses.rotation[reference].T

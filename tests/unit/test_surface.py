@@ -25,7 +25,7 @@ def grid(height: int, width: int, offset: float = 0.0) -> np.ndarray:
 def test_a_narrow_surface_is_followed(shape: tuple[int, int]) -> None:
     frame, still = picture(shape[0] + 40, shape[1] + 40), grid(*shape, 20)
     surface = Surface(np.ones(shape, np.float32), spacing=2)
-    surface.learn_texture(np.array([0]), lambda _: frame, lambda _: still)
+    surface.learn_texture([surface.unwrap(frame, still)])
     pixels, trust = surface.observe(frame, still)
     expected = still[surface.samples[:, 1], surface.samples[:, 0]]
     assert pixels.shape == (len(surface.samples), 2) and trust.shape == (len(surface.samples),)
@@ -36,7 +36,7 @@ def test_a_narrow_surface_is_followed(shape: tuple[int, int]) -> None:
 def test_a_shift_is_seen(shift: float, farthest: float, levels: int) -> None:
     frame, still = picture(160, 160), grid(100, 100, 30)
     surface = Surface(np.ones((100, 100), np.float32), spacing=5)
-    surface.learn_texture(np.array([0]), lambda _: frame, lambda _: still, farthest)
+    surface.learn_texture([surface.unwrap(frame, still)], farthest)
     x, y = np.meshgrid(np.arange(160, dtype=np.float32), np.arange(160, dtype=np.float32))
     moved = cv2.remap(frame, x - shift, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     pixels, trust = surface.observe(moved, still, farthest, levels)
@@ -49,7 +49,7 @@ def test_a_shift_is_seen(shift: float, farthest: float, levels: int) -> None:
 def test_what_lies_too_far_off_is_not_trusted() -> None:
     frame, still = picture(160, 160), grid(100, 100, 30)
     surface = Surface(np.ones((100, 100), np.float32), spacing=5)
-    surface.learn_texture(np.array([0]), lambda _: frame, lambda _: still)
+    surface.learn_texture([surface.unwrap(frame, still)])
     assert surface.observe(picture(160, 160, seed=4), still)[1].mean() < 0.1
 
 
@@ -57,6 +57,6 @@ def test_an_edge_tells_of_shifts_across_it_only() -> None:
     stripes = np.repeat(np.where(np.arange(96) // 12 % 2, 220, 40)[None, :, None], 96, 0).astype(np.uint8)
     surface = Surface(np.ones((64, 64), np.float32), spacing=8)
     noisy = np.clip(stripes.repeat(3, 2) + np.random.default_rng(0).normal(0, 2, (96, 96, 3)), 0, 255).astype(np.uint8)
-    surface.learn_texture(np.array([0]), lambda _: noisy, lambda _: grid(64, 64, 16))
+    surface.learn_texture([surface.unwrap(noisy, grid(64, 64, 16))])
     across, along = surface.sharpness[:, 0, 0], surface.sharpness[:, 1, 1]
     assert across.mean() > 0.8 and along.mean() < 0.7 * across.mean()
