@@ -42,12 +42,16 @@ class ClipMattes:
     def learn(self) -> None:
         """Learns plate and hair; then the plate once more, up to the edges that the first one gave."""
         pictures = self._estimator.looked_at()
-        masks = [_as_large(m, p) for m, p in zip(self._masks, pictures, strict=True)]
-        self.hair = HairModel.learn(pictures, masks, self._landmarks)
+        halves = [half_size(picture) for picture in pictures]
+        masks = [cv2.resize(m, p.shape[1::-1]) for m, p in zip(self._masks, halves, strict=True)]
+        landmarks = [at / 2 for at in self._landmarks]
+        self.hair = HairModel.learn(halves, masks, landmarks)
         self.plate = self._estimator.plate()
         refine = EdgeRefiner(self.plate)
-        frames = zip(pictures, masks, self._landmarks, strict=True)
-        self._estimator.look_again([refine(m, p, self.hair(p, at, m)).alpha for p, m, at in frames])
+        alphas = []
+        for rgb, small, mask, at in zip(pictures, halves, masks, landmarks, strict=True):
+            alphas.append(refine(_as_large(mask, rgb), rgb, self.hair(small, at, mask)).alpha)
+        self._estimator.look_again(alphas)
         self.plate = self._estimator.plate()
         self._refine = EdgeRefiner(self.plate)
 
@@ -56,20 +60,27 @@ class ClipMattes:
 
         Channels: the person's alpha, and what part of the person there is head (with hair), mouth interior, hair.
         """
+        small = half_size(rgb)
+        inside = cv2.resize(mask, small.shape[1::-1])
+        hair = self.hair(small, landmarks / 2, inside)
         mask = _as_large(mask, rgb)
-        hair = self.hair(rgb, landmarks, mask)
         refined = self._refine(mask, rgb, hair)
+        hair = _as_large(carried_outwards(hair, inside), rgb)
         shape = mask.shape[0], mask.shape[1]
-        hair = carried_outwards(hair, mask)
-        head = np.maximum(head_region(landmarks, shape), hair)
+        head = cv2.max(head_region(landmarks, shape), hair)
         edge = (mask > 0.1) & (mask < 0.9)
-        share = float((refined.by_plate[edge] > 0.5).mean()) if edge.any() else 0.0
-        return np.dstack([refined.alpha, head, mouth_region(landmarks, shape), hair]), share
+        share = np.count_nonzero(edge & (refined.by_plate > 0.5)) / max(np.count_nonzero(edge), 1)
+        return cv2.merge([refined.alpha, head, mouth_region(landmarks, shape), hair]), share
+
+
+def half_size(rgb: U8) -> U8:
+    """A picture (H, W, 3) at half its width and height: where hair is told from skin."""
+    return cv2.resize(rgb, (rgb.shape[1] // 2, rgb.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
 def carried_outwards(hair: F32, mask: F32) -> F32:
     """How likely hair is (H, W), outside the rough mask (H, W) as at the mask's nearby edge: for loose strands."""
-    size = max(8, mask.shape[1] // 4), max(8, mask.shape[0] // 4)
+    size = max(8, mask.shape[1] // 2), max(8, mask.shape[0] // 2)
     small, inside = (cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in (hair, mask))
     wide = spread_out(small[..., None], (inside > 0.8).astype(np.float32))
     outer = cv2.resize(wide, (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_LINEAR)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -18,11 +17,18 @@ U8 = NDArray[np.uint8]
 INSIDE, OUTSIDE = 1 / 40, 1 / 16  # of the side: how far around the mask's edge the true edge is sought
 SOLID, SURE = 1 / 128, 0.95  # how far inside the guided mask, and from which value, a colour is surely the person's
 EMPTY_NEAR, FULL_CORE = 0.1, 0.9  # the zone ends where the grown mask is below, the shrunk one above these
-PRIOR_EDGE, PRIOR_BODY = 0.30, 0.08  # deviation of the guided mask from the truth: at its edge, well inside it
-PERSON_DOUBT = 25.0  # grey levels by which the person's colour differs from what its surroundings promise
+PRIOR_EDGE, PRIOR_BODY = (
+    np.float32(0.30),
+    np.float32(0.08),
+)  # deviation of the guided mask from the truth: at its edge, well inside it
+PERSON_DOUBT = np.float32(25)  # grey levels by which the person's colour differs from what its surroundings promise
 HOLE, HOLE_MASK = 0.003, 0.8  # share of the picture of a hole at most; mean of the mask over it at least
-EMPTY, FULL = 0.06, 0.9  # an alpha outside these is noise of the background, shading of the person
-EXPLAINED = 3.0  # deviations up to which a colour lies on the line between background and person
+EMPTY, FULL = (
+    np.float32(0.06),
+    np.float32(0.9),
+)  # an alpha outside these is noise of the background, shading of the person
+EXPLAINED = np.float32(3)  # deviations up to which a colour lies on the line between background and person
+ZERO, ONE, INFINITE = np.float32(0), np.float32(1), np.float32(np.inf)  # single precision: twice as fast
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class EdgeRefiner:
         return np.median((light - self._small_light)[clear], axis=0).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _keyed(
     rgb: U8, body: F32, guided: F32, near: F32, core: F32, plate: F32, variance: F32, shift: F32, colours: F32,
     light: F32, slope: F32,
@@ -92,7 +98,6 @@ def _keyed(
     alpha, by_plate = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     rows, down = taps(height, colours.shape[1])
     columns, right = taps(width, colours.shape[2])
-    behind, away, line = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
     for y in range(height):
         above, below, v = rows[y, 0], rows[y, 1], down[y]
         for x in range(width):
@@ -102,36 +107,44 @@ def _keyed(
             if near[y, x] <= EMPTY_NEAR:
                 continue
             first, last, u = columns[x, 0], columns[x, 1], right[x]
-            for c in range(3):
-                behind[c] = plate[y, x, c] + shift[c]
-                away[c] = light[rgb[y, x, c]] - behind[c]
-            length = away[0] * away[0] + away[1] * away[1] + away[2] * away[2]
-            best, least, contrast = np.float32(0), np.float32(np.inf), np.float32(1)
+            r0, g0, b0 = plate[y, x, 0] + shift[0], plate[y, x, 1] + shift[1], plate[y, x, 2] + shift[2]
+            r, g, b = light[rgb[y, x, 0]] - r0, light[rgb[y, x, 1]] - g0, light[rgb[y, x, 2]] - b0
+            length = r * r + g * g + b * b
+            best, least, contrast = ZERO, INFINITE, ONE
             for k in range(len(colours)):
-                for c in range(3):
-                    top = (1 - u) * colours[k, above, first, c] + u * colours[k, above, last, c]
-                    bottom = (1 - u) * colours[k, below, first, c] + u * colours[k, below, last, c]
-                    line[c] = top + v * (bottom - top) - behind[c]
-                square = max(line[0] * line[0] + line[1] * line[1] + line[2] * line[2], np.float32(1e-4))
-                share = (away[0] * line[0] + away[1] * line[1] + away[2] * line[2]) / square
-                nearest = min(max(share, np.float32(0)), np.float32(1))
-                off = length + nearest * square * (nearest - 2 * share)  # |away − nearest · line|²
+                rk = _between(colours[k], 0, above, below, first, last, u, v) - r0
+                gk = _between(colours[k], 1, above, below, first, last, u, v) - g0
+                bk = _between(colours[k], 2, above, below, first, last, u, v) - b0
+                square = max(rk * rk + gk * gk + bk * bk, np.float32(1e-4))
+                share = (r * rk + g * gk + b * bk) / square
+                nearest = min(max(share, ZERO), ONE)
+                off = length + nearest * square * (nearest - share - share)  # |away − nearest · line|²
                 if off < least:
                     best, least, contrast = share, off, square
             # what no candidate explains is no mixture of them: its distance from the background counts, not its direction
             doubt = variance[y, x]
-            unexplained = min(max(math.sqrt(max(least, np.float32(0)) / doubt) / EXPLAINED - 1, 0.0), 1.0)
-            distance = math.sqrt(max(length - EXPLAINED**2 * doubt, 0.0) / contrast)
-            keyed = min(max(best + max(distance - best, 0.0) * unexplained, 0.0), 1.0)
+            unexplained = min(max(np.sqrt(max(least, ZERO) / doubt) / EXPLAINED - ONE, ZERO), ONE)
+            distance = np.sqrt(max(length - EXPLAINED * EXPLAINED * doubt, ZERO) / contrast)
+            keyed = min(max(best + max(distance - best, ZERO) * unexplained, ZERO), ONE)
             own = PERSON_DOUBT * slope[rgb[y, x, 1]]
-            uncertain = (3 * doubt + own * own * max(keyed, 0.1)) / contrast
-            inside = min(max(body[y, x] * 4 - 3, 0.0), 1.0)
-            prior = (PRIOR_EDGE + (PRIOR_BODY - PRIOR_EDGE) * inside) ** 2
+            uncertain = (np.float32(3) * doubt + own * own * max(keyed, np.float32(0.1))) / contrast
+            inside = min(max(body[y, x] * np.float32(4) - np.float32(3), ZERO), ONE)
+            prior = np.square(PRIOR_EDGE + (PRIOR_BODY - PRIOR_EDGE) * inside)
             weight = prior / (prior + uncertain)
-            mixed = keyed * weight + guided[y, x] * (1 - weight)
-            alpha[y, x] = min(max((mixed - EMPTY) / (FULL - EMPTY), 0.0), 1.0)
+            mixed = keyed * weight + guided[y, x] * (ONE - weight)
+            alpha[y, x] = min(max((mixed - EMPTY) / (FULL - EMPTY), ZERO), ONE)
             by_plate[y, x] = weight
     return alpha, by_plate
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _between(
+    picture: F32, c: int, above: int, below: int, first: int, last: int, u: np.float32, v: np.float32
+) -> np.float32:
+    """Channel c of a picture (h, w, 3) between four of its pixels."""
+    top = picture[above, first, c] + u * (picture[above, last, c] - picture[above, first, c])
+    bottom = picture[below, first, c] + u * (picture[below, last, c] - picture[below, first, c])
+    return top + v * (bottom - top)
 
 
 def person_colours(light: F32, sure: F32, hair: F32) -> F32:

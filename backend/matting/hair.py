@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -47,15 +48,15 @@ class HairModel:
         """
         counts = np.zeros((3, BINS**3))
         for rgb, mask, points in zip(pictures, masks, landmarks, strict=True):
-            small, person = _half(rgb), _half(mask) > 0.95
-            across, up, face = head_frame(points / 2, person.shape)
+            person = mask > 0.95
+            across, up, face = head_frame(points, person.shape)
             zones = (
                 (up > 1.12) & (up < 1.6) & (np.abs(across) < 0.8) & ~face,
                 face & (up > 0.25) & (up < 0.75) & (np.abs(across) < 0.6),
                 (up < -0.45) & ~face,
             )
             for kind, zone in enumerate(zones):
-                seen = small[zone & person]
+                seen = rgb[zone & person]
                 for shade in SHADES[kind] if len(seen) else ():
                     codes = colour_codes(np.rint(seen[None] * shade).astype(np.uint8))
                     counts[kind] += np.bincount(codes[0], minlength=BINS**3)
@@ -67,26 +68,26 @@ class HairModel:
             return cls(None)
         counts = np.zeros_like(counts)  # once more with all of the person, each pixel as what it now seems to be
         for rgb, mask, points in zip(pictures, masks, landmarks, strict=True):
-            codes, person = colour_codes(_half(rgb)), _half(mask)
-            shares = posterior(table, codes, person, points / 2)
+            codes = colour_codes(rgb)
+            shares = posterior(table, codes, mask, points)
             for kind, share in enumerate(shares):
-                counts[kind] += np.bincount(codes[person > 0.95], share[person > 0.95], BINS**3)
+                counts[kind] += np.bincount(codes[mask > 0.95], share[mask > 0.95], BINS**3)
         return cls(_probabilities(counts))
 
     def __call__(self, rgb: U8, landmarks: Landmarks, person: F32) -> F32:
         """(H, W) 0–1: how likely a pixel of the person is hair. All zeros where no hair was learned.
 
+        Fine enough at half the size of a crop: its edge is soft.
+
         Args:
             rgb: (H, W, 3). landmarks: (478, ≥2) pixels. person: (H, W) mask.
         """
-        height, width = person.shape
         if self._table is None:
-            return np.zeros((height, width), np.float32)
-        small = _half(rgb)
-        hair = posterior(self._table, colour_codes(small), _half(person), landmarks / 2)[HAIR]
-        soft = cv2.ximgproc.guidedFilter(small, hair, max(2, round(height / 128)), (0.04 * 255) ** 2)
-        wide = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.clip((wide - UNLIKELY) / (LIKELY - UNLIKELY), 0, 1)
+            return np.zeros(person.shape, np.float32)
+        hair = posterior(self._table, colour_codes(rgb), person, landmarks)[HAIR]
+        reach = max(2, round(person.shape[0] / 64))
+        soft = cv2.ximgproc.guidedFilter(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), hair, reach, (0.04 * 255) ** 2)
+        return np.clip((soft - UNLIKELY) / (LIKELY - UNLIKELY), 0, 1)
 
 
 def _probabilities(counts: NDArray[np.float64]) -> F32:
@@ -95,16 +96,21 @@ def _probabilities(counts: NDArray[np.float64]) -> F32:
     return (smooth / np.maximum(smooth.sum(1, keepdims=True), 1) + 1e-5).astype(np.float32)
 
 
-def _half(picture: Any) -> Any:
-    return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
-
-
 def colour_codes(rgb: U8) -> NDArray[np.int32]:
     """(H, W) which bin of Lab each pixel falls in, 0 to BINS³ − 1."""
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    light = lab[..., 0].astype(np.int32) * BINS // 256
-    chroma = np.clip((lab[..., 1:].astype(np.int32) - 128) // CHROMA + BINS // 2, 0, BINS - 1)
-    return (light * BINS + chroma[..., 0]) * BINS + chroma[..., 1]
+    return _codes(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
+
+
+@numba.njit(nogil=True, cache=True)
+def _codes(lab: U8) -> NDArray[np.int32]:
+    codes = np.empty(lab.shape[:2], np.int32)
+    for y in range(lab.shape[0]):
+        for x in range(lab.shape[1]):
+            code = int(lab[y, x, 0]) * BINS // 256
+            for c in (1, 2):
+                code = code * BINS + min(max((int(lab[y, x, c]) - 128) // CHROMA + BINS // 2, 0), BINS - 1)
+            codes[y, x] = code
+    return codes
 
 
 def head_frame(landmarks: Landmarks, shape: tuple[int, ...]) -> tuple[F32, F32, NDArray[np.bool_]]:
@@ -119,25 +125,16 @@ def head_frame(landmarks: Landmarks, shape: tuple[int, ...]) -> tuple[F32, F32, 
     oval = points[list(topo.FACE_OVAL)]
     half_width = max(float(np.ptp(oval @ side)) / 2, 1.0)
     middle = (float((oval @ side).max()) + float((oval @ side).min())) / 2
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    across = (x * side[0] + y * side[1] - middle) / half_width
-    up = ((x - chin[0]) * axis[0] + (y - chin[1]) * axis[1]) / height
+    x, y = np.arange(shape[1]) + 0.5, (np.arange(shape[0]) + 0.5)[:, None]
+    across = _plane(x * (side[0] / half_width), (y * side[1] - middle) / half_width)
+    up = _plane((x - chin[0]) * (axis[0] / height), (y - chin[1]) * (axis[1] / height))
     face = np.zeros(shape[:2], np.uint8)
     cv2.fillPoly(face, [np.rint(oval).astype(np.int32)], 1)
-    return across.astype(np.float32), up.astype(np.float32), face > 0
+    return across, up, face > 0
 
 
-def location_prior(landmarks: Landmarks, shape: tuple[int, ...]) -> F32:
-    """(3, H, W) how likely hair, skin and cloth are at each place of the head's frame, before any colour is seen."""
-    across, up, face = head_frame(landmarks, shape)
-    below = np.clip(-up, 0, None)
-    fading = np.clip(0.45 * (1 - below / 1.4), 0.005, None) * np.clip(2.6 - np.abs(across), 0.01, 1)
-    hair = np.where(up > 0.9, 0.85, np.where(up > 0.1, 0.5, fading))
-    skin = np.where(up > 0.9, 0.12, np.where(up > 0.1, 0.45, 0.3))
-    hair = np.where((np.abs(across) < NECK) & (up < 0.1), 0.01, hair)  # only a shadow lies on the neck
-    hair = np.where(face, np.where(up > FRINGE, 0.3, 0), hair)  # brows and beards are the face's
-    skin = np.where(face, 0.7, skin)
-    return np.stack([hair, skin, np.maximum(1 - hair - skin, 0.01)]).astype(np.float32)
+def _plane(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> F32:
+    return np.add(columns, rows, dtype=np.float32, casting="same_kind")
 
 
 def posterior(table: F32, codes: NDArray[np.int32], person: F32, landmarks: Landmarks) -> F32:
@@ -145,17 +142,45 @@ def posterior(table: F32, codes: NDArray[np.int32], person: F32, landmarks: Land
 
     Hair counts only in patches that reach up beside or above the face; what else looks like hair is cloth.
     """
-    evidence = location_prior(landmarks, codes.shape) * table[:, codes]
-    shares = (evidence / (evidence[0] + evidence[1] + evidence[2])).astype(np.float32)
-    hair = cv2.medianBlur(np.rint(shares[HAIR] * 255).astype(np.uint8), 5) / np.float32(255)
-    _, up, _ = head_frame(landmarks, codes.shape)
-    likely = ((hair > 0.4) & (person > 0.3)).astype(np.uint8)
-    _, labels = cv2.connectedComponents(likely, connectivity=8)
-    reaches = np.zeros(labels.max() + 1, bool)
-    reaches[labels[(up > BESIDE) & (likely > 0)]] = True
-    reaches[0] = False
-    kept = cv2.dilate(reaches[labels].astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    hair = np.where(kept, hair, 0)
-    shares[CLOTH] += np.maximum(shares[HAIR] - hair, 0)
-    shares[HAIR] = hair
+    across, up, face = head_frame(landmarks, codes.shape)
+    shares = _by_colour_and_place(table, codes, across, up, face)
+    hair = cv2.medianBlur(cv2.convertScaleAbs(shares[HAIR], alpha=255), 5)
+    likely = (hair > 0.4 * 255) & (person > 0.3)
+    count, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=8)
+    reaches = np.zeros(count, np.uint8)
+    reaches[labels[likely & (up > BESIDE)]] = 1
+    kept = cv2.dilate(reaches[labels], np.ones((5, 5), np.uint8))
+    seen = hair * kept * np.float32(1 / 255)
+    shares[CLOTH] += np.maximum(shares[HAIR] - seen, 0)
+    shares[HAIR] = seen
     return shares
+
+
+@numba.njit(nogil=True, cache=True)
+def _by_colour_and_place(table: F32, codes: NDArray[np.int32], across: F32, up: F32, face: NDArray[np.bool_]) -> F32:
+    """(3, H, W) how likely hair, skin and cloth are by colour (H, W) and by the place on the head (H, W)."""
+    shares = np.empty((3, *codes.shape), np.float32)
+    for y in range(codes.shape[0]):
+        for x in range(codes.shape[1]):
+            hair, skin = _expected(across[y, x], up[y, x], face[y, x])
+            cloth = max(1 - hair - skin, 0.01)
+            code = codes[y, x]
+            hair, skin, cloth = hair * table[HAIR, code], skin * table[SKIN, code], cloth * table[CLOTH, code]
+            every = hair + skin + cloth
+            shares[HAIR, y, x], shares[SKIN, y, x], shares[CLOTH, y, x] = hair / every, skin / every, cloth / every
+    return shares
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _expected(across: float, up: float, face: bool) -> tuple[float, float]:
+    """How likely hair and skin are at a place of the head's frame, before any colour is seen."""
+    if face:  # brows and beards are the face's
+        return 0.3 if up > FRINGE else 0.0, 0.7
+    if up > 0.9:
+        return 0.85, 0.12
+    if up > 0.1:
+        return 0.5, 0.45
+    if abs(across) < NECK:  # only a shadow lies on the neck
+        return 0.01, 0.3
+    below = max(-up, 0.0)
+    return max(0.45 * (1 - below / 1.4), 0.005) * min(max(2.6 - abs(across), 0.01), 1.0), 0.3

@@ -31,9 +31,9 @@ def head_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) ->
     polygon = np.concatenate([[right - across * 4 * size], jaw[4:-4], [left + across * 4 * size]])
     up = np.array([across[1], -across[0]]) * 6 * size
     polygon = np.concatenate([polygon, [polygon[-1] + up, polygon[0] + up]])
-    mask = np.zeros((height, width), np.float32)
-    cv2.fillPoly(mask, [np.rint(polygon * 8).astype(np.int32)], 1.0, cv2.LINE_AA, 3)
-    return np.clip(cv2.GaussianBlur(mask, (0, 0), max(0.5, float(size) / 120)), 0, 1)
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(mask, [np.rint(polygon * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
+    return cv2.GaussianBlur(mask, (0, 0), max(0.5, float(size) / 120)).astype(np.float32) * np.float32(1 / 255)
 
 
 def mouth_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -> F32:
@@ -46,10 +46,12 @@ def mouth_region(landmarks: NDArray[np.floating[Any]], shape: tuple[int, int]) -
     face = max(float(np.linalg.norm(points[topo.FOREHEAD] - points[topo.CHIN])), 1e-6)
     upper, lower = points[list(topo.LIP_INNER_UPPER)], points[list(topo.LIP_INNER_LOWER)]
     gap = np.linalg.norm(lower - upper, axis=1, keepdims=True) / face
+    opened = float(np.clip((gap.max() - SHUT) / (OPEN - SHUT), 0, 1))
+    if opened == 0:
+        return np.zeros(shape, np.float32)
     inwards = (lower - upper) * np.minimum(LIP_EDGE / np.maximum(gap, 1e-6), 0.5)
     right, left = points[[topo.INNER_RING[0]]], points[[topo.INNER_RING[len(upper) + 1]]]
     ring = np.concatenate([right, upper + inwards, left, (lower - inwards)[::-1]])
     mask = np.zeros((shape[0] * 2, shape[1] * 2), np.uint8)  # twice the size, then averaged: a thin mouth stays soft
     cv2.fillPoly(mask, [np.rint(ring * 2 * 8).astype(np.int32)], 255, cv2.LINE_AA, 3)
-    opened = float(np.clip((gap.max() - SHUT) / (OPEN - SHUT), 0, 1))
     return cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA).astype(np.float32) * (opened / 255)
