@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.geometry import matrix_from_quaternion, project
+from backend.geometry import project
 from backend.tracking import topology as topo
 from backend.tracking.bundle import Poses
 from backend.tracking.calibrate import pose_bias
+from backend.tracking.channel_report import head_to_camera
 from backend.tracking.expression import rig_landmarks, unpose
 from backend.tracking.head_sheet import HeadSheet
 from backend.tracking.shape import mean_shape
@@ -21,13 +22,6 @@ from backend.tracking.surface import even_grey
 F64 = NDArray[np.float64]
 Picture = NDArray[np.uint8]
 PAIRS = 100  # pairs of successive frames that are unwrapped
-
-
-def head_poses(track: Track) -> Poses:
-    """Head → camera."""
-    turn, shift = track.view[:3, :3], track.view[:3, 3]
-    rotation = turn @ matrix_from_quaternion(track.head_rotation)
-    return Poses(rotation, track.head_translation @ turn.T + shift)
 
 
 def unsteadied(landmarks: F64, intrinsics: F64) -> tuple[Poses, F64, F64]:
@@ -47,7 +41,7 @@ def landmark_errors(track: Track, landmarks: F64, size: int) -> dict[str, float]
     `plain` compares as they stand. In the others what the landmark network adds because of the head's turn
     (`calibrate.pose_bias`, fitted on the same frames) is taken out.
     """
-    poses, scale, pixels = head_poses(track), 512 / size, landmarks[:, :, :2]
+    poses, scale, pixels = Poses(*head_to_camera(track)), 512 / size, landmarks[:, :, :2]
     points = track.rig.neutral + np.einsum("tk,kpc->tpc", track.channels, track.rig.shapes, optimize=True)
     plain = pixels - project(points, poses.rotation, poses.translation, track.intrinsics)
     seen, slope = unpose(pixels, track.rig.neutral[:, 2], poses.rotation, poses.translation, track.intrinsics)
@@ -78,7 +72,7 @@ def photometric(track: Track, landmarks: F64, frame: Callable[[int], Picture]) -
     share of it which poses cause falls by more. `shake`: the same between successive frames.
     """
     poses, mean, lens = unsteadied(landmarks, track.intrinsics)
-    steady = _differences(track.rig.neutral, head_poses(track), track.intrinsics, frame)
+    steady = _differences(track.rig.neutral, Poses(*head_to_camera(track)), track.intrinsics, frame)
     rough = _differences(mean, poses, lens, frame)
     return {
         f"{name}_less_percent": 100 * (1 - ours / theirs)

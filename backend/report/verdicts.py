@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from ..actor import ActorInfo
 from ..channels import CHANNELS
+from ..tracking.channel_report import MEASURED as MEASURED
+from ..tracking.channel_report import MISSING as MISSING
+from ..tracking.channel_report import WEAK as WEAK
 from ..tracking.rig import UNMEASURABLE
 
-MEASURED, WEAK, MISSING = "measured", "weak", "not measurable"
 STATES = (MEASURED, WEAK, MISSING)
 
 

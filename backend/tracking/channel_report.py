@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from ..channels import CHANNELS, INDEX
+from ..channels import INDEX
 from ..geometry import matrix_from_quaternion
 from .calibrate import pose_bias
 from .expression import landmark_weights, rig_landmarks, unpose
@@ -44,8 +44,9 @@ def channel_report(track: Track, pixels: F64) -> dict[str, str]:
     effect = effect_to_noise(shapes, reach, stray)
     there = (reach >= STILL_RANGE) & (effect >= LOST)
     there[[INDEX[name] for name in UNMEASURABLE]] = False
-    own = effect * np.sqrt(1 - shared_effect(shapes, np.flatnonzero(there).tolist()))
-    sure = (reach >= SMALL_RANGE) & (own >= FAINT)
+    clear = there & (reach >= SMALL_RANGE) & (effect >= FAINT)
+    own = effect * np.sqrt(1 - shared_effect(shapes, np.flatnonzero(clear).tolist()))
+    sure = clear & (own >= FAINT)
     return {n: MISSING if not there[i] else MEASURED if sure[i] else WEAK for n, i in INDEX.items()}
 
 

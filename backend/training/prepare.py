@@ -10,6 +10,7 @@ from ..actor import ActorFolder, Camera, Proxy
 from ..performance import Performance
 from ..progress import Reporter
 from ..tracking import topology as topo
+from ..tracking.channel_report import channel_report
 from ..tracking.expression import channel_ranges
 from ..tracking.landmarker import Landmarker, drive, read_scores
 from ..tracking.rig import Rig
@@ -51,6 +52,7 @@ def track_stretch(
         footage[0], footage[1], float(track.intrinsics[0, 0]) * side / size, track.view.tolist(), (x, y, side)
     )
     info.channel_ranges = channel_ranges(track.channels)
+    info.channel_report = channel_report(track, landmarks[:, :, :2])
     footage_performance(track, info.fps).save(folder.file("footage.npz"))
     write_proxy(folder, track, landmarks, store)
     return track
