@@ -46,7 +46,7 @@ class Matted:
     def alphas(self) -> Iterator[F32]:
         """The person's alpha of one frame after the other."""
         for t in range(self.count):
-            yield self.store.matte(t)[..., PERSON]
+            yield self.store.matte(t, keep=False)[..., PERSON]
 
 
 def run() -> dict[str, float]:
@@ -76,7 +76,7 @@ def sample_figures(folder: Path, motion: str, seed: int) -> dict[str, float]:
     before: tuple[F32, F32, F32] | None = None
     with PersonMask() as person:
         for t in range(made.count):
-            matte, true = made.store.matte(t), np.clip(truth.person(t), 0, 1)
+            matte, true = made.store.matte(t, keep=False), np.clip(truth.person(t), 0, 1)
             rough = cv2.resize(person(made.store.frame(t, keep=False)), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
             row = frame_errors(matte, rough, true, truth, t) if t % 2 == 0 else {}
             if before is not None:

@@ -121,7 +121,7 @@ def _keyed(
                 off = length + nearest * square * (nearest - share - share)  # |away − nearest · line|²
                 if off < least:
                     best, least, contrast = share, off, square
-            # what no candidate explains is no mixture of them: its distance from the background counts, not its direction
+            # what no candidate explains is no mixture of them: its distance counts, not its direction
             doubt = variance[y, x]
             unexplained = min(max(np.sqrt(max(least, ZERO) / doubt) / EXPLAINED - ONE, ZERO), ONE)
             distance = np.sqrt(max(length - EXPLAINED * EXPLAINED * doubt, ZERO) / contrast)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,9 +25,11 @@ from ..tracking.selection import Selection
 from ..video.decode import frames
 from .frames import FrameStore
 
+S = TypeVar("S")
 T = TypeVar("T")
 F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
+WORKERS = min(4, os.cpu_count() or 1)
 CROP_HEIGHTS = (0.50, 0.85)  # face heights above the forehead and below the chin that the crop shows
 
 
@@ -84,12 +87,17 @@ def write_crops(
     local = to_crop(selection.landmarks, box, size)
     clip = ClipMattes(count)
     stretch = takewhile(lambda f: f[0] <= selection.last, frames(video))
-    chosen = ((i - selection.first, rgb) for i, _, rgb in stretch if i >= selection.first)
-    with PersonMask() as person:
-        for t, rgb in reporter.track(chosen, "cut out the person", count):
-            picture = crop(rgb, box, size)
+
+    def cut() -> Iterator[Picture]:
+        for i, _, rgb in stretch:
+            if i >= selection.first:
+                picture = crop(rgb, box, size)
+                store.write_frame(i - selection.first, picture)
+                yield picture
+
+    with PersonMask() as person, one_thread_each():
+        for t, picture in enumerate(reporter.track(ahead(cut()), "cut out the person", count)):
             mask = person(picture)
-            store.write_frame(t, picture)
             store.write_mask(t, mask)
             clip.look(picture, mask, local[t])
     clip.learn()
@@ -100,32 +108,62 @@ def write_crops(
 
 
 def _write_mattes(store: FrameStore, clip: ClipMattes, local: NDArray[np.float64], reporter: Reporter) -> float:
-    """The second pass: refines some frames at a time on all cores, steadies and writes them in their order."""
+    """The second pass: refines and writes several frames at a time, on all cores; steadies them in their order."""
+    steadier, count = Steadier(), len(local)
 
-    def work(t: int) -> tuple[Picture, F32, float]:
+    def refine(t: int) -> tuple[Picture, F32, float]:
         picture = store.frame(t, keep=False)
         return picture, *clip.matte(picture, store.mask(t), local[t])
 
-    steadier, by_plate = Steadier(), []
-    refined = in_order(work, len(local))
-    for t, (picture, matte, share) in enumerate(reporter.track(refined, "refine the mattes", len(local))):
-        store.write_matte(t, steadier(picture, matte))
-        by_plate.append(share)
-    return float(np.mean(by_plate))
+    def steadied() -> Iterator[tuple[int, F32, float]]:
+        for t, (picture, matte, share) in enumerate(in_order(pool, refine, range(count))):
+            yield t, steadier(picture, matte), share
+
+    def write(item: tuple[int, F32, float]) -> float:
+        t, matte, share = item
+        store.write_matte(t, matte)
+        return share
+
+    with ThreadPoolExecutor(WORKERS, "mattes") as pool, one_thread_each():
+        written = in_order(pool, write, steadied())
+        return float(np.mean(list(reporter.track(written, "refine the mattes", count))))
 
 
-def in_order(work: Callable[[int], T], count: int) -> Iterator[T]:
-    """work(0), work(1), … worked out a few ahead, one to a core."""
-    workers, inner = min(4, os.cpu_count() or 1), cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a frame is one thread's work: OpenCV's own threads would only wait for each other
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Keeps OpenCV from threads of its own, which would only wait for each other: a frame is one thread's work."""
+    inner = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     try:
-        with ThreadPoolExecutor(workers, "mattes") as pool:
-            ahead: deque[Future[T]] = deque()
-            for t in range(count):
-                ahead.append(pool.submit(work, t))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        yield
     finally:
         cv2.setNumThreads(inner)
+
+
+def in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """work(item) of one item after the other, worked out a few ahead, one to a thread."""
+    waiting: deque[Future[T]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made a few ahead by a thread of their own."""
+    end: Any = object()
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(4))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item
+        finally:
+            for future in waiting:
+                future.cancel()
