@@ -2,7 +2,7 @@
 
 The sample: three seeds at 512² with noise, compressed: 8 s of talk, 4 s with a still head, and the motion "parts". The
 clips are those of the folders `train` and `extra` where PORTRAIT_ACTOR_CLIPS points (by default `../shared/data` beside
-the project), their first 20 s. On `train`, PORTRAIT_ACTOR_GAIN=0 leaves out the two trainings that show what steadied
+the project), their first 15 s. On `train`, PORTRAIT_ACTOR_GAIN=0 leaves out the two trainings that show what steadied
 poses are worth.
 """
 
@@ -30,7 +30,7 @@ PREFIXES = ("tracking", "channels")
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SIZE, NOISE, SEEDS = 512, 0.01, (1, 2, 3)
 SECONDS = {"talk": 8.0, "still_head": 4.0, "parts": 11.6}
-LONGEST = 500  # frames of a clip that are used
+LONGEST = 375  # frames of a clip that are used
 
 Figures = dict[str, float]
 

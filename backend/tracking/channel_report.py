@@ -14,7 +14,6 @@ from scipy.optimize import nnls
 
 from ..channels import INDEX
 from ..geometry import matrix_from_quaternion
-from .calibrate import pose_bias
 from .expression import landmark_weights, rig_landmarks, unpose
 from .rig import UNMEASURABLE, Rig
 from .solve import Track
@@ -36,7 +35,6 @@ def channel_report(track: Track, pixels: F64) -> dict[str, str]:
     rotation, translation = head_to_camera(track)
     seen, slope = unpose(pixels, track.rig.neutral[:, 2], rotation, translation, track.intrinsics)
     stray = seen - rig_landmarks(track.rig, track.channels, slope)
-    stray = stray - pose_bias(stray, rotation)
     usual_slope = np.median(slope, 0)
     shapes = seen_shapes(track.rig, usual_slope)
     low, high = np.percentile(track.channels, USUAL, axis=0)
