@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cv2
@@ -16,6 +18,7 @@ from .regions import head_region, mouth_region
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Landmarks = NDArray[np.floating[Any]]
+AROUND = 9  # pixels: the window by which parts reach beyond the person, so that resampling meets no step at the edge
 
 
 class ClipMattes:
@@ -45,12 +48,15 @@ class ClipMattes:
         halves = [half_size(picture) for picture in pictures]
         masks = [cv2.resize(m, p.shape[1::-1]) for m, p in zip(self._masks, halves, strict=True)]
         landmarks = [at / 2 for at in self._landmarks]
-        self.hair = HairModel.learn(halves, masks, landmarks)
+        self.hair = HairModel.learn(halves[::2], masks[::2], landmarks[::2])
         self.plate = self._estimator.plate()
         refine = EdgeRefiner(self.plate)
-        alphas = []
-        for rgb, small, mask, at in zip(pictures, halves, masks, landmarks, strict=True):
-            alphas.append(refine(_as_large(mask, rgb), rgb, self.hair(small, at, mask)).alpha)
+
+        def alpha(rgb: U8, small: U8, mask: F32, at: Landmarks) -> F32:
+            return refine(_as_large(mask, rgb), rgb, self.hair(small, at, mask)).alpha
+
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "learn") as pool:
+            alphas = list(pool.map(alpha, pictures, halves, masks, landmarks))
         self._estimator.look_again(alphas)
         self.plate = self._estimator.plate()
         self._refine = EdgeRefiner(self.plate)
@@ -58,7 +64,8 @@ class ClipMattes:
     def matte(self, rgb: U8, mask: F32, landmarks: Landmarks) -> tuple[F32, float]:
         """The mattes (H, W, 4) in 0–1 of a frame, and the share of its edge that the plate decided.
 
-        Channels: the person's alpha, and what part of the person there is head (with hair), mouth interior, hair.
+        Channels: the person's alpha, and what part of the person there is head (with hair), mouth interior, hair;
+        no parts are named a few pixels away from the person, where they would only fill the disk.
         """
         small = half_size(rgb)
         inside = cv2.resize(mask, small.shape[1::-1])
@@ -67,7 +74,9 @@ class ClipMattes:
         refined = self._refine(mask, rgb, hair)
         hair = _as_large(carried_outwards(hair, inside), rgb)
         shape = mask.shape[0], mask.shape[1]
-        head = cv2.max(head_region(landmarks, shape), hair)
+        near = cv2.dilate((refined.alpha > 0).astype(np.uint8), np.ones((AROUND, AROUND), np.uint8)).astype(np.float32)
+        hair = hair * near
+        head = cv2.max(head_region(landmarks, shape) * near, hair)
         edge = (mask > 0.1) & (mask < 0.9)
         share = np.count_nonzero(edge & (refined.by_plate > 0.5)) / max(np.count_nonzero(edge), 1)
         return cv2.merge([refined.alpha, head, mouth_region(landmarks, shape), hair]), share

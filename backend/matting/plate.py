@@ -68,26 +68,42 @@ class PlateEstimator:
     def plate(self) -> Plate:
         """The plate so far."""
         pictures, clear = np.stack(self._pictures), np.stack(self._clear)
-        shape = pictures.shape[1:]
-        colour, spread = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
-        for y in range(shape[0]):  # row by row: a masked median of everything at once would need many times the memory
-            colour[y], spread[y] = _masked_median(pictures[:, y], clear[:, y])
+        colour, spread = _quartiles(pictures, clear)
         seen = clear.any(0)
-        doubt = np.where(seen, spread.mean(2) / NORMAL_QUARTILES, GUESSED * filling_error(colour, seen))
+        doubt = np.where(seen, spread / NORMAL_QUARTILES, GUESSED * filling_error(colour, seen))
         return Plate(fill(colour, seen), seen, np.hypot(doubt, SENSOR_NOISE).astype(np.float32))
 
 
-def _masked_median(values: U8, valid: NDArray[np.bool_]) -> tuple[U8, F32]:
-    """Median (W, C) and distance of the quartiles of values (N, W, C) over the N that are valid (N, W); else 0."""
-    ordered = np.sort(np.where(valid[..., None], values, np.int16(1000)).astype(np.int16), axis=0)
-    count = valid.sum(0)
-
-    def quantile(share: float) -> F32:
-        at = np.clip(np.rint((count - 1) * share), 0, None).astype(np.int64)
-        picked = np.take_along_axis(ordered, at[None, :, None], axis=0)[0]
-        return np.where(count[:, None] > 0, picked, 0).astype(np.float32)
-
-    return quantile(0.5).astype(np.uint8), quantile(0.75) - quantile(0.25)
+@numba.njit(nogil=True, cache=True)
+def _quartiles(pictures: U8, clear: NDArray[np.bool_]) -> tuple[U8, F32]:
+    """Median (H, W, 3) of pictures (N, H, W, 3) over those that are clear (N, H, W), and the distance (H, W) of their
+    quartiles, mean of the channels; 0 where none is clear. By counting: codes of one pixel lie close together."""
+    count, height, width, _ = pictures.shape
+    median, spread = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32)
+    tally = np.zeros(256, np.int64)
+    for y in range(height):
+        for x in range(width):
+            for c in range(3):
+                seen, least, most = 0, 255, 0
+                for n in range(count):
+                    if clear[n, y, x]:
+                        code = int(pictures[n, y, x, c])
+                        tally[code] += 1
+                        seen, least, most = seen + 1, min(least, code), max(most, code)
+                if seen == 0:
+                    break
+                ranks = np.rint((seen - 1) * 0.25), np.rint((seen - 1) * 0.5), np.rint((seen - 1) * 0.75)
+                below, low = 0, 0
+                for code in range(least, most + 1):
+                    before, below = below, below + tally[code]
+                    tally[code] = 0
+                    if before <= ranks[0] < below:
+                        low = code
+                    if before <= ranks[1] < below:
+                        median[y, x, c] = code
+                    if before <= ranks[2] < below:
+                        spread[y, x] += np.float32(code - low) / np.float32(3)
+    return median, spread
 
 
 def grown(mask: F32, share: float) -> F32:

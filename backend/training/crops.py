@@ -100,7 +100,7 @@ def write_crops(
             mask = person(picture)
             store.write_mask(t, mask)
             clip.look(picture, mask, local[t])
-    clip.learn()
+        clip.learn()
     with folder.replacing("plate.png") as part:
         rgba = np.dstack([clip.plate.colour[..., ::-1], np.where(clip.plate.seen, 255, 0).astype(np.uint8)])
         part.write_bytes(cv2.imencode(".png", rgba)[1].tobytes())
