@@ -19,24 +19,31 @@ SURE_BLINK = 0.35  # from which a clip's strongest lid closures are blinks, that
 SHUT_QUANTILE = 0.5  # of the closures beyond 0.7 of the strongest: what counts as fully shut
 
 
-def pose_bias(residual: F64, rotation: F64) -> F64:
-    """What the landmark network adds to landmarks because of the head's turn, (T, P, 2), metres in head space.
+def network_bias(residual: F64, rotation: F64, channels: F64, neutral: F64) -> F64:
+    """What the landmark network adds to landmarks and the face does not do, (T, P, 2), metres in head space.
 
-    The network draws a turned face's outline and forehead towards the frontal ones. A second-order polynomial of yaw,
-    pitch and roll per landmark, fitted to what pose and channels leave (ridge regression). Irises are left alone:
-    eyes really turn against the head.
+    The network draws a turned face's outline and forehead towards the frontal ones, pulls the whole face down with
+    shut lids, and stirs the upper face with the jaw. Fitted per landmark to what pose and channels leave (ridge
+    regression): a second-order polynomial of yaw, pitch and roll, and where lids and jaw have no business, a share of
+    their channels. Irises are left alone: eyes really turn against the head.
 
     Args:
-        residual: (T, P, 2). rotation: (T, 3, 3) head → camera.
+        residual: (T, P, 2). rotation: (T, 3, 3) head → camera. channels: (T, 52). neutral: (478, 3).
     """
     turn = yaw_pitch_roll(FLIP @ rotation) / DEGREES
     yaw, pitch, roll = (turn - np.median(turn, 0)).T
-    terms = np.stack([yaw, pitch, roll, yaw * yaw, pitch * pitch, yaw * pitch], 1)
-    design = np.concatenate([np.ones((len(terms), 1)), terms], 1)
-    pull = np.diag(np.r_[1e-6, np.full(terms.shape[1], BIAS_PULL)])
-    weights = np.linalg.solve(design.T @ design + pull, design.T @ residual.reshape(len(terms), -1))
-    bias = (terms @ weights[1:]).reshape(residual.shape)
-    bias[:, topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)] = 0
+    lids = (channels[:, INDEX["eyeBlinkLeft"]] + channels[:, INDEX["eyeBlinkRight"]]) / 2
+    pose = [yaw, pitch, roll, yaw * yaw, pitch * pitch, yaw * pitch]
+    upper = np.setdiff1d(np.flatnonzero(neutral[:, 1] > neutral[topo.NOSE_MIDDLE, 1]), np.r_[_LIDS, _IRISES])
+    lower = np.setdiff1d(np.arange(topo.COUNT), np.r_[upper, _LIDS, _IRISES])
+    bias = np.zeros_like(residual)
+    for points, extra in ((upper, [lids, channels[:, INDEX["jawOpen"]]]), (lower, [lids]), (_LIDS, [])):
+        terms = np.stack([*pose, *extra], 1)
+        design = np.concatenate([np.ones((len(terms), 1)), terms], 1)
+        pull = np.diag(np.r_[1e-6, np.full(terms.shape[1], BIAS_PULL)])
+        seen = residual[:, points].reshape(len(terms), -1)
+        weights = np.linalg.solve(design.T @ design + pull, design.T @ seen)
+        bias[:, points] = (terms @ weights[1:]).reshape(len(terms), -1, 2)
     return bias
 
 
@@ -79,3 +86,5 @@ def with_eyes_together(channels: F64) -> F64:
 
 _UP, _DOWN = ("UpLeft", "UpRight"), ("DownLeft", "DownRight")
 _LOOKS = ("OutLeft", "InLeft", "OutRight", "InRight", *_UP, *_DOWN)
+_LIDS = topo.indices(*(i for eye in topo.EYES.values() for i in (*eye.upper_lid, *eye.lower_lid)))
+_IRISES = topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)

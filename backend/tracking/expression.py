@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..channels import CHANNELS, FACIAL, INDEX
 from . import topology as topo
-from .calibrate import pose_bias, with_eyes_together, with_full_blinks, with_irises_in_place
+from .calibrate import network_bias, with_eyes_together, with_full_blinks, with_irises_in_place
 from .rig import UNMEASURABLE, Rig, build_rig
 
 F64 = NDArray[np.float64]
@@ -213,7 +213,7 @@ def solve_expression(
     rig = build_rig(neutral_mesh(seen, mean))
     channels, xy = fit_channels(seen, slope, rig, options), seen
     for _ in range(options.rounds):
-        xy = seen - pose_bias(seen - rig_landmarks(rig, channels, slope), rotation)
+        xy = seen - network_bias(seen - rig_landmarks(rig, channels, slope), rotation, channels, rig.neutral)
         rig = with_full_blinks(personalise(xy, slope, channels, rig, options), channels)
         channels = fit_channels(xy, slope, rig, options)
     error = xy - rig_landmarks(rig, channels, slope)

@@ -8,7 +8,7 @@ import pytest
 from backend.channels import INDEX
 from backend.geometry import FLIP, matrix_from_vector
 from backend.tracking import topology as topo
-from backend.tracking.calibrate import pose_bias, with_eyes_together, with_full_blinks
+from backend.tracking.calibrate import network_bias, with_eyes_together, with_full_blinks
 from backend.tracking.rig import Rig
 
 FRAMES = 200
@@ -20,12 +20,31 @@ def test_bias_that_follows_the_head_is_found_and_irises_are_left_alone() -> None
     slope, bend = rng.normal(0, 0.01, (2, topo.COUNT, 2))
     added = turn[:, 1, None, None] * slope + turn[:, 0, None, None] ** 2 * bend
     noise = rng.normal(0, 0.0005, added.shape)
-    found = pose_bias(added + noise, matrix_from_vector(turn) @ FLIP)
+    found = network_bias(
+        added + noise, matrix_from_vector(turn) @ FLIP, np.zeros((FRAMES, 52)), rng.normal(size=(topo.COUNT, 3))
+    )
     irises = topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)
     rest = np.setdiff1d(np.arange(topo.COUNT), irises)
     left = added - found
     assert (left - left.mean(0))[:, rest].std() < 0.25 * added[:, rest].std()
     assert not found[:, irises].any()
+
+
+def test_shut_lids_do_not_move_the_mouth_and_the_jaw_not_the_brows() -> None:
+    rng = np.random.default_rng(1)
+    channels = np.zeros((FRAMES, 52))
+    lids = (np.arange(FRAMES) % 40 < 5).astype(float)
+    channels[:, INDEX["eyeBlinkLeft"]] = channels[:, INDEX["eyeBlinkRight"]] = lids
+    channels[:, INDEX["jawOpen"]] = rng.uniform(0, 1, FRAMES)
+    neutral = np.zeros((topo.COUNT, 3))
+    neutral[list(topo.BROW_LEFT), 1] = 0.03
+    residual = np.zeros((FRAMES, topo.COUNT, 2))
+    residual[:, list(topo.LIPS), 1] = -0.002 * lids[:, None] + 0.01 * channels[:, INDEX["jawOpen"], None]
+    residual[:, list(topo.BROW_LEFT), 1] = 0.002 * channels[:, INDEX["jawOpen"], None]
+    left = residual - network_bias(residual, np.tile(FLIP, (FRAMES, 1, 1)), channels, neutral)
+    lips, brow = left[:, list(topo.LIPS), 1].mean(1), left[:, list(topo.BROW_LEFT), 1].mean(1)
+    assert abs(np.corrcoef(lips, lids)[0, 1]) < 0.2 and brow.std() < 1e-4
+    assert lips.std() > 0.002, "what the jaw does to the lips is motion"
 
 
 @pytest.mark.parametrize(("shut", "factor"), [(0.57, 0.6), (0.2, 1.0)])
