@@ -9,9 +9,7 @@ poses are worth.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -40,22 +38,31 @@ def run() -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         figures = sample_figures(place)
+        learned: list[Prepared] = []
         for group in ("train", "extra"):
             for clip in sorted((CLIPS / group).glob("*.mp4")):
-                figures |= {f"tracking.{clip.stem}.{k}": v for k, v in clip_figures(clip, place, group).items()}
-        figures["tracking.peak_memory_mb"] = float(peak_memory(choose_device("cpu")))
+                made = prepare(clip, place / f"{clip.stem}.actor", SIZE, LONGEST)
+                figures |= named(made, clip_figures(made))
+                learned += [made] if group == "train" else []
+        figures["tracking.peak_memory_mb"] = float(peak_memory(choose_device("cpu")))  # before anything is trained
+        if os.environ.get("PORTRAIT_ACTOR_GAIN", "1") != "0":
+            for made in learned:
+                figures |= named(made, gain_db(made, place / f"{made.folder.info.name}.small.actor"))
     lengths = [v for k, v in figures.items() if k.endswith(".clip_lengths")]
     return figures | {"tracking.clip_lengths_max": max(lengths)}
+
+
+def named(made: Prepared, figures: Figures) -> Figures:
+    """Figures of a real clip under their full names."""
+    return {f"tracking.{made.folder.info.name}.{k}": v for k, v in figures.items()}
 
 
 def sample_figures(place: Path) -> Figures:
     """Means over the seeds; worst cases and counts over all of them."""
     rows: list[Figures] = []
     for seed in SEEDS:
-        started = time.monotonic()
         still = still_figures(place, seed)  # comes first: what is compiled on the way counts in no speed
         rows.append(still | talk_figures(place, seed) | parts_figures(place, seed))
-        sys.stderr.write(f"sample {seed}: {time.monotonic() - started:.0f} s\n")
     worst = {name for name in rows[0] if name.endswith(("_max", "_worst"))}
     figures = {n: float(max(r[n] for r in rows) if n in worst else np.mean([r[n] for r in rows])) for n in rows[0]}
     blinks, found, false = (
@@ -88,11 +95,11 @@ def talk_figures(place: Path, seed: int) -> Figures:
         "head_rotation_unaligned_deg_mean": float(unaligned.mean()),
         "torso_rotation_deg_mean": float(torso.mean()), "torso_rotation_deg_max": float(torso.max()),
     }  # fmt: skip
-    named = {f"tracking.sample.{k}": v for k, v in (figures | made.speed()).items()}
+    result = {f"tracking.sample.{k}": v for k, v in (figures | made.speed()).items()}
     channels = channel_errors(track.channels, true.channels[used])
     blinks, found, false = blink_counts(track.channels, true.channels[used])
     channels |= {"blinks": blinks, "blinks_found": found, "false_blinks": false}
-    return named | {f"channels.sample.{k}": v for k, v in channels.items()}
+    return result | {f"channels.sample.{k}": v for k, v in channels.items()}
 
 
 def still_figures(place: Path, seed: int) -> Figures:
@@ -109,14 +116,8 @@ def parts_figures(place: Path, seed: int) -> Figures:
     return {f"channels.sample.{k}": v for k, v in leaked.items()}
 
 
-def clip_figures(clip: Path, place: Path, group: str) -> Figures:
+def clip_figures(made: Prepared) -> Figures:
     """Figures of a real clip, which has no truth."""
-    started = time.monotonic()
-    made = prepare(clip, place / f"{clip.stem}.actor", SIZE, LONGEST)
-    store = FrameStore(made.folder)
     figures = landmark_errors(made.track, made.landmarks, made.size)
-    figures |= photometric(made.track, made.landmarks, store.frame) | made.speed() | {"size": float(made.size)}
-    if group == "train" and os.environ.get("PORTRAIT_ACTOR_GAIN", "1") != "0":
-        figures |= gain_db(made, place / f"{clip.stem}.small.actor")
-    sys.stderr.write(f"{clip.stem}: {time.monotonic() - started:.0f} s\n")
-    return figures
+    figures |= photometric(made.track, made.landmarks, FrameStore(made.folder).frame)
+    return figures | made.speed() | {"size": float(made.size)}
