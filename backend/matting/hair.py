@@ -144,7 +144,7 @@ def posterior(table: F32, codes: NDArray[np.int32], person: F32, landmarks: Land
     """
     across, up, face = head_frame(landmarks, codes.shape)
     shares = _by_colour_and_place(table, codes, across, up, face)
-    hair = cv2.medianBlur(cv2.convertScaleAbs(shares[HAIR], alpha=255), 5)
+    hair = cv2.medianBlur(cv2.medianBlur(cv2.convertScaleAbs(shares[HAIR], alpha=255), 3), 3)
     likely = (hair > 0.4 * 255) & (person > 0.3)
     count, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=8)
     reaches = np.zeros(count, np.uint8)
