@@ -37,8 +37,8 @@ def gain_db(prepared: Prepared, place: Path) -> dict[str, float]:
     Unsteadied is what landmarks alone give: head poses of single frames, channels fitted to them, a torso at rest.
     Frames, mattes, seed, preset and steps are the same.
     """
-    folder = smaller(prepared, place, PRESET.size)
-    scale = PRESET.size / prepared.size
+    size = min(PRESET.size, prepared.size)
+    folder, scale = smaller(prepared, place, size), size / prepared.size
     landmarks = prepared.landmarks * scale
     lens = prepared.track.intrinsics * np.array([[scale], [scale], [1.0]])
     steady = held_out_psnr(folder, replace(prepared.track, intrinsics=lens), landmarks)
