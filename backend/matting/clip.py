@@ -38,7 +38,7 @@ class ClipMattes:
 
     def look(self, rgb: U8, mask: F32, landmarks: Landmarks) -> None:
         """Looks at a frame (H, W, 3), its rough mask (h, w) and its landmarks (478, ≥2) in pixels."""
-        if self._estimator.add(rgb, _as_large(mask, rgb)):
+        if self._estimator.add(rgb, mask):
             self._masks.append(mask)
             self._landmarks.append(np.asarray(landmarks, np.float32))
 

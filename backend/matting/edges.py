@@ -174,10 +174,11 @@ def _holes_filled(alpha: F32, mask: F32, labels: NDArray[np.int32], count: int) 
     area, inside = np.zeros(count), np.zeros(count)
     for y in range(alpha.shape[0]):
         for x in range(alpha.shape[1]):
-            area[labels[y, x]] += 1
-            inside[labels[y, x]] += mask[y, x]
+            label = labels[y, x]
+            if label > 0:
+                area[label] += 1
+                inside[label] += mask[y, x]
     hole = (inside > HOLE_MASK * area) & (area < HOLE * alpha.size)
-    hole[0] = False
     if hole.any():
         for y in range(alpha.shape[0]):
             for x in range(alpha.shape[1]):

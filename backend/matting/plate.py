@@ -49,11 +49,12 @@ class PlateEstimator:
         self._clear: list[NDArray[np.bool_]] = []
 
     def add(self, rgb: U8, mask: F32) -> bool:
-        """Looks at one frame (H, W, 3) with its person mask (H, W); True when it was kept."""
+        """Looks at one frame (H, W, 3) with its person mask, of any size; True when it was kept."""
         kept = self._seen % self._every == 0
         if kept:
             self._pictures.append(rgb.copy())
-            self._clear.append(grown(mask, MARGIN) < BACKGROUND)
+            large = cv2.resize(mask, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            self._clear.append(grown(np.asarray(large, np.float32), MARGIN) < BACKGROUND)
         self._seen += 1
         return kept
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,8 +95,8 @@ def write_crops(
                 store.write_frame(i - selection.first, picture)
                 yield picture
 
-    with PersonMask() as person, one_thread_each():
-        for t, picture in enumerate(reporter.track(ahead(cut()), "cut out the person", count)):
+    with PersonMask() as person, one_thread_each(), closing(ahead(cut())) as pictures:
+        for t, picture in enumerate(reporter.track(pictures, "cut out the person", count)):
             mask = person(picture)
             store.write_mask(t, mask)
             clip.look(picture, mask, local[t])
@@ -155,7 +155,7 @@ def in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[S
             future.cancel()
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """The same items, made a few ahead by a thread of their own."""
     end: Any = object()
     with ThreadPoolExecutor(1, "ahead") as pool:

@@ -21,11 +21,12 @@ from backend.matting.plate import Plate, PlateEstimator, fill, filling_error
 from backend.matting.regions import head_region, mouth_region
 from backend.matting.steady import Steadier
 from backend.progress import Reporter
+from backend.protocol import Cancelled, UserError
 from backend.sample import SampleOptions, Truth, make_sample, truth_path
 from backend.tracking import topology as topo
 from backend.tracking.selection import Selection
 from backend.training.crops import write_crops
-from backend.training.frames import PERSON, FrameStore
+from backend.training.frames import HEAD, PERSON, FrameStore
 from backend.video.decode import frames
 
 F32 = NDArray[np.float32]
@@ -240,19 +241,62 @@ def test_head_and_hair_of_the_sample_actor(matted: Matted) -> None:
         assert np.abs(person * (1 - head) - true_torso).mean() < 0.02
 
 
-def test_crops_and_mattes_are_the_same_in_every_run(sample_clip: Path, tmp_path: Path) -> None:
-    truth = Truth.load(truth_path(sample_clip), pictures=False)
+class CancelledHalfway(Reporter):
+    """The person asks to stop when half of a stage is done."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+
+    def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
+        if stage == self.stage and done >= total // 2:
+            raise Cancelled
+
+
+def written_crops(clip: Path, folder: ActorFolder, reporter: Reporter) -> list[tuple[str, bytes]]:
+    """All files of the crops of a clip's first 12 frames."""
+    truth = Truth.load(truth_path(clip), pictures=False)
     landmarks = np.dstack([truth.landmarks[:12], np.zeros_like(truth.landmarks[:12, :, 0])])
-    written = []
-    for name in ("a", "b"):
-        folder = ActorFolder.create(tmp_path / f"{name}.actor", ActorInfo(name=name, size=128))
-        share = write_crops(sample_clip, folder, Selection(0, 11, landmarks), (0.0, 0.0, 256.0), 128, Reporter())
-        assert 0 <= share <= 1
-        files = [*sorted(folder.file("mattes").iterdir()), *sorted(folder.file("frames").iterdir())]
-        assert len(files) == 24
-        written.append([path.read_bytes() for path in [*files, folder.file("plate.png")]])
-        assert FrameStore(folder).matte(5).shape == (128, 128, 4)
-    assert written[0] == written[1]
+    share = write_crops(clip, folder, Selection(0, 11, landmarks), (0.0, 0.0, 256.0), 128, reporter)
+    assert 0 <= share <= 1
+    files = sorted(p for p in folder.path.rglob("*") if p.is_file() and p.name != "actor.json")
+    return [(str(path.relative_to(folder.path)), path.read_bytes()) for path in files]
+
+
+def test_crops_and_mattes_are_the_same_in_every_run_even_after_one_that_was_stopped(
+    sample_clip: Path, tmp_path: Path
+) -> None:
+    whole = ActorFolder.create(tmp_path / "whole.actor", ActorInfo(name="whole", size=128))
+    first = written_crops(sample_clip, whole, Reporter())
+    assert len(first) == 12 + 12 + 1
+    assert FrameStore(whole).matte(5).shape == (128, 128, 4)
+    assert written_crops(sample_clip, whole, Reporter()) == first
+    for stage in ("cut out the person", "refine the mattes"):
+        stopped = ActorFolder.create(tmp_path / f"{stage}.actor", ActorInfo(name="stopped", size=128))
+        with pytest.raises(Cancelled):
+            written_crops(sample_clip, stopped, CancelledHalfway(stage))
+        assert len(list(stopped.file("mattes").iterdir())) > 0
+        assert written_crops(sample_clip, stopped, Reporter()) == first
+
+
+def test_mattes_are_stored_as_they_were_and_kept_in_memory_only_on_request(tmp_path: Path) -> None:
+    folder = ActorFolder.create(tmp_path / "store.actor", ActorInfo(name="store", size=48))
+    store = FrameStore(folder)
+    store.make_folders()
+    codes = np.random.default_rng(3).integers(0, 256, (48, 48, 4))
+    codes[:20] = 0
+    matte, mask = codes.astype(np.float32) / 255, codes[:24, :24, 1].astype(np.float32) / 255
+    store.write_matte(0, matte)
+    store.write_mask(1, mask)
+    assert np.array_equal(store.matte(0, keep=False), matte)
+    assert np.array_equal(store.mask(1), mask)
+    assert np.array_equal(store.torso(0, keep=False), matte[..., PERSON] * (1 - matte[..., HEAD]))
+    folder.file("mattes/000000.png").unlink()
+    with pytest.raises(UserError):
+        store.matte(0)  # nothing was kept
+    store.write_matte(0, matte)
+    store.matte(0)
+    folder.file("mattes/000000.png").unlink()
+    assert np.array_equal(store.matte(0), matte)
 
 
 def test_no_hair_is_seen_on_a_bald_head() -> None:
