@@ -48,8 +48,13 @@ def channel_errors(ours: Floats, truth: Floats) -> dict[str, float]:
         columns = [INDEX[n] for n in members]
         a, b = ours[:, columns], truth[:, columns]
         figures[f"{name}_mae"] = float(np.abs(a - b).mean())
-        figures[f"{name}_r"] = float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+        figures[f"{name}_r"] = correlation(a.ravel(), b.ravel())
     return figures
+
+
+def correlation(a: Floats, b: Floats) -> float:
+    """Pearson's r of two curves (N,); 0 when one of them never moves."""
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else 0.0
 
 
 def blink_counts(ours: Floats, truth: Floats) -> tuple[int, int, int]:
