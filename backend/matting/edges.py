@@ -22,7 +22,8 @@ PRIOR_EDGE, PRIOR_BODY = (
     np.float32(0.08),
 )  # deviation of the guided mask from the truth: at its edge, well inside it
 PERSON_DOUBT = np.float32(25)  # grey levels by which the person's colour differs from what its surroundings promise
-HOLE, HOLE_MASK = 0.003, 0.8  # share of the picture of a hole at most; mean of the mask over it at least
+HOLE, HOLE_MASK = 0.003, 0.8  # share of the picture of a hole at most; mask over it at least
+HOLE_OPEN = 0.1  # sides of a hole that border on the background, per pixel of it, at most
 EMPTY, FULL = (
     np.float32(0.06),
     np.float32(0.9),
@@ -162,26 +163,31 @@ def person_colours(light: F32, sure: F32, hair: F32) -> F32:
 
 
 def without_holes(alpha: F32, mask: F32) -> F32:
-    """The alpha (H, W) with those holes filled that lie where the rough mask (H, W) is sure of the person: a highlight
-    on the hair in the very colour of the background. Gaps between strands are none: there the mask is not sure."""
-    count, labels = cv2.connectedComponents((alpha < 0.9).astype(np.uint8), connectivity=8)
-    return _holes_filled(alpha, mask, labels, count)
+    """The alpha (H, W) with those small gaps filled where the rough mask (H, W) is sure of the person: a highlight on
+    the hair in the very colour of the background. What is open to the background is none, but for a narrow mouth."""
+    gap = ((alpha < FULL) & (mask > HOLE_MASK)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(gap, connectivity=8)
+    return _holes_filled(alpha, labels, count)
 
 
 @numba.njit(nogil=True, cache=True)
-def _holes_filled(alpha: F32, mask: F32, labels: NDArray[np.int32], count: int) -> F32:
-    """The alpha (H, W), 1 in those of its labelled parts (H, W) that are holes; changed in place."""
-    area, inside = np.zeros(count), np.zeros(count)
-    for y in range(alpha.shape[0]):
-        for x in range(alpha.shape[1]):
+def _holes_filled(alpha: F32, labels: NDArray[np.int32], count: int) -> F32:
+    """The alpha (H, W), 1 in those of its labelled gaps (H, W; 0 is none) that are holes; changed in place."""
+    height, width = alpha.shape
+    area, open_ = np.zeros(count), np.zeros(count)
+    for y in range(height):
+        for x in range(width):
             label = labels[y, x]
             if label > 0:
                 area[label] += 1
-                inside[label] += mask[y, x]
-    hole = (inside > HOLE_MASK * area) & (area < HOLE * alpha.size)
+                for v, u in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                    outside = v < 0 or v >= height or u < 0 or u >= width
+                    if not outside and labels[v, u] == 0 and alpha[v, u] < FULL:
+                        open_[label] += 1
+    hole = (area < HOLE * alpha.size) & (open_ < HOLE_OPEN * area)
     if hole.any():
-        for y in range(alpha.shape[0]):
-            for x in range(alpha.shape[1]):
+        for y in range(height):
+            for x in range(width):
                 if hole[labels[y, x]]:
                     alpha[y, x] = 1
     return alpha

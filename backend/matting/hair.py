@@ -26,6 +26,7 @@ NECK = 0.55  # half width of the neck, in half widths of the face
 SHADES = (1.0, 0.7, 0.5, 0.35), (1.0, 0.75, 0.55), (1.0,)  # in which hair, skin, cloth are expected: locks shade locks
 BLUR = (1.5, 0.8, 0.8)  # of the colour tables in bins: light falls differently on every lock, its hue stays
 UNLIKELY, LIKELY = 0.25, 0.65  # likelihoods at which a pixel is no hair, all hair
+LINK, ROUND = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)  # patches that hang on a thread are cut; what is kept
 HAIR, SKIN, CLOTH = 0, 1, 2
 
 
@@ -145,11 +146,12 @@ def posterior(table: F32, codes: NDArray[np.int32], person: F32, landmarks: Land
     across, up, face = head_frame(landmarks, codes.shape)
     shares = _by_colour_and_place(table, codes, across, up, face)
     hair = cv2.medianBlur(cv2.medianBlur(cv2.convertScaleAbs(shares[HAIR], alpha=255), 3), 3)
-    likely = (hair > 0.4 * 255) & (person > 0.3)
-    count, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=8)
+    likely = ((hair > 0.4 * 255) & (person > 0.3)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(cv2.erode(likely, LINK), connectivity=8)
     reaches = np.zeros(count, np.uint8)
-    reaches[labels[likely & (up > BESIDE)]] = 1
-    kept = cv2.dilate(reaches[labels], np.ones((5, 5), np.uint8))
+    reaches[labels[up > BESIDE]] = 1
+    reaches[0] = 0
+    kept = cv2.dilate(reaches[labels], ROUND)
     seen = hair * kept * np.float32(1 / 255)
     shares[CLOTH] += np.maximum(shares[HAIR] - seen, 0)
     shares[HAIR] = seen

@@ -187,11 +187,11 @@ class _Builder:
     def _gaze(
         self, side: str, upper: NDArray[np.int64], lower: NDArray[np.int64], iris: NDArray[np.int64], opening: float
     ) -> dict[str, F64]:
-        """The iris slides over an eyeball of 12 mm radius, 30° sideways and 22° up or down at 1; lids follow it."""
-        reach, tilt = 0.006, 0.0045
+        """The iris slides over an eyeball of 12 mm radius, 30° sideways, 22° up and 19° down at 1; lids follow it."""
+        reach, rise, fall = 0.006, 0.0045, 0.0038
         down = np.zeros((topo.COUNT, 3))
         up, inwards, outwards = (np.zeros_like(down) for _ in range(3))
-        down[iris, 1], up[iris, 1] = -tilt, tilt
+        down[iris, 1], up[iris, 1] = -fall, rise
         down[upper, 1], up[upper, 1] = -0.45 * opening, 0.15 * opening
         down[lower, 1] = -0.12 * opening
         outwards[iris, 0] = self.outward[side] * reach
@@ -215,7 +215,7 @@ class _Builder:
             inner_region = self.near(inner, radius)
             outer_region = self.near((outer + middle) / 2, radius)
             whole = np.maximum(self.near(middle, (0.022, 0.011, 0.03)), self.near(inner, (0.014, 0.011, 0.03)))
-            inner_up[:, 1] += 0.0055 * inner_region * self.side(side, 0.02)
+            inner_up[:, 1] += 0.0048 * inner_region * self.side(side, 0.02)
             eye_y = self.v[topo.EYE_OUTER_LEFT, 1]
             above_eye = np.clip((self.v[:, 1] - eye_y - 0.010) / 0.006, 0, 1)  # brows do not drag the lids
             shapes[f"browOuterUp{side}"] = np.stack([zero, 0.0065 * outer_region * above_eye, zero], 1)
