@@ -30,6 +30,11 @@ def _is_actor(_settings: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bo
     return thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
 
 
+def _new_video(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    """Another video shows other faces, and other people have to agree."""
+    settings.face, settings.consent_given = 0, False
+
+
 class ChannelRange(bpy.types.PropertyGroup):
     """What the footage showed of one channel; `name` is the channel's."""
 
@@ -58,7 +63,11 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
 
     video: StringProperty(
-        name="Video", description="One person talking, facing the camera", subtype="FILE_PATH", options=BLEND_RELATIVE
+        name="Video",
+        description="One person talking, facing the camera",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+        update=_new_video,
     )
     actor_name: StringProperty(name="Name", description="What the actor is called; empty takes the video's name")
     folder: StringProperty(

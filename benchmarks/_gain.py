@@ -27,7 +27,7 @@ from backend.training.train import train
 from ._prepared import Prepared
 from ._rigid_face import F64, unsteadied
 
-PRESET = replace(PRESETS["draft"], warm_up=120, cycles=2, cycle=120, joint=340)  # under a minute
+PRESET = replace(PRESETS["draft"], warm_up=100, cycles=1, cycle=150, joint=250)  # half a minute
 SEED = 0
 
 

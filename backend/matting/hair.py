@@ -26,7 +26,8 @@ NECK = 0.55  # half width of the neck, in half widths of the face
 SHADES = (1.0, 0.7, 0.5, 0.35), (1.0, 0.75, 0.55), (1.0,)  # in which hair, skin, cloth are expected: locks shade locks
 BLUR = (1.5, 0.8, 0.8)  # of the colour tables in bins: light falls differently on every lock, its hue stays
 UNLIKELY, LIKELY = 0.25, 0.65  # likelihoods at which a pixel is no hair, all hair
-LINK, ROUND = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)  # patches that hang on a thread are cut; what is kept
+# Patches that hang on a thread are cut off; what is kept is rounded.
+LINK, ROUND = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)
 HAIR, SKIN, CLOTH = 0, 1, 2
 
 

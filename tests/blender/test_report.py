@@ -158,3 +158,10 @@ def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_pat
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}
     bpy.ops.portrait_actor.load_overlay()
     assert bpy.data.movieclips[0].frame_duration == folder.info.frame_count
+
+
+def test_another_video_asks_anew_for_the_face_and_the_consent(addon):
+    settings = bpy.context.scene.portrait_actor
+    settings.video, settings.face, settings.consent_given = "//one.mp4", 2, True
+    settings.video = "//other.mp4"
+    assert (settings.face, settings.consent_given) == (0, False)
