@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 
 from ..geometry import project
 from .bundle import FREE, Poses, Tracks, adjust, resect
+from .pose import linearise
 from .shape_prior import ShapePrior
+from .smooth import smooth_poses
 from .surface import CELL, F32, F64, FARTHEST, LEVELS, Picture, Surface
 
 ReadFrame = Callable[[int], Picture]
 Tick = Callable[[], None]
 KEY_FRAMES = 90  # for bundle adjustment; more tell little new
 COARSE = np.s_[CELL // 2 :: CELL, CELL // 2 :: CELL]  # the pixels at which a sheet is projected
+LOOKS = 9  # frames at which is looked how far a pose moves the body in the picture
 BLOCK = 128  # frames followed at a time: what a fit needs in memory does not grow with the clip
 
 
@@ -90,7 +93,7 @@ def steady(
     hold: tuple[float, ...] = FREE,
     held: Poses | None = None,
 ) -> Poses:
-    """Poses that the picture itself supports; `sheet` gets its true shape, and the lens where it is free.
+    """Smooth poses that the picture itself supports; `sheet` gets its true shape, and the lens where it is free.
 
     Args:
         poses: start. tick: called once per frame.
@@ -112,7 +115,16 @@ def steady(
         )  # fmt: skip
         sheet.reshape(points, lens)
         poses = start.moved_with(keys, at_keys)
-    return locate(sheet, frame, poses, tick, hold=hold, held=held, worth=worth)
+    return smoothed(sheet, locate(sheet, frame, poses, tick, hold=hold, held=held, worth=worth))
+
+
+def smoothed(sheet: Sheet, poses: Poses) -> Poses:
+    """The poses without their tremble."""
+    some = poses.some(np.linspace(0, len(poses.rotation) - 1, LOOKS).astype(int))
+    nowhere = np.zeros((LOOKS, len(sheet.points), 2))
+    _, jacobian = linearise(nowhere, sheet.points, some.rotation, some.translation, sheet.intrinsics)
+    pixels = np.sqrt(2 * (jacobian**2).mean((0, 1, 2)))
+    return Poses(*smooth_poses(poses.rotation, poses.translation, pixels))
 
 
 def learn_texture(

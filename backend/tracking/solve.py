@@ -17,7 +17,6 @@ from .pose import fit_pose
 from .rig import Rig
 from .shape import OUTER_EYE_DISTANCE, mean_shape, similarity
 from .sheet import steady
-from .smooth import smooth_poses
 from .surface import F32, F64, Picture
 from .torso_sheet import DEPTH as TORSO_DEPTH
 from .torso_sheet import torso_poses
@@ -76,7 +75,6 @@ def solve(
     displacement = np.einsum("tk,kpc->tpc", first.channels, first.rig.shapes, optimize=True)
     sheet = HeadSheet(first.rig.neutral, displacement, rough, intrinsics, head_mask)
     head = steady(sheet, frame, rough, HEAD_ROUNDS, tick, usual_focal=usual)
-    head = Poses(*smooth_poses(head.rotation, head.translation))
     intrinsics = sheet.intrinsics
     neutral, head = in_head_space(sheet.neutral, first.rig.neutral, head)
     face = solve_expression(pixels, neutral, head.rotation, head.translation, intrinsics)
@@ -84,7 +82,6 @@ def solve(
     rest = np.median(head.translation, 0)
     reference = int(np.argmin(np.linalg.norm(head.translation - rest, axis=1)))
     torso = torso_poses(frame, torso_mask, rest[2] - TORSO_DEPTH, count, reference, intrinsics, tick)
-    torso = Poses(*smooth_poses(torso.rotation, torso.translation))
     view = np.eye(4)
     view[:3, :3], view[:3, 3] = FLIP, rest
     moved = np.einsum("tij,j->ti", torso.rotation, rest) + torso.translation - rest

@@ -13,6 +13,7 @@ from backend.tracking.smooth import smooth_curves, smooth_poses
 CAMERA = np.array([[900.0, 0, 128], [0, 900.0, 128], [0, 0, 1]])
 PRIOR = ShapePrior(bend=(0.003, 0.003, 0.012), reach=0.03, own=0.001)
 FRAMES = 60
+FREE = np.array([np.inf])  # noise without a limit
 
 
 def body(seed: int = 0) -> np.ndarray:
@@ -109,19 +110,27 @@ def test_smoothing_takes_tremble_away_and_keeps_a_fast_nod() -> None:
     slow = 0.1 * np.sin(2 * np.pi * 0.3 * t)
     nod = 0.08 * np.exp(-(((t - 6) / 0.08) ** 2))
     noisy = slow + nod + rng.normal(0, 0.002, len(t))
-    smooth = smooth_curves(noisy[:, None])[:, 0]
+    smooth = smooth_curves(noisy[:, None], FREE)[:, 0]
     calm = np.abs(t - 6) > 0.5
     assert np.abs(smooth - slow)[calm].mean() < 0.7 * np.abs(noisy - slow)[calm].mean()
     assert smooth.max() > 0.93 * (slow + nod).max()
 
 
+def test_motion_that_leaps_is_kept_as_it_leaps() -> None:
+    """A phone's film of 30 frames a second at 25: every sixth step is twice as far."""
+    at = np.delete(np.arange(360), np.s_[5::6]) / 30
+    path = 0.02 * np.sin(2 * np.pi * 1.3 * at)[:, None]  # metres; 20 pixels
+    assert np.abs(smooth_curves(path, np.array([0.05 / 1000])) - path).max() * 1000 < 0.5
+    assert np.abs(smooth_curves(path, FREE) - path).max() * 1000 > 1.0  # what the limit is for
+
+
 def test_smoothing_keeps_poses_that_do_not_tremble() -> None:
     true = motion()
-    rotation, translation = smooth_poses(true.rotation, true.translation)
+    rotation, translation = smooth_poses(true.rotation, true.translation, np.ones(6))
     assert rotation_angle(np.swapaxes(rotation, 1, 2) @ true.rotation).max() < 0.05
     assert np.abs(translation - true.translation).max() < 1e-4
 
 
 def test_a_still_body_is_still() -> None:
     still = np.zeros((100, 1)) + np.random.default_rng(2).normal(0, 1, (100, 1))
-    assert np.abs(np.diff(smooth_curves(still)[:, 0])).mean() < 0.25 * np.abs(np.diff(still[:, 0])).mean()
+    assert np.abs(np.diff(smooth_curves(still, FREE)[:, 0])).mean() < 0.25 * np.abs(np.diff(still[:, 0])).mean()
