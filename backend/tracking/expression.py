@@ -26,6 +26,7 @@ RARE = {
     "mouthFunnel": 3.0, "mouthShrugUpper": 8.0, "mouthShrugLower": 4.0, "mouthRollLower": 4.0, "mouthRollUpper": 4.0,
     "mouthStretch": 2.0, "mouthDimple": 3.0, "mouthFrown": 2.0, "mouthUpperUp": 2.0, "mouthClose": 2.0,
     "mouthSmile": 0.7, "mouthPucker": 0.3, "jawOpen": 0.3, "browInnerUp": 0.5,
+    "noseSneer": 6.0, "cheekSquint": 2.0, "eyeSquint": 2.0,  # an open mouth and a smile draw at nose and cheeks too
 }  # fmt: skip
 
 
