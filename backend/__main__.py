@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__
 from .console import (
@@ -28,11 +28,19 @@ from .console import (
 from .device import CHOICES, choose_device, device_name, settle_environment
 from .protocol import Cancelled, Request, UserError
 
+if TYPE_CHECKING:
+    from .actor import ActorFolder
+
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
 # How long the last stages take beside each other, for the time that is left; see `Forecast`.
 SHARES = {
     "create": {"train the actor": 0.9, "learn to speak": 0.1},
-    "evaluate": {"evaluate tracked": 0.5, "evaluate audio": 0.5},
+    "evaluate": {
+        "refine the held-out frames": 0.7,
+        "evaluate tracked": 0.1,
+        "evaluate refined": 0.1,
+        "evaluate audio": 0.1,
+    },
 }
 PRESETS = ("tiny", "draft", "standard", "final")
 
@@ -133,6 +141,12 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("actor", type=Path, metavar="ACTOR")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
+    ablate = command("ablate", _ablate, "measure what each part of the method is worth to an actor")
+    ablate.add_argument("actor", type=Path, metavar="ACTOR")
+    ablate.add_argument("--preset", choices=PRESETS, default="draft", help="how long each variant is trained")
+    ablate.add_argument("--seed", type=int, default=0, metavar="N")
+    ablate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+
     serve = command("serve", _serve, "draw previews for Blender until standard input closes")
     serve.add_argument("actor", type=Path, metavar="ACTOR")
 
@@ -212,13 +226,29 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
     from .evaluation.evaluate import evaluate
+
+    return _figures(options, lambda folder: evaluate(folder, choose_device(options.device), console))
+
+
+def _ablate(options: argparse.Namespace, console: Console) -> Outcome:
+    from .evaluation.ablate import ablate
+    from .training.schedule import PRESETS
+
+    preset = PRESETS[options.preset]
+    return _figures(
+        options, lambda folder: ablate(folder, choose_device(options.device), preset, options.seed, console)
+    )
+
+
+def _figures(options: argparse.Namespace, measure: Callable[[ActorFolder], dict[str, Any]]) -> Outcome:
+    """Figures of an actor, as text and, where asked for, as a file."""
+    from .actor import ActorFolder
 
     folder = ActorFolder.open(options.actor)
     if options.json:
         _make_parent(options.json)
-    figures = evaluate(folder, choose_device(options.device), console)
+    figures = measure(folder)
     text = as_text(figures)
     if options.json:
         from .rendering.images import save_whole

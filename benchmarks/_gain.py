@@ -88,6 +88,6 @@ def held_out_psnr(folder: ActorFolder, track: Track, landmarks: F64) -> float:
     values = []
     with torch.no_grad():
         for row in range(clip.train_count, clip.count):
-            picture, target, person = draw(clip, portrait, tracked_pose(clip.poses, row), row)
-            values.append(psnr(weighted_mse(picture, target, person)))
+            shown = draw(clip, portrait, tracked_pose(clip.poses, row), row)
+            values.append(psnr(weighted_mse(shown.picture, shown.target, shown.person)))
     return float(np.mean(values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,33 +14,45 @@ from torch import Tensor
 from ..actor import ActorFolder
 from ..channels import ORAL
 from ..device import device_name
+from ..model.labels import TORSO
 from ..model.portrait import Portrait, Pose
 from ..progress import Reporter
 from ..training.corrections import tracked_pose
 from ..training.data import Box, Clip
+from ..training.frames import HEAD, PERSON
 from ..training.schedule import Weights
 from .metrics import find_landmarks, jitter_ratio, mouth_distance, psnr, ssim, to_bytes, weighted_mse
+from .refine import refined_poses
+from .stretch import holes
 
-REGIONS = ("whole", "portrait", "face", "mouth")
+EDGE = 0.05  # alpha from which a pixel belongs to the edge
+REGIONS = ("whole", "pasted", "portrait", "face", "mouth")
 
 
 def evaluate(folder: ActorFolder, device: torch.device, reporter: Reporter) -> dict[str, Any]:
-    """{"tracked": {"whole": {"psnr", "ssim"}, "portrait", "face", "mouth", "lmd_px", "jitter_ratio"}, "audio": {the
-    same}, "train_seconds", "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
+    """{"tracked": {"whole": {"psnr", "ssim"}, "pasted", "portrait", "face", "mouth", "lmd_px", "jitter_ratio",
+    "edge_alpha"}, "refined": {the same}, "audio": {the same}, "holes": see `stretch.holes`, "train_seconds",
+    "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
 
-    `whole` is our person over the estimated plate; `portrait` counts pixels by the person's alpha, so no background
-    flatters it; `face` and `mouth` are boxes. `tracked` is driven by preparation's poses and channels, `audio` by
-    tracked poses and upper face with the mouth spoken from the sound; it is absent for an actor without speech.
+    `whole` is our person over the estimated plate; `pasted` is what other systems report as the whole frame: our head
+    over the footage's own torso and background; `portrait` counts pixels by the person's alpha, so no background
+    flatters it; `face` and `mouth` are boxes; `edge_alpha` is the mean absolute difference between our alpha and the
+    matte where the matte is neither empty nor full.
+
+    `tracked` is driven by preparation's poses and channels. `refined` fits them to the held-out frames against the
+    finished model: what is left is the model's share of the error. `audio` is driven by tracked poses and upper face
+    with the mouth spoken from the sound; it is absent for an actor without speech.
     """
     clip, portrait = Clip(folder, device), Portrait.load(folder, device)
     rows = list(range(clip.train_count, clip.count))
-    drives = {"tracked": clip.poses}
+    drives = {"tracked": clip.poses, "refined": refined_poses(clip, portrait, rows, reporter)}
     if folder.file("speech.safetensors").exists():
         drives["audio"] = {**clip.poses, "channels": spoken_channels(folder, clip)}
     figures: dict[str, Any] = {}
     footage = find_landmarks([clip.store.frame(r) for r in rows])
     for name, poses in drives.items():
         figures[name] = measure_drive(clip, portrait, poses, rows, footage, reporter, name)
+    figures["holes"] = holes(clip, portrait)
     figures["train_seconds"] = folder.info.figures.get("train_seconds", 0.0)
     figures["render_fps"] = render_speed(clip, portrait, rows)
     figures["peak_memory_mb"] = peak_memory(device)
@@ -60,16 +72,20 @@ def measure_drive(
 ) -> dict[str, Any]:
     """The figures of one way to drive the actor over frames `rows`."""
     values: dict[str, list[tuple[float, float]]] = {region: [] for region in REGIONS}
-    pictures = []
+    pictures, edges = [], []
     for row in reporter.track(rows, f"evaluate {name}", len(rows)):
-        picture, target, person = draw(clip, portrait, tracked_pose(poses, row), row)
-        pictures.append(to_bytes(picture))
-        everything = torch.ones_like(person)
-        values["whole"].append((psnr(weighted_mse(picture, target, everything)), ssim(picture, target)))
-        values["portrait"].append((psnr(weighted_mse(picture, target, person)), ssim(picture, target, person)))
-        for region, box in (("face", clip.face_box(row)), ("mouth", clip.mouth_box(row))):
-            ours, theirs = inside(picture, box), inside(target, box)
-            values[region].append((psnr(weighted_mse(ours, theirs, torch.ones_like(ours[..., 0]))), ssim(ours, theirs)))
+        pose = tracked_pose(poses, row)
+        shown = draw(clip, portrait, pose, row)
+        everything = torch.ones_like(shown.person)
+        for region, (ours, theirs, weight) in {
+            "whole": (shown.picture, shown.target, everything),
+            "pasted": (pasted_head(clip, portrait, pose, row), shown.target, everything),
+            "portrait": (shown.picture, shown.target, shown.person),
+            **{k: box_of(shown, box) for k, box in (("face", clip.face_box(row)), ("mouth", clip.mouth_box(row)))},
+        }.items():
+            values[region].append((psnr(weighted_mse(ours, theirs, weight)), ssim(ours, theirs, weight)))
+        pictures.append(to_bytes(shown.picture))
+        edges.append(edge_difference(shown.alpha, shown.person))
     found = find_landmarks(pictures)
     figures: dict[str, Any] = {
         region: {k: round(float(np.nanmean([v[i] for v in pairs])), 4) for i, k in enumerate(("psnr", "ssim"))}
@@ -77,21 +93,51 @@ def measure_drive(
     }
     figures["lmd_px"] = round(mouth_distance(found, footage, clip.size), 3)
     figures["jitter_ratio"] = round(jitter_ratio(found, footage), 3)
+    figures["edge_alpha"] = round(float(np.nanmean(edges)), 4)
     return figures
 
 
-def draw(clip: Clip, portrait: Portrait, pose: Pose, row: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Our picture over the plate and the footage's (S, S, 3), and the person's alpha (S, S)."""
+class Drawn(NamedTuple):
+    """A frame of ours beside the footage's."""
+
+    picture: Tensor  # (S, S, 3) ours over the plate
+    target: Tensor  # (S, S, 3) the footage
+    alpha: Tensor  # (S, S) ours
+    person: Tensor  # (S, S) the matte
+
+
+def draw(clip: Clip, portrait: Portrait, pose: Pose, row: int) -> Drawn:
+    """Our picture of a pose, and the footage in frame `row`."""
     sample = clip.sample(row, Weights())
     frame = portrait.render(*pose, clip.view, clip.intrinsics, clip.size, clip.size, mattes=False)
     picture = (frame.rgb + (1 - frame.alpha)[..., None] * sample.plate).clamp(0, 1)
-    return picture, sample.picture, sample.person
+    return Drawn(picture, sample.picture, frame.alpha, sample.person)
 
 
-def inside(picture: Tensor, box: Box) -> Tensor:
-    """The part of a picture (H, W, C) inside a box."""
+@torch.no_grad()
+def pasted_head(clip: Clip, portrait: Portrait, pose: Pose, row: int) -> Tensor:
+    """(S, S, 3) our head over the footage, from which the real head was taken out and the plate put in its place."""
+    sample, matte = clip.sample(row, Weights()), clip.store.matte(row)
+    real = torch.from_numpy(matte[..., PERSON] * matte[..., HEAD]).to(clip.device)[..., None]
+    under = sample.picture * (1 - real) + sample.plate * real
+    moved = portrait.move(pose)
+    belongs = (portrait.label != TORSO).to(moved.colours.dtype)[:, None]
+    features = torch.cat([moved.colours.clamp(0, 1) * belongs, belongs], 1)
+    head, _, _ = portrait.draw(moved, features, clip.view, clip.intrinsics, clip.size, clip.size, False)
+    return (head[..., :3] + (1 - head[..., 3:]) * under).clamp(0, 1)
+
+
+def box_of(shown: Drawn, box: Box) -> tuple[Tensor, Tensor, Tensor]:
+    """Ours and the footage's inside a box, each pixel counting the same."""
     x, y, width, height = box
-    return picture[y : y + height, x : x + width]
+    part = np.s_[y : y + height, x : x + width]
+    return shown.picture[part], shown.target[part], torch.ones_like(shown.person[part])
+
+
+def edge_difference(ours: Tensor, matte: Tensor) -> float:
+    """Mean absolute difference of two alphas (H, W) where the matte is neither empty nor full."""
+    edge = (matte > EDGE) & (matte < 1 - EDGE)
+    return float((ours - matte).abs()[edge].mean())
 
 
 def spoken_channels(folder: ActorFolder, clip: Clip) -> Tensor:

@@ -6,10 +6,14 @@ The branch starts as the identity (all offsets zero) and its weights vanish at r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 OFFSETS = 7  # position 3 (centimetres), colour 3, opacity logit 1
+OUTLIERS = 0.005  # share of frames whose controls are taken for errors of tracking, at either end
+UNLIMITED = 1e6
 POSITION, COLOUR, OPACITY = slice(0, 3), slice(3, 6), slice(6, 7)
 
 
@@ -23,17 +27,37 @@ class Branch(nn.Module):
 
     members: Tensor
     strength: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, controls: int, shapes: int, hidden: int, members: Tensor, strength: Tensor) -> None:
         super().__init__()
         self.register_buffer("members", members)
         self.register_buffer("strength", strength)
+        self.register_buffer("low", torch.full((controls,), -UNLIMITED))
+        self.register_buffer("high", torch.full((controls,), UNLIMITED))
         self.network = nn.Sequential(nn.Linear(controls, hidden), nn.Tanh(), nn.Linear(hidden, shapes))
         self.linear = nn.Linear(controls, shapes, bias=False)
         self.basis = nn.Parameter(torch.zeros(shapes, len(members) * OFFSETS))
 
+    def learn_range(self, controls: Tensor) -> None:
+        """Remembers what training shows: controls (T, C). Nothing was learned beyond; there the prior goes on alone."""
+        self.low = torch.quantile(controls, OUTLIERS, 0).clamp(max=0)
+        self.high = torch.quantile(controls, 1 - OUTLIERS, 0).clamp(min=0)
+
+    def reselect(self, source: Tensor, count: int) -> Callable[[Tensor], Tensor]:
+        """Follows a new choice `source` (N',) out of `count` Gaussians; returns what does so to the basis' tensors."""
+        place = torch.full((count,), -1, device=source.device)
+        place[self.members] = torch.arange(len(self.members), device=source.device)
+        rows = place[source]
+        self.members = torch.nonzero(rows >= 0).squeeze(1)
+        rows = rows[self.members]
+        self.strength = self.strength[rows]
+        return lambda value: value.view(len(value), -1, OFFSETS)[:, rows].reshape(len(value), -1)
+
     def weights(self, controls: Tensor) -> Tensor:
         """(K,) weights, exactly zero when all controls are zero."""
+        controls = controls.clamp(self.low, self.high)
         rest: Tensor = self.network(torch.zeros_like(controls))
         result: Tensor = self.network(controls) - rest + self.linear(controls)
         return result

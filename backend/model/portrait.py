@@ -8,7 +8,8 @@ learned, head and torso poses move the result (the neck by smooth skinning), and
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from .branch import COLOUR, OPACITY, POSITION, Branch
 from .labels import LABELS
 from .transforms import quaternion_multiply, rotation_matrix
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 ORAL_COUNT = len(ORAL)
 RIGID_CONTROLS = 12
 CENTIMETRE = 0.01
@@ -114,7 +115,8 @@ class Portrait(nn.Module):
         share = torch.sigmoid(self.skin_logits)[:, None]
         head = rest @ rotation_matrix(pose.head_rotation).T + pose.head_translation
         torso = rest @ rotation_matrix(pose.torso_rotation).T + pose.torso_translation
-        turn = share * pose.head_rotation + (1 - share) * pose.torso_rotation
+        near = torch.where((pose.head_rotation * pose.torso_rotation).sum() < 0, -1.0, 1.0)  # q and −q are one rotation
+        turn = share * (near * pose.head_rotation) + (1 - share) * pose.torso_rotation
         return Moved(
             torso + share * (head - torso),
             quaternion_multiply(turn, self.quats),
@@ -122,6 +124,52 @@ class Portrait(nn.Module):
             torch.sigmoid(self.opacity_logits + extra[:, OPACITY].squeeze(1)),
             self.colours + extra[:, COLOUR],
         )
+
+    @torch.no_grad()
+    def learn_range(self, poses: Sequence[Pose]) -> None:
+        """Keeps the branches within what these poses show."""
+        channels = torch.stack([pose.channels for pose in poses])
+        self.oral.learn_range(channels[:, :ORAL_COUNT])
+        self.facial.learn_range(channels[:, ORAL_COUNT:])
+        self.rigid.learn_range(torch.stack([rigid_controls(pose) for pose in poses]))
+
+    @torch.no_grad()
+    def reselect(self, source: Tensor) -> dict[nn.Parameter, Callable[[Tensor], Tensor]]:
+        """Makes Gaussian `source[i]` of now the i-th, for each i (N',); some may be left out, some stand twice.
+
+        Returns:
+            For each parameter of changed shape, what does the same to a tensor of the old shape (an optimiser's).
+        """
+        old = self.size.gaussians
+        changes: dict[nn.Parameter, Callable[[Tensor], Tensor]] = {}
+        for each in (self.means, self.quats, self.log_scales, self.opacity_logits, self.colours, self.skin_logits):
+            changes[each] = lambda value: value[source]
+        self.prior = self.prior.view(-1, old, 3)[:, source].reshape(len(CHANNELS), -1)
+        self.label = self.label[source]
+        for branch in (self.facial, self.oral, self.rigid):
+            changes[branch.basis] = branch.reselect(source, old)
+        for parameter, change in changes.items():
+            parameter.data, parameter.grad = change(parameter.data), None
+        self.size = replace(
+            self.size, gaussians=len(source), facial_members=len(self.facial.members),
+            oral_members=len(self.oral.members),
+        )  # fmt: skip
+        return changes
+
+    def adopt(self, state: dict[str, Tensor], size: PortraitSize) -> None:
+        """Takes the values of a portrait of another size; parameters stay the same objects.
+
+        Raises:
+            RuntimeError: they do not fit the size.
+        """
+        other = Portrait(size)
+        other.load_state_dict(state)
+        for mine, theirs in zip(self.modules(), other.modules(), strict=True):
+            for name, value in theirs.named_parameters(recurse=False):
+                getattr(mine, name).data = value.data.to(self.means.device)
+            for name, buffer in theirs.named_buffers(recurse=False):
+                setattr(mine, name, buffer.to(self.means.device))
+        self.size = size
 
     def draw(
         self, moved: Moved, features: Tensor, view: Tensor, intrinsics: Tensor, width: int, height: int, depth: bool

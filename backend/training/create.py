@@ -232,17 +232,13 @@ class _Create:
         import torch
 
         from .data import Clip
-        from .prepare import load_track, vertex_colours
-        from .seed import seed_portrait
+        from .seed import new_portrait
         from .train import train
 
         torch.manual_seed(self.options.seed)
-        clip, track = Clip(self.folder, self.device), load_track(self.folder)
-        landmarks = clip.landmarks.astype(np.float64)
-        colours = vertex_colours(landmarks, clip.store)
-        portrait = seed_portrait(track, landmarks, colours, clip.store, self.preset, self.options.seed)
-        portrait.method = "cuda" if self.device.type == "cuda" else "cpu"
-        train(self.folder, clip, portrait.to(self.device), self.preset, self.options.seed, self.reporter)
+        clip = Clip(self.folder, self.device)
+        portrait = new_portrait(self.folder, clip, self.preset, self.options.seed)
+        train(self.folder, clip, portrait, self.preset, self.options.seed, self.reporter)
 
     def _speech(self) -> None:
         from ..model.speech import train_speech

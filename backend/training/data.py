@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -68,6 +68,12 @@ class Clip:
             self._tensor(matte[..., PERSON]),
             self._tensor(weight),
         )
+
+    def on_background(self, sample: Sample, background: Tensor) -> Sample:
+        """The person of a sample over another background (H, W, 3): what shows whether alpha and edges are right."""
+        through = (1 - sample.person)[..., None]
+        person = (sample.picture - through * sample.plate).clamp_min(0).minimum(sample.person[..., None])
+        return replace(sample, picture=person + through * background, plate=background)
 
     def camera(self, box: Box | None = None) -> Tensor:
         """(3, 3) intrinsics of the crop, or of the part of it inside `box`."""

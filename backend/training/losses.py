@@ -10,6 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..model.labels import TORSO
+from ..model.portrait import Moved, Portrait
+from .data import Box, Clip, Sample
+from .frames import HEAD, PERSON
+from .schedule import Weights
+
 C1, C2 = 0.01**2, 0.03**2  # SSIM's constants for values in 0–1 (Wang et al. 2004)
 
 
@@ -67,3 +73,23 @@ def picture_loss(picture: Tensor, target: Tensor, weight: Tensor, ssim: float) -
     inner = weight[margin:-margin, margin:-margin]
     similar = (ssim_map(picture, target, 2 * margin + 1) * inner).sum() / (inner.sum() + 1e-6)
     return (1 - ssim) * difference + ssim * (1 - similar)
+
+
+def apart_loss(
+    clip: Clip, portrait: Portrait, moved: Moved, sample: Sample, row: int, box: Box | None, weights: Weights
+) -> Tensor:
+    """The loss without motion consistency, as an ablation: head and torso each over the footage without them."""
+    height, width = sample.person.shape
+    is_torso = (portrait.label == TORSO).to(moved.colours.dtype)[:, None]
+    features = torch.cat([moved.colours * (1 - is_torso), 1 - is_torso, moved.colours * is_torso, is_torso], 1)
+    drawn, _, _ = portrait.draw(moved, features, clip.view, clip.camera(box), width, height, False)
+    x, y, w, h = box or (0, 0, clip.size, clip.size)
+    matte = torch.from_numpy(clip.store.matte(row)[y : y + h, x : x + w]).to(drawn.device)
+    head = matte[..., PERSON] * matte[..., HEAD]
+    loss = drawn.new_zeros(())
+    for ours, real in ((drawn[..., :4], head), (drawn[..., 4:], matte[..., PERSON] - head)):
+        under = sample.picture * (1 - real[..., None]) + sample.plate * real[..., None]
+        picture = ours[..., :3] + (1 - ours[..., 3:]) * under
+        loss = loss + picture_loss(picture, sample.picture, sample.weight, weights.ssim)
+        loss = loss + weights.alpha * (ours[..., 3] - real).abs().mean()
+    return loss

@@ -47,6 +47,24 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Method:
+    """The method's parts, each of which `ablate` leaves out once to see what it is worth.
+
+    Attributes:
+        alternation: oral, facial and pose phases in turn, on crops of what they move; else all at once.
+        consistency: head over torso is supervised as one portrait, and neighbours at the neck keep together; else head
+            and torso are each supervised over the footage.
+        refinement: poses and channels of the training frames are corrected.
+        prior: Gaussians follow the tracked mesh; else the branches have to learn all motion of the face.
+    """
+
+    alternation: bool = True
+    consistency: bool = True
+    refinement: bool = True
+    prior: bool = True
+
+
+@dataclass(frozen=True)
 class Preset:
     """One quality level.
 
@@ -56,7 +74,10 @@ class Preset:
         warm_up: steps in which branches rest and only the static picture is learned.
         cycles, cycle: alternating cycles, and steps per cycle: a third oral, a third facial, a third poses and looks.
         joint: steps in which everything is polished together.
+        budget: Gaussians at most; each cycle begins with splitting those that carry most error, until it is spent.
+        other_backgrounds: share of steps over a made-up background, so that alpha is clean over any plate.
         facial, oral, rigid: shapes per branch.
+        method: which parts of the method are used.
     """
 
     size: int = 256
@@ -65,11 +86,14 @@ class Preset:
     cycles: int = 5
     cycle: int = 300
     joint: int = 1600
+    budget: int = 16_000
+    other_backgrounds: float = 0.3
     facial: int = 20
     oral: int = 16
     rigid: int = 8
     rates: Rates = field(default_factory=Rates)
     weights: Weights = field(default_factory=Weights)
+    method: Method = field(default_factory=Method)
 
     @property
     def steps(self) -> int:
@@ -78,13 +102,27 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "tiny": Preset(size=96, spacing=2.4, warm_up=60, cycles=2, cycle=60, joint=120, facial=8, oral=8, rigid=4),
+    "tiny": Preset(
+        size=96, spacing=2.4, warm_up=60, cycles=2, cycle=60, joint=120, budget=3_000, facial=8, oral=8, rigid=4
+    ),
     "draft": Preset(),
-    "standard": Preset(spacing=1.6, warm_up=500, cycles=8, cycle=900, joint=6000),
-    "final": Preset(size=512, spacing=2.2, warm_up=800, cycles=10, cycle=1200, joint=12000),
+    "standard": Preset(warm_up=500, cycles=8, cycle=800, joint=6000, budget=24_000),
+    "final": Preset(size=512, spacing=2.2, warm_up=800, cycles=10, cycle=1200, joint=12000, budget=40_000),
 }
 
 WARM_UP, ORAL, FACIAL, POSE, JOINT = "static", "oral", "facial", "pose", "joint"
+
+
+def growth(preset: Preset, step: int, count: int) -> int | None:
+    """How many Gaussians there shall be from this step on, of `count` now; None where nothing changes.
+
+    They reach the budget in equal parts, at the beginnings of the cycles.
+    """
+    since = step - preset.warm_up
+    if since < 0 or since % preset.cycle or since >= preset.cycles * preset.cycle:
+        return None
+    left = preset.cycles - since // preset.cycle
+    return count + max(preset.budget - count, 0) // left
 
 
 def phase(preset: Preset, step: int) -> str:
@@ -92,6 +130,6 @@ def phase(preset: Preset, step: int) -> str:
     if step < preset.warm_up:
         return WARM_UP
     step -= preset.warm_up
-    if step >= preset.cycles * preset.cycle:
+    if step >= preset.cycles * preset.cycle or not preset.method.alternation:
         return JOINT
     return (ORAL, FACIAL, POSE)[step % preset.cycle * 3 // preset.cycle]

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry import matrix_from_quaternion
+from ..actor import ActorFolder
+from ..geometry import FLIP, matrix_from_quaternion, project
 from ..model.labels import HAIR, TORSO
 from ..model.portrait import Portrait
 from ..model.seeding import Seeds, beside_mesh_seeds, build_portrait, eye_seeds, mesh_seeds, mouth_seeds
@@ -14,12 +15,26 @@ from ..tracking import topology as topo
 from ..tracking.solve import Track
 from ..tracking.torso_sheet import DEPTH as TORSO_DEPTH
 from ..tracking.torso_sheet import chest_curve
+from .data import Clip
 from .frames import HEAD, PERSON, FrameStore
+from .prepare import load_track, vertex_colours
 from .schedule import Preset
 
 F64 = NDArray[np.float64]
 NECK_TOP, NECK_BOTTOM = 0.0, -0.055  # metres from the chin: where the neck follows the head, where the torso
 SEEN_FRAMES = 60
+NECK_WIDTH, NECK_HIDDEN = 0.36, 0.25  # of the face: half the neck's width, how far it goes on behind the jaw
+
+
+def new_portrait(folder: ActorFolder, clip: Clip, preset: Preset, seed: int) -> Portrait:
+    """An untrained portrait of the actor, on the clip's device."""
+    track, landmarks = load_track(folder), clip.landmarks.astype(np.float64)
+    colours = vertex_colours(landmarks, clip.store)
+    portrait = seed_portrait(track, landmarks, colours, clip.store, preset, seed).to(clip.device)
+    if not preset.method.prior:
+        portrait.prior.zero_()
+    portrait.method = "cuda" if clip.device.type == "cuda" else "cpu"
+    return portrait
 
 
 def seed_portrait(track: Track, landmarks: F64, colours: F64, store: FrameStore, preset: Preset, seed: int) -> Portrait:
@@ -100,8 +115,9 @@ def head_rays(track: Track, pixels: F64, rotation: F64, translation: F64) -> tup
 
 def torso_seeds(track: Track, store: FrameStore, spacing: float) -> Seeds:
     """Gaussians on neck, clothes and shoulders, coloured from all frames that show them, at the torso's rest pose."""
-    colour, seen = unwrapped_torso(track, store)
-    pixels, size = pixel_grid(seen > 0.05, spacing)
+    colour, share_seen = unwrapped_torso(track, store)
+    colour, covered = with_hidden_neck(track, colour, share_seen > 0.05)
+    pixels, size = pixel_grid(covered, spacing)
     points = at_chest_depth(track, pixels)
     chin = track.rig.neutral[topo.CHIN, 1]
     share = np.clip((points[:, 1] - chin - NECK_BOTTOM) / (NECK_TOP - NECK_BOTTOM), 0, 1)
@@ -110,6 +126,27 @@ def torso_seeds(track: Track, store: FrameStore, spacing: float) -> Seeds:
     share *= np.clip((1.25 * wide - np.abs(points[:, 0])) / (0.35 * wide), 0, 1)
     tint = colour[pixels[:, 1].astype(int), pixels[:, 0].astype(int)]
     return beside_mesh_seeds(points, size * metres_per_pixel(track), tint, TORSO, share, track.rig)
+
+
+def with_hidden_neck(track: Track, colour: F64, seen: NDArray[np.bool_]) -> tuple[F64, NDArray[np.bool_]]:
+    """Continues the neck upwards behind the jaw, where no frame shows it, in the colours below: a head that turns
+    farther than it did in the footage then uncovers neck and not a hole.
+
+    Args:
+        colour: (S, S, 3). seen: (S, S) where the torso was ever seen, at rest.
+    """
+    jaw = project(track.rig.neutral[list(topo.FACE_OVAL)], FLIP, track.view[:3, 3], track.intrinsics)
+    chin, middle = jaw[:, 1].max(), jaw[:, 0].mean()
+    wide = NECK_WIDTH * np.ptp(jaw[:, 0])
+    y, x = np.mgrid[: len(seen), : len(seen)] + 0.5
+    behind = (y > chin - NECK_HIDDEN * np.ptp(jaw[:, 1])) & (y < chin + NECK_HIDDEN * np.ptp(jaw[:, 1]))
+    behind &= np.abs(x - middle) < wide
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    known = np.zeros((int(nearest.max()) + 1, 3))
+    known[nearest[seen]] = colour[seen]
+    return np.where(seen[..., None], colour, known[nearest]), seen | behind
 
 
 def unwrapped_torso(track: Track, store: FrameStore) -> tuple[F64, F64]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,13 +15,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..actor import ActorFolder
-from ..model.portrait import Moved, Portrait
+from ..model.portrait import Portrait, PortraitSize
 from ..progress import Reporter
 from .corrections import Corrections, tracked_pose
 from .data import Clip
-from .losses import picture_loss
+from .densify import next_selection, split
+from .losses import apart_loss, picture_loss
 from .neck import NeckPairs
-from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, phase
+from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
 CHECKPOINT_EVERY = 1000
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
@@ -36,6 +40,7 @@ class Trainer:
         self.order: list[int] = []
         self.step_number = 0
         self.optimiser = self._optimiser()
+        portrait.learn_range([tracked_pose(clip.poses, row) for row in clip.train_rows.tolist()])
 
     def _optimiser(self) -> torch.optim.Adam:
         p, rates = self.portrait, self.preset.rates
@@ -65,12 +70,13 @@ class Trainer:
         if name.startswith(("oral", "facial")):
             return part == JOINT or name.startswith(part)
         if name in ("pose", "channels"):
-            return part in (POSE, JOINT)
+            return part in (POSE, JOINT) and self.preset.method.refinement
         return True
 
     def step(self) -> float:
         """One optimisation step on one frame; returns the loss."""
         part = phase(self.preset, self.step_number)
+        self._densify()
         done = self.step_number / self.preset.steps
         for group in self.optimiser.param_groups:
             group["lr"] = group["start"] * FINAL_RATE**done
@@ -83,6 +89,20 @@ class Trainer:
         self.step_number += 1
         return float(loss.detach())
 
+    def _densify(self) -> None:
+        """At the beginning of a cycle: splits the Gaussians that carry most error, takes out those that do nothing."""
+        budget = growth(self.preset, self.step_number, self.portrait.size.gaussians)
+        if budget is None:
+            return
+        portrait = self.portrait
+        source, halves = next_selection(self.clip, portrait, self.corrections, self.preset.weights, budget, self.rng)
+        for parameter, change in portrait.reselect(source).items():
+            for name, value in self.optimiser.state.get(parameter, {}).items():
+                if name != "step":
+                    self.optimiser.state[parameter][name] = change(value)
+        split(portrait, halves)
+        self.neck = NeckPairs(portrait)
+
     def _next_frame(self) -> int:
         if not self.order:
             self.order = self.rng.permutation(self.clip.train_rows).tolist()
@@ -92,22 +112,32 @@ class Trainer:
         weights = self.preset.weights
         box = self.clip.window(row, *WINDOW[part]) if part in WINDOW else None
         sample = self.clip.sample(row, weights, box)
+        if self.rng.random() < self.preset.other_backgrounds:
+            sample = self.clip.on_background(sample, self._background(sample.person.shape))
         pose = self.corrections.apply_to(tracked_pose(self.clip.poses, row), row)
         moved = self.portrait.move(pose)
         height, width = sample.person.shape
-        rgb, alpha, _ = self.portrait.draw(
-            moved, moved.colours, self.clip.view, self.clip.camera(box), width, height, False
-        )
+        camera = self.clip.camera(box)
+        if not self.preset.method.consistency:
+            return apart_loss(self.clip, self.portrait, moved, sample, row, box, weights) + self._size()
+        height, width = sample.person.shape
+        rgb, alpha, _ = self.portrait.draw(moved, moved.colours, self.clip.view, camera, width, height, False)
         picture = rgb + (1 - alpha)[..., None] * sample.plate
         loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
         loss = loss + weights.alpha * (alpha - sample.person).abs().mean()
-        return loss + self._regularisers(moved, part)
+        return loss + self._size() + weights.neck * self.neck.strain(self.portrait.means, moved.means)
 
-    def _regularisers(self, moved: Moved, part: str) -> Tensor:
-        weights, p = self.preset.weights, self.portrait
+    def _background(self, shape: torch.Size) -> Tensor:
+        """(H, W, 3) a colour that changes smoothly from corner to corner."""
+        corners = self.rng.random((2, 2, 3), dtype=np.float32)
+        picture = cv2.resize(corners, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+        return torch.from_numpy(picture).to(self.clip.device)
+
+    def _size(self) -> Tensor:
+        """What learned motion and corrections cost, so that they stay near the identity."""
+        p = self.portrait
         size = (p.oral.basis.abs().mean() + p.facial.basis.abs().mean() + p.rigid.basis.abs().mean()) / 3
-        corrections = self.corrections.channels.square().mean()
-        return weights.motion * size + weights.neck * self.neck.strain(p.means, moved.means) + 0.1 * corrections
+        return self.preset.weights.motion * size + 0.1 * self.corrections.channels.square().mean()
 
     def save_checkpoint(self, folder: ActorFolder) -> None:
         """Writes everything that training needs to go on, as one file."""
@@ -116,7 +146,7 @@ class Trainer:
         for i, moments in self.optimiser.state_dict()["state"].items():
             state |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         folder.file("checkpoints").mkdir(exist_ok=True)
-        meta = {"step": str(self.step_number), "rng": str(self.rng.bit_generator.state["state"]["state"])}
+        meta = {"step": str(self.step_number), "size": json.dumps(asdict(self.portrait.size))}
         with folder.replacing("checkpoints/training.safetensors") as part:
             part.write_bytes(save({k: v.detach().contiguous().cpu() for k, v in state.items()}, metadata=meta))
 
@@ -124,20 +154,21 @@ class Trainer:
         """Goes on from a checkpoint when there is one that fits; False when training must start anew."""
         try:
             with safe_open(path, framework="pt") as file:
-                step = int(file.metadata()["step"])
+                step, size = int(file.metadata()["step"]), PortraitSize(**json.loads(file.metadata()["size"]))
                 state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            self._load(state)
-        except (SafetensorError, OSError, KeyError, ValueError, RuntimeError):
+            self._load(state, size)
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError):
             return False
         self.step_number = step
         self.rng = np.random.default_rng([step])
         return True
 
-    def _load(self, state: dict[str, Tensor]) -> None:
+    def _load(self, state: dict[str, Tensor], size: PortraitSize) -> None:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
-        self.portrait.load_state_dict(part("portrait."))
+        self.portrait.adopt(part("portrait."), size)
+        self.neck = NeckPairs(self.portrait)
         self.corrections.load_state_dict(part("corrections."))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part("adam.").items():

@@ -1,0 +1,42 @@
+"""What each part of the method is worth: the same training without it, measured on the frames that were held out."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from ..actor import ActorFolder
+from ..progress import Reporter
+from ..training.data import Clip
+from ..training.schedule import Method, Preset
+from ..training.seed import new_portrait
+from ..training.train import Trainer
+from .evaluate import measure_drive
+from .metrics import find_landmarks
+from .refine import refined_poses
+
+VARIANTS = {"full": Method()} | {f"no_{f.name}": replace(Method(), **{f.name: False}) for f in fields(Method)}
+
+
+def ablate(folder: ActorFolder, device: torch.device, preset: Preset, seed: int, reporter: Reporter) -> dict[str, Any]:
+    """{variant: {"tracked": the figures of `evaluate.measure_drive`, "refined": the same, "gaussians"}} for "full",
+    "no_alternation", "no_consistency", "no_refinement" and "no_prior". The actor itself is not changed."""
+    clip = Clip(folder, device)
+    rows = list(range(clip.train_count, clip.count))
+    footage = find_landmarks([clip.store.frame(row) for row in rows])
+    figures: dict[str, Any] = {}
+    for name, method in VARIANTS.items():
+        torch.manual_seed(seed)
+        portrait = new_portrait(folder, clip, replace(preset, method=method), seed)
+        trainer = Trainer(clip, portrait, replace(preset, method=method), seed)
+        for _ in reporter.track(range(preset.steps), f"train {name}", preset.steps):
+            trainer.step()
+        drives = {"tracked": clip.poses, "refined": refined_poses(clip, portrait, rows, reporter)}
+        figures[name] = {
+            drive: measure_drive(clip, portrait, poses, rows, footage, reporter, f"{name}, {drive}")
+            for drive, poses in drives.items()
+        }
+        figures[name]["gaussians"] = portrait.size.gaussians
+    return figures
