@@ -28,6 +28,8 @@ MODEL_VERSION = 2
 ORAL_COUNT = len(ORAL)
 RIGID_CONTROLS = 12
 CENTIMETRE = 0.01
+PLAIN = ("means", "quats", "log_scales", "opacity_logits", "colours", "skin_logits")  # a row for each Gaussian
+Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -134,27 +136,30 @@ class Portrait(nn.Module):
         self.rigid.learn_range(torch.stack([rigid_controls(pose) for pose in poses]))
 
     @torch.no_grad()
-    def reselect(self, source: Tensor) -> dict[nn.Parameter, Callable[[Tensor], Tensor]]:
+    def reselect(self, source: Tensor) -> dict[nn.Parameter, tuple[nn.Parameter, Change]]:
         """Makes Gaussian `source[i]` of now the i-th, for each i (N',); some may be left out, some stand twice.
 
         Returns:
-            For each parameter of changed shape, what does the same to a tensor of the old shape (an optimiser's).
+            For each parameter of changed shape the one that replaces it, and what does the same change to a tensor of
+            the old shape (an optimiser's).
         """
         old = self.size.gaussians
-        changes: dict[nn.Parameter, Callable[[Tensor], Tensor]] = {}
-        for each in (self.means, self.quats, self.log_scales, self.opacity_logits, self.colours, self.skin_logits):
-            changes[each] = lambda value: value[source]
         self.prior = self.prior.view(-1, old, 3)[:, source].reshape(len(CHANNELS), -1)
         self.label = self.label[source]
+        changes: list[tuple[nn.Module, str, Change]] = [(self, name, lambda value: value[source]) for name in PLAIN]
         for branch in (self.facial, self.oral, self.rigid):
-            changes[branch.basis] = branch.reselect(source, old)
-        for parameter, change in changes.items():
-            parameter.data, parameter.grad = change(parameter.data), None
+            changes.append((branch, "basis", branch.reselect(source, old)))
+        replaced = {}
+        for owner, name, change in changes:
+            before = getattr(owner, name)
+            after = nn.Parameter(change(before.data), requires_grad=before.requires_grad)
+            setattr(owner, name, after)
+            replaced[before] = after, change
         self.size = replace(
             self.size, gaussians=len(source), facial_members=len(self.facial.members),
             oral_members=len(self.oral.members),
         )  # fmt: skip
-        return changes
+        return replaced
 
     def adopt(self, state: dict[str, Tensor], size: PortraitSize) -> None:
         """Takes the values of a portrait of another size; parameters stay the same objects.

@@ -96,10 +96,12 @@ class Trainer:
             return
         portrait = self.portrait
         source, halves = next_selection(self.clip, portrait, self.corrections, self.preset.weights, budget, self.rng)
-        for parameter, change in portrait.reselect(source).items():
-            for name, value in self.optimiser.state.get(parameter, {}).items():
-                if name != "step":
-                    self.optimiser.state[parameter][name] = change(value)
+        replaced, state = portrait.reselect(source), self.optimiser.state
+        for group in self.optimiser.param_groups:
+            group["params"] = [replaced[p][0] if p in replaced else p for p in group["params"]]
+        for before, (after, change) in replaced.items():
+            moments = state.pop(before, {})
+            state[after] = {name: value if name == "step" else change(value) for name, value in moments.items()}
         split(portrait, halves)
         self.neck = NeckPairs(portrait)
 

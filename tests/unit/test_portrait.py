@@ -134,3 +134,19 @@ def test_a_damaged_model_is_refused_in_one_sentence(
 def test_oral_channels_come_first_as_the_model_assumes() -> None:
     assert CHANNELS[: len(ORAL)] == ORAL
     assert np.isclose(len(CHANNELS), 52)
+
+
+def test_channels_beyond_the_footage_move_with_the_prior_alone(sample_actor: ActorFolder) -> None:
+    branch = Portrait.load(sample_actor, CPU).oral
+    top = branch.high.clone()
+    assert (branch.low <= 0).all() and (top >= 0).all() and top.max() <= 1.5
+    assert torch.equal(branch(top), branch(top + 0.5))
+    assert not torch.equal(branch(top), branch(top * 0.5))
+
+
+def test_a_quaternion_and_its_negative_are_one_pose(sample_actor: ActorFolder) -> None:
+    portrait, clip = Portrait.load(sample_actor, CPU), Clip(sample_actor, CPU)
+    pose = tracked_pose(clip.poses, 0)
+    moved, same = portrait.move(pose), portrait.move(pose._replace(head_rotation=-pose.head_rotation))
+    assert torch.allclose(moved.means, same.means, atol=1e-6)
+    assert torch.allclose(moved.quats.abs(), same.quats.abs(), atol=1e-5)

@@ -1,0 +1,111 @@
+"""The measures of an actor: refined drive, holes, edges, made-up backgrounds, ablation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from backend.actor import ActorFolder
+from backend.evaluation.ablate import VARIANTS, ablate
+from backend.evaluation.evaluate import draw, edge_difference, pasted_head
+from backend.evaluation.metrics import weighted_mse
+from backend.evaluation.refine import refined_poses
+from backend.evaluation.stretch import hole_pixels, holes, stretched
+from backend.model.portrait import Portrait
+from backend.model.transforms import quaternion_multiply, small_rotation
+from backend.progress import Reporter
+from backend.training.corrections import tracked_pose
+from backend.training.data import Clip
+from backend.training.schedule import PRESETS, Weights
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def clip(sample_actor: ActorFolder) -> Clip:
+    return Clip(sample_actor, CPU)
+
+
+@pytest.fixture(scope="module")
+def portrait(sample_actor: ActorFolder) -> Portrait:
+    return Portrait.load(sample_actor, CPU)
+
+
+def test_refining_finds_back_a_head_that_was_turned_away(clip: Clip, portrait: Portrait) -> None:
+    row = clip.train_count
+    turned = dict(clip.poses)
+    turned["head_rotation"] = clip.poses["head_rotation"].clone()
+    turn = small_rotation(torch.tensor([0.0, 0.03, 0.02]))
+    turned["head_rotation"][row] = quaternion_multiply(turn, turned["head_rotation"][row])
+    away, clip.poses = clip.poses, turned
+    weights = [p.clone() for p in portrait.parameters()]
+    try:
+        refined = refined_poses(clip, portrait, [row], Reporter())
+    finally:
+        clip.poses = away
+    errors = []
+    for poses in (turned, refined):
+        shown = draw(clip, portrait, tracked_pose(poses, row), row)
+        errors.append(weighted_mse(shown.picture, shown.target, shown.person))
+    assert errors[1] < 0.7 * errors[0]
+    assert all(torch.equal(a, b) for a, b in zip(weights, portrait.parameters(), strict=True))
+    assert torch.equal(refined["channels"][0], clip.poses["channels"][0])  # the others are left as they were
+
+
+def test_holes_are_counted_inside_the_outline_only() -> None:
+    alpha = np.zeros((96, 96), np.float32)
+    alpha[20:, 20:76] = 1
+    assert hole_pixels(alpha) == 0
+    alpha[21:, 18:20] = 0.6  # a soft edge
+    assert hole_pixels(alpha) == 0
+    alpha[40:44, 40:45] = 0.3
+    alpha[90:96, 50:52] = 0.2  # at the picture's lower edge, which is no outline of the person
+    assert hole_pixels(alpha) == 20
+
+
+def test_the_actor_holds_together_beyond_the_footage(clip: Clip, portrait: Portrait) -> None:
+    far = stretched(clip)
+    usual = clip.poses["head_rotation"][torch.as_tensor(clip.train_rows)]
+
+    def widest(rotations: torch.Tensor) -> float:
+        return float((1 - (rotations @ rotations.T).abs()).max())
+
+    assert widest(torch.stack([p.head_rotation for p in far])) > 1.5 * widest(usual)
+    assert holes(clip, portrait)["pixels_mean"] < 1500  # at 512²; 50 of the crop
+
+
+def test_edge_difference_looks_at_edges_only() -> None:
+    matte = torch.tensor([[0.0, 0.5, 1.0]])
+    assert edge_difference(torch.tensor([[1.0, 0.5, 0.0]]), matte) == 0
+    assert edge_difference(torch.tensor([[0.0, 0.8, 1.0]]), matte) == pytest.approx(0.3)
+
+
+def test_a_made_up_background_stands_behind_the_person_only(clip: Clip) -> None:
+    sample = clip.sample(2, Weights())
+    green = torch.tensor([0.0, 1.0, 0.0]).expand(clip.size, clip.size, 3)
+    changed = clip.on_background(sample, green)
+    inside, outside = sample.person > 0.999, sample.person < 0.001
+    assert torch.allclose(changed.picture[inside], sample.picture[inside], atol=0.01)
+    assert torch.allclose(changed.picture[outside], green[outside])
+    assert torch.equal(changed.plate, green)
+
+
+def test_the_pasted_frame_is_the_footage_where_there_is_no_head(clip: Clip, portrait: Portrait) -> None:
+    row = clip.train_count
+    pose = tracked_pose(clip.poses, row)
+    pasted, footage = pasted_head(clip, portrait, pose, row), clip.sample(row, Weights()).picture
+    assert (pasted - footage)[-8:].abs().mean() < 0.01  # the chest
+    assert (pasted - footage).abs().mean() > 1e-4  # the head is ours
+
+
+def test_ablation_leaves_each_part_out_once_and_the_actor_alone(sample_actor: ActorFolder) -> None:
+    before = sample_actor.file("model.safetensors").read_bytes()
+    brief = replace(PRESETS["tiny"], warm_up=6, cycles=1, cycle=6, joint=100)
+    figures = ablate(sample_actor, CPU, brief, 0, Reporter())
+    assert list(figures) == list(VARIANTS) == ["full", "no_alternation", "no_consistency", "no_refinement", "no_prior"]
+    values = [f["tracked"]["portrait"]["psnr"] for f in figures.values()]
+    assert len(set(values)) == len(values) and min(values) > 10
+    assert sample_actor.file("model.safetensors").read_bytes() == before
