@@ -22,6 +22,7 @@ from ..channels import CHANNELS, ORAL
 from ..rasterizer import Method, rasterize
 from .branch import COLOUR, OPACITY, POSITION, Branch
 from .labels import LABELS
+from .storage import pack, unpack
 from .transforms import quaternion_multiply, rotation_matrix
 
 MODEL_VERSION = 2
@@ -223,7 +224,8 @@ class Portrait(nn.Module):
         """Writes the weights and sizes as `name` in the actor folder."""
         meta = {"version": str(MODEL_VERSION), "size": json.dumps(asdict(self.size))}
         with folder.replacing(name) as part:
-            part.write_bytes(save({k: v.contiguous().cpu() for k, v in self.state_dict().items()}, metadata=meta))
+            state = pack({name: value.cpu() for name, value in self.state_dict().items()})
+            part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=meta))
 
     @classmethod
     def load(cls, folder: ActorFolder, device: torch.device, name: str = "model.safetensors") -> Portrait:
@@ -243,6 +245,7 @@ class Portrait(nn.Module):
             if not all(isinstance(v, int) and 0 <= v <= 2_000_000 for v in sizes.values()):
                 raise ValueError("size")
             portrait = cls(PortraitSize(**sizes))
+            state = unpack(state)
             portrait.load_state_dict(state)
             if not all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
                 raise ValueError("not finite")
