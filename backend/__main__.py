@@ -137,6 +137,12 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--sound-offset", type=float, default=0.0, metavar="S", help="seconds before the sound begins")
     render.add_argument("--plate", action="store_true", help="put a film over the footage's background")
 
+    export = command("export", _export, "write one frame's Gaussians as a .ply that other viewers open")
+    export.add_argument("actor", type=Path, metavar="ACTOR")
+    export.add_argument("performance", type=Path, metavar="PERFORMANCE", help=".npz of speak or of Blender")
+    export.add_argument("out", type=Path, metavar="OUT", help="the .ply to write")
+    export.add_argument("--frame", type=int, metavar="N", help="of the performance (default: its first)")
+
     evaluate = command("evaluate", _evaluate, "measure an actor on the footage it has not seen")
     evaluate.add_argument("actor", type=Path, metavar="ACTOR")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
@@ -223,6 +229,19 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
     data = render_performance(folder, performance, camera, wishes, console)
     where = data.get("file") or f"{data['folder']} ({data['pattern']})"
     return f"{data['count']} frames are in {where}.", data
+
+
+def _export(options: argparse.Namespace, console: Console) -> Outcome:
+    from .actor import ActorFolder
+    from .performance import Performance
+    from .rendering.frames import load_portrait
+    from .rendering.ply import write_ply
+
+    folder, performance = ActorFolder.open(options.actor), Performance.load(options.performance)
+    frame = int(performance.frames[0]) if options.frame is None else options.frame
+    _make_parent(options.out)
+    count = write_ply(load_portrait(folder, choose_device(options.device)), performance, frame, options.out)
+    return f"{count} Gaussians are in {options.out}.", {"file": str(options.out), "gaussians": count, "frame": frame}
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> Outcome:

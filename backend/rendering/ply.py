@@ -1,0 +1,55 @@
+"""One frame's Gaussians as the `.ply` that viewers of 3D Gaussian splatting open (file format of Kerbl et al. 2023)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..model.portrait import Moved, Portrait, Pose
+from ..performance import Performance
+from ..protocol import UserError
+from .images import save_whole
+
+FIRST_HARMONIC = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc
+FACE_ON = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # viewers hold y for down and z for forward
+NAMES = (
+    *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
+    *(f"scale_{i}" for i in range(3)), *(f"rot_{i}" for i in range(4)),
+)  # fmt: skip
+
+
+def write_ply(portrait: Portrait, performance: Performance, frame: int, out: Path) -> int:
+    """Writes the actor as it stands in a frame of a performance; returns how many Gaussians there are.
+
+    Args:
+        frame: a number of `performance.frames`.
+
+    Raises:
+        UserError: the performance has no such frame, or the file cannot be written.
+    """
+    rows = np.flatnonzero(performance.frames == frame)
+    if len(rows) == 0:
+        first, last = int(performance.frames[0]), int(performance.frames[-1])
+        raise UserError("no_frame", f"The performance has no frame {frame}.", f"Choose one from {first} to {last}.")
+    row, device = int(rows[0]), portrait.means.device
+    pose = Pose(*(torch.as_tensor(getattr(performance, name)[row], device=device) for name in Pose._fields))
+    with torch.no_grad():
+        data = ply_bytes(portrait.move(pose))
+    save_whole(out, data)
+    return portrait.size.gaussians
+
+
+def ply_bytes(moved: Moved) -> bytes:
+    """The file: actor space turned to face the viewer, metres; log scales, opacity logits, colour as one harmonic."""
+    quats = torch.nn.functional.normalize(moved.quats, dim=1)
+    w, x, y, z = quats.unbind(1)
+    turned = torch.stack([-x, w, -z, y], 1)  # half a turn about x, then the Gaussian's own
+    means = moved.means @ torch.as_tensor(FACE_ON, device=moved.means.device)
+    harmonic = (moved.colours.clamp(0, 1) - 0.5) / FIRST_HARMONIC
+    opacity = torch.logit(moved.opacities.clamp(1e-6, 1 - 1e-6))[:, None]
+    table = torch.cat([means, torch.zeros_like(means), harmonic, opacity, moved.scales.log(), turned], 1)
+    head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
+    head += [f"property float {name}" for name in NAMES] + ["end_header", ""]
+    return "\n".join(head).encode() + table.cpu().numpy().astype("<f4").tobytes()
