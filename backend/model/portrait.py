@@ -84,6 +84,7 @@ class Portrait(nn.Module):
     """See the module's description. Parameters are raw: log scales, opacity logits."""
 
     prior: Tensor
+    growth: Tensor
     label: Tensor
 
     def __init__(self, size: PortraitSize) -> None:
@@ -97,6 +98,7 @@ class Portrait(nn.Module):
         self.colours = nn.Parameter(torch.zeros(n, 3))
         self.skin_logits = nn.Parameter(torch.zeros(n))  # share that follows the head
         self.register_buffer("prior", torch.zeros(len(CHANNELS), n * 3))
+        self.register_buffer("growth", torch.zeros(len(CHANNELS), n))
         self.register_buffer("label", torch.zeros(n, dtype=torch.uint8))
         everyone = torch.arange(n)
         facial, oral = torch.zeros(size.facial_members).long(), torch.zeros(size.oral_members).long()
@@ -123,7 +125,7 @@ class Portrait(nn.Module):
         return Moved(
             torso + share * (head - torso),
             quaternion_multiply(turn, self.quats),
-            self.log_scales.exp(),
+            (self.log_scales + (channels @ self.growth)[:, None]).exp(),
             torch.sigmoid(self.opacity_logits + extra[:, OPACITY].squeeze(1)),
             self.colours + extra[:, COLOUR],
         )
@@ -146,7 +148,7 @@ class Portrait(nn.Module):
         """
         old = self.size.gaussians
         self.prior = self.prior.view(-1, old, 3)[:, source].reshape(len(CHANNELS), -1)
-        self.label = self.label[source]
+        self.growth, self.label = self.growth[:, source], self.label[source]
         changes: list[tuple[nn.Module, str, Change]] = [(self, name, lambda value: value[source]) for name in PLAIN]
         for branch in (self.facial, self.oral, self.rigid):
             changes.append((branch, "basis", branch.reselect(source, old)))

@@ -18,13 +18,16 @@ from .portrait import ORAL_COUNT, Portrait, PortraitSize
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 FOLLOW = 0.014  # metres over which skin beside the mesh (neck, temples) still follows the mesh
+GROWTH = (-0.2, 1.0)  # of the logarithm of a Gaussian's size, with the skin that it lies on
+LID_CLEARANCE = 0.010  # metres by which an eye draws back behind its closing lids, which are as thin as one Gaussian
 TEETH_DEPTH, THROAT_DEPTH = 0.010, 0.030  # metres behind the lips
 
 
 @dataclass
 class Seeds:
     """N Gaussians before training: means (N, 3) rest space; size (N,) metres; colour (N, 3); label (N,);
-    skin (N,) share that follows the head; prior (52, N, 3) offsets at channel value 1, metres."""
+    skin (N,) share that follows the head; prior (52, N, 3) offsets at channel value 1, metres; growth (52, N) what is
+    then added to the logarithm of the size."""
 
     means: F64
     size: F64
@@ -32,14 +35,25 @@ class Seeds:
     label: NDArray[np.int64]
     skin: F64
     prior: F64
+    growth: F64
 
     @classmethod
-    def of(cls, means: F64, size: float | F64, colour: F64, label: int, skin: float | F64, prior: F64) -> Seeds:
-        """Seeds of one part; scalars are repeated."""
+    def of(
+        cls,
+        means: F64,
+        size: float | F64,
+        colour: F64,
+        label: int,
+        skin: float | F64,
+        prior: F64,
+        growth: F64 | None = None,
+    ) -> Seeds:
+        """Seeds of one part; scalars are repeated, and without `growth` sizes stay."""
         n = len(means)
         return cls(
             means, np.broadcast_to(size, n).astype(float), np.broadcast_to(colour, (n, 3)).astype(float),
             np.full(n, label), np.broadcast_to(skin, n).astype(float), prior,
+            np.zeros((len(CHANNELS), n)) if growth is None else growth,
         )  # fmt: skip
 
     @classmethod
@@ -48,7 +62,8 @@ class Seeds:
         joined = {
             k: np.concatenate([getattr(p, k) for p in parts]) for k in ("means", "size", "colour", "label", "skin")
         }
-        return cls(**joined, prior=np.concatenate([p.prior for p in parts], 1))
+        over_channels = {k: np.concatenate([getattr(p, k) for p in parts], 1) for k in ("prior", "growth")}
+        return cls(**joined, **over_channels)
 
 
 def mesh_seeds(rig: Rig, faces: NDArray[np.int32], colour: F64, spacing: float, rng: np.random.Generator) -> Seeds:
@@ -74,7 +89,20 @@ def mesh_seeds(rig: Rig, faces: NDArray[np.int32], colour: F64, spacing: float, 
     prior = np.einsum("nk,snkc->snc", bary, rig.shapes[:, at], optimize=True)
     size = 0.62 * spacing / np.sqrt(density[chosen])
     points, tint = (np.einsum("nk,nkc->nc", bary, value[at]) for value in (rig.neutral, colour))
-    return Seeds.of(points, size, tint, FACE, 1.0, prior)
+    return Seeds.of(points, size, tint, FACE, 1.0, prior, skin_growth(rig, faces)[:, chosen])
+
+
+def skin_growth(rig: Rig, faces: NDArray[np.int32]) -> F64:
+    """(52, F) how much longer and wider each triangle gets at channel value 1, logarithm: where skin stretches, its
+    Gaussians have to cover more than they did."""
+
+    def area(vertices: F64) -> F64:
+        corners = vertices[..., faces, :]
+        cross = np.cross(corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :])
+        return np.linalg.norm(cross, axis=-1)
+
+    ratio = area(rig.neutral + rig.shapes) / np.maximum(area(rig.neutral), 1e-12)
+    return np.clip(0.5 * np.log(np.maximum(ratio, 1e-6)), *GROWTH)
 
 
 def eye_seeds(rig: Rig, spacing: float, colour_at: dict[str, F64]) -> Seeds:
@@ -104,6 +132,7 @@ def eye_seeds(rig: Rig, spacing: float, colour_at: dict[str, F64]) -> Seeds:
 
 def _eyeball(points: F64, spacing: float, colour: F64, rig: Rig | None, side: str) -> Seeds:
     prior = np.zeros((len(CHANNELS), len(points), 3))
+    prior[INDEX[f"eyeBlink{side}"], :, 2] = -LID_CLEARANCE
     if rig is not None:
         iris = topo.EYES[side].iris
         for name in (f"eyeLookDown{side}", f"eyeLookUp{side}", f"eyeLookIn{side}", f"eyeLookOut{side}"):
@@ -173,6 +202,7 @@ def build_portrait(seeds: Seeds, rig: Rig, *, facial: int = 20, oral: int = 16, 
         share = np.clip(seeds.skin, 1e-3, 1 - 1e-3)
         portrait.skin_logits.copy_(_tensor(np.log(share / (1 - share))))
         portrait.prior.copy_(_tensor(seeds.prior.reshape(len(CHANNELS), -1)))
+        portrait.growth.copy_(_tensor(seeds.growth))
         portrait.label.copy_(torch.as_tensor(seeds.label, dtype=torch.uint8))
         portrait.oral.members.copy_(torch.as_tensor(oral_members))
         portrait.oral.strength.copy_(_tensor(reach_oral[oral_members]))

@@ -21,7 +21,8 @@ SCALE, MEMBERS = ".scale", "prior.members"
 def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """What is written of a portrait's state."""
     packed = {name: value.half() if name in HALF else value for name, value in state.items()}
-    prior = state["prior"].view(len(state["prior"]), -1, 3)
+    prior = torch.cat([state["prior"].view(len(state["prior"]), -1, 3), state["growth"][..., None]], 2)
+    del packed["growth"]
     packed[MEMBERS] = torch.nonzero(prior.abs().amax((0, 2)) > 0).squeeze(1).int()
     packed |= _in_bytes("prior", prior[:, packed[MEMBERS].long()])
     for name in BASES:
@@ -41,7 +42,7 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
     moved, members = _from_bytes(state, "prior"), state.pop(MEMBERS).long()
     prior = torch.zeros(len(moved), len(state["means"]), moved.shape[2])
     prior[:, members] = moved
-    state["prior"] = prior.flatten(1)
+    state["prior"], state["growth"] = prior[..., :3].flatten(1), prior[..., 3]
     return state
 
 

@@ -34,6 +34,7 @@ class Weights:
     Attributes:
         ssim: structural dissimilarity beside L1. alpha: alpha against the person matte.
         motion: mean absolute learned offset (keeps the branches near the identity).
+        coherence: difference of learned offsets between neighbouring Gaussians of a branch.
         neck: difference of motion between neighbouring Gaussians of head and torso.
         face, mouth: extra weight of pixels inside the face, and inside the mouth.
     """
@@ -41,6 +42,7 @@ class Weights:
     ssim: float = 0.2
     alpha: float = 0.1
     motion: float = 1e-3
+    coherence: float = 0.1
     neck: float = 0.05
     face: float = 1.0
     mouth: float = 3.0
@@ -76,6 +78,8 @@ class Preset:
         joint: steps in which everything is polished together.
         budget: Gaussians at most; each cycle begins with splitting those that carry most error, until it is spent.
         other_backgrounds: share of steps over a made-up background, so that alpha is clean over any plate.
+        uncorrected: share of steps that take poses and channels as they were tracked, so that the model forgives
+            errors of tracking and does not rely on corrections that new footage will not have.
         facial, oral, rigid: shapes per branch.
         method: which parts of the method are used.
     """
@@ -88,6 +92,7 @@ class Preset:
     joint: int = 1600
     budget: int = 16_000
     other_backgrounds: float = 0.3
+    uncorrected: float = 0.5
     facial: int = 20
     oral: int = 16
     rigid: int = 8

@@ -33,6 +33,7 @@ def new_portrait(folder: ActorFolder, clip: Clip, preset: Preset, seed: int) -> 
     portrait = seed_portrait(track, landmarks, colours, clip.store, preset, seed).to(clip.device)
     if not preset.method.prior:
         portrait.prior.zero_()
+        portrait.growth.zero_()
     portrait.method = "cuda" if clip.device.type == "cuda" else "cpu"
     return portrait
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..actor import ActorFolder
 from ..model.portrait import Portrait, PortraitSize
 from ..progress import Reporter
+from .coherence import Coherence
 from .corrections import Corrections, tracked_pose
 from .data import Clip
 from .densify import next_selection, split
@@ -35,7 +36,7 @@ class Trainer:
     def __init__(self, clip: Clip, portrait: Portrait, preset: Preset, seed: int) -> None:
         self.clip, self.portrait, self.preset = clip, portrait, preset
         self.corrections = Corrections(clip.train_count).to(clip.device)
-        self.neck = NeckPairs(portrait)
+        self.neck, self.coherence = NeckPairs(portrait), Coherence(portrait)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
         self.step_number = 0
@@ -103,7 +104,7 @@ class Trainer:
             moments = state.pop(before, {})
             state[after] = {name: value if name == "step" else change(value) for name, value in moments.items()}
         split(portrait, halves)
-        self.neck = NeckPairs(portrait)
+        self.neck, self.coherence = NeckPairs(portrait), Coherence(portrait)
 
     def _next_frame(self) -> int:
         if not self.order:
@@ -116,7 +117,9 @@ class Trainer:
         sample = self.clip.sample(row, weights, box)
         if self.rng.random() < self.preset.other_backgrounds:
             sample = self.clip.on_background(sample, self._background(sample.person.shape))
-        pose = self.corrections.apply_to(tracked_pose(self.clip.poses, row), row)
+        pose = tracked_pose(self.clip.poses, row)
+        if self.rng.random() >= self.preset.uncorrected:
+            pose = self.corrections.apply_to(pose, row)
         moved = self.portrait.move(pose)
         height, width = sample.person.shape
         camera = self.clip.camera(box)
@@ -139,7 +142,9 @@ class Trainer:
         """What learned motion and corrections cost, so that they stay near the identity."""
         p = self.portrait
         size = (p.oral.basis.abs().mean() + p.facial.basis.abs().mean() + p.rigid.basis.abs().mean()) / 3
-        return self.preset.weights.motion * size + 0.1 * self.corrections.channels.square().mean()
+        weights = self.preset.weights
+        kept = weights.motion * size + 0.1 * self.corrections.channels.square().mean()
+        return kept + weights.coherence * self.coherence.strain()
 
     def save_checkpoint(self, folder: ActorFolder) -> None:
         """Writes everything that training needs to go on, as one file."""
@@ -170,7 +175,7 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.portrait.adopt(part("portrait."), size)
-        self.neck = NeckPairs(self.portrait)
+        self.neck, self.coherence = NeckPairs(self.portrait), Coherence(self.portrait)
         self.corrections.load_state_dict(part("corrections."))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part("adam.").items():

@@ -1,0 +1,58 @@
+"""What training costs: time per step in each phase of preset `draft`, memory, and whether it is the same every time."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from backend.device import choose_device
+from backend.evaluation.evaluate import peak_memory
+from backend.model.portrait import Portrait
+from backend.sample import SampleOptions, make_sample
+from backend.training.data import Clip
+from backend.training.schedule import PRESETS, Preset, phase
+from backend.training.seed import new_portrait
+from backend.training.train import Trainer
+
+from ._prepared import Prepared, prepare
+
+SECONDS = 6.0
+BRIEF = replace(PRESETS["draft"], warm_up=60, cycles=2, cycle=90, joint=60)
+
+
+def run() -> dict[str, float]:
+    """`PHASE_ms` is the median of a phase's steps; the sample actor has the size of a draft."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "sample.mp4"
+        make_sample(clip, SampleOptions(SECONDS, 512, seed=1, mattes=False))
+        made = prepare(clip, Path(folder) / "sample.actor", BRIEF.size)
+        portrait, losses, taken = trained(made, BRIEF)
+        again, same, _ = trained(made, BRIEF)
+    figures = {f"{name}_ms": 1e3 * float(np.median(times)) for name, times in taken.items()}
+    equal = [torch.equal(a, b) for a, b in zip(portrait.parameters(), again.parameters(), strict=True)]
+    return figures | {
+        "gaussians": float(portrait.size.gaussians),
+        "draft_s": sum(figures[f"{phase(PRESETS['draft'], s)}_ms"] for s in range(PRESETS["draft"].steps)) / 1e3,
+        "peak_memory_mb": float(peak_memory(choose_device("cpu"))),
+        "same_result": float(all(equal) and losses == same),
+    }
+
+
+def trained(made: Prepared, preset: Preset) -> tuple[Portrait, list[float], dict[str, list[float]]]:
+    """A portrait after a brief training, the losses, and the seconds of each step by phase."""
+    torch.manual_seed(0)
+    clip = Clip(made.folder, torch.device("cpu"))
+    portrait = new_portrait(made.folder, clip, preset, 0)
+    trainer = Trainer(clip, portrait, preset, 0)
+    losses: list[float] = []
+    taken: dict[str, list[float]] = {}
+    for step in range(preset.steps):
+        began = time.perf_counter()
+        losses.append(trainer.step())
+        taken.setdefault(phase(preset, step), []).append(time.perf_counter() - began)
+    return portrait, losses, taken

@@ -1,0 +1,59 @@
+"""What keeps the face together in expressions that the footage never showed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from backend.actor import ActorFolder
+from backend.channels import CHANNELS, INDEX
+from backend.model.branch import OFFSETS
+from backend.model.portrait import Portrait
+from backend.model.seeding import GROWTH, LID_CLEARANCE, eye_seeds, mesh_seeds, skin_growth
+from backend.tracking import topology as topo
+from backend.training.coherence import Coherence
+from backend.training.prepare import load_track
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def portrait(sample_actor: ActorFolder) -> Portrait:
+    return Portrait.load(sample_actor, CPU)
+
+
+def test_neighbours_that_move_alike_cost_nothing_and_one_that_leaves_does(portrait: Portrait) -> None:
+    moves = portrait.oral.basis.data.view(len(portrait.oral.basis), -1, OFFSETS)
+    portrait.facial.basis.data.zero_()
+    moves[:] = torch.rand(len(moves), 1, OFFSETS)
+    assert Coherence(portrait).strain() < 1e-12
+    moves[0, 7, 1] += 0.5
+    assert Coherence(portrait).strain() > 1e-5
+    moves[0, 7, 1] -= 0.5
+    moves[0, 7, 4] += 0.5  # a colour of its own is no tear
+    assert Coherence(portrait).strain() < 1e-12
+
+
+def test_gaussians_grow_with_the_skin_they_lie_on(sample_actor: ActorFolder) -> None:
+    rig = load_track(sample_actor).rig
+    faces = topo.triangles(rig.neutral)
+    wide = rig.__class__(rig.neutral, np.zeros_like(rig.shapes))
+    wide.shapes[INDEX["cheekPuff"]] = 0.5 * rig.neutral  # half as large again in every direction
+    growth = skin_growth(wide, faces)
+    assert growth[INDEX["cheekPuff"]] == pytest.approx(np.log(1.5), abs=1e-6)
+    assert np.abs(np.delete(growth, INDEX["cheekPuff"], 0)).max() < 1e-9
+    real = skin_growth(rig, faces)
+    assert real.shape == (len(CHANNELS), len(faces)) and real.min() >= GROWTH[0] and real.max() <= GROWTH[1]
+    assert real[INDEX["jawOpen"]].max() > 0.05  # cheeks stretch
+    seeds = mesh_seeds(rig, faces, np.full((topo.COUNT, 3), 0.5), 0.004, np.random.default_rng(0))
+    assert seeds.growth.shape == (len(CHANNELS), len(seeds.means))
+
+
+def test_an_eye_lies_behind_its_closed_lid_and_stays_when_the_other_one_closes(sample_actor: ActorFolder) -> None:
+    rig = load_track(sample_actor).rig
+    seeds = eye_seeds(rig, 0.002, {"iris": np.zeros(3), "sclera": np.ones(3)})
+    left = seeds.means[:, 0] > 0  # the actor's left is +x
+    for side, own in (("Left", left), ("Right", ~left)):
+        back = seeds.prior[INDEX[f"eyeBlink{side}"], :, 2]
+        assert (back[own] == -LID_CLEARANCE).all() and (back[~own] == 0).all()
