@@ -15,6 +15,7 @@ F64 = NDArray[np.float64]
 DEGREES = 10.0  # the turn that counts as 1 in the model of the network's bias
 BIAS_PULL = 2.0  # frames' worth of pull of that model towards none
 IRIS_DEPTH = 0.0045  # metres: how far the iris lies in front of the middle between the eye's corners
+MOST_CLOSING = 2.5  # times by which a blink shape is enlarged at most
 SURE_BLINK = 0.35  # from which a clip's strongest lid closures are blinks, that is, the eye fully shut
 SHUT_QUANTILE = 0.5  # of the closures beyond 0.7 of the strongest: what counts as fully shut
 
@@ -88,3 +89,17 @@ _UP, _DOWN = ("UpLeft", "UpRight"), ("DownLeft", "DownRight")
 _LOOKS = ("OutLeft", "InLeft", "OutRight", "InRight", *_UP, *_DOWN)
 _LIDS = topo.indices(*(i for eye in topo.EYES.values() for i in (*eye.upper_lid, *eye.lower_lid)))
 _IRISES = topo.indices(*topo.IRIS_LEFT, *topo.IRIS_RIGHT)
+
+
+def with_closed_lids(rig: Rig) -> Rig:
+    """The rig with lids that meet at `eyeBlink` 1. The landmark network never draws a shut eye quite shut, so a shape
+    fitted to its lids would leave a slit for ever."""
+    shapes = rig.shapes.copy()
+    for side in ("Left", "Right"):
+        eye, blink = topo.EYES[side], INDEX[f"eyeBlink{side}"]
+        upper, lower = list(eye.upper_lid), list(eye.lower_lid)
+        opening = rig.neutral[upper, 1] - rig.neutral[lower, 1]
+        closing = shapes[blink, lower, 1] - shapes[blink, upper, 1]
+        if closing.sum() > 0:
+            shapes[blink] *= np.clip(opening.sum() / closing.sum(), 1, MOST_CLOSING)
+    return Rig(rig.neutral, shapes)

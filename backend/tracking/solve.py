@@ -11,6 +11,7 @@ from ..geometry import FLIP, quaternion_from_matrix
 from ..progress import Reporter
 from . import topology as topo
 from .bundle import Poses
+from .calibrate import with_closed_lids
 from .expression import solve_expression
 from .head_sheet import HeadSheet
 from .pose import fit_pose
@@ -93,7 +94,7 @@ def solve(
         torso_rotation=continuous(quaternion_from_matrix(FLIP @ torso.rotation @ FLIP)),
         torso_translation=moved @ FLIP,
         channels=face.channels,
-        rig=face.rig,
+        rig=with_closed_lids(face.rig),
         reprojection=reprojection(face.error, head, intrinsics),
     )
 

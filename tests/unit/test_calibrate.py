@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.channels import INDEX
+from backend.channels import CHANNELS, INDEX
 from backend.geometry import FLIP, matrix_from_vector
 from backend.tracking import topology as topo
-from backend.tracking.calibrate import network_bias, with_eyes_together, with_full_blinks
+from backend.tracking.calibrate import network_bias, with_closed_lids, with_eyes_together, with_full_blinks
 from backend.tracking.rig import Rig
 
 FRAMES = 200
@@ -66,3 +66,19 @@ def test_both_eyes_look_the_same_way() -> None:
     assert found[1, INDEX["eyeLookOutRight"]] == found[1, INDEX["eyeLookInLeft"]] == pytest.approx(0.2)
     assert found[1, INDEX["eyeLookUpLeft"]] == pytest.approx(0.1)
     assert not found[2].any()
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_lids_meet_at_a_full_blink(share: float) -> None:
+    """A blink shape that stops half-way, as the landmark network draws it, is completed; a whole one stays."""
+    neutral, shapes = np.zeros((topo.COUNT, 3)), np.zeros((len(CHANNELS), topo.COUNT, 3))
+    for side in ("Left", "Right"):
+        eye = topo.EYES[side]
+        upper = list(eye.upper_lid)
+        neutral[upper, 1] = 0.010
+        shapes[INDEX[f"eyeBlink{side}"], upper, 1] = -0.010 * share
+    rig = with_closed_lids(Rig(neutral, shapes))
+    for side in ("Left", "Right"):
+        eye, shut = topo.EYES[side], rig.neutral + rig.shapes[INDEX[f"eyeBlink{side}"]]
+        assert np.abs(shut[list(eye.upper_lid), 1] - shut[list(eye.lower_lid), 1]).max() < 1e-9
+    assert np.array_equal(shapes[INDEX["jawOpen"]], rig.shapes[INDEX["jawOpen"]])
