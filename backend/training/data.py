@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..actor import ActorFolder, ActorInfo, damaged
+from ..channels import INDEX
 from ..tracking import topology as topo
 from .frames import HEAD, MOUTH, PERSON, FrameStore
 from .schedule import Weights
@@ -74,6 +75,12 @@ class Clip:
         through = (1 - sample.person)[..., None]
         person = (sample.picture - through * sample.plate).clamp_min(0).minimum(sample.person[..., None])
         return replace(sample, picture=person + through * background, plate=background)
+
+    def rows_beyond(self, family: str, value: float) -> NDArray[np.int64]:
+        """The training frames in which a channel whose name begins so is above a value."""
+        columns = [i for name, i in INDEX.items() if name.startswith(family)]
+        peak = self.poses["channels"][:, columns].amax(1).cpu().numpy()
+        return self.train_rows[peak[self.train_rows] > value]
 
     def camera(self, box: Box | None = None) -> Tensor:
         """(3, 3) intrinsics of the crop, or of the part of it inside `box`."""

@@ -26,6 +26,7 @@ from .neck import NeckPairs
 from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
 CHECKPOINT_EVERY = 1000
+RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
 WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
 
@@ -39,6 +40,7 @@ class Trainer:
         self.neck, self.coherence = NeckPairs(portrait), Coherence(portrait)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
+        self.rare = {FACIAL: clip.rows_beyond("eyeBlink", SHUT), ORAL: clip.rows_beyond("jawOpen", OPEN)}
         self.step_number = 0
         self.optimiser = self._optimiser()
         portrait.learn_range([tracked_pose(clip.poses, row) for row in clip.train_rows.tolist()])
@@ -83,7 +85,7 @@ class Trainer:
             group["lr"] = group["start"] * FINAL_RATE**done
             for parameter in group["params"]:
                 parameter.requires_grad_(self._learns(group["name"], part))
-        loss = self._loss(self._next_frame(), part)
+        loss = self._loss(self._next_frame(part), part)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -106,7 +108,11 @@ class Trainer:
         split(portrait, halves)
         self.neck, self.coherence = NeckPairs(portrait), Coherence(portrait)
 
-    def _next_frame(self) -> int:
+    def _next_frame(self, part: str) -> int:
+        """Every frame in turn; in between what is rare: shut eyes in facial phases, open mouths in oral ones."""
+        rare = self.rare.get(part, ())
+        if len(rare) and self.rng.random() < RARE_SHARE:
+            return int(self.rng.choice(rare))
         if not self.order:
             self.order = self.rng.permutation(self.clip.train_rows).tolist()
         return self.order.pop()

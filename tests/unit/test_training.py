@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from backend.actor import ActorFolder
+from backend.channels import INDEX
 from backend.evaluation.evaluate import evaluate
 from backend.model.portrait import Portrait
 from backend.progress import Reporter
@@ -101,6 +102,19 @@ def test_a_checkpoint_brings_back_everything(clip: Clip, sample_actor: ActorFold
     file.write_bytes(file.read_bytes()[:100])
     assert not Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1).resume(file)
     file.unlink()
+
+
+def test_rare_frames_are_drawn_more_often_in_their_phase(clip: Clip, sample_actor: ActorFolder) -> None:
+    trainer = Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=3)
+    rare = clip.train_rows[:2]
+    trainer.rare = {FACIAL: rare}
+    rounds = 4 * len(clip.train_rows)
+    for part, least, most in ((FACIAL, 0.2, 0.4), (JOINT, 0.0, 3 / len(clip.train_rows))):
+        share = np.isin([trainer._next_frame(part) for _ in range(rounds)], rare).mean()
+        assert least <= share <= most, part
+    shut = clip.rows_beyond("eyeBlink", 0.5)
+    blinks = clip.poses["channels"][:, [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]].amax(1)
+    assert set(shut) <= set(clip.train_rows) and all(blinks[row] > 0.5 for row in shut)
 
 
 def test_neck_strain_is_zero_for_one_rigid_body_and_not_for_two(sample_actor: ActorFolder) -> None:
