@@ -21,12 +21,14 @@ def settle_environment() -> None:
     """Tells native libraries how to use the cores. They read it when they are loaded, so this is called before.
 
     Torch shall use all cores but not spin on them while the rasteriser works (that made a training step four times
-    slower on a busy machine); linear algebra of our sizes is fastest on one core (threads that wait for each other made
-    a Cholesky factor twenty times slower); mediapipe shall not chatter. What the person has set is kept.
+    slower on a busy machine; to go to sleep at once, though, costs a quarter of the time on an idle one, so they look
+    around for some microseconds first); linear algebra of our sizes is fastest on one core (threads that wait for each
+    other made a Cholesky factor twenty times slower); mediapipe shall not chatter. What the person has set is kept.
     """
     wishes = {
         "OMP_NUM_THREADS": str(core_count()),
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "2000",
         "OPENBLAS_NUM_THREADS": "1",
         "GLOG_minloglevel": "2",
         "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..tracking import topology as topo
-from ..training.losses import ssim_map
+from ..training.similarity import WINDOW, similarity
 
 F64 = NDArray[np.float64]
 
@@ -26,13 +26,9 @@ def weighted_mse(picture: Tensor, target: Tensor, weight: Tensor) -> float:
 
 def ssim(picture: Tensor, target: Tensor, weight: Tensor | None = None) -> float:
     """Mean structural similarity, of all pixels or weighted by `weight` (H, W); the window is 7 pixels."""
-    if min(picture.shape[:2]) < 8:
+    if min(picture.shape[:2]) < WINDOW:
         return float("nan")
-    value = ssim_map(picture, target)
-    if weight is None:
-        return float(value.mean())
-    inner = weight[3:-3, 3:-3]
-    return float((value * inner).sum() / inner.sum().clamp_min(1e-6))
+    return float(similarity(picture, target, torch.ones(picture.shape[:2]) if weight is None else weight))
 
 
 def mouth_distance(ours: F64, theirs: F64, size: int) -> float:

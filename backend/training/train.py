@@ -17,16 +17,17 @@ from torch import Tensor
 from ..actor import ActorFolder
 from ..model.portrait import Portrait, PortraitSize
 from ..progress import Reporter
-from .coherence import Coherence
 from .corrections import Corrections, tracked_pose
 from .data import Clip
 from .densify import next_selection, split
 from .losses import apart_loss, picture_loss
 from .neck import NeckPairs
+from .restraint import Restraint
 from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
 CHECKPOINT_EVERY = 1000
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
+KEEP = 0.1  # what squared corrections of channels cost
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
 WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
 
@@ -37,7 +38,7 @@ class Trainer:
     def __init__(self, clip: Clip, portrait: Portrait, preset: Preset, seed: int) -> None:
         self.clip, self.portrait, self.preset = clip, portrait, preset
         self.corrections = Corrections(clip.train_count).to(clip.device)
-        self.neck, self.coherence = NeckPairs(portrait), Coherence(portrait)
+        self.neck, self.restraint = NeckPairs(portrait), Restraint(portrait, self.preset.weights)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
         self.rare = {FACIAL: clip.rows_beyond("eyeBlink", SHUT), ORAL: clip.rows_beyond("jawOpen", OPEN)}
@@ -85,9 +86,10 @@ class Trainer:
             group["lr"] = group["start"] * FINAL_RATE**done
             for parameter in group["params"]:
                 parameter.requires_grad_(self._learns(group["name"], part))
-        loss = self._loss(self._next_frame(part), part)
+        loss = self._loss(self._next_frame(part), part) + KEEP * self.corrections.channels.square().mean()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self.restraint.add_gradient()
         self.optimiser.step()
         self.step_number += 1
         return float(loss.detach())
@@ -106,7 +108,7 @@ class Trainer:
             moments = state.pop(before, {})
             state[after] = {name: value if name == "step" else change(value) for name, value in moments.items()}
         split(portrait, halves)
-        self.neck, self.coherence = NeckPairs(portrait), Coherence(portrait)
+        self.neck, self.restraint = NeckPairs(portrait), Restraint(portrait, self.preset.weights)
 
     def _next_frame(self, part: str) -> int:
         """Every frame in turn; in between what is rare: shut eyes in facial phases, open mouths in oral ones."""
@@ -130,27 +132,19 @@ class Trainer:
         height, width = sample.person.shape
         camera = self.clip.camera(box)
         if not self.preset.method.consistency:
-            return apart_loss(self.clip, self.portrait, moved, sample, row, box, weights) + self._size()
+            return apart_loss(self.clip, self.portrait, moved, sample, row, box, weights)
         height, width = sample.person.shape
         rgb, alpha, _ = self.portrait.draw(moved, moved.colours, self.clip.view, camera, width, height, False)
         picture = rgb + (1 - alpha)[..., None] * sample.plate
         loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
         loss = loss + weights.alpha * (alpha - sample.person).abs().mean()
-        return loss + self._size() + weights.neck * self.neck.strain(self.portrait.means, moved.means)
+        return loss + weights.neck * self.neck.strain(self.portrait.means, moved.means)
 
     def _background(self, shape: torch.Size) -> Tensor:
         """(H, W, 3) a colour that changes smoothly from corner to corner."""
         corners = self.rng.random((2, 2, 3), dtype=np.float32)
         picture = cv2.resize(corners, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(picture).to(self.clip.device)
-
-    def _size(self) -> Tensor:
-        """What learned motion and corrections cost, so that they stay near the identity."""
-        p = self.portrait
-        size = (p.oral.basis.abs().mean() + p.facial.basis.abs().mean() + p.rigid.basis.abs().mean()) / 3
-        weights = self.preset.weights
-        kept = weights.motion * size + 0.1 * self.corrections.channels.square().mean()
-        return kept + weights.coherence * self.coherence.strain()
 
     def save_checkpoint(self, folder: ActorFolder) -> None:
         """Writes everything that training needs to go on, as one file."""
@@ -181,7 +175,7 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.portrait.adopt(part("portrait."), size)
-        self.neck, self.coherence = NeckPairs(self.portrait), Coherence(self.portrait)
+        self.neck, self.restraint = NeckPairs(self.portrait), Restraint(self.portrait, self.preset.weights)
         self.corrections.load_state_dict(part("corrections."))
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part("adam.").items():

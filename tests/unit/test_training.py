@@ -16,7 +16,7 @@ from backend.evaluation.evaluate import evaluate
 from backend.model.portrait import Portrait
 from backend.progress import Reporter
 from backend.training.data import Clip, held_out_start
-from backend.training.losses import picture_loss, ssim_map, window_mean
+from backend.training.losses import picture_loss
 from backend.training.neck import NeckPairs
 from backend.training.schedule import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, phase
 from backend.training.train import Trainer
@@ -29,23 +29,6 @@ def test_phases_follow_the_schedule() -> None:
     parts = [phase(preset, s) for s in range(preset.steps)]
     once = [ORAL] * 10 + [FACIAL] * 10 + [POSE] * 10
     assert parts == [WARM_UP] * 10 + once * 2 + [JOINT] * 5
-
-
-def test_ssim_is_one_for_equal_pictures_and_falls_with_noise() -> None:
-    picture = torch.rand(40, 40, 3, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(ssim_map(picture, picture), torch.ones(34, 34), atol=1e-5)
-    assert ssim_map(picture, (picture + 0.3 * torch.randn(40, 40, 3)).clamp(0, 1)).mean() < 0.9
-
-
-def test_window_means_and_their_gradient_are_pooling_s() -> None:
-    picture = torch.rand(20, 24, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    pooled = torch.nn.functional.avg_pool2d(picture.permute(2, 0, 1)[None], 7, 1)[0].permute(1, 2, 0)
-    ours = window_mean(picture, 7)
-    assert torch.allclose(ours, pooled, atol=1e-6)
-    weight = torch.rand(ours.shape)
-    (expected,) = torch.autograd.grad((pooled * weight).sum(), picture)
-    (found,) = torch.autograd.grad((ours * weight).sum(), picture)
-    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_loss_is_zero_for_the_same_picture_and_has_a_gradient() -> None:

@@ -12,8 +12,9 @@ from backend.model.branch import OFFSETS
 from backend.model.portrait import Portrait
 from backend.model.seeding import GROWTH, LID_CLEARANCE, eye_seeds, mesh_seeds, skin_growth
 from backend.tracking import topology as topo
-from backend.training.coherence import Coherence
 from backend.training.prepare import load_track
+from backend.training.restraint import Restraint
+from backend.training.schedule import Weights
 
 CPU = torch.device("cpu")
 
@@ -27,12 +28,26 @@ def test_neighbours_that_move_alike_cost_nothing_and_one_that_leaves_does(portra
     moves = portrait.oral.basis.data.view(len(portrait.oral.basis), -1, OFFSETS)
     portrait.facial.basis.data.zero_()
     moves[:] = torch.rand(len(moves), 1, OFFSETS)
-    assert Coherence(portrait).strain() < 1e-12
+    restraint = Restraint(portrait, Weights(motion=0))
+    assert restraint.cost() < 1e-12
     moves[0, 7, 1] += 0.5
-    assert Coherence(portrait).strain() > 1e-5
+    assert restraint.cost() > 1e-6
     moves[0, 7, 1] -= 0.5
     moves[0, 7, 4] += 0.5  # a colour of its own is no tear
-    assert Coherence(portrait).strain() < 1e-12
+    assert restraint.cost() < 1e-12
+
+
+def test_the_gradient_that_is_added_is_that_of_the_cost(portrait: Portrait) -> None:
+    restraint = Restraint(portrait, Weights(motion=0.3, coherence=0.2))
+    bases = [branch.basis for branch in (portrait.oral, portrait.facial, portrait.rigid)]
+    portrait.rigid.basis.data.normal_(generator=torch.Generator().manual_seed(0))
+    expected = torch.autograd.grad(restraint.cost(), bases)
+    portrait.facial.basis.requires_grad_(False)
+    portrait.oral.basis.grad = torch.ones_like(portrait.oral.basis)
+    restraint.add_gradient()
+    assert torch.allclose(portrait.oral.basis.grad, expected[0] + 1, atol=1e-6)
+    assert portrait.facial.basis.grad is None
+    assert portrait.rigid.basis.grad is not None and torch.allclose(portrait.rigid.basis.grad, expected[2], atol=1e-9)
 
 
 def test_gaussians_grow_with_the_skin_they_lie_on(sample_actor: ActorFolder) -> None:
