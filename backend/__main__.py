@@ -42,6 +42,7 @@ SHARES = {
         "evaluate audio": 0.1,
     },
 }
+SIGNS = tuple(f"{yaw}{pitch}{roll}" for yaw in "+-" for pitch in "+-" for roll in "+-")
 PRESETS = ("tiny", "draft", "standard", "final")
 
 
@@ -137,11 +138,21 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--sound-offset", type=float, default=0.0, metavar="S", help="seconds before the sound begins")
     render.add_argument("--plate", action="store_true", help="put a film over the footage's background")
 
-    export = command("export", _export, "write one frame's Gaussians as a .ply that other viewers open")
+    export = command("export", _export, "write a performance as Live Link Face .csv, or a frame's Gaussians as .ply")
     export.add_argument("actor", type=Path, metavar="ACTOR")
     export.add_argument("performance", type=Path, metavar="PERFORMANCE", help=".npz of speak or of Blender")
-    export.add_argument("out", type=Path, metavar="OUT", help="the .ply to write")
-    export.add_argument("--frame", type=int, metavar="N", help="of the performance (default: its first)")
+    export.add_argument("out", type=Path, metavar="OUT", help="the .ply or .csv to write")
+    export.add_argument("--frame", type=int, metavar="N", help="for a .ply (default: the first)")
+    export.add_argument("--signs", choices=SIGNS, default="+++", help="for a .csv: of yaw, pitch and roll")
+
+    capture = command("import", _import, "turn a Live Link Face .csv into a performance", on_device=False)
+    capture.add_argument("capture", type=Path, metavar="CAPTURE")
+    capture.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
+    capture.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: the capture's)")
+    capture.add_argument("--capture-fps", type=float, metavar="RATE", help="of its timecodes (default: guessed)")
+    capture.add_argument("--neutral", type=float, metavar="S", help="seconds into it of a relaxed face, to take out")
+    capture.add_argument("--signs", choices=SIGNS, default="+++", help="of yaw, pitch and roll, as in --signs=-+-")
+    capture.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
 
     evaluate = command("evaluate", _evaluate, "measure an actor on the footage it has not seen")
     evaluate.add_argument("actor", type=Path, metavar="ACTOR")
@@ -233,15 +244,36 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _export(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
+    from .live_link import write_live_link
     from .performance import Performance
     from .rendering.frames import load_portrait
     from .rendering.ply import write_ply
 
     folder, performance = ActorFolder.open(options.actor), Performance.load(options.performance)
+    if options.out.suffix.lower() == ".csv":
+        _make_parent(options.out)
+        write_live_link(performance, options.out, _signs(options.signs))
+        return f"{len(performance)} frames are in {options.out}.", {"file": str(options.out), "count": len(performance)}
     frame = int(performance.frames[0]) if options.frame is None else options.frame
     _make_parent(options.out)
     count = write_ply(load_portrait(folder, choose_device(options.device)), performance, frame, options.out)
     return f"{count} Gaussians are in {options.out}.", {"file": str(options.out), "gaussians": count, "frame": frame}
+
+
+def _import(options: argparse.Namespace, console: Console) -> Outcome:
+    from .live_link import Reading, read_live_link
+
+    how = Reading(options.fps, options.capture_fps, _signs(options.signs), options.neutral, options.head)
+    made = read_live_link(options.capture, how)
+    _make_parent(options.performance)
+    made.save(options.performance)
+    data = {"performance": str(options.performance), "fps": made.fps, "count": len(made)}
+    return f"{len(made)} frames at {made.fps:g} frames per second are in {options.performance}.", data
+
+
+def _signs(word: str) -> tuple[int, int, int]:
+    yaw, pitch, roll = (1 if sign == "+" else -1 for sign in word)
+    return yaw, pitch, roll
 
 
 def _evaluate(options: argparse.Namespace, console: Console) -> Outcome:

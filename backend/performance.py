@@ -8,7 +8,6 @@ point: ``p_actor = R(q) p_rest + t``; the identity is the rest pose, and head an
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,11 +129,3 @@ class Performance:
                 "bad_performance", f"{path.name} is not a readable performance.", "Export or speak it again."
             ) from error
         return cls(fps=fps, frames=frames, names=names, **column).check(path.name)
-
-    def write_csv(self, path: Path) -> None:
-        """The channels as CSV with Live Link Face's column naming (first letter upper case), one row a frame."""
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["Frame", *(n[0].upper() + n[1:] for n in self.names)])
-            for frame, row in zip(self.frames, self.channels, strict=True):
-                writer.writerow([int(frame), *(f"{v:.5f}" for v in row)])

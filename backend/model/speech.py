@@ -27,7 +27,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 FILE = "speech.safetensors"
-SPEECH_VERSION = 1
+SPEECH_VERSION = 2
 VERSION_KEY = "portrait_actor.speech"
 STAGE = "learn to speak"
 SHORTEST, LONGEST = 0.2, 3600.0  # seconds of a line

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_opening, gaussian_filter1d, maximum_filter1d
 
 from ..actor import Proxy
 from ..audio.features import TRACK_RATE, SpeechTrack
-from ..channels import INDEX, ORAL
+from ..channels import ORAL
 from ..tracking import topology as topo
 
 F32 = NDArray[np.float32]
@@ -27,7 +27,7 @@ CLOSURE_PROBABILITY = 0.15  # of p, b, m above which the lips may have to meet
 CLOSURE_NEAR = (0.35, 0.35)
 CLOSURE_SECONDS = (0.02, 0.5)  # shorter is noise, longer is not a consonant
 NEAR = 0.06  # seconds around it in which the lips may meet
-HOLD, FLANK = 0.024, 0.06  # seconds for which the lips touch to either side of that moment; to close and to open
+HOLD, FLANK = 0.02, 0.03  # seconds for which the lips touch to either side of that moment; to close and to open
 ANTICIPATE, LINGER = 0.30, 0.15  # seconds before speech and after it in which the mouth may already or still move
 SHORTEST_PAUSE = 0.6  # seconds; in shorter ones people keep their lips apart, and so do ours
 QUIET = 0.4  # speech activity below which a frame belongs to a pause
@@ -37,9 +37,9 @@ REST_OPEN = 0.03  # of the opening's range that lips at rest may be apart
 MINIMUM = 4  # frames that a pose is averaged over at least
 GAIN = (1.0, 1.5)  # how much wider the regression's cautious motion is made
 MOST_BOOST, LEAST_BOOSTED = 1.4, 24  # at most, and from how many frames of speech on
+PASSES = 12  # of closing the lips over several channels
 MARGIN = 0.05  # of a channel's range, beyond what the footage showed
 
-JAW, CLOSE = INDEX["jawOpen"], INDEX["mouthClose"]
 # Channels that part or join the lips; the others (corners, rounding, sides) keep their coarticulation in a closure.
 PARTING = np.array([
     name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthRoll", "mouthShrug", "mouthPress", "mouthLowerDown",
@@ -57,6 +57,7 @@ class Mouth:
         low, high: the range that speech may use.
         gain, centre: motion is widened around `centre` by `gain`.
         gap: metres that the lips part per unit of each channel.
+        variance: how much each channel varies in the footage.
         span: (2,) opening of nearly closed and of nearly widest lips in the footage.
         liveliness: (1,) how much the openness that the regression says deviates in speech.
     """
@@ -68,6 +69,7 @@ class Mouth:
     gain: F32
     centre: F32
     gap: F32
+    variance: F32
     span: F32
     liveliness: F32
 
@@ -108,7 +110,9 @@ def measure_mouth(oral: F32, predicted: F32, track: SpeechTrack, times: F64, gap
     closed = _most_closed(oral, opening, speaking if speaking.sum() >= MINIMUM else np.ones_like(paused), CLOSED_SHARE)
     rest = _most_closed(oral, opening, paused, REST_SHARE) if paused.sum() >= MINIMUM else closed
     span = np.percentile(opening, [3, 97])
-    rest = _narrowed(rest, gap, oral.var(0), float(span[0] + REST_OPEN * (span[1] - span[0])))
+    goal = np.full(1, span[0] + REST_OPEN * (span[1] - span[0]), np.float32)
+    variance = oral.var(0)
+    rest = narrowed(rest[None], goal, gap, variance)[0]  # people rest with parted lips, ours shut
     openness = (predicted @ gap - span[0]) / max(float(span[1] - span[0]), 1e-6)
     low, high = np.percentile(oral, 0.5, axis=0), np.percentile(oral, 99.5, axis=0)
     margin = MARGIN * (high - low)
@@ -117,7 +121,7 @@ def measure_mouth(oral: F32, predicted: F32, track: SpeechTrack, times: F64, gap
     gain = np.clip(np.sqrt(spread / np.maximum(told, 1e-6)), *GAIN)
     arrays = (
         rest, closed, np.clip(low - margin, 0, None), np.clip(high + margin, 0, 1), gain, predicted.mean(0), gap,
-        span, [float(openness[speaking].std()) if speaking.any() else 0.0],
+        variance, span, [float(openness[speaking].std()) if speaking.any() else 0.0],
     )  # fmt: skip
     return Mouth(*(np.asarray(array, np.float32) for array in arrays))
 
@@ -129,18 +133,18 @@ def _most_closed(oral: F32, opening: F32, among: NDArray[np.bool_], share: float
     return result
 
 
-def _narrowed(pose: F32, gap: F32, variance: F32, target: float) -> F32:
-    """The pose with the lips at most `target` apart: people rest with parted lips, ours shut.
+def narrowed(oral: F32, goal: F32, gap: F32, variance: F32) -> F32:
+    """Channels (T, 28) whose opening is at most `goal` (T,) metres.
 
-    Each channel gives in proportion to how much it usually moves (the least change in the footage's own measure).
+    Each channel that parts the lips gives in proportion to how much it usually moves. That is the least change in the
+    actor's own measure; a closed pose that is blended in, or the jaw alone, strays further from what real lips do.
     """
-    for _ in range(20):  # a channel at its limit leaves the rest to the others
-        excess = float(pose @ gap) - target
-        free = PARTING * variance * gap * np.where(gap > 0, pose > 0, pose < 1)
-        if excess <= 0 or float(free @ gap) <= 0:
-            break
-        pose = np.clip(pose - excess * free / float(free @ gap), 0, 1)
-    return pose
+    for _ in range(PASSES):  # a channel at its limit leaves the rest to the others
+        free = PARTING * variance * gap * np.where(gap > 0, oral > 0, oral < 1)
+        reach = free @ gap
+        step = np.clip(oral @ gap - goal, 0, None) / np.where(reach > 1e-12, reach, np.inf)
+        oral = np.clip(oral - step[:, None] * free, 0, 1)
+    return oral.astype(np.float32)
 
 
 def pauses(track: SpeechTrack, times: F64) -> F32:
@@ -201,25 +205,13 @@ def shape_mouth(mouth: Mouth, oral: F32, track: SpeechTrack, times: F64, lips: f
     gain = mouth.gain * _boost(mouth, mouth.openness(oral)[rest[:, 0] < 0.5])
     oral = np.clip(mouth.centre + gain * (oral - mouth.centre), mouth.low, mouth.high)
     oral = mouth.rest + lips * (1 - rest) * (oral - mouth.rest)
-    together = np.where(PARTING, mouth.closed, oral)
-    oral = np.clip(oral + weight * (together - oral), 0, 1)
-    return _meet(mouth, oral.astype(np.float32), weight[:, 0])
+    oral = np.clip(oral, 0, 1).astype(np.float32)
+    apart = mouth.opening(oral)
+    together = np.minimum(apart, mouth.opening(mouth.closed[None])[0])
+    return narrowed(oral, apart + weight[:, 0] * (together - apart), mouth.gap, mouth.variance)
 
 
 def _boost(mouth: Mouth, openness: F32) -> float:
     """How much wider a line is made whose voice the regression knows less and therefore follows more timidly."""
     spread = float(openness.std()) if len(openness) >= LEAST_BOOSTED else 0.0
     return float(np.clip(mouth.liveliness[0] / spread, 1, MOST_BOOST)) if spread > 1e-6 else 1.0
-
-
-def _meet(mouth: Mouth, oral: F32, weight: F32) -> F32:
-    """Takes what the lips are still apart in a closure off the jaw, then by closing the lips over it."""
-    apart = np.clip(mouth.opening(oral) - mouth.opening(mouth.closed[None])[0], 0, None) * weight
-    oral = oral.copy()
-    if mouth.gap[JAW] > 1e-5:
-        step = np.minimum(apart / mouth.gap[JAW], oral[:, JAW])
-        oral[:, JAW] -= step
-        apart = apart - step * mouth.gap[JAW]
-    if mouth.gap[CLOSE] < -1e-5:
-        oral[:, CLOSE] = np.clip(oral[:, CLOSE] + apart / -mouth.gap[CLOSE], 0, 1)
-    return oral

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +150,3 @@ def test_channels_are_held_in_their_range(tmp_path: Path) -> None:
     channels = Performance.load(saved_with(tmp_path / "line.npz", channels=values)).channels
     assert channels.min() >= 0 and channels.max() <= 1.5
     np.testing.assert_array_equal(channels, np.clip(values, 0, 1.5))
-
-
-def test_csv_has_the_columns_of_live_link_face(tmp_path: Path) -> None:
-    performance = Performance.rest(2, 25.0, first=10)
-    performance.channels[:, CHANNELS.index("jawOpen")] = [0.25, 0.5]
-    performance.write_csv(tmp_path / "line.csv")
-    with (tmp_path / "line.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows[0]) == 53 and {"Frame", "JawOpen", "EyeBlinkLeft", "TongueOut"} <= set(rows[0])
-    assert [row["Frame"] for row in rows] == ["10", "11"]
-    assert [float(row["JawOpen"]) for row in rows] == [0.25, 0.5]

@@ -65,7 +65,7 @@ def mouth_of() -> Mouth:
     closed[INDEX["mouthPressLeft"]] = 0.1
     one = np.ones(len(ORAL), np.float32)
     span = np.array([0, 0.01], np.float32)
-    return Mouth(0 * one, closed, 0 * one, 0.8 * one, one, 0.3 * one, gap, span, np.array([0.2], np.float32))
+    return Mouth(0 * one, closed, 0 * one, 0.8 * one, one, 0.3 * one, gap, one, span, np.array([0.2], np.float32))
 
 
 @pytest.fixture

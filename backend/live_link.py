@@ -1,0 +1,249 @@
+"""Live Link Face `.csv`: performances captured with ARKit, read and written. numpy only, so Blender reads it too.
+
+A file has a header `Timecode,BlendshapeCount,EyeBlinkLeft,…,TongueOut,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw,…`, then
+a row for each captured frame. Blend shapes are 0–1 under ARKit's names, timecodes are `HH:MM:SS:FF.fff` with frames of
+the capture's rate, and head angles are radians: yaw about the vertical axis, pitch about the axis from ear to ear, roll
+about the one that the nose points along. Phones held sideways, and other programs, count some angles the other way
+round: `signs` turns them.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .channels import CHANNELS
+from .performance import MAX_FRAMES, Performance
+from .protocol import UserError
+
+F64 = NDArray[np.float64]
+
+# ARKit's order, which the app writes; files are read by their header, in any order.
+EYE = ("EyeBlink", "EyeLookDown", "EyeLookIn", "EyeLookOut", "EyeLookUp", "EyeSquint", "EyeWide")
+SHAPES = (
+    *(f"{name}{side}" for side in ("Left", "Right") for name in EYE),
+    "JawForward", "JawLeft", "JawRight", "JawOpen",
+    "MouthClose", "MouthFunnel", "MouthPucker", "MouthLeft", "MouthRight",
+    "MouthSmileLeft", "MouthSmileRight", "MouthFrownLeft", "MouthFrownRight",
+    "MouthDimpleLeft", "MouthDimpleRight", "MouthStretchLeft", "MouthStretchRight",
+    "MouthRollLower", "MouthRollUpper", "MouthShrugLower", "MouthShrugUpper",
+    "MouthPressLeft", "MouthPressRight", "MouthLowerDownLeft", "MouthLowerDownRight",
+    "MouthUpperUpLeft", "MouthUpperUpRight",
+    "BrowDownLeft", "BrowDownRight", "BrowInnerUp", "BrowOuterUpLeft", "BrowOuterUpRight",
+    "CheekPuff", "CheekSquintLeft", "CheekSquintRight", "NoseSneerLeft", "NoseSneerRight", "TongueOut",
+)  # fmt: skip
+HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")
+EYES = tuple(f"{side}Eye{angle}" for side in ("Left", "Right") for angle in ("Yaw", "Pitch", "Roll"))
+RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
+TIMECODE = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,3}(?:\.\d+)?)")
+MOST_BYTES = 512 * 2**20
+WIDEST = np.pi  # radians; what is beyond is written in degrees
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a capture becomes a performance.
+
+    Attributes:
+        fps: frames per second of the performance; the capture's own when None.
+        capture_fps: frames per second that timecodes count; guessed from them when None.
+        signs: 1 or −1, of yaw (then + turns to the actor's left), pitch (down) and roll (to the right shoulder).
+        neutral: seconds into the capture of a relaxed face that looks straight ahead: its values are taken out.
+        head: whether the head moves, else only the face does.
+    """
+
+    fps: float | None = None
+    capture_fps: float | None = None
+    signs: tuple[int, int, int] = (1, 1, 1)
+    neutral: float | None = None
+    head: bool = True
+
+
+def read_live_link(path: Path, how: Reading | None = None) -> Performance:
+    """The performance in a capture; frame 0 is its first. Frames that the phone left out are interpolated.
+
+    Raises:
+        UserError: ``missing_file``, or ``bad_capture`` with what is wrong with it.
+    """
+    how = how or Reading()
+    columns, rows = _table(path)
+    shapes = {name.lower(): i for i, name in enumerate(columns)}
+    missing = [name for name in CHANNELS if name.lower() not in shapes]
+    if len(missing) > len(CHANNELS) // 2:
+        raise _bad(path, f"it has {len(CHANNELS) - len(missing)} of ARKit's blend shapes")
+    channels = np.stack([_numbers(path, rows, shapes.get(name.lower())) for name in CHANNELS], 1)
+    angles = np.stack([_numbers(path, rows, shapes.get(name.lower())) for name in HEAD], 1)
+    if np.abs(angles).max(initial=0) > WIDEST:
+        raise _bad(path, "its head angles are beyond half a turn, so they are no radians")
+    times = _times(path, columns, rows, how.capture_fps)
+    fps = how.fps or _capture_rate(path, columns, rows, how.capture_fps)
+    if not 0 < fps <= 1000 or times[-1] * fps >= MAX_FRAMES:
+        raise _bad(path, f"at {fps:g} frames per second it is no sensible length")
+    at = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
+    channels, angles = (_sampled(at, times, values) for values in (channels, angles))
+    if how.neutral is not None:
+        still = np.abs(at - how.neutral) <= max(0.1, 0.5 / fps)
+        if not still.any():
+            raise _bad(path, f"it has no frame at {how.neutral:g} s, where the neutral face should be")
+        # what the neutral face already shows is no expression, and the rest of the range is stretched over
+        offset = channels[still].mean(0)
+        channels = np.clip((channels - offset) / np.maximum(1 - offset, 0.1), 0, None)
+        angles = angles - angles[still].mean(0)
+    result = Performance.rest(len(at), fps)
+    result.channels = np.clip(channels, 0, 1).astype(np.float32)
+    if how.head:
+        result.head_rotation = _quaternions(angles * how.signs).astype(np.float32)
+    return result.check(path.name)
+
+
+def write_live_link(performance: Performance, path: Path, signs: tuple[int, int, int] = (1, 1, 1)) -> None:
+    """Writes a performance as the app would: the head's turn is that against the torso, eyes' angles are left at zero
+    (their gaze is in the EyeLook shapes). Frame rates that are no whole number get timecodes of the next one.
+
+    Raises:
+        UserError: ``unwritable``.
+    """
+    order = [CHANNELS.index(name[0].lower() + name[1:]) for name in SHAPES]
+    angles = _angles(performance.head_rotation, performance.torso_rotation) * signs
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["Timecode", "BlendshapeCount", *SHAPES, *HEAD, *EYES])
+            count = len(SHAPES) + len(HEAD) + len(EYES)
+            for frame, values, turn in zip(performance.frames, performance.channels[:, order], angles, strict=True):
+                numbers = [f"{v:.6f}" for v in (*values, *turn, *[0.0] * len(EYES))]
+                writer.writerow([_timecode(int(frame), performance.fps), count, *numbers])
+        part.replace(path)
+    except OSError as error:
+        raise UserError(
+            "unwritable", f"{path} cannot be written: {error.strerror or error}.", "Choose another folder."
+        ) from error
+
+
+def _table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a capture; rows that a crash of the phone cut short are left out at the end."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise _bad(path, "it is larger than half a gigabyte")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except FileNotFoundError as error:
+        raise UserError("missing_file", f"There is no capture at {path}.", "Choose another file.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise _bad(path, "it is no readable table") from error
+    columns = [name.strip() for name in rows[0]] if rows else []
+    body = rows[1:]
+    while body and len(body[-1]) < len(columns):
+        body.pop()
+    if not body or not columns:
+        raise _bad(path, "it has no frames")
+    if len(body) > MAX_FRAMES or any(len(row) != len(columns) for row in body):
+        raise _bad(path, "its rows do not fit its header")
+    return columns, body
+
+
+def _numbers(path: Path, rows: list[list[str]], column: int | None) -> F64:
+    """(T,) the values of a column; zeros for one that is not there."""
+    if column is None:
+        return np.zeros(len(rows))
+    try:
+        values = np.array([float(row[column] or 0) for row in rows])
+    except ValueError as error:
+        raise _bad(path, "it holds words where numbers belong") from error
+    if not np.isfinite(values).all():
+        raise _bad(path, "it holds values that are not numbers")
+    return values
+
+
+def _clock(path: Path, columns: list[str], rows: list[list[str]]) -> tuple[F64, F64]:
+    """(T,) whole seconds and (T,) frames of the timecodes."""
+    names = [name.lower() for name in columns]
+    if "timecode" not in names:
+        raise _bad(path, "it has no column Timecode")
+    found = [TIMECODE.fullmatch(row[names.index("timecode")].strip()) for row in rows]
+    if not all(found):
+        raise _bad(path, "its timecodes are not of the form 10:59:36:02.5")
+    parts = np.array([[float(part) for part in match.groups()] for match in found if match])
+    return parts[:, 0] * 3600 + parts[:, 1] * 60 + parts[:, 2], parts[:, 3]
+
+
+def _capture_rate(path: Path, columns: list[str], rows: list[list[str]], wish: float | None) -> float:
+    """What the timecodes' frames are parts of a second of."""
+    seconds, frames = _clock(path, columns, rows)
+    if wish is None and len(np.unique(seconds)) < 2:
+        raise _bad(path, "it is too short to tell its frame rate, which must be given")
+    rate = wish or next((r for r in RATES if r > frames.max()), 0.0)
+    if rate <= np.floor(frames.max()):
+        raise _bad(path, f"its timecodes count up to {frames.max():.0f} frames a second")
+    return rate
+
+
+def _times(path: Path, columns: list[str], rows: list[list[str]], wish: float | None) -> F64:
+    """(T,) increasing seconds from the first frame."""
+    seconds, frames = _clock(path, columns, rows)
+    times = seconds + frames / _capture_rate(path, columns, rows, wish)
+    times = times - times[0]
+    times[times < -43200] += 86400  # over midnight
+    if (np.diff(times) < 0).any():
+        raise _bad(path, "its timecodes run backwards")
+    return np.asarray(times)
+
+
+def _sampled(at: F64, times: F64, values: F64) -> F64:
+    return np.stack([np.interp(at, times, column) for column in values.T], 1)
+
+
+def _quaternions(angles: F64) -> F64:
+    """(T, 4) wxyz of yaw, pitch, roll (T, 3) in radians: roll about z, then pitch about x, then yaw about y."""
+    yaw, pitch, roll = (angles / 2).T
+    zero = np.zeros_like(yaw)
+    turn = _times_quaternion(
+        np.stack([np.cos(yaw), zero, np.sin(yaw), zero], 1), np.stack([np.cos(pitch), np.sin(pitch), zero, zero], 1)
+    )
+    return _times_quaternion(turn, np.stack([np.cos(roll), zero, zero, np.sin(roll)], 1))
+
+
+def _angles(head: NDArray[Any], torso: NDArray[Any]) -> F64:
+    """(T, 3) yaw, pitch and roll of the head against the torso, from (T, 4) quaternions each."""
+    w, x, y, z = _times_quaternion(torso.astype(np.float64) * [1, -1, -1, -1], head.astype(np.float64)).T
+    pitch = np.arcsin(np.clip(2 * (w * x - y * z), -1, 1))
+    yaw = np.arctan2(2 * (w * y + x * z), 1 - 2 * (x * x + y * y))
+    roll = np.arctan2(2 * (w * z + x * y), 1 - 2 * (x * x + z * z))
+    return np.stack([yaw, pitch, roll], 1)
+
+
+def _times_quaternion(a: F64, b: F64) -> F64:
+    """(T, 4) products: b first, then a."""
+    aw, ax, ay, az = a.T
+    bw, bx, by, bz = b.T
+    return np.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        1,
+    )
+
+
+def _timecode(frame: int, fps: float) -> str:
+    rate = int(np.ceil(fps - 1e-6))
+    seconds = frame / fps
+    whole = int(np.floor(seconds + 1e-6))
+    part = max(0.0, (seconds - whole) * rate)
+    minutes, hours = whole // 60, whole // 3600 % 24
+    return f"{hours:02d}:{minutes % 60:02d}:{whole % 60:02d}:{part:06.3f}"
+
+
+def _bad(path: Path, problem: str) -> UserError:
+    return UserError(
+        "bad_capture", f"The capture {path.name} cannot be used: {problem}.", "Export it from Live Link Face again."
+    )
