@@ -12,7 +12,7 @@ class Rates:
     Attributes:
         means: metres. scales: natural log. quats, opacities (logit), colours (0–1), skin (logit).
         basis: offsets of the branches (centimetres, 0–1 and logit). network: the branches' networks.
-        pose: radians and decimetres. channels: 0–1.
+        pose, channels: steps of the frames' corrections at a usual gradient; radians and decimetres, and 0–1.
     """
 
     means: float = 3e-4
@@ -23,8 +23,8 @@ class Rates:
     skin: float = 2e-2
     basis: float = 4e-3
     network: float = 2e-3
-    pose: float = 3e-4
-    channels: float = 2e-3
+    pose: float = 1e-3
+    channels: float = 1e-2
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
 CHECKPOINT_EVERY = 1000
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
-KEEP = 0.1  # what squared corrections of channels cost
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
 WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
 
@@ -61,8 +60,6 @@ class Trainer:
             groups.append({"name": f"{name}.basis", "params": [branch.basis], "lr": rates.basis})
             network = [*branch.network.parameters(), *branch.linear.parameters()]
             groups.append({"name": f"{name}.network", "params": network, "lr": rates.network})
-        groups.append({"name": "pose", "params": [self.corrections.head, self.corrections.torso], "lr": rates.pose})
-        groups.append({"name": "channels", "params": [self.corrections.channels], "lr": rates.channels})
         for group in groups:
             group["start"] = group["lr"]
         return torch.optim.Adam(groups, eps=1e-15, fused=self.clip.device.type == "cpu")
@@ -70,11 +67,9 @@ class Trainer:
     def _learns(self, name: str, part: str) -> bool:
         """Whether the parameter group learns in this phase of the schedule."""
         if part == WARM_UP:
-            return "." not in name and name not in ("pose", "channels")
+            return "." not in name
         if name.startswith(("oral", "facial")):
             return part == JOINT or name.startswith(part)
-        if name in ("pose", "channels"):
-            return part in (POSE, JOINT) and self.preset.method.refinement
         return True
 
     def step(self) -> float:
@@ -86,11 +81,18 @@ class Trainer:
             group["lr"] = group["start"] * FINAL_RATE**done
             for parameter in group["params"]:
                 parameter.requires_grad_(self._learns(group["name"], part))
-        loss = self._loss(self._next_frame(part), part) + KEEP * self.corrections.channels.square().mean()
+        refines = self.preset.method.refinement and part in (POSE, JOINT)
+        self.corrections.requires_grad_(refines)
+        row = self._next_frame(part)
+        loss = self._loss(row, part)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.restraint.add_gradient()
         self.optimiser.step()
+        if refines:
+            rates = self.preset.rates
+            pose, channels = rates.pose * FINAL_RATE**done, rates.channels * FINAL_RATE**done
+            self.corrections.learn(row, {"head": pose, "torso": pose, "channels": channels})
         self.step_number += 1
         return float(loss.detach())
 

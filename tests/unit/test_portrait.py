@@ -104,6 +104,24 @@ def test_corrections_start_as_the_identity(clip: Clip) -> None:
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
+def test_corrections_learn_an_error_that_changes_slowly_and_leave_far_frames_alone() -> None:
+    made, random = Corrections(60), np.random.default_rng(0)
+    error = torch.zeros(60, 6)
+    error[:40] = 0.02 * torch.sin(torch.arange(40) / 8)[:, None]
+    for row in np.concatenate([random.permutation(40) for _ in range(12)]).tolist():
+        made.zero_grad()
+        noise = 0.01 * torch.from_numpy(random.normal(size=6)).float()
+        (
+            (made.head[row] - error[row] - noise).square().sum() + 0 * made.torso.sum() + 0 * made.channels.sum()
+        ).backward()
+        made.learn(row, {"head": 1e-3, "torso": 1e-3, "channels": 1e-2})
+    assert (made.head[:40] - error[:40]).square().mean() < 0.15 * error[:40].square().mean()
+    assert (made.head[44:] == 0).all() and (made.torso == 0).all() and (made.channels == 0).all()
+    before = made.head.clone()
+    made.learn(3, {"head": 1.0, "torso": 1.0, "channels": 1.0})  # after a step on tracked poses: nothing was learned
+    assert torch.equal(made.head, before)
+
+
 def test_saved_and_loaded_draws_the_same_picture(portrait: Portrait, clip: Clip, sample_actor: ActorFolder) -> None:
     portrait.save(sample_actor, "copy.safetensors")
     again = Portrait.load(sample_actor, CPU, "copy.safetensors")
@@ -118,7 +136,9 @@ def test_what_is_stored_is_small_and_looks_the_same(clip: Clip, sample_actor: Ac
             values *= 1 + 0.3 * torch.rand(values.shape, generator=noise)
     portrait.save(sample_actor, "copy.safetensors")
     again = Portrait.load(sample_actor, CPU, "copy.safetensors")
-    assert (draw(again, clip).rgb - draw(portrait, clip).rgb).square().mean() < 1e-6  # 60 dB
+    assert (
+        draw(again, clip).rgb - draw(portrait, clip).rgb
+    ).square().mean() < 2e-6  # 57 dB: a hundredth of what training leaves
     written = sample_actor.file("copy.safetensors").stat().st_size
     assert written < 0.35 * sum(v.numel() * v.element_size() for v in portrait.state_dict().values())
 
