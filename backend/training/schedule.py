@@ -88,8 +88,8 @@ class Preset:
     spacing: float = 1.9
     warm_up: int = 300
     cycles: int = 5
-    cycle: int = 300
-    joint: int = 1600
+    cycle: int = 450
+    joint: int = 2400
     budget: int = 16_000
     other_backgrounds: float = 0.3
     uncorrected: float = 0.5
@@ -111,7 +111,7 @@ PRESETS: dict[str, Preset] = {
         size=96, spacing=2.4, warm_up=60, cycles=2, cycle=60, joint=120, budget=3_000, facial=8, oral=8, rigid=4
     ),
     "draft": Preset(),
-    "standard": Preset(warm_up=500, cycles=8, cycle=800, joint=6000, budget=24_000),
+    "standard": Preset(warm_up=500, cycles=8, cycle=1000, joint=7500, budget=24_000),
     "final": Preset(size=512, spacing=2.2, warm_up=800, cycles=10, cycle=1200, joint=12000, budget=40_000),
 }
 
