@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .commands import parser
 from .console import (
     Canceller,
     Console,
@@ -25,25 +26,13 @@ from .console import (
     quiet_libraries,
     watch_requests,
 )
-from .device import CHOICES, choose_device, device_name, settle_environment
+from .device import choose_device, device_name, settle_environment
 from .protocol import Cancelled, Request, UserError
 
 if TYPE_CHECKING:
     from .actor import ActorFolder
 
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
-# How long the last stages take beside each other, for the time that is left; see `Forecast`.
-SHARES = {
-    "create": {"train the actor": 0.9, "learn to speak": 0.1},
-    "evaluate": {
-        "refine the held-out frames": 0.7,
-        "evaluate tracked": 0.1,
-        "evaluate refined": 0.1,
-        "evaluate audio": 0.1,
-    },
-}
-SIGNS = tuple(f"{yaw}{pitch}{roll}" for yaw in "+-" for pitch in "+-" for roll in "+-")
-PRESETS = ("tiny", "draft", "standard", "final")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -62,15 +51,15 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(words)
         folder = getattr(options, "actor", None)
-        if for_blender and options.run is not _serve:
+        if for_blender and options.command != "serve":
             watch_requests(lambda r: canceller.cancel() if r.verb in ("cancel", "quit") else None, canceller.cancel)
         console.forecast = Forecast(options.shares)
         code = 0
-        if options.run is _serve:
+        if options.command == "serve":
             _serve(options, console, canceller)
         else:
             _greet(options, console)
-            summary, data = options.run(options, console)
+            summary, data = RUN[options.command](options, console)
             canceller.stop()
             console.finish(summary, data)
             code = UserError.exit_code if data.get("ok") is False else 0
@@ -83,105 +72,6 @@ def main(words: Sequence[str] | None = None) -> int:
         return exit_code(told)
     canceller.stop()
     return code
-
-
-def parser() -> argparse.ArgumentParser:
-    """The commands and their options."""
-    common = _Parser(add_help=False)
-    common.add_argument("--json-lines", action="store_true", help="speak the protocol, for Blender")
-    device = _Parser(add_help=False)
-    device.add_argument("--device", choices=CHOICES, default="auto", help="default: the GPU where there is one")
-    top = _Parser(prog="python -m backend", description="Portrait Actor: a portrait video becomes an actor.")
-    top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-
-    def command(name: str, run: Any, text: str, *, on_device: bool = True) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, parents=[common, device] if on_device else [common], help=text)
-        made.set_defaults(run=run, shares=SHARES.get(name, {}))
-        return made
-
-    create = command("create", _create, "turn a video into an actor; run it again to go on")
-    create.add_argument("video", type=Path, metavar="VIDEO")
-    create.add_argument("actor", type=Path, metavar="ACTOR", help="its folder, e.g. jane.actor")
-    create.add_argument("--preset", choices=PRESETS, default="draft")
-    create.add_argument("--face", type=int, metavar="N", help="which of several faces, from the left, starting at 1")
-    create.add_argument("--name", default="", help="what the actor is called (default: the folder's name)")
-    create.add_argument("--consent-who", default="", metavar="NAME", help="the person who is shown, and agreed")
-    create.add_argument("--seed", type=int, default=0, metavar="N")
-    create.add_argument(
-        "--landmarker", type=Path, metavar="FILE", help="MediaPipe's face_landmarker.task, to measure the channels"
-    )
-    create.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="where pictures of several faces go, to choose one"
-    )
-
-    speak = command("speak", _speak, "let an actor speak a sound file", on_device=False)
-    speak.add_argument("actor", type=Path, metavar="ACTOR")
-    speak.add_argument("audio", type=Path, metavar="AUDIO")
-    speak.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
-    speak.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: the footage's)")
-    speak.add_argument("--first-frame", type=int, default=0, metavar="N", help="the frame at which the sound begins")
-    speak.add_argument("--seed", type=int, default=0, metavar="N")
-    speak.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
-    speak.add_argument("--blink", action=argparse.BooleanOptionalAction, default=True, help="blinks and brows")
-
-    render = command("render", _render, "render a performance to EXR, PNG or a film; unchanged frames are kept")
-    render.add_argument("actor", type=Path, metavar="ACTOR")
-    render.add_argument("performance", type=Path, metavar="PERFORMANCE", help=".npz of speak or of Blender")
-    render.add_argument("--camera", type=Path, metavar="FILE", help="camera file (default: the footage's camera)")
-    render.add_argument("--out", type=Path, required=True, metavar="DIR")
-    render.add_argument("--format", choices=("exr", "png", "mp4"), default="exr")
-    render.add_argument("--name", default="", help="of the files (default: the actor folder's)")
-    render.add_argument("--bits", type=int, choices=(8, 16), default=16, help="of a PNG")
-    render.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help="on the camera's resolution")
-    render.add_argument("--sound", type=Path, metavar="FILE", help="sound of a film")
-    render.add_argument("--sound-offset", type=float, default=0.0, metavar="S", help="seconds before the sound begins")
-    render.add_argument("--plate", action="store_true", help="put a film over the footage's background")
-
-    export = command("export", _export, "write a performance as Live Link Face .csv, or a frame's Gaussians as .ply")
-    export.add_argument("actor", type=Path, metavar="ACTOR")
-    export.add_argument("performance", type=Path, metavar="PERFORMANCE", help=".npz of speak or of Blender")
-    export.add_argument("out", type=Path, metavar="OUT", help="the .ply or .csv to write")
-    export.add_argument("--frame", type=int, metavar="N", help="for a .ply (default: the first)")
-    export.add_argument("--signs", choices=SIGNS, default="+++", help="for a .csv: of yaw, pitch and roll")
-
-    capture = command("import", _import, "turn a Live Link Face .csv into a performance", on_device=False)
-    capture.add_argument("capture", type=Path, metavar="CAPTURE")
-    capture.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
-    capture.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: the capture's)")
-    capture.add_argument("--capture-fps", type=float, metavar="RATE", help="of its timecodes (default: guessed)")
-    capture.add_argument("--neutral", type=float, metavar="S", help="seconds into it of a relaxed face, to take out")
-    capture.add_argument("--signs", choices=SIGNS, default="+++", help="of yaw, pitch and roll, as in --signs=-+-")
-    capture.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
-
-    evaluate = command("evaluate", _evaluate, "measure an actor on the footage it has not seen")
-    evaluate.add_argument("actor", type=Path, metavar="ACTOR")
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-
-    ablate = command("ablate", _ablate, "measure what each part of the method is worth to an actor")
-    ablate.add_argument("actor", type=Path, metavar="ACTOR")
-    ablate.add_argument("--preset", choices=PRESETS, default="draft", help="how long each variant is trained")
-    ablate.add_argument("--seed", type=int, default=0, metavar="N")
-    ablate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-
-    serve = command("serve", _serve, "draw previews for Blender until standard input closes")
-    serve.add_argument("actor", type=Path, metavar="ACTOR")
-
-    command("doctor", _doctor, "tell what is installed, and what is missing", on_device=False)
-
-    sample = command("sample", _sample, "make a sample clip (.mp4) or a line to speak (.wav) by code", on_device=False)
-    sample.add_argument("out", type=Path, metavar="OUT")
-    sample.add_argument("--seconds", type=float, default=12.0)
-    sample.add_argument("--size", type=int, default=512, help="side in pixels")
-    sample.add_argument("--seed", type=int, default=0, metavar="N")
-    return top
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong arguments are a failure like any other."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError("bad_arguments", f"{message[:1].upper()}{message[1:]}.", f"`{self.prog} --help` tells more.")
 
 
 def _greet(options: argparse.Namespace, console: Console) -> None:
@@ -206,14 +96,14 @@ def _create(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _speak(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
-    from .model.speech import speak
+    from .model.speech import Delivery, speak
 
     folder = ActorFolder.open(options.actor)
     console.progress("speak", 0, 1)
-    said = speak(
-        folder, options.audio, fps=options.fps, first_frame=options.first_frame, seed=options.seed,
-        head=float(options.head), blink=float(options.blink), brows=float(options.blink),
-    )  # fmt: skip
+    how = Delivery(
+        options.seed, options.lips, options.brows, options.head, options.blink, tuple(options.style), options.features
+    )
+    said = speak(folder, options.audio, how, fps=options.fps, first_frame=options.first_frame)
     _make_parent(options.performance)
     said.save(options.performance)
     console.progress("speak", 1, 1)
@@ -222,6 +112,18 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
         "first": int(said.frames[0]), "last": int(said.frames[-1]),
     }  # fmt: skip
     return f"{len(said)} frames are in {options.performance}.", data
+
+
+def _teach(options: argparse.Namespace, console: Console) -> Outcome:
+    from .actor import ActorFolder
+    from .model.speech import train_speech
+
+    folder = ActorFolder.open(options.actor)
+    figures = train_speech(folder, console, options.seed, options.features)
+    folder.info.figures["speech"] = figures
+    folder.save()
+    able = "can speak" if figures else "cannot speak"
+    return f"{folder.info.name} {able}.", figures
 
 
 def _render(options: argparse.Namespace, console: Console) -> Outcome:
@@ -279,7 +181,8 @@ def _signs(word: str) -> tuple[int, int, int]:
 def _evaluate(options: argparse.Namespace, console: Console) -> Outcome:
     from .evaluation.evaluate import evaluate
 
-    return _figures(options, lambda folder: evaluate(folder, choose_device(options.device), console))
+    device = choose_device(options.device)
+    return _figures(options, lambda folder: evaluate(folder, device, console, options.features))
 
 
 def _ablate(options: argparse.Namespace, console: Console) -> Outcome:
@@ -369,6 +272,20 @@ def _make_parent(file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(file.parent, error) from error
+
+
+RUN: dict[str, Callable[[argparse.Namespace, Console], Outcome]] = {
+    "create": _create,
+    "speak": _speak,
+    "learn-to-speak": _teach,
+    "render": _render,
+    "export": _export,
+    "import": _import,
+    "evaluate": _evaluate,
+    "ablate": _ablate,
+    "doctor": _doctor,
+    "sample": _sample,
+}  # `serve` answers many requests and has no outcome
 
 
 if __name__ == "__main__":

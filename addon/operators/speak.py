@@ -56,7 +56,7 @@ def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
     fps = takes.scene_fps(context.scene)
     arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{fps:.6f}"]
     arguments += ["--first-frame", str(request.frame_start), "--seed", str(request.seed)]
-    arguments += ["--head" if request.head else "--no-head", "--blink" if request.blink else "--no-blink"]
+    arguments += ["--head", "0"] * (not request.head) + ["--brows", "0", "--blink", "0"] * (not request.blink)
     return start_backend(f"Speak {audio.stem}", "speak", arguments, folder, finish)
 
 

@@ -26,6 +26,7 @@ TAPS, TAP_SECONDS, TAP_SPREAD = 8, 0.04, 2.5  # context: ±8 taps of 40 ms, weig
 # The groups' usual spread, so that a distance between two windows weighs them as measured best (fixed, not per clip).
 MEL_SCALE, PHONE_SCALE, TRAIT_SCALE, RHYTHM_SCALE = 1 / 6.3, 1 / (0.9 * np.sqrt(2)), 2 / 0.9, 2 / 1.2
 RHYTHM_CENTRE = 0.4
+PLUGGED_SCALE = 2.0  # weighs them about as much as all others together
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class SpeechTrack:
         rhythm: (N, R) speech activity at several widths, breath, energy, voicing and spectral flux, about 0–1.
         activity: (N,) 0 in a pause, 1 in speech.
         bilabial: (N,) probability 0–1 of p, b or m.
+        plugged: (N, K) features from the person's own file, all together deviating by 1; None without.
     """
 
     mel: F32
@@ -45,6 +47,7 @@ class SpeechTrack:
     rhythm: F32
     activity: F32
     bilabial: F32
+    plugged: F32 | None = None
 
     def __len__(self) -> int:
         return len(self.mel)
@@ -72,6 +75,8 @@ class SpeechTrack:
     def _spectral(self) -> F32:
         phones = [np.sqrt(self.phones.frame), np.sqrt(self.phones.loop)]
         groups = [self.mel * MEL_SCALE, *(p * PHONE_SCALE for p in phones), self.phones.traits() * TRAIT_SCALE]
+        if self.plugged is not None:
+            groups.append(self.plugged * PLUGGED_SCALE)
         return np.concatenate(groups, 1).astype(np.float32)
 
     def _part(self, times: F64) -> tuple[int, SpeechTrack]:
@@ -81,7 +86,9 @@ class SpeechTrack:
         last = int(np.clip((times.max() + reach) * TRACK_RATE + 2, first + 1, len(self)))
         rows = slice(first, last)
         phones = PhoneEvidence(self.phones.names, self.phones.frame[rows], self.phones.loop[rows])
-        return first, SpeechTrack(self.mel[rows], phones, self.rhythm[rows], self.activity[rows], self.bilabial[rows])
+        plugged = None if self.plugged is None else self.plugged[rows]
+        part = SpeechTrack(self.mel[rows], phones, self.rhythm[rows], self.activity[rows], self.bilabial[rows], plugged)
+        return first, part
 
 
 def analyse(samples: F32, rate: int = RATE) -> SpeechTrack:
@@ -124,11 +131,11 @@ def speech_features(samples: F32, rate: int, fps: float, count: int) -> F32:
     return analyse(samples, rate).frames(np.arange(count) / fps)
 
 
-def feature_count() -> int:
-    """How many columns `SpeechTrack.windows` has, to check stored models against."""
+def feature_count(plugged: int = 0) -> int:
+    """How many columns `SpeechTrack.windows` has with so many plugged features, to check stored models against."""
     from .acoustic_model import load_model
 
-    return (2 * TAPS + 1) * (BANDS + 2 * len(load_model().phones) + len(TRAITS)) + RHYTHM_COUNT
+    return (2 * TAPS + 1) * (BANDS + 2 * len(load_model().phones) + len(TRAITS) + plugged) + RHYTHM_COUNT
 
 
 def _running_sum(values: F32) -> F64:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,9 @@ EDGE = 0.05  # alpha from which a pixel belongs to the edge
 REGIONS = ("whole", "pasted", "portrait", "face", "mouth")
 
 
-def evaluate(folder: ActorFolder, device: torch.device, reporter: Reporter) -> dict[str, Any]:
+def evaluate(
+    folder: ActorFolder, device: torch.device, reporter: Reporter, features: Path | None = None
+) -> dict[str, Any]:
     """{"tracked": {"whole": {"psnr", "ssim"}, "pasted", "portrait", "face", "mouth", "lmd_px", "jitter_ratio",
     "edge_alpha"}, "refined": {the same}, "audio": {the same}, "holes": see `stretch.holes`, "train_seconds",
     "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
@@ -41,13 +44,14 @@ def evaluate(folder: ActorFolder, device: torch.device, reporter: Reporter) -> d
 
     `tracked` is driven by preparation's poses and channels. `refined` fits them to the held-out frames against the
     finished model: what is left is the model's share of the error. `audio` is driven by tracked poses and upper face
-    with the mouth spoken from the sound; it is absent for an actor without speech.
+    with the mouth spoken from the sound; it is absent for an actor without speech. `features` are those of the
+    footage's sound, for an actor that learned to speak from such.
     """
     clip, portrait = Clip(folder, device), Portrait.load(folder, device)
     rows = list(range(clip.train_count, clip.count))
     drives = {"tracked": clip.poses, "refined": refined_poses(clip, portrait, rows, reporter)}
     if folder.file("speech.safetensors").exists():
-        drives["audio"] = {**clip.poses, "channels": spoken_channels(folder, clip)}
+        drives["audio"] = {**clip.poses, "channels": spoken_channels(folder, clip, features)}
     figures: dict[str, Any] = {}
     footage = find_landmarks([clip.store.frame(r) for r in rows])
     for name, poses in drives.items():
@@ -140,11 +144,11 @@ def edge_difference(ours: Tensor, matte: Tensor) -> float:
     return float((ours - matte).abs()[edge].mean())
 
 
-def spoken_channels(folder: ActorFolder, clip: Clip) -> Tensor:
+def spoken_channels(folder: ActorFolder, clip: Clip, features: Path | None = None) -> Tensor:
     """(T, 52) the tracked channels with the oral ones spoken from the actor's own sound."""
-    from ..model.speech import speak
+    from ..model.speech import Delivery, speak
 
-    said = speak(folder, folder.file("audio.wav"), fps=folder.info.fps, seed=0)
+    said = speak(folder, folder.file("audio.wav"), Delivery(features=features), fps=folder.info.fps)
     channels = clip.poses["channels"].clone()
     count = min(len(said), clip.count)
     oral = torch.as_tensor(said.channels[:count, : len(ORAL)], dtype=channels.dtype, device=channels.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from ..actor import ActorFolder, damaged
-from ..audio.features import BANDS, SpeechTrack, analyse, feature_count
+from ..audio.features import BANDS, TRACK_RATE, SpeechTrack, analyse, feature_count
+from ..audio.plugged import directions, load_plugged
 from ..audio.sound import RATE, is_silent, load_sound
 from ..channels import INDEX, ORAL
 from ..performance import Performance
@@ -31,9 +32,32 @@ SPEECH_VERSION = 2
 VERSION_KEY = "portrait_actor.speech"
 STAGE = "learn to speak"
 SHORTEST, LONGEST = 0.2, 3600.0  # seconds of a line
+STRONGEST = 3.0  # of lips, brows, head and blinks
+SHORTEST_STYLE = 1.0  # seconds
+DIRECTIONS = 32  # of plugged features that are kept
 LEAST_FRAMES = 48  # of footage with sound from which a mouth can be learned
 CHUNK = 2000  # frames spoken at once: windows of an hour would fill the memory
 WEAK = 0.25  # correlation of the lips' opening on held-out frames below which the person is told
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a line is spoken.
+
+    Attributes:
+        seed: the same seed gives the same take, another one another take of head, brows and blinks.
+        lips, brows, head, blink: strengths; 1 is the actor's own, 0 is still.
+        style: parts of the footage, in seconds from its start, whose manner is taken; all of it when empty.
+        features: the line's features, for an actor that learned from such (`train_speech`).
+    """
+
+    seed: int = 0
+    lips: float = 1.0
+    brows: float = 1.0
+    head: float = 1.0
+    blink: float = 1.0
+    style: tuple[tuple[float, float], ...] = ()
+    features: Path | None = None
 
 
 @dataclass
@@ -44,22 +68,55 @@ class Speaker:
         network: windows of sound → oral channels.
         mouth: how this mouth closes, rests and ranges.
         activity: (M,) speech activity of the footage's training frames.
+        plugged: (1 + K, D) centre and directions of the features from a file that it learned from; (0, 0) without.
     """
 
     network: SpeechNetwork
     mouth: Mouth
     activity: F32
+    plugged: F32
 
-    def oral(self, track: SpeechTrack, times: F64, lips: float = 1.0) -> F32:
-        """Oral channels (T, 28) at `times` in seconds."""
+    def hear(self, samples: F32, features: Path | None) -> SpeechTrack:
+        """The track of a sound as this actor learned to hear it.
+
+        Raises:
+            UserError: ``features_needed``, ``features_unknown``, or ``bad_features``.
+        """
+        track = analyse(samples)
+        if features is None and not len(self.plugged):
+            return track
+        if features is None:
+            raise UserError(
+                "features_needed",
+                "This actor learned to speak from features of your own files.",
+                "Give those of this line too, or let it learn to speak again without.",
+            )
+        if not len(self.plugged):
+            raise UserError(
+                "features_unknown",
+                "This actor learned to speak without features of your own files.",
+                "Let it learn to speak again with them, or leave them out.",
+            )
+        values = load_plugged(features, len(samples) / RATE, len(track), TRACK_RATE)
+        if values.shape[1] != self.plugged.shape[1]:
+            raise UserError(
+                "bad_features",
+                f"{features.name} has {values.shape[1]} columns, but the actor learned from {self.plugged.shape[1]}.",
+                "Make them with the same network and layer.",
+            )
+        return replace(track, plugged=(values - self.plugged[0]) @ self.plugged[1:].T)
+
+    def oral(self, track: SpeechTrack, times: F64, lips: float = 1.0, style: tuple[F32, F32] | None = None) -> F32:
+        """Oral channels (T, 28) at `times` in seconds; `style` is what `Mouth.in_style` takes."""
         parts = [self.network(track.windows(times[i : i + CHUNK])) for i in range(0, len(times), CHUNK)]
-        return shape_mouth(self.mouth, np.concatenate(parts), track, times, lips)
+        mouth, shift = self.mouth.in_style(*style) if style else (self.mouth, np.float32(0))
+        return shape_mouth(mouth, np.concatenate(parts) + shift, track, times, lips)
 
     def save(self, folder: ActorFolder) -> None:
         """Writes `speech.safetensors`."""
         arrays = {f"network.{name}": value for name, value in self.network.arrays.items()}
         arrays |= {f"mouth.{f.name}": getattr(self.mouth, f.name) for f in fields(Mouth)}
-        arrays["activity"] = self.activity
+        arrays |= {"activity": self.activity, "plugged": self.plugged}
         with folder.replacing(FILE) as part:
             whole = {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
             # one entry only: several are written in no fixed order, and the same training is to give the same file
@@ -101,13 +158,17 @@ class Speaker:
             raise ValueError("not finite")
         network = SpeechNetwork({k[8:]: v for k, v in arrays.items() if k.startswith("network.")})
         mouth = Mouth(*(arrays[f"mouth.{f.name}"] for f in fields(Mouth)))
-        if network.arrays["centre"].shape != (feature_count(),) or network.arrays["mean"].shape != (len(ORAL),):
+        plugged = arrays["plugged"]
+        count = feature_count(max(len(plugged) - 1, 0))
+        if network.arrays["centre"].shape != (count,) or network.arrays["mean"].shape != (len(ORAL),):
             raise ValueError("made for other features")
         sizes = {f.name: {"span": 2, "liveliness": 1}.get(f.name, len(ORAL)) for f in fields(Mouth)}
         if any(getattr(mouth, name).shape != (size,) for name, size in sizes.items()) or arrays["activity"].ndim != 1:
             raise ValueError("shape")
-        network(np.zeros((1, feature_count()), np.float32))  # every matrix fits the next
-        return cls(network, mouth, arrays["activity"])
+        if plugged.ndim != 2 or len(plugged) == 1 or len(plugged) > DIRECTIONS + 1:
+            raise ValueError("plugged")
+        network(np.zeros((1, count), np.float32))  # every matrix fits the next
+        return cls(network, mouth, arrays["activity"], plugged)
 
 
 def held_out_start(count: int) -> int:
@@ -115,10 +176,15 @@ def held_out_start(count: int) -> int:
     return max(1, count * 10 // 11)
 
 
-def train_speech(folder: ActorFolder, reporter: Reporter, seed: int = 0) -> dict[str, Any]:
+def train_speech(
+    folder: ActorFolder, reporter: Reporter, seed: int = 0, features: Path | None = None
+) -> dict[str, Any]:
     """Learns from `footage.npz`, `proxy.npz` and `audio.wav`, writes `speech.safetensors`.
 
     Frame i of the footage is at i / fps seconds of the sound. The last eleventh is only looked at for the figures.
+
+    Args:
+        features: more features of the footage's sound to learn from, see `audio.plugged`; lines need theirs then too.
 
     Returns:
         {"held_out": {"jawOpen_r", "opening_r", "oral_r"}: correlation of the spoken with the tracked curves on held-out
@@ -128,7 +194,7 @@ def train_speech(folder: ActorFolder, reporter: Reporter, seed: int = 0) -> dict
         the footage's range, "frames", "seconds"}; {} when nothing could be learned (a note says so).
 
     Raises:
-        UserError: the actor is damaged.
+        UserError: the actor is damaged, or ``bad_features``.
         Cancelled: the person asked to stop.
     """
     began = time.monotonic()
@@ -141,14 +207,19 @@ def train_speech(folder: ActorFolder, reporter: Reporter, seed: int = 0) -> dict
         reporter.note("The clip has too little sound to learn from: the actor cannot speak.")
         return {}
     reporter.progress(STAGE, 0, 1)
-    track = analyse(samples)
+    track, plugged = analyse(samples), np.zeros((0, 0), np.float32)
+    if features is not None:
+        values = load_plugged(features, len(samples) / RATE, len(track), TRACK_RATE)
+        centre, vectors = directions(values[: round(times[count - 1] * TRACK_RATE)], DIRECTIONS)
+        plugged = np.concatenate([centre[None], vectors.T])
+        track = replace(track, plugged=(values - centre) @ vectors)
     windows, oral = track.windows(times[:heard]), footage.channels[:heard, : len(ORAL)]
     learned = slice(0, count)
     network = fit_network(
         windows[learned], oral[learned], seed, report=lambda done, total: reporter.progress(STAGE, done, total)
     )
     mouth = measure_mouth(oral[learned], unseen(windows[learned], oral[learned]), track, times[learned], gap)
-    speaker = Speaker(network, mouth, track.at(track.activity, times[learned]))
+    speaker = Speaker(network, mouth, track.at(track.activity, times[learned]), plugged)
     speaker.save(folder)
     figures = _figures(speaker, track, times[:heard], oral, count)
     if figures.get("held_out", {}).get("opening_r", 1.0) < WEAK:
@@ -157,16 +228,7 @@ def train_speech(folder: ActorFolder, reporter: Reporter, seed: int = 0) -> dict
 
 
 def speak(
-    folder: ActorFolder,
-    sound: Path,
-    *,
-    fps: float | None = None,
-    first_frame: int = 0,
-    seed: int = 0,
-    lips: float = 1.0,
-    brows: float = 1.0,
-    head: float = 1.0,
-    blink: float = 1.0,
+    folder: ActorFolder, sound: Path, how: Delivery | None = None, *, fps: float | None = None, first_frame: int = 0
 ) -> Performance:
     """The actor speaks a sound: the mouth follows it, everything else is the actor's own manner.
 
@@ -174,17 +236,44 @@ def speak(
         sound: any file with a sound track.
         fps: frames per second of the performance; the footage's when None.
         first_frame: frame number at which the sound begins.
-        seed: the same seed gives the same take, another one another take of head, brows and blinks.
-        lips, brows, head, blink: strengths; 1 is the actor's own, 0 is still.
 
     Returns:
         A performance as long as the sound.
 
     Raises:
-        UserError: ``cannot_speak``, ``sound_too_short``, ``sound_too_long``, ``silent``, or the sound cannot be read.
+        UserError: ``cannot_speak``, ``sound_too_short``, ``sound_too_long``, ``silent``, ``bad_strength``,
+            ``bad_style``, what `Speaker.hear` raises, or the sound cannot be read.
     """
+    how = how or Delivery()
+    if not all(0 <= strength <= STRONGEST for strength in (how.lips, how.brows, how.head, how.blink)):
+        raise UserError("bad_strength", f"A strength is not between 0 and {STRONGEST:g}.", "1 is the actor's own.")
     speaker = Speaker.load(folder)
     footage = folder.footage()
+    parts = _style_rows(how.style, footage.fps, len(speaker.activity))
+    samples = _voice(sound)
+    seconds = len(samples) / RATE
+    rate = footage.fps if fps is None else fps
+    count = max(1, int(np.ceil(seconds * rate - 1e-3)))
+    times = np.arange(count) / rate
+    track = speaker.hear(samples, how.features)
+    manner = learn_manner(footage, speaker.activity, parts)
+    grid = np.arange(int(np.ceil(seconds * footage.fps)) + 2) / footage.fps
+    strengths = Strengths(how.brows, how.head, how.blink)
+    moved = move(manner, track.at(track.activity, grid), times, how.seed, strengths)
+    result = Performance.rest(count, rate, first_frame)
+    result.head_rotation, result.head_translation = moved[:, :4], moved[:, 4:7]
+    result.torso_rotation, result.torso_translation = moved[:, 7:11], moved[:, 11:POSE]
+    oral = speaker.oral(track, times, how.lips, _style_mouth(footage, speaker.activity, parts))
+    result.channels = np.concatenate([oral, moved[:, POSE:]], 1)
+    return result.check("spoken from " + sound.name)
+
+
+def _voice(sound: Path) -> F32:
+    """The samples of a line.
+
+    Raises:
+        UserError: it cannot be read or spoken.
+    """
     samples = load_sound(sound)
     seconds = len(samples) / RATE
     if seconds < SHORTEST:
@@ -193,18 +282,38 @@ def speak(
         raise UserError("sound_too_long", f"{sound.name} is longer than an hour.", "Cut it into lines.")
     if is_silent(samples):
         raise UserError("silent", f"{sound.name} is silent.", "Choose a sound with a voice.")
-    rate = footage.fps if fps is None else fps
-    count = max(1, int(np.ceil(seconds * rate - 1e-3)))
-    times = np.arange(count) / rate
-    track = analyse(samples)
-    manner = learn_manner(footage, speaker.activity)
-    grid = np.arange(int(np.ceil(seconds * footage.fps)) + 2) / footage.fps
-    moved = move(manner, track.at(track.activity, grid), times, seed, Strengths(brows, head, blink))
-    result = Performance.rest(count, rate, first_frame)
-    result.head_rotation, result.head_translation = moved[:, :4], moved[:, 4:7]
-    result.torso_rotation, result.torso_translation = moved[:, 7:11], moved[:, 11:POSE]
-    result.channels = np.concatenate([speaker.oral(track, times, lips), moved[:, POSE:]], 1)
-    return result.check("spoken from " + sound.name)
+    return samples
+
+
+def _style_rows(style: tuple[tuple[float, float], ...], fps: float, count: int) -> list[tuple[int, int]]:
+    """The rows of the footage's parts (seconds), joined where they overlap; [] for all of it.
+
+    Raises:
+        UserError: ``bad_style``, a part is empty, or lies beyond what the actor learned from.
+    """
+    rows = np.zeros(count + 1, bool)
+    for start, end in style:
+        first, last = (int(np.clip(np.nan_to_num(edge * fps), 0, count)) for edge in (start, end))
+        if last - first < SHORTEST_STYLE * fps:
+            raise UserError(
+                "bad_style",
+                f"From {start:g} to {end:g} s the actor learned less than {SHORTEST_STYLE:g} s.",
+                f"Mark longer parts of the footage, between 0 and {count / fps:.1f} s.",
+            )
+        rows[first:last] = True
+    edges = np.flatnonzero(np.diff(rows.astype(np.int8), prepend=0))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _style_mouth(footage: Performance, activity: F32, parts: list[tuple[int, int]]) -> tuple[F32, F32] | None:
+    """The oral channels while speaking, in the parts and in all the footage; None where there is no such style."""
+    oral, speaking = footage.channels[: len(activity), : len(ORAL)], activity > 0.5
+    inside = np.zeros(len(activity), bool)
+    for first, end in parts:
+        inside[first:end] = True
+    if not parts or (inside & speaking).sum() < LEAST_FRAMES // 2:
+        return None
+    return oral[inside & speaking], oral[speaking]
 
 
 def _gap(folder: ActorFolder) -> F32:
@@ -224,7 +333,8 @@ def _figures(speaker: Speaker, track: SpeechTrack, times: F64, oral: F32, count:
     shares = {"pause_opening": opening[rest], "closure_opening": opening[shut & ~rest]}
     figures: dict[str, Any] = {k: round(float(v.mean()), 4) for k, v in shares.items() if len(v)}
     if len(times) - count >= 8:
-        mel = np.concatenate([track.windows(times)[:, i : i + BANDS] for i in _mel_columns()], 1)
+        plain = replace(track, plugged=None).windows(times)
+        mel = np.concatenate([plain[:, i : i + BANDS] for i in _mel_columns()], 1)
         ridge = linear_unseen(mel[:count], oral[:count], mel[count:])
         figures["held_out"] = _agreement(spoken[count:], oral[count:], gap)
         figures["unshaped"] = _agreement(said[count:], oral[count:], gap)

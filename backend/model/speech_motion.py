@@ -49,6 +49,7 @@ class Manner:
         activity: (M,) speech activity 0–1.
         blinks: each (K, 2) what a blink adds to the left and right lid, at `fps`, and where in it the eye is shut.
         interval: seconds between blinks on average.
+        parts: first and one-past-last row of each part of the footage whose style is wanted.
     """
 
     fps: float
@@ -56,24 +57,31 @@ class Manner:
     activity: F32
     blinks: list[tuple[F32, int]]
     interval: float
+    parts: list[tuple[int, int]]
+
+    def chosen(self) -> F32:
+        """(M', 38) the rows of all parts."""
+        return np.concatenate([self.rows[first:end] for first, end in self.parts])
 
 
-def learn_manner(footage: Performance, activity: F32) -> Manner:
-    """The manner of the footage's first len(activity) frames (the rest is held out)."""
-    count = len(activity)
+def learn_manner(footage: Performance, activity: F32, parts: list[tuple[int, int]] | None = None) -> Manner:
+    """The manner of the footage's first len(activity) frames (the rest is held out), or of these parts of them."""
+    count = min(len(activity), len(footage))
+    parts = parts or [(0, count)]
     facial = footage.channels[:count, len(ORAL) :].copy()
-    level, blinks = _blinks(facial[:, EYES], footage.fps)
-    facial[:, EYES] = level
+    facial[:, EYES], found = _blinks(facial[:, EYES], footage.fps)
+    blinks = [(piece, at) for piece, at, shut in found if any(first <= shut < end for first, end in parts)]
     poses = (footage.head_rotation, footage.head_translation, footage.torso_rotation, footage.torso_translation)
     rows = np.concatenate([*(p[:count] for p in poses), facial], 1).astype(np.float32)
     for start in (0, 7):  # one hemisphere, so that rows can be compared and mixed
         rows[:, start : start + 4] *= np.sign(rows[:, start : start + 4] @ rows[0, start : start + 4])[:, None]
-    interval = float(np.clip(count / footage.fps / max(len(blinks), 1), *BLINK_INTERVAL))
-    return Manner(footage.fps, rows, activity, blinks, interval)
+    shown = sum(end - first for first, end in parts)
+    interval = float(np.clip(shown / footage.fps / max(len(blinks), 1), *BLINK_INTERVAL))
+    return Manner(footage.fps, rows, activity, blinks, interval, parts)
 
 
-def _blinks(lids: F32, fps: float) -> tuple[F32, list[tuple[F32, int]]]:
-    """The lids' level (M, 2) without blinks, and the blinks."""
+def _blinks(lids: F32, fps: float) -> tuple[F32, list[tuple[F32, int, int]]]:
+    """The lids' level (M, 2) without blinks, and the blinks with the row at which the eye is shut."""
     size = max(3, round(LID_WINDOW * fps) | 1)
     level = np.minimum(median_filter(lids, (size, 1), mode="nearest"), lids)
     level = gaussian_filter1d(level, 0.1 * fps, axis=0)
@@ -92,7 +100,7 @@ def _blinks(lids: F32, fps: float) -> tuple[F32, list[tuple[F32, int]]]:
             last = before + int(tail[0]) if len(tail) else before + after
             piece = piece[first : last + 1].copy()
             piece[[0, -1]] = 0
-            found.append((piece.astype(np.float32), before - first))
+            found.append((piece.astype(np.float32), before - first, int(peak)))
     return level.astype(np.float32), found
 
 
@@ -115,7 +123,7 @@ def move(manner: Manner, activity: F32, times: F64, seed: int, strengths: Streng
     rng = np.random.default_rng(seed)
     rows = _stitched(manner, activity, rng)
     lids = _blinking(manner, activity, rng) * strengths.blink
-    middle = _middle(manner.rows)
+    middle = _middle(manner.chosen())
     still = np.broadcast_to(middle, rows.shape)
     rows[:, :POSE] = still[:, :POSE] + strengths.head * (rows[:, :POSE] - still[:, :POSE])
     brows = [POSE + i for i in BROWS]
@@ -141,15 +149,18 @@ def _middle(rows: F32) -> F32:
 def _stitched(manner: Manner, activity: F32, rng: np.random.Generator) -> F32:
     """Rows (N, 38) of pieces laid end to end over the line; begins at the pose the footage begins with."""
     count, tail = len(activity), round(FADE[1] * manner.fps)
-    if len(manner.rows) < 2 * tail + round(manner.fps):
-        return _to_and_fro(manner.rows, count)
+    longest = max(manner.parts, key=lambda part: part[1] - part[0])
+    if longest[1] - longest[0] < 2 * tail + round(manner.fps):
+        return _to_and_fro(manner.rows[slice(*longest)], count)
     feature = _comparable(manner.rows, manner.fps)
     used = np.zeros(len(manner.rows), np.float32)
     result = np.zeros((count, manner.rows.shape[1]), np.float32)
     done, here = 0, 0  # frames of the line that are covered; the footage row that follows them
     while done < count:
-        length = min(round(rng.uniform(*PIECE) * manner.fps), len(manner.rows) - tail)
-        start = 0 if done == 0 else _follower(manner, feature, used, here, activity[done : done + length], length, rng)
+        length = min(round(rng.uniform(*PIECE) * manner.fps), longest[1] - longest[0] - tail)
+        start = longest[0]
+        if done:
+            start = _follower(manner, feature, used, here, activity[done : done + length], length, rng)
         # the piece reaches `tail` frames further, to overlap with the next
         piece = manner.rows[start : start + length + tail][: count - done]
         ramp = np.ones((len(piece), 1), np.float32)
@@ -193,7 +204,8 @@ def _follower(
     manner: Manner, feature: F32, used: F32, here: int, wanted: F32, length: int, rng: np.random.Generator
 ) -> int:
     """The footage row at which the next piece begins."""
-    starts = np.arange(len(manner.rows) - length - round(FADE[1] * manner.fps) + 1)  # the overlap that follows fits too
+    whole = length + round(FADE[1] * manner.fps)  # the overlap that follows fits into the same part too
+    starts = np.concatenate([np.arange(first, end - whole + 1) for first, end in manner.parts])
     distance = np.sqrt(((feature[starts] - feature[here]) ** 2).sum(1) / (feature[0] != 0).sum())
     windows = np.lib.stride_tricks.sliding_window_view(manner.activity, len(wanted))[starts]
     unlike = np.abs(windows - wanted).mean(1)

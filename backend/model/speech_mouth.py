@@ -7,7 +7,7 @@ speaking, and in pauses. How far apart the lips are is read off the actor's own 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ REST_SHARE, CLOSED_SHARE = 0.15, 0.04  # of the pause frames, and of the speech 
 REST_OPEN = 0.03  # of the opening's range that lips at rest may be apart
 MINIMUM = 4  # frames that a pose is averaged over at least
 GAIN = (1.0, 1.5)  # how much wider the regression's cautious motion is made
+STYLE_GAIN = (0.5, 2.0)  # how much narrower or wider than usual a mouth may move in a style
 MOST_BOOST, LEAST_BOOSTED = 1.4, 24  # at most, and from how many frames of speech on
 PASSES = 12  # of closing the lips over several channels
 MARGIN = 0.05  # of a channel's range, beyond what the footage showed
@@ -82,6 +83,16 @@ class Mouth:
         """(T,) the opening as a share of the footage's range."""
         result: F32 = (self.opening(oral) - self.span[0]) / max(float(self.span[1] - self.span[0]), 1e-6)
         return result
+
+    def in_style(self, own: F32, whole: F32) -> tuple[Mouth, F32]:
+        """This mouth as it moves in parts of the footage, and what to add to what the regression says.
+
+        Args:
+            own: (S, 28) tracked channels of the parts while speaking. whole: (T, 28) those of all the footage.
+        """
+        shift = own.mean(0) - whole.mean(0)
+        wider = np.clip(own.std(0) / np.maximum(whole.std(0), 1e-6), *STYLE_GAIN)
+        return replace(self, gain=self.gain * wider, centre=self.centre + shift), shift.astype(np.float32)
 
 
 def lip_gap(proxy: Proxy) -> F32:

@@ -17,7 +17,7 @@ from backend.audio.features import analyse
 from backend.audio.sound import RATE, load_sound, save_wav
 from backend.channels import CHANNELS, INDEX, ORAL
 from backend.model import speech
-from backend.model.speech import FILE, Speaker, correlation, held_out_start, speak, train_speech
+from backend.model.speech import FILE, Delivery, Speaker, correlation, held_out_start, speak, train_speech
 from backend.model.speech_mouth import pauses
 from backend.model.speech_network import NetworkOptions, fit_network
 from backend.performance import Performance
@@ -120,7 +120,7 @@ def test_the_performance_is_whole_and_alive(actor: ActorFolder, tmp_path: Path) 
 
 def test_same_seed_same_take(actor: ActorFolder, tmp_path: Path) -> None:
     line(tmp_path / "line.wav")
-    first, again, other = (speak(actor, tmp_path / "line.wav", seed=seed) for seed in (0, 0, 7))
+    first, again, other = (speak(actor, tmp_path / "line.wav", Delivery(seed)) for seed in (0, 0, 7))
     for name in ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     np.testing.assert_array_equal(first.channels[:, : len(ORAL)], other.channels[:, : len(ORAL)])
@@ -166,9 +166,66 @@ def test_held_out_frames_never_touch_the_model(tmp_path: Path, monkeypatch: pyte
 
 def test_lips_strength_scales_the_mouth_and_nothing_else(actor: ActorFolder, tmp_path: Path) -> None:
     line(tmp_path / "line.wav")
-    own, still = speak(actor, tmp_path / "line.wav"), speak(actor, tmp_path / "line.wav", lips=0)
+    own, still = speak(actor, tmp_path / "line.wav"), speak(actor, tmp_path / "line.wav", Delivery(lips=0))
     assert still.channels[:, JAW].std() < 0.2 * own.channels[:, JAW].std()
     np.testing.assert_array_equal(own.channels[:, len(ORAL) :], still.channels[:, len(ORAL) :])
+
+
+def test_a_style_takes_the_manner_of_its_parts(tmp_path: Path, trained: tuple[ActorFolder, object]) -> None:
+    folder = ActorFolder.open(Path(shutil.copytree(trained[0].path, tmp_path / "styled.actor")))
+    footage = folder.footage()
+    calm = slice(0, 250)  # 10 s: a still head, small mouth
+    footage.head_rotation[calm] = footage.head_rotation[0]
+    footage.channels[calm, : len(ORAL)] *= 0.5
+    footage.save(folder.file("footage.npz"))
+    line(tmp_path / "line.wav")
+
+    def take(*style: tuple[float, float]) -> Performance:
+        return speak(folder, tmp_path / "line.wav", Delivery(style=style))
+
+    whole, still, lively = take(), take((0, 10)), take((10, 15), (15, 21.5))
+    assert np.ptp(still.head_rotation, 0).max() < 1e-3 < np.ptp(lively.head_rotation, 0).max()
+    assert still.channels[:, JAW].std() < 0.8 * whole.channels[:, JAW].std() < lively.channels[:, JAW].std()
+    np.testing.assert_array_equal(take((10, 21.5)).channels, lively.channels)  # parts that touch are one
+    for bad in ((3, 3.2), (5, 2), (100, 120), (4, float("nan"))):
+        with pytest.raises(UserError) as caught:
+            take(bad)
+        assert caught.value.code == "bad_style"
+    with pytest.raises(UserError) as caught:
+        speak(folder, tmp_path / "line.wav", Delivery(head=-1))
+    assert caught.value.code == "bad_strength"
+
+
+def test_features_of_one_s_own_are_learned_from_and_then_needed(tmp_path: Path) -> None:
+    folder = untrained(tmp_path / "sample.actor")
+    oral = folder.footage().channels[:, : len(ORAL)]
+    random = np.random.default_rng(0)
+    mixed = oral @ random.normal(size=(len(ORAL), 48)) + 0.05 * random.normal(size=(len(oral), 48))
+    np.savez(tmp_path / "own.npz", features=np.repeat(mixed, 2, 0).astype(np.float16))  # 50 rows a second
+    plain = train_speech(folder, Reporter(), 0)["held_out"]["opening_r"]
+    taught = train_speech(folder, Reporter(), 0, tmp_path / "own.npz")["held_out"]["opening_r"]
+    assert taught > plain
+    sound = folder.file("audio.wav")
+    with pytest.raises(UserError) as caught:
+        speak(folder, sound)
+    assert caught.value.code == "features_needed"
+    said = speak(folder, sound, Delivery(features=tmp_path / "own.npz"))
+    assert correlation(said.channels[:, JAW], folder.footage().channels[: len(said), JAW]) > 0.8
+    for name, table in {
+        "narrow.npy": mixed[:, :5], "short.npy": mixed[:20], "whole.npy": (10 * mixed).astype(int),
+        "nan.npy": np.full_like(mixed, np.nan),
+    }.items():  # fmt: skip
+        np.save(tmp_path / name, table)
+        with pytest.raises(UserError) as caught:
+            speak(folder, sound, Delivery(features=tmp_path / name))
+        assert caught.value.code == "bad_features", name
+    (tmp_path / "noise.npy").write_bytes(random.bytes(900))
+    with pytest.raises(UserError):
+        train_speech(folder, Reporter(), 0, tmp_path / "noise.npy")
+    train_speech(folder, Reporter(), 0)
+    with pytest.raises(UserError) as caught:
+        speak(folder, sound, Delivery(features=tmp_path / "own.npz"))
+    assert caught.value.code == "features_unknown"
 
 
 def test_an_actor_that_never_heard_itself_cannot_speak(tmp_path: Path) -> None:

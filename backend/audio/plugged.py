@@ -1,0 +1,70 @@
+"""Speech features from the person's own files: HuBERT, wav2vec 2.0, AVE, or any other numbers along a sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..protocol import UserError
+
+F32 = NDArray[np.float32]
+
+RATES = (10.0, 250.0)  # rows per second that a table may have
+WIDEST, LONGEST = 2048, 2_000_000  # columns and rows
+KEY = "features"
+SPREAD = 0.02  # of the deviation along the first direction, below which a direction is noise
+
+
+def load_plugged(path: Path, seconds: float, count: int, rate: float) -> F32:
+    """A table of features (T, D), or (T, …) which is flattened, as (count, D) rows at `rate` per second.
+
+    Args:
+        path: `.npy`, or `.npz` with an entry "features". Rows are equally far apart and cover the whole sound.
+        seconds: how long the sound is.
+
+    Raises:
+        UserError: ``bad_features`` with what is wrong.
+    """
+    try:
+        table = np.load(path, allow_pickle=False)
+        if not isinstance(table, np.ndarray):
+            with table:
+                table = table[KEY]
+        values = np.asarray(table).reshape(len(table), -1)
+    except Exception as error:  # numpy and zipfile each raise their own kinds on a damaged file
+        raise _bad(path, "it is no .npy, nor an .npz with an entry called features") from error
+    if not np.issubdtype(values.dtype, np.floating):
+        raise _bad(path, "it does not hold numbers with a fraction")
+    if not 2 <= len(values) <= LONGEST or not 1 <= values.shape[1] <= WIDEST:
+        raise _bad(path, f"it has {len(values)} rows and {values.shape[1]} columns")
+    if not np.isfinite(values).all():
+        raise _bad(path, "it holds values that are not numbers")
+    own = len(values) / max(seconds, 1e-6)
+    if not RATES[0] <= own <= RATES[1]:
+        raise _bad(path, f"its {len(values)} rows do not fit a sound of {seconds:.1f} s")
+    # row i is centred at (i + ½) / own seconds
+    at = np.clip(np.arange(count) / rate * own - 0.5, 0, len(values) - 1)
+    low = np.minimum(at.astype(int), len(values) - 2)
+    share = (at - low)[:, None].astype(np.float32)
+    values = values.astype(np.float32)
+    return values[low] * (1 - share) + values[low + 1] * share
+
+
+def directions(values: F32, most: int) -> tuple[F32, F32]:
+    """Centre (D,) and principal directions (D, K ≤ most) of features (N, D), scaled to a total variance of 1."""
+    centre = values.mean(0)
+    around = (values - centre).astype(np.float64)
+    variances, vectors = np.linalg.eigh(around.T @ around / len(around))
+    variances, vectors = np.clip(variances[::-1], 0, None), vectors[:, ::-1]
+    keep = max(1, min(most, int((variances > SPREAD**2 * variances[0]).sum())))
+    vectors = vectors[:, :keep]
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(keep)])  # the same signs everywhere
+    return centre, (vectors / np.sqrt(max(float(variances[:keep].sum()), 1e-12))).astype(np.float32)
+
+
+def _bad(path: Path, problem: str) -> UserError:
+    return UserError(
+        "bad_features", f"The speech features {path.name} cannot be used: {problem}.", "Make them again for this sound."
+    )
