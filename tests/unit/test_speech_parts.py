@@ -221,7 +221,7 @@ def test_frame_rates_show_the_same_motion() -> None:
 @pytest.mark.parametrize("frames", [1, 2, 20, 60])
 def test_very_short_footage_still_moves_smoothly(frames: int) -> None:
     source = footage(20)
-    manner = replace(manner_of(source), rows=manner_of(source).rows[:frames])
+    manner = replace(manner_of(source), rows=manner_of(source).rows[:frames], parts=[(0, frames)])
     rows = moved(replace(manner, activity=manner.activity[:frames]), 12)
     assert len(rows) == 300 and np.isfinite(rows).all()
     assert np.abs(np.diff(rows[:, 1:4], axis=0)).max() < 0.02
