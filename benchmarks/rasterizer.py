@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,11 +24,12 @@ from torch import Tensor
 from backend.rasterizer import cpu, rasterize
 
 REPEATS = 15
+COUNTS, SIDES = (5_000, 10_000, 20_000, 40_000, 80_000), (128, 256, 512, 1024)  # for how cost grows
 COUNT, SIZE = 10_000, 256  # what training draws
 
 
 def run() -> dict[str, float]:
-    figures = {**_training_step(3), **_training_step(7), **_against_reference()}
+    figures = {**_training_step(3), **_training_step(7), **_against_reference(), **_growth()}
     yardstick = os.environ.get("PORTRAIT_ACTOR_YARDSTICK")
     if yardstick:
         module = _load(Path(yardstick))
@@ -92,6 +94,32 @@ def _training_step(channels: int) -> dict[str, float]:
     }
 
 
+def _growth() -> dict[str, float]:
+    """Forward and backward of the same head with more Gaussians, each smaller, and on more pixels; `*_exponent` is the
+    slope of log time over log Gaussians or log pixels: 1 is linear."""
+    figures: dict[str, float] = {}
+    series = {
+        "gaussians": [(count, count, SIZE, 1.5 * (20_000 / count) ** 0.5) for count in COUNTS],
+        "pixels": [(side * side, 20_000, side, 1.5 * side / SIZE) for side in SIDES],
+    }
+    for name, cases in series.items():
+        taken = []
+        for amount, count, size, pixels in cases:
+            gaussians, view, intrinsics = _shell(count, size, 3, pixels)
+            inputs = [tensor.requires_grad_() for tensor in gaussians]
+            (best,) = _best(partial(_forward_and_backward, inputs, view, intrinsics, size), repeats=8)
+            taken.append(best)
+            figures[f"rasterizer.cpu.{name}.{amount}.step_ms"] = best
+        slope = np.polyfit(np.log([case[0] for case in cases]), np.log(taken), 1)[0]
+        figures[f"rasterizer.cpu.{name}_exponent"] = float(slope)
+    return figures
+
+
+def _forward_and_backward(inputs: list[Tensor], view: Tensor, intrinsics: Tensor, size: int) -> None:
+    raster = rasterize(*inputs, view, intrinsics, size, size)  # type: ignore[arg-type]
+    torch.autograd.grad(raster.features.sum() + raster.alpha.sum(), inputs)
+
+
 def _against_reference() -> dict[str, float]:
     """The reference takes milliseconds per Gaussian, so both draw 500, with gradients."""
     gaussians, *camera = _shell(500, SIZE, 3, pixels=6)
@@ -117,21 +145,31 @@ def _load(path: Path) -> ModuleType:
 
 
 def _against_yardstick(yardstick: Any, count: int, size: int, pixels: float) -> dict[str, float]:
-    """Blending alone, forward and backward, of the yardstick's own Gaussians."""
+    """Blending alone, and with what comes before (`speedup_vs_prototype`): sorting and binning, on our side projection
+    too, which is fused with them; the yardstick's own Gaussians, which are projected already."""
     mean, conic, opacity, colour, radius, depth = yardstick.scene(count, size, pixels)
     tiles = -(-size // yardstick.TILE)
-    offsets, ids = yardstick.bin_to_tiles(np.argsort(depth, kind="stable"), mean, radius, tiles, tiles)
+
+    def their_bins() -> Any:
+        return yardstick.bin_to_tiles(np.argsort(depth, kind="stable"), mean, radius, tiles, tiles)
+
+    def our_bins() -> Any:
+        return cpu._bin(scene, with_depth=False, for_backward=True)
+
+    offsets, ids = their_bins()
     image, passed = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
     d_image = np.random.default_rng(1).normal(size=image.shape).astype(np.float32)
     gradients = np.zeros((len(ids), 9), np.float32)
     theirs = (offsets, ids, mean, conic, opacity, colour, size, size, tiles, tiles)
 
     scene = _unprojected(mean, conic, opacity, colour, depth, size)
-    bins = cpu._bin(scene, with_depth=False, for_backward=True)
+    bins = our_bins()
     frame = cpu._draw(scene, bins)
     d_features, d_alpha = torch.from_numpy(d_image), torch.zeros(size, size)
 
-    forward, yardstick_forward, backward, yardstick_backward = _best(
+    binning, yardstick_binning, forward, yardstick_forward, backward, yardstick_backward = _best(
+        our_bins,
+        their_bins,
         lambda: cpu._draw(scene, bins),
         lambda: yardstick.forward(*theirs, image, passed),
         lambda: cpu._tile_moments(scene, bins, frame, d_features, d_alpha, None),
@@ -148,6 +186,8 @@ def _against_yardstick(yardstick: Any, count: int, size: int, pixels: float) -> 
         f"{prefix}.prototype_backward_ms": yardstick_backward,
         f"{prefix}.forward_vs_prototype": yardstick_forward / forward,
         f"{prefix}.backward_vs_prototype": yardstick_backward / backward,
+        f"{prefix}.speedup_vs_prototype": (yardstick_binning + yardstick_forward + yardstick_backward)
+        / (binning + forward + backward),
     }
 
 

@@ -1,0 +1,37 @@
+"""Draws what the rasteriser costs from the figures of `build.py bench rasterizer --json FILE`.
+
+python -m benchmarks._cost_plot FILE docs/rasterizer_cost.png
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+
+def draw(figures: dict[str, float], out: Path) -> None:
+    """Two plots side by side, on logarithmic axes, with a line of slope 1 through the middle."""
+    picture, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for place, name in zip(axes, ("gaussians", "pixels"), strict=True):
+        start = f"rasterizer.cpu.{name}."
+        points = sorted((int(k.split(".")[3]), v) for k, v in figures.items() if k.startswith(start))
+        x, y = zip(*points, strict=True)
+        middle = len(x) // 2
+        place.loglog(x, [y[middle] * v / x[middle] for v in x], "--", color="0.7", label="linear")
+        exponent = figures[f"rasterizer.cpu.{name}_exponent"]
+        place.loglog(x, y, "o-", color="#c8563c", label=f"measured, slope {exponent:.2f}")
+        place.set_xlabel(name)
+        place.set_ylabel("forward and backward, ms")
+        place.legend()
+        place.grid(alpha=0.3)
+    picture.savefig(out, dpi=100)
+
+
+if __name__ == "__main__":
+    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
