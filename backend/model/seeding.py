@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.interpolate import LinearNDInterpolator
 
 from ..channels import CHANNELS, INDEX
 from ..geometry import matrix_from_vector
@@ -20,7 +21,7 @@ F64 = NDArray[np.float64]
 FOLLOW = 0.014  # metres over which skin beside the mesh (neck, temples) still follows the mesh
 GROWTH = (-0.2, 1.0)  # of the logarithm of a Gaussian's size, with the skin that it lies on
 LID_CLEARANCE = 0.010  # metres by which an eye draws back behind its closing lids, which are as thin as one Gaussian
-TEETH_DEPTH, THROAT_DEPTH = 0.010, 0.030  # metres behind the lips
+TEETH_DEPTH, THROAT_DEPTH, GULLET_DEPTH = 0.010, 0.030, 0.036  # metres behind the lips
 
 
 @dataclass
@@ -148,20 +149,27 @@ def mouth_seeds(rig: Rig, spacing: float) -> Seeds:
     line = float(rig.neutral[[13, 14], 1].mean())
     front = float(rig.neutral[[13, 14], 2].mean())
 
+    # beside and below the lips the skin lies farther back than they do
+    skin = LinearNDInterpolator(rig.neutral[: topo.MESH, :2], rig.neutral[: topo.MESH, 2])
+
     def sheet(bottom: float, top: float, behind: float, wide: float, step: float) -> F64:
         x, y = np.meshgrid(np.arange(-wide * half, wide * half, step), np.arange(line + bottom, line + top, step))
         curve = 0.9 * (x / half) ** 2 * 0.012  # the dental arch
-        return np.stack([x.ravel() + centre[0], y.ravel(), (front - behind - curve).ravel()], 1)
+        at = np.stack([x.ravel() + centre[0], y.ravel()], 1)
+        deep = np.minimum((front - behind - curve).ravel(), skin(at) - behind)
+        return np.column_stack([at, deep])
 
     upper = sheet(-0.003, 0.010, TEETH_DEPTH, 0.9, spacing)
     lower = sheet(-0.012, 0.003, TEETH_DEPTH + 0.002, 0.9, spacing)
     throat = sheet(-0.022, 0.012, THROAT_DEPTH, 0.95, spacing * 1.8)
+    gullet = sheet(-0.026, 0.012, GULLET_DEPTH, 0.9, spacing * 3)  # should training wear holes into the throat
     teeth, tongue, dark = np.array([0.45, 0.38, 0.34]), np.array([0.40, 0.22, 0.20]), np.array([0.12, 0.05, 0.05])
     return Seeds.join(
         [
             Seeds.of(upper, 0.6 * spacing, teeth, MOUTH, 1.0, _jaw_swing(upper, 0.0)),
             Seeds.of(lower, 0.6 * spacing, tongue, MOUTH, 1.0, _jaw_swing(lower, 1.0)),
             Seeds.of(throat, 1.1 * spacing, dark, MOUTH, 1.0, _jaw_swing(throat, 0.5)),
+            Seeds.of(gullet, 2.2 * spacing, dark, MOUTH, 1.0, _jaw_swing(gullet, 0.5)),
         ]
     )
 

@@ -20,12 +20,13 @@ from ..progress import Reporter
 from .corrections import Corrections, tracked_pose
 from .data import Clip
 from .densify import next_selection, split
+from .home import Home
 from .losses import apart_loss, picture_loss
 from .neck import NeckPairs
 from .restraint import Restraint
 from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
-CHECKPOINT_EVERY = 1000
+CHECKPOINT_EVERY, FETCH_EVERY = 1000, 10
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
 WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
@@ -38,6 +39,7 @@ class Trainer:
         self.clip, self.portrait, self.preset = clip, portrait, preset
         self.corrections = Corrections(clip.train_count).to(clip.device)
         self.neck, self.restraint = NeckPairs(portrait), Restraint(portrait, self.preset.weights)
+        self.home = Home(portrait)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
         self.rare = {FACIAL: clip.rows_beyond("eyeBlink", SHUT), ORAL: clip.rows_beyond("jawOpen", OPEN)}
@@ -88,11 +90,14 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.restraint.add_gradient()
+        self.home.add_gradient()
         self.optimiser.step()
         if refines:
             rates = self.preset.rates
             pose, channels = rates.pose * FINAL_RATE**done, rates.channels * FINAL_RATE**done
             self.corrections.learn(row, {"head": pose, "torso": pose, "channels": channels})
+        if self.step_number % FETCH_EVERY == 0:
+            self.home.fetch()
         self.step_number += 1
         return float(loss.detach())
 
@@ -104,6 +109,7 @@ class Trainer:
         portrait = self.portrait
         source, halves = next_selection(self.clip, portrait, self.corrections, self.preset.weights, budget, self.rng)
         replaced, state = portrait.reselect(source), self.optimiser.state
+        self.home.reselect(source)
         for group in self.optimiser.param_groups:
             group["params"] = [replaced[p][0] if p in replaced else p for p in group["params"]]
         for before, (after, change) in replaced.items():
@@ -152,6 +158,7 @@ class Trainer:
         """Writes everything that training needs to go on, as one file."""
         state: dict[str, Tensor] = {f"portrait.{k}": v for k, v in self.portrait.state_dict().items()}
         state |= {f"corrections.{k}": v for k, v in self.corrections.state_dict().items()}
+        state |= {f"home.{k}": v for k, v in self.home.tables.items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             state |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         folder.file("checkpoints").mkdir(exist_ok=True)
@@ -179,6 +186,7 @@ class Trainer:
         self.portrait.adopt(part("portrait."), size)
         self.neck, self.restraint = NeckPairs(self.portrait), Restraint(self.portrait, self.preset.weights)
         self.corrections.load_state_dict(part("corrections."))
+        self.home.take({k: v.to(self.clip.device) for k, v in part("home.").items()})
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part("adam.").items():
             row, name = key.split(".")

@@ -9,9 +9,11 @@ import torch
 from backend.actor import ActorFolder
 from backend.channels import CHANNELS, INDEX
 from backend.model.branch import OFFSETS
+from backend.model.labels import FACE, MOUTH
 from backend.model.portrait import Portrait
 from backend.model.seeding import GROWTH, LID_CLEARANCE, eye_seeds, mesh_seeds, skin_growth
 from backend.tracking import topology as topo
+from backend.training.home import FORWARD, PULL, REACH, Home
 from backend.training.prepare import load_track
 from backend.training.restraint import Restraint
 from backend.training.schedule import Weights
@@ -72,3 +74,34 @@ def test_an_eye_lies_behind_its_closed_lid_and_stays_when_the_other_one_closes(s
     for side, own in (("Left", left), ("Right", ~left)):
         back = seeds.prior[INDEX[f"eyeBlink{side}"], :, 2]
         assert (back[own] == -LID_CLEARANCE).all() and (back[~own] == 0).all()
+
+
+def test_none_leaves_the_skin_or_the_mouth_and_only_these_are_pulled(portrait: Portrait) -> None:
+    home, rest, label = Home(portrait), portrait.means.detach().clone(), portrait.label
+    with torch.no_grad():
+        portrait.means += torch.tensor([0.01, 0.0, 0.02])
+        portrait.colours += 0.1
+    for parameter in (portrait.means, portrait.colours):
+        parameter.grad = torch.zeros_like(parameter)
+    home.add_gradient()
+    assert portrait.colours.grad is not None and portrait.means.grad is not None
+    own = (label == FACE) | (label == MOUTH)
+    assert torch.allclose(portrait.colours.grad[own], torch.tensor(0.1 * PULL["colours"]), rtol=1e-3)
+    assert (portrait.means.grad[own, 2] > portrait.means.grad[own, 0]).all()
+    assert (portrait.colours.grad[~own] == 0).all() and (portrait.means.grad[~own] == 0).all()
+    home.fetch()
+    moved = portrait.means.detach() - rest
+    for kind, reach in REACH.items():
+        assert moved[label == kind].norm(dim=1) == pytest.approx(reach, rel=1e-3)
+    assert moved[label == MOUTH, 2].max() < FORWARD + 1e-6
+    assert torch.allclose(moved[~own], torch.tensor([0.01, 0.0, 0.02]), atol=1e-6)
+
+
+def test_home_goes_with_its_gaussian(portrait: Portrait) -> None:
+    home, source = Home(portrait), torch.tensor([5, 3, 3])
+    before = home.tables["means"].clone()
+    portrait.reselect(source)
+    home.reselect(source)
+    assert torch.equal(home.tables["means"], before[source])
+    home.fetch()
+    assert torch.allclose(portrait.means, before[source], atol=1e-7)
