@@ -14,6 +14,7 @@ from .operators import report
 from .scene import actor as scene_actor
 from .scene import rig
 
+STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 LETTER = 6.6  # pixels of an average letter of the interface at scale 1
 MARGIN = 70.0  # pixels of a sidebar that text in a box leaves free at scale 1, its icon included
 
@@ -256,6 +257,14 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
         layout.use_property_split, layout.use_property_decorate = True, False
         for name in ("audio", "speak_head", "speak_blink", "seed"):
             layout.prop(settings, name)
+        strengths = layout.column(heading="Strength", align=True)
+        for name in STRENGTHS:
+            strengths.prop(settings, name, slider=True)
+        layout.prop(settings, "use_style")
+        if settings.use_style:
+            part = layout.column(align=True)
+            part.prop(settings, "style_start")
+            part.prop(settings, "style_end")
         row = layout.row()
         row.enabled, row.scale_y = bool(settings.audio), 1.4
         button = row.operator(
@@ -264,13 +273,27 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
         button.audio, button.seed = settings.audio, settings.seed
         button.head, button.blink = settings.speak_head, settings.speak_blink
         button.frame_start = context.scene.frame_current
+        for name in (*STRENGTHS, "use_style", "style_start", "style_end"):
+            setattr(button, name, getattr(settings, name))
         if not settings.audio:
             layout.label(text="Choose a sound", icon="INFO")
 
 
+class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
+    bl_label = "Captures"
+    bl_order = 6
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        row = self.layout.row(align=True)
+        button = row.operator("portrait_actor.import_capture", text="Import", icon="IMPORT")
+        button.frame_start = context.scene.frame_current
+        row.operator("portrait_actor.export_capture", text="Export", icon="EXPORT")
+
+
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
     bl_label = "Render"
-    bl_order = 6
+    bl_order = 7
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
@@ -302,5 +325,6 @@ CLASSES = (
     PORTRAIT_ACTOR_PT_oral,
     PORTRAIT_ACTOR_PT_facial,
     PORTRAIT_ACTOR_PT_speak,
+    PORTRAIT_ACTOR_PT_capture,
     PORTRAIT_ACTOR_PT_render,
 )

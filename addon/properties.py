@@ -19,6 +19,7 @@ PRESETS = (
     ("final", "Final", "The best picture; wants a GPU or a night"),
     ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
 )
+STRENGTH = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2}  # of a part of a spoken line
 FORMATS = (
     ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display colour with alpha"),
@@ -101,6 +102,17 @@ class SceneSettings(bpy.types.PropertyGroup):
     audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
     speak_head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
     speak_blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
+    lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH)
+    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH)
+    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH)
+    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
+    use_style: BoolProperty(
+        name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
+    )
+    style_start: FloatProperty(name="From", description="Seconds into the footage", min=0, subtype="TIME_ABSOLUTE")
+    style_end: FloatProperty(
+        name="To", description="Seconds into the footage", min=0, default=5, subtype="TIME_ABSOLUTE"
+    )
     seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
 
     output: StringProperty(

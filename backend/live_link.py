@@ -43,6 +43,7 @@ EYES = tuple(f"{side}Eye{angle}" for side in ("Left", "Right") for angle in ("Ya
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
 TIMECODE = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,3}(?:\.\d+)?)")
 MOST_BYTES = 512 * 2**20
+PIVOT = np.array([0.0, -0.08, -0.09])  # metres from between the eyes to the joint on which a head turns
 WIDEST = np.pi  # radians; what is beyond is written in degrees
 
 
@@ -96,9 +97,11 @@ def read_live_link(path: Path, how: Reading | None = None) -> Performance:
         channels = np.clip((channels - offset) / np.maximum(1 - offset, 0.1), 0, None)
         angles = angles - angles[still].mean(0)
     result = Performance.rest(len(at), fps)
-    result.channels = np.clip(channels, 0, 1).astype(np.float32)
+    result.channels = np.clip(channels, 0, None).astype(np.float32)
     if how.head:
-        result.head_rotation = _quaternions(angles * how.signs).astype(np.float32)
+        turn = _quaternions(angles * how.signs)
+        result.head_rotation = turn.astype(np.float32)
+        result.head_translation = (PIVOT - _turned(turn, PIVOT)).astype(np.float32)
     return result.check(path.name)
 
 
@@ -208,6 +211,13 @@ def _quaternions(angles: F64) -> F64:
         np.stack([np.cos(yaw), zero, np.sin(yaw), zero], 1), np.stack([np.cos(pitch), np.sin(pitch), zero, zero], 1)
     )
     return _times_quaternion(turn, np.stack([np.cos(roll), zero, zero, np.sin(roll)], 1))
+
+
+def _turned(turn: F64, point: F64) -> F64:
+    """(T, 3) a point (3,) turned by quaternions (T, 4)."""
+    axis = turn[:, 1:]
+    twice = 2 * np.cross(axis, point)
+    return point + turn[:, :1] * twice + np.cross(axis, twice)
 
 
 def _angles(head: NDArray[Any], torso: NDArray[Any]) -> F64:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 
 from ..contract import channels, performance, protocol
 from ..jobs import environment, job
+from ..properties import STRENGTH
 from ..scene import actor as scene_actor
 from ..scene import sound, takes
 from ..scene.versions import BLEND_RELATIVE
@@ -26,6 +27,8 @@ class SpeakRequest:
         head: key head and torso motion too; else the armature keeps its own.
         blink: key the facial channels too; else only the oral ones are part of the take.
         actor: name of the armature; empty: the actor that the artist means.
+        lips_strength, brows_strength, head_strength, blink_strength: 1 is the actor's own, 0 is still.
+        style: seconds of the footage, from and to, whose manner the line has; None: all of it.
     """
 
     audio: str
@@ -34,6 +37,11 @@ class SpeakRequest:
     head: bool = True
     blink: bool = True
     actor: str = ""
+    lips_strength: float = 1.0
+    brows_strength: float = 1.0
+    head_strength: float = 1.0
+    blink_strength: float = 1.0
+    style: tuple[float, float] | None = None
 
 
 def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
@@ -56,7 +64,10 @@ def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
     fps = takes.scene_fps(context.scene)
     arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{fps:.6f}"]
     arguments += ["--first-frame", str(request.frame_start), "--seed", str(request.seed)]
-    arguments += ["--head", "0"] * (not request.head) + ["--brows", "0", "--blink", "0"] * (not request.blink)
+    for part in ("lips", "brows", "head", "blink"):
+        arguments += [f"--{part}", f"{getattr(request, f'{part}_strength'):.4f}"]
+    if request.style:
+        arguments += ["--style", f"{request.style[0]:.3f}-{request.style[1]:.3f}"]
     return start_backend(f"Speak {audio.stem}", "speak", arguments, folder, finish)
 
 
@@ -89,9 +100,20 @@ class PORTRAIT_ACTOR_OT_speak(JobVerb, bpy.types.Operator):
     head: BoolProperty(name="Head Motion", default=True)
     blink: BoolProperty(name="Blinks", default=True)
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    lips_strength: FloatProperty(name="Lips", **STRENGTH)
+    brows_strength: FloatProperty(name="Brows", **STRENGTH)
+    head_strength: FloatProperty(name="Head", **STRENGTH)
+    blink_strength: FloatProperty(name="Lids", **STRENGTH)
+    use_style: BoolProperty(name="Style of a Part")
+    style_start: FloatProperty(name="From", min=0)
+    style_end: FloatProperty(name="To", min=0, default=5)
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        request = SpeakRequest(self.audio, self.frame_start, self.seed, self.head, self.blink, self.actor)
+        request = SpeakRequest(
+            self.audio, self.frame_start, self.seed, self.head, self.blink, self.actor, self.lips_strength,
+            self.brows_strength, self.head_strength, self.blink_strength,
+            (self.style_start, self.style_end) if self.use_style else None,
+        )  # fmt: skip
         return self.follow(start(context, request))
 
 

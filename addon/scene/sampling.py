@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import bpy
 import numpy as np
@@ -33,11 +33,34 @@ def sample(
     Raises:
         UserError: a part of the actor is missing, or there is no usable camera.
     """
+    count = len(frames)
+    views, lenses = np.tile(np.eye(4), (count, 1, 1)), np.zeros((count, 4))
+
+    def look(row: int, body: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> None:
+        views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph)
+
+    table = sample_performance(scene, view_layer, armature, face, frames, look)
+    path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, views, lenses)
+    return table, path.check(scene.camera.name)
+
+
+def sample_performance(
+    scene: bpy.types.Scene,
+    view_layer: bpy.types.ViewLayer,
+    armature: bpy.types.Object,
+    face: bpy.types.Object,
+    frames: Sequence[int],
+    look: Callable[[int, bpy.types.Object, bpy.types.Depsgraph], None] = lambda *_: None,
+) -> performance.Performance:
+    """The performance of `sample` alone; `look` sees the row, the evaluated armature and the dependency graph of each.
+
+    Raises:
+        UserError: a part of the actor is missing.
+    """
     _check(view_layer, armature, face)
     count = len(frames)
     poses = {bone: np.empty((count, 4, 4)) for bone in (rig.TORSO, rig.HEAD)}
     values = np.zeros((count, len(channels.CHANNELS)))
-    views, lenses = np.tile(np.eye(4), (count, 1, 1)), np.zeros((count, 4))
     before = scene.frame_current, scene.frame_subframe
     cursor = bpy.context.window_manager
     cursor.progress_begin(0, count)  # a heavy scene takes its time: the mouse pointer counts
@@ -50,7 +73,7 @@ def sample(
             for bone, pose in poses.items():
                 pose[row] = body.pose.bones[bone].matrix
             values[row] = _channels(face.data.shape_keys.evaluated_get(depsgraph))
-            views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph)
+            look(row, body, depsgraph)
     finally:
         cursor.progress_end()
         scene.frame_set(before[0], subframe=before[1])
@@ -66,8 +89,7 @@ def sample(
         torso_translation=conv.to_actor(moves[rig.TORSO][1]).astype(np.float32),
         channels=values.astype(np.float32),
     )
-    path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, views, lenses)
-    return table.check(armature.name), path.check(scene.camera.name)
+    return table.check(armature.name)
 
 
 def _channels(keys: bpy.types.Key) -> list[float]:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from backend.__main__ import main
 from backend.actor import ActorFolder
 from backend.channels import CHANNELS, INDEX
-from backend.live_link import EYES, HEAD, SHAPES, Reading, read_live_link, write_live_link
+from backend.live_link import EYES, HEAD, PIVOT, SHAPES, Reading, read_live_link, write_live_link
 from backend.performance import Performance
 from backend.protocol import UserError
 
@@ -57,6 +57,15 @@ def test_a_turn_goes_where_the_documentation_says(tmp_path: Path) -> None:
     assert nose[0, 0] > 0.4  # yaw: to the actor's left, +x
     assert nose[1, 1] < -0.4  # pitch: down
     assert left_ear[2, 1] > 0.4  # roll: the left ear goes up, to the right shoulder
+
+
+def test_the_head_turns_on_its_joint_and_not_on_its_eyes(tmp_path: Path) -> None:
+    codes = [f"00:00:0{s}:00.0" for s in range(3)]
+    file = capture(tmp_path / "t.csv", codes, HeadYaw=[0, 0.4, 0.1], HeadPitch=[0, 0.3, -0.6])
+    made = read_live_link(file, Reading(60.0, 60.0))
+    turns = Rotation.from_quat(made.head_rotation, scalar_first=True)
+    assert turns.apply(PIVOT) + made.head_translation == pytest.approx(np.tile(PIVOT, (len(made), 1)), abs=1e-6)
+    assert made.head_translation[60, 0] > 0.02  # turned to the left, the face moves there
 
 
 def test_the_rate_is_read_off_the_timecodes_and_left_out_frames_are_interpolated(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""Exchange: performances from other programs come in as takes, the actor's goes out to them."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
+
+from ..contract import live_link, performance, protocol
+from ..scene import actor as scene_actor
+from ..scene import sampling, takes
+from ..scene.versions import BLEND_RELATIVE
+from .verb import Verb, absolute, existing_file
+
+ENDINGS = "*.csv;*.npz"
+
+
+class CaptureFile:
+    """What reading and writing a capture ask alike."""
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    filter_glob: StringProperty(default=ENDINGS, options={"HIDDEN", "SKIP_SAVE"})
+    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    flip_yaw: BoolProperty(name="Flip Yaw", description="The file counts turns to the actor's right as positive")
+    flip_pitch: BoolProperty(name="Flip Pitch", description="The file counts upward nods as positive")
+    flip_roll: BoolProperty(name="Flip Roll", description="The file counts tilts to the left shoulder as positive")
+
+    def signs(self) -> tuple[int, int, int]:
+        """Of yaw, pitch and roll."""
+        yaw, pitch, roll = (-1 if flip else 1 for flip in (self.flip_yaw, self.flip_pitch, self.flip_roll))
+        return yaw, pitch, roll
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if scene_actor.find(context) is None:
+            cls.poll_message_set("There is no actor in the scene: create or import one")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+
+class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, Verb, bpy.types.Operator):
+    """Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)"""
+
+    bl_idname = "portrait_actor.import_capture"
+    bl_label = "Import Capture"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frame_start: IntProperty(name="First Frame", description="The scene frame where the performance begins", default=1)
+    head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
+    use_neutral: BoolProperty(
+        name="Take Out Neutral", description="The capture shows a relaxed face once, which becomes rest"
+    )
+    neutral: FloatProperty(name="Neutral At", description="Seconds into the capture", min=0, subtype="TIME_ABSOLUTE")
+    capture_fps: FloatProperty(
+        name="Capture Rate",
+        description="Frames per second that its timecodes count; 0 reads it off them",
+        min=0,
+        max=1000,
+    )
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require(context, self.actor)
+        file = existing_file(self.filepath, "capture")
+        table = self._read(file)
+        frames = takes.scene_frames(table, context.scene, 0)
+        frames += self.frame_start - frames[0]
+        takes.add_take(f"{found.name} {file.stem}", found.armature, found.face, table, frames, rigid=self.head)
+        context.scene.frame_end = max(context.scene.frame_end, int(frames[-1]))
+        context.scene.frame_set(context.scene.frame_current)
+        self.report({"INFO"}, f"{found.name} plays {file.name} from frame {self.frame_start} to {int(frames[-1])}.")
+        return {"FINISHED"}
+
+    def _read(self, file: Path) -> performance.Performance:
+        if file.suffix.lower() == ".npz":
+            return performance.Performance.load(file)
+        how = live_link.Reading(
+            capture_fps=self.capture_fps or None,
+            signs=self.signs(),
+            neutral=self.neutral if self.use_neutral else None,
+            head=self.head,
+        )
+        return live_link.read_live_link(file, how)
+
+
+class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, Verb, bpy.types.Operator):
+    """Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)"""
+
+    bl_idname = "portrait_actor.export_capture"
+    bl_label = "Export Capture"
+
+    check_existing: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if not self.filepath:
+            self.filepath = f"{scene_actor.require(context).name}.csv"
+        return super().invoke(context, event)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        found, scene = scene_actor.require(context, self.actor), context.scene
+        if not self.filepath:
+            raise protocol.UserError("missing_file", "No file was named.", "Name a .csv or an .npz.")
+        file = Path(absolute(self.filepath))
+        file = file if file.suffix.lower() in (".csv", ".npz") else file.with_name(file.name + ".csv")
+        frames = range(scene.frame_start, scene.frame_end + 1)
+        table = sampling.sample_performance(scene, context.view_layer, found.armature, found.face, frames)
+        if file.suffix.lower() == ".npz":
+            table.save(file)
+        else:
+            live_link.write_live_link(table, file, self.signs())
+        self.report({"INFO"}, f"{len(table)} frames of {found.name} are in {file}.")
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_import_capture, PORTRAIT_ACTOR_OT_export_capture)
