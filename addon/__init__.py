@@ -8,10 +8,22 @@ import bpy
 
 from . import cli, panels, preferences, properties, thumbnails
 from .jobs import job, main_thread
-from .operators import backend, create_actor, exchange, import_actor, render_actor, report, speak
+from .operators import backend, channels, create_actor, exchange, import_actor, render_actor, report, speak
 from .scene import paths
 
-MODULES = (preferences, properties, backend, create_actor, import_actor, report, speak, exchange, render_actor, panels)
+MODULES = (
+    preferences,
+    properties,
+    backend,
+    create_actor,
+    import_actor,
+    report,
+    channels,
+    speak,
+    exchange,
+    render_actor,
+    panels,
+)
 
 
 def register() -> None:

@@ -12,7 +12,7 @@ from .contract import channels
 from .jobs import environment, job
 from .operators import report
 from .scene import actor as scene_actor
-from .scene import rig
+from .scene import rig, visemes
 
 STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 LETTER = 6.6  # pixels of an average letter of the interface at scale 1
@@ -195,6 +195,7 @@ class ChannelPanel(ActorPanel):
     """Sliders of channels, group by group; what the footage never showed is dimmed, what goes beyond it is red."""
 
     names: tuple[str, ...] = ()
+    part = "ALL"
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, found = self.layout, scene_actor.find(context)
@@ -202,8 +203,18 @@ class ChannelPanel(ActorPanel):
         if keys is None:
             layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
             return
+        search = context.scene.portrait_actor.channel_search.replace(" ", "").lower()
+        tools = layout.row(align=True)
+        tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")
+        for verb, icon in (("reset", "LOOP_BACK"), ("mirror", "MOD_MIRROR"), ("key", "KEY_HLT")):
+            tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon).part = self.part
         layout.use_property_split = True
         ranges = found.armature.portrait_actor.channels
+        if search:
+            column = layout.column(align=True)
+            for name in (name for name in self.names if search in name.lower()):
+                _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+            return
         for group, members in channels.GROUPS.items():
             if members[0] not in self.names:
                 continue
@@ -238,14 +249,21 @@ def _readable(channel: str) -> str:
 class PORTRAIT_ACTOR_PT_oral(ChannelPanel, bpy.types.Panel):
     bl_label = "Oral Channels"
     bl_order = 3
-    names = channels.ORAL
+    names, part = channels.ORAL, "ORAL"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        grid = self.layout.grid_flow(row_major=True, columns=6, align=True)
+        for viseme in visemes.VISEMES:
+            label = viseme.capitalize() if viseme == "REST" else viseme
+            grid.operator("portrait_actor.key_viseme", text=label).viseme = viseme
+        super().draw(context)
 
 
 class PORTRAIT_ACTOR_PT_facial(ChannelPanel, bpy.types.Panel):
     bl_label = "Facial Channels"
     bl_order = 4
     bl_options = {"DEFAULT_CLOSED"}
-    names = channels.FACIAL
+    names, part = channels.FACIAL, "FACIAL"
 
 
 class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):

@@ -99,6 +99,10 @@ class SceneSettings(bpy.types.PropertyGroup):
         default=True,
     )
 
+    channel_search: StringProperty(
+        name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}
+    )
+
     audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
     speak_head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
     speak_blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)

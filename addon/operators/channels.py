@@ -1,0 +1,123 @@
+"""What an animator does to many channels at once: reset, mirror, key, and the mouth shapes of speech sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty
+
+from ..contract import channels
+from ..scene import actor as scene_actor
+from ..scene import visemes
+from .verb import Verb
+
+PARTS = (
+    ("ALL", "All", "Every channel"),
+    ("ORAL", "Oral", "Jaw, lips and tongue"),
+    ("FACIAL", "Facial", "Eyes, brows, cheeks and nose"),
+)
+NAMES = {"ALL": channels.CHANNELS, "ORAL": channels.ORAL, "FACIAL": channels.FACIAL}
+SOUNDS = tuple(
+    (name, name.capitalize() if name == "REST" else name, about) for name, (about, _) in visemes.VISEMES.items()
+)
+
+
+class ChannelVerb(Verb):
+    """Base of the operators on the actor's channels."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        found = scene_actor.find(context)
+        if found is None:
+            cls.poll_message_set("There is no actor in the scene: create or import one")
+            return False
+        return found.face.data.shape_keys is not None
+
+    def blocks(self, context: bpy.types.Context, names: Iterable[str]) -> dict[str, bpy.types.ShapeKey]:
+        """The actor's shape keys of these channels, those that it has lost left out."""
+        keys = scene_actor.require(context).face.data.shape_keys.key_blocks
+        return {name: keys[name] for name in names if name in keys}
+
+
+def change(
+    context: bpy.types.Context, blocks: dict[str, bpy.types.ShapeKey], value: Callable[[str], float], *, key: bool
+) -> None:
+    """Sets channels, and keys them at the current frame when asked to or when Blender keys by itself."""
+    values = {name: value(name) for name in blocks}
+    key = key or context.scene.tool_settings.use_keyframe_insert_auto
+    for name, block in blocks.items():
+        block.value = values[name]
+        if key:
+            block.keyframe_insert("value", group="Oral" if name in channels.ORAL else "Facial")
+
+
+class PORTRAIT_ACTOR_OT_reset_channels(ChannelVerb, bpy.types.Operator):
+    """Put channels to rest"""
+
+    bl_idname = "portrait_actor.reset_channels"
+    bl_label = "Reset Channels"
+
+    part: EnumProperty(name="Channels", items=PARTS)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        change(context, self.blocks(context, NAMES[self.part]), lambda _: 0.0, key=False)
+        return {"FINISHED"}
+
+
+class PORTRAIT_ACTOR_OT_mirror_channels(ChannelVerb, bpy.types.Operator):
+    """Swap the channels of the face's left and right"""
+
+    bl_idname = "portrait_actor.mirror_channels"
+    bl_label = "Mirror Channels"
+
+    part: EnumProperty(name="Channels", items=PARTS)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        blocks = self.blocks(context, NAMES[self.part])
+        change(context, blocks, lambda name: blocks.get(channels.mirrored(name), blocks[name]).value, key=False)
+        return {"FINISHED"}
+
+
+class PORTRAIT_ACTOR_OT_key_channels(ChannelVerb, bpy.types.Operator):
+    """Key channels at the current frame as they are"""
+
+    bl_idname = "portrait_actor.key_channels"
+    bl_label = "Key Channels"
+
+    part: EnumProperty(name="Channels", items=PARTS)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        blocks = self.blocks(context, NAMES[self.part])
+        change(context, blocks, lambda name: blocks[name].value, key=True)
+        self.report({"INFO"}, f"{len(blocks)} channels are keyed at frame {context.scene.frame_current}.")
+        return {"FINISHED"}
+
+
+class PORTRAIT_ACTOR_OT_key_viseme(ChannelVerb, bpy.types.Operator):
+    """Key the mouth shape of a speech sound at the current frame"""
+
+    bl_idname = "portrait_actor.key_viseme"
+    bl_label = "Key Viseme"
+
+    viseme: EnumProperty(name="Sound", items=SOUNDS)
+    strength: FloatProperty(name="Strength", default=1.0, min=0, soft_max=1.5, max=2)
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        return f"Key the mouth for {visemes.VISEMES[properties.viseme][0]}"
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        shape = visemes.shape_of(self.viseme, self.strength)
+        change(context, self.blocks(context, shape), lambda name: min(shape[name], 1.2), key=True)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PORTRAIT_ACTOR_OT_reset_channels,
+    PORTRAIT_ACTOR_OT_mirror_channels,
+    PORTRAIT_ACTOR_OT_key_channels,
+    PORTRAIT_ACTOR_OT_key_viseme,
+)

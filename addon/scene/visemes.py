@@ -1,0 +1,40 @@
+"""Mouth shapes of speech sounds, as values of ARKit's channels; what a shape does not name is at rest."""
+
+from __future__ import annotations
+
+from ..contract import channels
+
+Shape = dict[str, float]
+
+
+def _both(**values: float) -> Shape:
+    """The same value left and right."""
+    return {f"{name}{side}": value for name, value in values.items() for side in ("Left", "Right")}
+
+
+# name of the sound → what it is for, and the shape
+VISEMES: dict[str, tuple[str, Shape]] = {
+    "A": ("father, cat", {"jawOpen": 0.55} | _both(mouthLowerDown=0.25, mouthUpperUp=0.1)),
+    "E": (
+        "bed, see",
+        {"jawOpen": 0.22} | _both(mouthStretch=0.3, mouthSmile=0.2, mouthLowerDown=0.2, mouthUpperUp=0.1),
+    ),
+    "O": ("law, go", {"jawOpen": 0.35, "mouthFunnel": 0.6, "mouthPucker": 0.15}),
+    "U": ("you, book", {"jawOpen": 0.12, "mouthPucker": 0.65, "mouthFunnel": 0.3}),
+    "MBP": ("m, b, p: lips together", {"mouthRollLower": 0.2, "mouthRollUpper": 0.15} | _both(mouthPress=0.35)),
+    "FV": ("f, v: lower lip at the teeth", {"jawOpen": 0.08, "mouthRollLower": 0.5} | _both(mouthUpperUp=0.25)),
+    "L": ("l, n, d, t", {"jawOpen": 0.2} | _both(mouthLowerDown=0.2, mouthUpperUp=0.1)),
+    "W": ("w, wh", {"jawOpen": 0.05, "mouthPucker": 0.85, "mouthFunnel": 0.1}),
+    "S": (
+        "s, z",
+        {"jawOpen": 0.05} | _both(mouthStretch=0.25, mouthSmile=0.12, mouthLowerDown=0.25, mouthUpperUp=0.15),
+    ),
+    "CH": ("ch, sh, j", {"jawOpen": 0.1, "mouthFunnel": 0.55, "mouthPucker": 0.2, "mouthShrugUpper": 0.15}),
+    "REST": ("the mouth at rest", {}),
+}
+
+
+def shape_of(viseme: str, strength: float) -> Shape:
+    """A value for every oral channel."""
+    shape = VISEMES[viseme][1]
+    return {name: strength * shape.get(name, 0.0) for name in channels.ORAL}
