@@ -8,7 +8,8 @@ import bpy
 
 from . import cli, panels, preferences, properties, thumbnails
 from .jobs import job, main_thread
-from .operators import backend, channels, create_actor, exchange, import_actor, render_actor, report, speak
+from .operators import backend, channels, create_actor, exchange, import_actor, preview, render_actor, report, speak
+from .preview import live
 from .scene import paths
 
 MODULES = (
@@ -21,6 +22,7 @@ MODULES = (
     channels,
     speak,
     exchange,
+    preview,
     render_actor,
     panels,
 )
@@ -53,5 +55,6 @@ def unregister() -> None:
 
 
 def _stop() -> None:
+    live.stop()
     main_thread.stop()
     job.stop()

@@ -11,6 +11,7 @@ from . import thumbnails
 from .contract import channels
 from .jobs import environment, job
 from .operators import report
+from .preview import live
 from .scene import actor as scene_actor
 from .scene import rig, visemes
 
@@ -66,9 +67,25 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
             row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
             row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
             layout.prop(context.space_data.shading, "color_type", text="Colors")
+            _draw_preview(layout, context.scene.portrait_actor)
             column = layout.column(align=True)
             column.operator("portrait_actor.open_report", icon="DOCUMENTS")
             column.operator("portrait_actor.load_overlay", icon="FILE_MOVIE")
+
+
+def _draw_preview(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    shown = live.current()
+    row = layout.row(align=True)
+    row.operator("portrait_actor.live_preview", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown is not None)
+    row.prop(settings, "preview_size", text="")
+    if shown is None:
+        return
+    if shown.trouble:
+        _draw_text(layout, shown.trouble, "ERROR")
+    elif shown.picture is None:
+        layout.label(text="The preview starts", icon="TIME")
+    else:
+        layout.label(text=f"{1000 * shown.picture.latency:.0f} ms on {shown.painter.device}", icon="CHECKMARK")
 
 
 def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:

@@ -20,6 +20,11 @@ PRESETS = (
     ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
 )
 STRENGTH = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2}  # of a part of a spoken line
+SIZES = (
+    ("256", "256", "Fast"),
+    ("384", "384", "Between"),
+    ("512", "512", "Sharp; slower without a GPU"),
+)
 FORMATS = (
     ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display colour with alpha"),
@@ -99,6 +104,9 @@ class SceneSettings(bpy.types.PropertyGroup):
         default=True,
     )
 
+    preview_size: EnumProperty(
+        name="Preview Size", description="Pixels of the live preview's longer side", items=SIZES, default="256"
+    )
     channel_search: StringProperty(
         name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}
     )

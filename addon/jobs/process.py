@@ -40,13 +40,16 @@ def clean_environment() -> dict[str, str]:
 class BackendProcess:
     """A running backend command. Call `poll` now and then; it returns what has been said since."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    def __init__(self, command: Sequence[str], log: Path, *, serves: bool = False) -> None:
         """Starts `command` in the folder that holds backend/; its standard error goes to the file `log`.
+
+        Args:
+            serves: it answers requests, each with a result or an error of its own, until it is closed.
 
         Raises:
             UserError: it cannot be started.
         """
-        self.log = log
+        self.log, self._serves = log, serves
         self.finished = False  # the last message was a Result or an Error, and the process has been seen off
         self._said: queue.SimpleQueue[protocol.Message | None] = queue.SimpleQueue()  # None: standard output ended
         self._started = time.monotonic()
@@ -85,7 +88,9 @@ class BackendProcess:
             self._greeted = True
             if isinstance(messages[-1], protocol.Hello) and messages[-1].protocol != protocol.PROTOCOL_VERSION:
                 messages[-1] = self._error("other_version", "The backend is of another version.", "Set it up again.")
-            if isinstance(messages[-1], (protocol.Result, protocol.Error)):
+            if isinstance(messages[-1], (protocol.Result, protocol.Error)) and (
+                not self._serves or messages[-1].id == JOB
+            ):
                 self._see_off()
         return messages
 
@@ -93,9 +98,13 @@ class BackendProcess:
         """Asks the child to stop; `poll` ends it by force if it does not."""
         self._cancelled = True
         self._deadline = time.monotonic() + CANCEL_LIMIT
+        self.ask(protocol.Request(JOB, "cancel"))
+
+    def ask(self, request: protocol.Request) -> None:
+        """Sends a request to the child."""
         with contextlib.suppress(OSError):  # the child is gone already: `poll` reports it
             assert self._child.stdin is not None
-            self._child.stdin.write((protocol.encode(protocol.Request(JOB, "cancel")) + "\n").encode())
+            self._child.stdin.write((protocol.encode(request) + "\n").encode())
             self._child.stdin.flush()
 
     def close(self, limit: float = CANCEL_LIMIT) -> None:
@@ -108,6 +117,10 @@ class BackendProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(limit)
                 return
+
+    def leave(self) -> None:
+        """Nobody listens any more: the child ends in the background."""
+        self._see_off()
 
     def _see_off(self) -> None:
         """The last word is spoken: ends the child in the background, as it may take seconds to free its memory."""

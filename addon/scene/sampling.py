@@ -58,27 +58,57 @@ def sample_performance(
         UserError: a part of the actor is missing.
     """
     _check(view_layer, armature, face)
-    count = len(frames)
-    poses = {bone: np.empty((count, 4, 4)) for bone in (rig.TORSO, rig.HEAD)}
-    values = np.zeros((count, len(channels.CHANNELS)))
+    rows = []
     before = scene.frame_current, scene.frame_subframe
     cursor = bpy.context.window_manager
-    cursor.progress_begin(0, count)  # a heavy scene takes its time: the mouse pointer counts
+    cursor.progress_begin(0, len(frames))  # a heavy scene takes its time: the mouse pointer counts
     try:
         for row, frame in enumerate(frames):
             cursor.progress_update(row)
             scene.frame_set(frame)
             depsgraph = view_layer.depsgraph
-            body = armature.evaluated_get(depsgraph)
-            for bone, pose in poses.items():
-                pose[row] = body.pose.bones[bone].matrix
-            values[row] = _channels(face.data.shape_keys.evaluated_get(depsgraph))
-            look(row, body, depsgraph)
+            rows.append(_read(armature, face, depsgraph))
+            look(row, armature.evaluated_get(depsgraph), depsgraph)
     finally:
         cursor.progress_end()
         scene.frame_set(before[0], subframe=before[1])
+    return _performance(scene, armature, frames, rows)
+
+
+def sample_now(
+    scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, armature: bpy.types.Object, face: bpy.types.Object
+) -> tuple[performance.Performance, contract_camera.CameraPath]:
+    """What `sample` gives for the current frame as it stands, without a step of the scene: for the live preview.
+
+    Raises:
+        UserError: a part of the actor is missing, or there is no usable camera.
+    """
+    _check(depsgraph.view_layer, armature, face)
+    table = _performance(scene, armature, [scene.frame_current], [_read(armature, face, depsgraph)])
+    view, lens = camera.read(scene, np.array(armature.evaluated_get(depsgraph).matrix_world), depsgraph)
+    path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, view[None], lens[None])
+    return table, path.check(scene.camera.name)
+
+
+def _read(
+    armature: bpy.types.Object, face: bpy.types.Object, depsgraph: bpy.types.Depsgraph
+) -> tuple[Array, Array, list[float]]:
+    """(4, 4) matrices of torso and head in the armature's space, and the channels, as evaluated."""
+    bones = armature.evaluated_get(depsgraph).pose.bones
+    torso, head = (np.array(bones[name].matrix) for name in (rig.TORSO, rig.HEAD))
+    return torso, head, _channels(face.data.shape_keys.evaluated_get(depsgraph))
+
+
+def _performance(
+    scene: bpy.types.Scene,
+    armature: bpy.types.Object,
+    frames: Sequence[int],
+    rows: Sequence[tuple[Array, Array, list[float]]],
+) -> performance.Performance:
+    torso, head, values = (np.array(column) for column in zip(*rows, strict=True))
     moves = {
-        bone: conv.bone_delta(pose, np.array(armature.data.bones[bone].matrix_local)) for bone, pose in poses.items()
+        name: conv.bone_delta(pose, np.array(armature.data.bones[name].matrix_local))
+        for name, pose in ((rig.TORSO, torso), (rig.HEAD, head))
     }
     table = performance.Performance(
         fps=takes.scene_fps(scene),

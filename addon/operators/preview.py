@@ -1,0 +1,34 @@
+"""Live Preview: on and off."""
+
+import bpy
+
+from ..contract import protocol
+from ..preview import live
+from ..scene import actor as scene_actor
+from .verb import Verb
+
+
+class PORTRAIT_ACTOR_OT_live_preview(Verb, bpy.types.Operator):
+    """Draw the actor over the camera's view, anew whenever it moves; press again to switch it off"""
+
+    bl_idname = "portrait_actor.live_preview"
+    bl_label = "Live Preview"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if live.current() is None and scene_actor.find(context) is None:
+            cls.poll_message_set("There is no actor in the scene: create or import one")
+            return False
+        return True
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        if live.current() is not None:
+            live.stop()
+            return {"FINISHED"}
+        if context.scene.camera is None:
+            raise protocol.UserError("no_camera", "The scene has no camera.", "Add a camera and make it active.")
+        live.start(context)
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_live_preview,)

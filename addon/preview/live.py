@@ -1,0 +1,164 @@
+"""Which actor is previewed, and when it is drawn anew.
+
+Whatever moves marks the picture as old, and a timer asks for a new one: a frame change costs a flag. Poses, channels
+and camera are read when the timer comes, from what Blender has evaluated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+
+from ..contract import camera as contract_camera
+from ..contract import performance, protocol
+from ..scene import actor as scene_actor
+from ..scene import paths, sampling
+from . import overlay
+from .painter import Painter, Picture
+
+BUSY, IDLE = 1 / 60, 1 / 15  # s between two looks while something moves, and else
+QUIET = 1.0  # s without a change after which the timer slows down
+
+
+class Live:
+    """The preview that is on."""
+
+    def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
+        """Starts the process.
+
+        Raises:
+            UserError: the actor's folder or the backend cannot be used.
+        """
+        found = scene_actor.SceneActor(armature, armature.portrait_actor.face)
+        self.scene, self.armature = scene.session_uid, armature.session_uid
+        self.painter = Painter(found.folder().path)
+        self.is_old = True
+        self.picture: Picture | None = None
+        self.trouble = ""
+
+    def things(self) -> tuple[bpy.types.Scene, bpy.types.Object] | None:
+        """The scene and the armature, while both are in the file and the actor is in the scene."""
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self.scene), None)
+        if scene is None:
+            return None
+        armature = next((o for o in scene.objects if o.session_uid == self.armature), None)
+        whole = armature is not None and scene_actor.is_armature(armature) and armature.portrait_actor.face is not None
+        return (scene, armature) if whole else None
+
+    def update(self) -> bool:
+        """Takes in what has been drawn, and asks for what has changed; whether there is something new to see."""
+        drawn = self.painter.look()
+        if drawn is not None:
+            self.picture = drawn
+        told = self.painter.error
+        self.trouble = f"{told.message} {told.remedy}".strip() if told else self.trouble
+        if self.is_old and self.painter.is_ready and not self.painter.is_drawing:
+            self._ask()
+        return drawn is not None
+
+    def _ask(self) -> None:
+        found = self.things()
+        if found is None:
+            return
+        scene, armature = found
+        self.is_old = False
+        try:
+            table, view = self._sample(scene, armature)
+        except protocol.UserError as error:
+            self.trouble = str(error)
+            return
+        self.trouble = ""
+        self.painter.error = None
+        self.painter.ask(table, view)
+
+    def _sample(
+        self, scene: bpy.types.Scene, armature: bpy.types.Object
+    ) -> tuple[performance.Performance, contract_camera.CameraPath]:
+        layer = next((v for v in scene.view_layers if armature.name in v.objects), scene.view_layers[0])
+        table, view = sampling.sample_now(scene, layer.depsgraph, armature, armature.portrait_actor.face)
+        return table, resized(view, int(scene.portrait_actor.preview_size))
+
+
+def resized(view: contract_camera.CameraPath, longest: int) -> contract_camera.CameraPath:
+    """The same camera with pictures whose longer side is `longest` pixels."""
+    scale = longest / max(view.width, view.height)
+    width, height = (max(16, round(side * scale)) for side in (view.width, view.height))
+    ratios = (width / view.width, height / view.height)
+    return contract_camera.CameraPath(width, height, view.frames, view.views, view.intrinsics * [*ratios, *ratios])
+
+
+_live: Live | None = None
+
+
+def current() -> Live | None:
+    """The preview that is on, if any."""
+    return _live
+
+
+def start(context: bpy.types.Context) -> None:
+    """Switches the preview on for the actor that the artist means.
+
+    Raises:
+        UserError: there is no actor, or its folder or the backend cannot be used.
+    """
+    global _live
+    stop()
+    _live = Live(context.scene, scene_actor.require(context).armature)
+    for handlers, mark in _handlers():
+        handlers.append(mark)
+    overlay.show(_picture_for)
+    if not bpy.app.background:
+        bpy.app.timers.register(tick, first_interval=BUSY)
+
+
+def stop() -> None:
+    """Switches it off and leaves nothing behind."""
+    global _live
+    if _live is None:
+        return
+    ended, _live = _live, None
+    for handlers, mark in _handlers():
+        if mark in handlers:
+            handlers.remove(mark)
+    overlay.hide()
+    if bpy.app.timers.is_registered(tick):
+        bpy.app.timers.unregister(tick)
+    ended.painter.close()
+    overlay.redraw()
+
+
+def tick() -> float | None:
+    """The timer: seconds until the next look, None when the preview is over."""
+    if _live is None:
+        return None
+    if _live.things() is None or not Path(paths.absolute(_live.things()[1])).is_dir():
+        stop()  # the actor was deleted, or another file was opened
+        return None
+    moving = _live.is_old or _live.painter.is_drawing
+    if _live.update():
+        overlay.redraw()
+    return BUSY if moving else IDLE
+
+
+def _picture_for(scene: bpy.types.Scene) -> Picture | None:
+    """What the overlay draws in a view of this scene."""
+    return _live.picture if _live is not None and _live.scene == scene.session_uid else None
+
+
+def _mark(*_: object) -> None:
+    if _live is not None:
+        _live.is_old = True
+
+
+def _handlers() -> tuple[tuple[list[object], object], ...]:
+    events = bpy.app.handlers
+    return (
+        (events.depsgraph_update_post, _mark),
+        (events.frame_change_post, _mark),
+        (events.load_pre, _leave),
+    )
+
+
+def _leave(*_: object) -> None:
+    stop()

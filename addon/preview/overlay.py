@@ -1,0 +1,90 @@
+"""The picture in the viewport: over the camera's view, where the scene's camera frames it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import bpy
+import numpy as np
+
+from .painter import Picture
+
+Source = Callable[[bpy.types.Scene], Picture | None]
+
+_handle: object = None
+_texture: tuple[Picture, object] | None = None
+
+
+def show(picture_for: Source) -> None:
+    """Draws `picture_for(scene)` over every camera view from now on."""
+    global _handle
+    if _handle is None:
+        _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (picture_for,), "WINDOW", "POST_PIXEL")
+
+
+def hide() -> None:
+    """Takes it away, with what it holds on the graphics card."""
+    global _handle, _texture
+    if _handle is not None:
+        bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
+    _handle = _texture = None
+
+
+def redraw() -> None:
+    """Draws the viewports again."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def camera_frame(context: bpy.types.Context) -> tuple[float, float, float, float] | None:
+    """Left, bottom, right, top in the region's pixels of what the camera sees; None in another view."""
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+
+    space, scene = context.space_data, context.scene
+    view = space.region_3d
+    camera = space.camera if space.use_local_camera else scene.camera
+    if view is None or view.view_perspective != "CAMERA" or camera is None or camera != scene.camera:
+        return None
+    place = camera.matrix_world
+    corners = [
+        location_3d_to_region_2d(context.region, view, place @ corner) for corner in camera.data.view_frame(scene=scene)
+    ]
+    if None in corners:
+        return None
+    x, y = zip(*corners, strict=True)
+    return min(x), min(y), max(x), max(y)
+
+
+def _draw(picture_for: Source) -> None:
+    context = bpy.context
+    picture = picture_for(context.scene)
+    frame = camera_frame(context) if picture is not None and context.space_data.overlay.show_overlays else None
+    if picture is None or frame is None:
+        return
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    left, bottom, right, top = frame
+    shader = gpu.shader.from_builtin("IMAGE")
+    corners = ((left, bottom), (right, bottom), (right, top), (left, top))
+    batch = batch_for_shader(shader, "TRI_FAN", {"pos": corners, "texCoord": ((0, 0), (1, 0), (1, 1), (0, 1))})
+    gpu.state.blend_set("ALPHA")
+    shader.bind()
+    shader.uniform_sampler("image", _uploaded(picture))
+    batch.draw(shader)
+    gpu.state.blend_set("NONE")
+
+
+def _uploaded(picture: Picture) -> object:
+    """The picture as a texture; each is sent to the graphics card once."""
+    global _texture
+    import gpu
+
+    if _texture is None or _texture[0] is not picture:
+        height, width = picture.pixels.shape[:2]
+        values = np.ascontiguousarray(picture.pixels[::-1].astype(np.float32) / 255)
+        buffer = gpu.types.Buffer("FLOAT", values.size, values.ravel())
+        _texture = picture, gpu.types.GPUTexture((width, height), format="RGBA16F", data=buffer)
+    return _texture[1]

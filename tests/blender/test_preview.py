@@ -1,0 +1,135 @@
+"""The live preview with the real backend process: what moves is drawn, the newest wins, nothing stays behind."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from types import SimpleNamespace
+
+import bpy
+import numpy as np
+import pytest
+from support import PACKAGE
+
+OPS = bpy.ops.portrait_actor
+
+
+@pytest.fixture
+def sam(addon, trained) -> SimpleNamespace:
+    """The trained sample actor in the scene: `.armature`, `.face`, `.folder`."""
+    OPS.import_actor(directory=str(trained))
+    found = addon.actor.require(bpy.context)
+    return SimpleNamespace(armature=found.armature, face=found.face, folder=trained)
+
+
+@pytest.fixture
+def live(sam):
+    module = importlib.import_module(f"{PACKAGE}.addon.preview.live")
+    bpy.context.scene.portrait_actor.preview_size = "256"
+    yield module
+    module.stop()
+
+
+def drawn(live, seconds: float = 90.0):
+    """The picture that shows what the scene is now."""
+    shown, before = live.current(), live.current().picture
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        shown.update()
+        if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
+            return shown.picture
+        time.sleep(0.005)
+    raise AssertionError(f"no picture: {shown.trouble}")
+
+
+def handlers() -> int:
+    events = bpy.app.handlers
+    return sum(map(len, (events.depsgraph_update_post, events.frame_change_post, events.load_pre)))
+
+
+def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam, live):
+    before = handlers()
+    assert OPS.live_preview() == {"FINISHED"}
+    first = drawn(live)
+    assert max(first.pixels.shape[:2]) == 256 and first.pixels[..., 3].max() == 255
+    bpy.context.scene.frame_set(12)
+    assert live.current().is_old, "a frame change marks the picture as old"
+    second = drawn(live)
+    assert second.frame == 12 and np.abs(second.pixels.astype(int) - first.pixels).max() > 10
+    sam.face.data.shape_keys.animation_data.action = None
+    sam.face.data.shape_keys.key_blocks["jawOpen"].value = 1.0
+    bpy.context.view_layer.update()
+    third = drawn(live)
+    assert np.abs(third.pixels.astype(int) - second.pixels).max() > 10 and third.latency < 30
+    process = live.current().painter._process
+    assert OPS.live_preview() == {"FINISHED"}
+    assert live.current() is None and handlers() == before and live.tick() is None
+    process._child.wait(20)
+
+
+def test_it_shows_what_is_rendered(sam, live, tmp_path):
+    from support import backend
+
+    scene = bpy.context.scene
+    scene.frame_set(7)
+    live.start(bpy.context)
+    shown = drawn(live)
+    sampling = importlib.import_module(f"{PACKAGE}.addon.scene.sampling")
+    table, view = sampling.sample(scene, bpy.context.view_layer, sam.armature, sam.face, [7])
+    view = live.resized(view, 256)
+    table.save(tmp_path / "one.npz")
+    view.save(tmp_path / "camera.json")
+    folder = str(sam.folder)
+    backend("render", folder, str(tmp_path / "one.npz"), "--camera", str(tmp_path / "camera.json"),
+            "--out", str(tmp_path / "out"), "--format", "png", "--bits", "8", "--device", "cpu")  # fmt: skip
+    image = bpy.data.images.load(str(next((tmp_path / "out").glob("*.png"))))
+    values = np.array(image.pixels[:]).reshape(*reversed(image.size), 4)[::-1] * 255
+    apart = np.abs(values - shown.pixels)
+    solid = shown.pixels[..., 3] > 250
+    assert apart[..., 3].max() < 3 and apart[solid].max() < 4
+
+
+def test_a_deleted_actor_takes_its_preview_along(sam, live):
+    live.start(bpy.context)
+    process = live.current().painter._process
+    bpy.data.objects.remove(sam.armature)
+    assert live.tick() is None and live.current() is None
+    process._child.wait(30)
+
+
+def test_an_actor_that_cannot_be_drawn_is_told(sam, live):
+    scene = bpy.context.scene
+    live.start(bpy.context)
+    drawn(live)
+    scene.camera.data.type = "ORTHO"
+    bpy.context.view_layer.update()
+    live.current().is_old = True
+    live.current().update()
+    assert "not a perspective camera" in live.current().trouble
+    scene.camera.data.type = "PERSP"
+    bpy.context.view_layer.update()
+    live.current().is_old = True
+    assert drawn(live) is not None and not live.current().trouble
+
+
+def test_a_frame_change_costs_next_to_nothing(sam, live):
+    scene = bpy.context.scene
+
+    def steps() -> float:
+        began = time.perf_counter()
+        for frame in range(1, 41):
+            scene.frame_set(frame)
+        return (time.perf_counter() - began) / 40
+
+    steps()
+    without = min(steps() for _ in range(3))
+    live.start(bpy.context)
+    with_preview = min(steps() for _ in range(3))
+    assert with_preview - without < 0.005
+
+
+def test_without_an_actor_or_a_camera_it_says_why(sam, live):
+    bpy.context.scene.camera = None
+    with pytest.raises(RuntimeError, match="no camera"):
+        OPS.live_preview()
+    assert live.current() is None
