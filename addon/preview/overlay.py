@@ -9,6 +9,9 @@ import numpy as np
 
 from .painter import Picture
 
+CODES = np.arange(256, dtype=np.float32) / 255
+# sRGB decoded (IEC 61966-2-1), for each of a byte's values
+LINEAR = np.where(CODES <= 0.04045, CODES / 12.92, ((CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
 Source = Callable[[bpy.types.Scene], Picture | None]
 
 _handle: object = None
@@ -84,7 +87,10 @@ def _uploaded(picture: Picture) -> object:
 
     if _texture is None or _texture[0] is not picture:
         height, width = picture.pixels.shape[:2]
-        values = np.ascontiguousarray(picture.pixels[::-1].astype(np.float32) / 255)
+        values = np.empty((height, width, 4), np.float32)
+        # the shader takes scene linear, and encodes it for the screen
+        values[..., :3] = LINEAR[picture.pixels[::-1, :, :3]]
+        values[..., 3] = picture.pixels[::-1, :, 3] / np.float32(255)
         buffer = gpu.types.Buffer("FLOAT", values.size, values.ravel())
         _texture = picture, gpu.types.GPUTexture((width, height), format="RGBA16F", data=buffer)
     return _texture[1]

@@ -97,6 +97,28 @@ def job() -> dict[str, Any]:
     return {"state": shown.state.value, "line": shown.line, "outcome": shown.outcome, "error": error}
 
 
+def preview() -> dict[str, Any]:
+    """The live preview, and where its picture is on the screen: left, top, right, bottom."""
+    live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live"].current()
+    if live is None:
+        return {"on": False}
+    drawn = live.picture
+    window, area, _ = sidebar()
+    region = next(r for r in area.regions if r.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        overlay = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.overlay"]
+        frame = overlay.camera_frame(bpy.context)
+    if frame is not None:
+        left, bottom, right, top = frame
+        frame = [left + region.x, window.height - region.y - top, right + region.x, window.height - region.y - bottom]
+    state = {"on": True, "trouble": live.trouble, "frame": frame, "waits": live.is_old or live.painter.is_drawing}
+    if drawn is None:
+        return state
+    height, width = drawn.pixels.shape[:2]
+    middle = drawn.pixels[height // 3 : 2 * height // 3, 2 * width // 5 : 3 * width // 5, :3]
+    return state | {"shown": drawn.frame, "latency": drawn.latency, "colour": middle.mean((0, 1)).tolist()}
+
+
 def reports() -> str:
     """Everything that Blender has told the person so far, as its info editor lists it."""
     window = bpy.context.window_manager.windows[0]
@@ -110,7 +132,7 @@ def reports() -> str:
     return clipboard()
 
 
-VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, fill, job, scene, reports)}
+VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, fill, job, scene, preview, reports)}
 
 
 def answer() -> float | None:

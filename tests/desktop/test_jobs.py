@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from window import Machine, Window
+from window import Machine, Picture, Window
 
 ROOT = Path(__file__).resolve().parents[2]
 CANCEL = r"bpy\.ops\.portrait_actor\.cancel_job\("
+PREVIEW = r"bpy\.ops\.portrait_actor\.live_preview\("
 CREATE = r"bpy\.ops\.portrait_actor\.create_actor\("
 
 
@@ -86,3 +87,37 @@ def test_the_actor_is_seen_through_the_camera(window: Window) -> None:
     middle = slice(300, 600), slice(400, 650)
     changed = np.abs(after[middle].astype(int) - before[middle]).max(2) > 16
     assert changed.mean() > 0.3
+
+
+def test_the_live_preview_draws_the_actor_over_the_camera_s_view(window: Window) -> None:
+    """One click shows the trained actor; a dragged slider and another frame are drawn anew; another click ends it."""
+    proxy = window.look()
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    first = drawn(window, proxy, "live_preview")
+    x, y = window.find(r"jawOpen", "ctrl+shift+c")
+    window.drag(x, y, 60)
+    assert window.ask("scene")["channels"]["jawOpen"] > 0.1
+    second = drawn(window, first, "live_preview_jaw", least=0.004)
+    window.mouse("mousemove 300 500", "sleep 0.5", "key Right", "key Right", "sleep 1")
+    assert window.ask("preview")["shown"] == window.ask("scene")["frame"], "the arrow keys step through the frames"
+    drawn(window, second, "live_preview_later", least=0.0)
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    assert not window.ask("preview")["on"]
+    until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
+
+
+def drawn(window: Window, before: Picture, name: str, least: float = 0.02) -> Picture:
+    """The screen once the preview shows what the scene is now; that much of the camera's frame differs."""
+    window.mouse("mousemove 300 500", "sleep 0.5")
+    until(lambda: "shown" in window.ask("preview") and not window.ask("preview")["waits"], "the preview", 120)
+    state = window.ask("preview")
+    assert not state["trouble"] and state["latency"] < 5, state
+    left, top, right, bottom = (round(v) for v in state["frame"])
+    after = window.look(name)
+    part = slice(max(top, 0), bottom), slice(max(left, 0), right)
+    changed = np.abs(after[part].astype(int) - before[part]).max(2) > 12
+    assert changed.mean() > least, f"{changed.mean():.3f} of the camera's frame has changed"
+    height, width = bottom - top, right - left
+    middle = after[top + height // 3 : top + 2 * height // 3, left + 2 * width // 5 : left + 3 * width // 5]
+    assert np.abs(middle.mean((0, 1)) - state["colour"]).max() < 6, "the screen shows the picture's own colours"
+    return after
