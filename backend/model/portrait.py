@@ -25,7 +25,7 @@ from .labels import LABELS
 from .storage import pack, unpack
 from .transforms import quaternion_multiply, rotation_matrix
 
-MODEL_VERSION = 2
+MODEL_VERSION = 3
 ORAL_COUNT = len(ORAL)
 RIGID_CONTROLS = 12
 CENTIMETRE = 0.01
