@@ -61,10 +61,8 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: the footage's)")
     speak.add_argument("--first-frame", type=int, default=0, metavar="N", help="the frame at which the sound begins")
     speak.add_argument("--seed", type=int, default=0, metavar="N")
-    for part in ("lips", "brows", "head", "blink"):
-        speak.add_argument(
-            f"--{part}", type=float, default=1.0, metavar="STRENGTH", help="1 is the actor's own, 0 still"
-        )
+    for strength in ("--lips", "--brows", "--head", "--blink"):
+        speak.add_argument(strength, type=float, default=1.0, metavar="STRENGTH", help="1 is the actor's own, 0 still")
     speak.add_argument(
         "--style", type=_stretch, action="append", default=[], metavar="A-B",
         help="take the manner of these seconds of the footage, e.g. 3.5-9; may be given several times",

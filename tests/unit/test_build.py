@@ -137,7 +137,7 @@ def test_readme_names_what_there_is() -> None:
     known = subprocess.run([sys.executable, "-m", "backend", "--help"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert commands and all(re.search(rf"^ +{command} ", known.stdout, re.MULTILINE) for command in commands)
     for option in re.findall(r"[ `](--[a-z][a-z-]*)", readme):
-        sources = [ROOT / "build.py", ROOT / "backend" / "__main__.py", ROOT / "addon" / "cli.py"]
+        sources = [ROOT / "build.py", ROOT / "backend" / "commands.py", ROOT / "addon" / "cli.py"]
         known_to_blender = option in ("--command", "--python")
         assert known_to_blender or any(option in source.read_text(encoding="utf-8") for source in sources), option
 

@@ -95,7 +95,7 @@ def test_an_unexpected_error_in_a_command(tmp_path: Path) -> None:
         from backend import __main__ as commands
         def broken(options, console):
             raise KeyError("a bug")
-        commands._doctor = broken
+        commands.RUN["doctor"] = broken
         sys.exit(commands.main(["doctor", *sys.argv[1:]]))
     """
     person = python(script)
