@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
+from matplotlib.ticker import NullFormatter
 
 
 def draw(figures: dict[str, float], out: Path) -> None:
@@ -26,6 +27,8 @@ def draw(figures: dict[str, float], out: Path) -> None:
         place.loglog(x, [y[middle] * v / x[middle] for v in x], "--", color="0.7", label="linear")
         exponent = figures[f"rasterizer.cpu.{name}_exponent"]
         place.loglog(x, y, "o-", color="#c8563c", label=f"measured, slope {exponent:.2f}")
+        for axis in (place.xaxis, place.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         place.set_xlabel(name)
         place.set_ylabel("forward and backward, ms")
         place.legend()
