@@ -271,8 +271,7 @@ class PORTRAIT_ACTOR_PT_oral(ChannelPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         grid = self.layout.grid_flow(row_major=True, columns=6, align=True)
         for viseme in visemes.VISEMES:
-            label = viseme.capitalize() if viseme == "REST" else viseme
-            grid.operator("portrait_actor.key_viseme", text=label).viseme = viseme
+            grid.operator("portrait_actor.key_viseme", text=visemes.label(viseme)).viseme = viseme
         super().draw(context)
 
 

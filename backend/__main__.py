@@ -148,14 +148,15 @@ def _export(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
     from .live_link import write_live_link
     from .performance import Performance
-    from .rendering.frames import load_portrait
-    from .rendering.ply import write_ply
 
     folder, performance = ActorFolder.open(options.actor), Performance.load(options.performance)
     if options.out.suffix.lower() == ".csv":
         _make_parent(options.out)
         write_live_link(performance, options.out, _signs(options.signs))
         return f"{len(performance)} frames are in {options.out}.", {"file": str(options.out), "count": len(performance)}
+    from .rendering.frames import load_portrait  # with torch, which a .csv does not need
+    from .rendering.ply import write_ply
+
     frame = int(performance.frames[0]) if options.frame is None else options.frame
     _make_parent(options.out)
     count = write_ply(load_portrait(folder, choose_device(options.device)), performance, frame, options.out)

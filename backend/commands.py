@@ -108,7 +108,6 @@ def parser() -> argparse.ArgumentParser:
     evaluate = command("evaluate", "measure an actor on the footage it has not seen")
     evaluate.add_argument("actor", type=Path, metavar="ACTOR")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-
     evaluate.add_argument("--features", type=Path, metavar="FILE", help="of its footage's sound, see learn-to-speak")
 
     ablate = command("ablate", "measure what each part of the method is worth to an actor")

@@ -64,6 +64,25 @@ def vector_from_matrix(m: Array) -> NDArray[np.float64]:
     return q[..., 1:] * scale
 
 
+def quaternion_from_turns(yaw: Array, pitch: Array, roll: Array) -> NDArray[np.float64]:
+    """(T, 4) quaternions of turns to the actor's left (y), down (x) and about the view (z), radians (T,), roll first;
+    `yaw_pitch_roll` takes them apart again."""
+
+    def turn(angle: Array, axis: int) -> NDArray[np.float64]:
+        q = np.zeros((len(angle), 4))
+        q[:, 0], q[:, 1 + axis] = np.cos(angle / 2), np.sin(angle / 2)
+        return q
+
+    return quaternion_product(quaternion_product(turn(yaw, 1), turn(pitch, 0)), turn(roll, 2))
+
+
+def quaternion_product(a: Array, b: Array) -> NDArray[np.float64]:
+    """(T, 4) Hamilton product of quaternions: b first, then a."""
+    w = a[:, :1] * b[:, :1] - (a[:, 1:] * b[:, 1:]).sum(1, keepdims=True)
+    v = a[:, :1] * b[:, 1:] + b[:, :1] * a[:, 1:] + np.cross(a[:, 1:], b[:, 1:])
+    return np.concatenate([w, v], 1)
+
+
 def rotation_angle(m: Array) -> NDArray[np.float64]:
     """Angles (...) in degrees of rotation matrices (..., 3, 3)."""
     trace = np.trace(m, axis1=-2, axis2=-1)

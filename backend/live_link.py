@@ -13,31 +13,26 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .channels import CHANNELS
+from .channels import CHANNELS, FACIAL, INDEX, ORAL
+from .geometry import matrix_from_quaternion, quaternion_from_turns, yaw_pitch_roll
 from .performance import MAX_FRAMES, Performance
 from .protocol import UserError
 
 F64 = NDArray[np.float64]
 
 # ARKit's order, which the app writes; files are read by their header, in any order.
-EYE = ("EyeBlink", "EyeLookDown", "EyeLookIn", "EyeLookOut", "EyeLookUp", "EyeSquint", "EyeWide")
-SHAPES = (
+EYE = ("eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide")
+ORDER = (
     *(f"{name}{side}" for side in ("Left", "Right") for name in EYE),
-    "JawForward", "JawLeft", "JawRight", "JawOpen",
-    "MouthClose", "MouthFunnel", "MouthPucker", "MouthLeft", "MouthRight",
-    "MouthSmileLeft", "MouthSmileRight", "MouthFrownLeft", "MouthFrownRight",
-    "MouthDimpleLeft", "MouthDimpleRight", "MouthStretchLeft", "MouthStretchRight",
-    "MouthRollLower", "MouthRollUpper", "MouthShrugLower", "MouthShrugUpper",
-    "MouthPressLeft", "MouthPressRight", "MouthLowerDownLeft", "MouthLowerDownRight",
-    "MouthUpperUpLeft", "MouthUpperUpRight",
-    "BrowDownLeft", "BrowDownRight", "BrowInnerUp", "BrowOuterUpLeft", "BrowOuterUpRight",
-    "CheekPuff", "CheekSquintLeft", "CheekSquintRight", "NoseSneerLeft", "NoseSneerRight", "TongueOut",
-)  # fmt: skip
+    *ORAL[:-1],
+    *(name for name in FACIAL if not name.startswith("eye")),
+    ORAL[-1],
+)
+SHAPES = tuple(name[0].upper() + name[1:] for name in ORDER)
 HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")
 EYES = tuple(f"{side}Eye{angle}" for side in ("Left", "Right") for angle in ("Yaw", "Pitch", "Roll"))
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
@@ -82,8 +77,10 @@ def read_live_link(path: Path, how: Reading | None = None) -> Performance:
     angles = np.stack([_numbers(path, rows, shapes.get(name.lower())) for name in HEAD], 1)
     if np.abs(angles).max(initial=0) > WIDEST:
         raise _bad(path, "its head angles are beyond half a turn, so they are no radians")
-    times = _times(path, columns, rows, how.capture_fps)
-    fps = how.fps or _capture_rate(path, columns, rows, how.capture_fps)
+    seconds, frames = _clock(path, columns, rows)
+    rate = _capture_rate(path, seconds, frames, how.capture_fps)
+    times = _times(path, seconds + frames / rate)
+    fps = how.fps or rate
     if not 0 < fps <= 1000 or times[-1] * fps >= MAX_FRAMES:
         raise _bad(path, f"at {fps:g} frames per second it is no sensible length")
     at = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
@@ -99,9 +96,9 @@ def read_live_link(path: Path, how: Reading | None = None) -> Performance:
     result = Performance.rest(len(at), fps)
     result.channels = np.clip(channels, 0, None).astype(np.float32)
     if how.head:
-        turn = _quaternions(angles * how.signs)
+        turn = quaternion_from_turns(*(angles * how.signs).T)
         result.head_rotation = turn.astype(np.float32)
-        result.head_translation = (PIVOT - _turned(turn, PIVOT)).astype(np.float32)
+        result.head_translation = (PIVOT - matrix_from_quaternion(turn) @ PIVOT).astype(np.float32)
     return result.check(path.name)
 
 
@@ -112,8 +109,9 @@ def write_live_link(performance: Performance, path: Path, signs: tuple[int, int,
     Raises:
         UserError: ``unwritable``.
     """
-    order = [CHANNELS.index(name[0].lower() + name[1:]) for name in SHAPES]
-    angles = _angles(performance.head_rotation, performance.torso_rotation) * signs
+    order = [INDEX[name] for name in ORDER]
+    head, torso = (matrix_from_quaternion(q) for q in (performance.head_rotation, performance.torso_rotation))
+    angles = np.radians(yaw_pitch_roll(np.swapaxes(torso, -1, -2) @ head)) * signs
     part = path.with_name(path.name + ".part")
     try:
         with part.open("w", newline="", encoding="utf-8") as file:
@@ -177,9 +175,8 @@ def _clock(path: Path, columns: list[str], rows: list[list[str]]) -> tuple[F64, 
     return parts[:, 0] * 3600 + parts[:, 1] * 60 + parts[:, 2], parts[:, 3]
 
 
-def _capture_rate(path: Path, columns: list[str], rows: list[list[str]], wish: float | None) -> float:
-    """What the timecodes' frames are parts of a second of."""
-    seconds, frames = _clock(path, columns, rows)
+def _capture_rate(path: Path, seconds: F64, frames: F64, wish: float | None) -> float:
+    """What the timecodes' frames (T,) are parts of a second of."""
     if wish is None and len(np.unique(seconds)) < 2:
         raise _bad(path, "it is too short to tell its frame rate, which must be given")
     rate = wish or next((r for r in RATES if r > frames.max()), 0.0)
@@ -188,60 +185,17 @@ def _capture_rate(path: Path, columns: list[str], rows: list[list[str]], wish: f
     return rate
 
 
-def _times(path: Path, columns: list[str], rows: list[list[str]], wish: float | None) -> F64:
-    """(T,) increasing seconds from the first frame."""
-    seconds, frames = _clock(path, columns, rows)
-    times = seconds + frames / _capture_rate(path, columns, rows, wish)
-    times = times - times[0]
+def _times(path: Path, clock: F64) -> F64:
+    """(T,) increasing seconds from the first frame, of seconds of the day (T,)."""
+    times = clock - clock[0]
     times[times < -43200] += 86400  # over midnight
     if (np.diff(times) < 0).any():
         raise _bad(path, "its timecodes run backwards")
-    return np.asarray(times)
+    return times
 
 
 def _sampled(at: F64, times: F64, values: F64) -> F64:
     return np.stack([np.interp(at, times, column) for column in values.T], 1)
-
-
-def _quaternions(angles: F64) -> F64:
-    """(T, 4) wxyz of yaw, pitch, roll (T, 3) in radians: roll about z, then pitch about x, then yaw about y."""
-    yaw, pitch, roll = (angles / 2).T
-    zero = np.zeros_like(yaw)
-    turn = _times_quaternion(
-        np.stack([np.cos(yaw), zero, np.sin(yaw), zero], 1), np.stack([np.cos(pitch), np.sin(pitch), zero, zero], 1)
-    )
-    return _times_quaternion(turn, np.stack([np.cos(roll), zero, zero, np.sin(roll)], 1))
-
-
-def _turned(turn: F64, point: F64) -> F64:
-    """(T, 3) a point (3,) turned by quaternions (T, 4)."""
-    axis = turn[:, 1:]
-    twice = 2 * np.cross(axis, point)
-    return point + turn[:, :1] * twice + np.cross(axis, twice)
-
-
-def _angles(head: NDArray[Any], torso: NDArray[Any]) -> F64:
-    """(T, 3) yaw, pitch and roll of the head against the torso, from (T, 4) quaternions each."""
-    w, x, y, z = _times_quaternion(torso.astype(np.float64) * [1, -1, -1, -1], head.astype(np.float64)).T
-    pitch = np.arcsin(np.clip(2 * (w * x - y * z), -1, 1))
-    yaw = np.arctan2(2 * (w * y + x * z), 1 - 2 * (x * x + y * y))
-    roll = np.arctan2(2 * (w * z + x * y), 1 - 2 * (x * x + z * z))
-    return np.stack([yaw, pitch, roll], 1)
-
-
-def _times_quaternion(a: F64, b: F64) -> F64:
-    """(T, 4) products: b first, then a."""
-    aw, ax, ay, az = a.T
-    bw, bx, by, bz = b.T
-    return np.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        1,
-    )
 
 
 def _timecode(frame: int, fps: float) -> str:

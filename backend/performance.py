@@ -19,6 +19,7 @@ from .protocol import UserError
 
 Array = NDArray[np.float32]
 MAX_FRAMES = 1_000_000
+POSE = ("head_rotation", "head_translation", "torso_rotation", "torso_translation")  # fields of a performance
 
 
 @dataclass
@@ -116,10 +117,7 @@ class Performance:
             with np.load(path, allow_pickle=False) as table:
                 if str(table["format"]) != "portrait_actor.performance.1":
                     raise ValueError("unknown format")
-                column = {
-                    k: np.asarray(table[k], np.float32)
-                    for k in ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
-                }
+                column = {k: np.asarray(table[k], np.float32) for k in (*POSE, "channels")}
                 names = tuple(str(n) for n in table["names"])
                 fps, frames = float(table["fps"]), np.asarray(table["frames"], np.int64)
         except FileNotFoundError as error:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .actor import ActorFolder, damaged
 from .camera import CameraPath, footage_camera
 from .channels import CHANNELS, INDEX
-from .performance import Performance
+from .performance import POSE, Performance
 from .protocol import Error, Message, Preview, Progress, Request, Result, UserError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 JOB = "serve"
 MAX_SIDE = 4096  # pixels of a preview
-POSE = ("head_rotation", "head_translation", "torso_rotation", "torso_translation")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,9 +38,9 @@ def _hands_are_busy() -> bool:
     return any("BLOCKING" in operator.bl_options for window in windows for operator in window.modal_operators)
 
 
-def redraw() -> None:
-    """Draws the sidebars and the preferences again."""
+def redraw(kinds: frozenset[str] = frozenset({"VIEW_3D", "PREFERENCES"})) -> None:
+    """Draws areas of these kinds again, the sidebars and the preferences unless said."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"VIEW_3D", "PREFERENCES"}:
+            if area.type in kinds:
                 area.tag_redraw()

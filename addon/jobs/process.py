@@ -91,7 +91,7 @@ class BackendProcess:
             if isinstance(messages[-1], (protocol.Result, protocol.Error)) and (
                 not self._serves or messages[-1].id == JOB
             ):
-                self._see_off()
+                self.leave()
         return messages
 
     def cancel(self) -> None:
@@ -119,11 +119,8 @@ class BackendProcess:
                 return
 
     def leave(self) -> None:
-        """Nobody listens any more: the child ends in the background."""
-        self._see_off()
-
-    def _see_off(self) -> None:
-        """The last word is spoken: ends the child in the background, as it may take seconds to free its memory."""
+        """The last word is spoken, or nobody listens: ends the child in the background, as it may take seconds to free
+        its memory."""
         self.finished = True
         threading.Thread(target=self.close, name="Portrait Actor backend's end", daemon=True).start()
 
@@ -132,11 +129,11 @@ class BackendProcess:
         now = time.monotonic()
         if self._deadline is not None and now > self._deadline:
             self._terminate()
-            self._see_off()
+            self.leave()
             return [self._error("cancelled", "The job was cancelled.", "")]
         if not self._greeted and now > self._started + HELLO_LIMIT:
             self._terminate()
-            self._see_off()
+            self.leave()
             return [self._error("no_answer", "The backend did not answer.", "Open the log, or set it up again.")]
         return []
 

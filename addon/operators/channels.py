@@ -10,7 +10,7 @@ from bpy.props import EnumProperty, FloatProperty
 from ..contract import channels
 from ..scene import actor as scene_actor
 from ..scene import visemes
-from .verb import Verb
+from .verb import ActorVerb
 
 PARTS = (
     ("ALL", "All", "Every channel"),
@@ -18,23 +18,17 @@ PARTS = (
     ("FACIAL", "Facial", "Eyes, brows, cheeks and nose"),
 )
 NAMES = {"ALL": channels.CHANNELS, "ORAL": channels.ORAL, "FACIAL": channels.FACIAL}
-SOUNDS = tuple(
-    (name, name.capitalize() if name == "REST" else name, about) for name, (about, _) in visemes.VISEMES.items()
-)
+SOUNDS = tuple((name, visemes.label(name), about) for name, (about, _) in visemes.VISEMES.items())
 
 
-class ChannelVerb(Verb):
+class ChannelVerb(ActorVerb):
     """Base of the operators on the actor's channels."""
 
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        found = scene_actor.find(context)
-        if found is None:
-            cls.poll_message_set("There is no actor in the scene: create or import one")
-            return False
-        return found.face.data.shape_keys is not None
+        return super().poll(context) and scene_actor.require(context).face.data.shape_keys is not None
 
     def blocks(self, context: bpy.types.Context, names: Iterable[str]) -> dict[str, bpy.types.ShapeKey]:
         """The actor's shape keys of these channels, those that it has lost left out."""

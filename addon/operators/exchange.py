@@ -9,12 +9,12 @@ from ..contract import live_link, performance, protocol
 from ..scene import actor as scene_actor
 from ..scene import sampling, takes
 from ..scene.versions import BLEND_RELATIVE
-from .verb import Verb, absolute, existing_file
+from .verb import ActorVerb, absolute, existing_file
 
 ENDINGS = "*.csv;*.npz"
 
 
-class CaptureFile:
+class CaptureFile(ActorVerb):
     """What reading and writing a capture ask alike."""
 
     filepath: StringProperty(name="File", subtype="FILE_PATH", options=BLEND_RELATIVE)
@@ -29,19 +29,12 @@ class CaptureFile:
         yaw, pitch, roll = (-1 if flip else 1 for flip in (self.flip_yaw, self.flip_pitch, self.flip_roll))
         return yaw, pitch, roll
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if scene_actor.find(context) is None:
-            cls.poll_message_set("There is no actor in the scene: create or import one")
-            return False
-        return True
-
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
 
-class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, Verb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
     """Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)"""
 
     bl_idname = "portrait_actor.import_capture"
@@ -85,7 +78,7 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, Verb, bpy.types.Operator):
         return live_link.read_live_link(file, how)
 
 
-class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, Verb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
     """Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)"""
 
     bl_idname = "portrait_actor.export_capture"

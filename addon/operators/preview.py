@@ -4,11 +4,10 @@ import bpy
 
 from ..contract import protocol
 from ..preview import live
-from ..scene import actor as scene_actor
-from .verb import Verb
+from .verb import ActorVerb
 
 
-class PORTRAIT_ACTOR_OT_live_preview(Verb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_live_preview(ActorVerb, bpy.types.Operator):
     """Draw the actor over the camera's view, anew whenever it moves; press again to switch it off"""
 
     bl_idname = "portrait_actor.live_preview"
@@ -16,10 +15,7 @@ class PORTRAIT_ACTOR_OT_live_preview(Verb, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if live.current() is None and scene_actor.find(context) is None:
-            cls.poll_message_set("There is no actor in the scene: create or import one")
-            return False
-        return True
+        return live.current() is not None or super().poll(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         if live.current() is not None:

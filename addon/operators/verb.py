@@ -11,6 +11,7 @@ import bpy
 
 from ..contract import protocol
 from ..jobs import environment, job, main_thread
+from ..scene import actor as scene_actor
 
 
 class Verb:
@@ -41,6 +42,17 @@ class Verb:
         else:
             main_thread.start()
         return {"FINISHED"}
+
+
+class ActorVerb(Verb):
+    """Base of the operators on an actor of the scene."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if scene_actor.find(context) is None:
+            cls.poll_message_set("There is no actor in the scene: create or import one")
+            return False
+        return True
 
 
 class JobVerb(Verb):

@@ -18,7 +18,6 @@ from . import overlay
 from .painter import Painter, Picture
 
 BUSY, IDLE = 1 / 60, 1 / 15  # s between two looks while something moves, and else
-QUIET = 1.0  # s without a change after which the timer slows down
 
 
 class Live:
@@ -132,7 +131,8 @@ def tick() -> float | None:
     """The timer: seconds until the next look, None when the preview is over."""
     if _live is None:
         return None
-    if _live.things() is None or not Path(paths.absolute(_live.things()[1])).is_dir():
+    found = _live.things()
+    if found is None or not Path(paths.absolute(found[1])).is_dir():
         stop()  # the actor was deleted, or another file was opened
         return None
     moving = _live.is_old or _live.painter.is_drawing

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import bpy
 import numpy as np
 
+from ..jobs import main_thread
 from .painter import Picture
 
 CODES = np.arange(256, dtype=np.float32) / 255
@@ -35,10 +36,7 @@ def hide() -> None:
 
 def redraw() -> None:
     """Draws the viewports again."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+    main_thread.redraw(frozenset({"VIEW_3D"}))
 
 
 def camera_frame(context: bpy.types.Context) -> tuple[float, float, float, float] | None:

@@ -34,6 +34,11 @@ VISEMES: dict[str, tuple[str, Shape]] = {
 }
 
 
+def label(viseme: str) -> str:
+    """What its button says."""
+    return "Rest" if viseme == "REST" else viseme
+
+
 def shape_of(viseme: str, strength: float) -> Shape:
     """A value for every oral channel."""
     shape = VISEMES[viseme][1]

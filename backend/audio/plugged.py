@@ -52,8 +52,8 @@ def load_plugged(path: Path, seconds: float, count: int, rate: float) -> F32:
     return values[low] * (1 - share) + values[low + 1] * share
 
 
-def directions(values: F32, most: int) -> tuple[F32, F32]:
-    """Centre (D,) and principal directions (D, K ≤ most) of features (N, D), scaled to a total variance of 1."""
+def directions(values: F32, most: int) -> F32:
+    """(1 + K, D) centre and principal directions, K ≤ most, of features (N, D), scaled to a total variance of 1."""
     centre = values.mean(0)
     around = (values - centre).astype(np.float64)
     variances, vectors = np.linalg.eigh(around.T @ around / len(around))
@@ -61,7 +61,14 @@ def directions(values: F32, most: int) -> tuple[F32, F32]:
     keep = max(1, min(most, int((variances > SPREAD**2 * variances[0]).sum())))
     vectors = vectors[:, :keep]
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(keep)])  # the same signs everywhere
-    return centre, (vectors / np.sqrt(max(float(variances[:keep].sum()), 1e-12))).astype(np.float32)
+    scaled = vectors / np.sqrt(max(float(variances[:keep].sum()), 1e-12))
+    return np.concatenate([centre[None], scaled.T]).astype(np.float32)
+
+
+def along(values: F32, table: F32) -> F32:
+    """(N, K) features (N, D) along the directions of a table that `directions` made."""
+    result: F32 = (values - table[0]) @ table[1:].T
+    return result
 
 
 def _bad(path: Path, problem: str) -> UserError:

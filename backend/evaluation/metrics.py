@@ -28,7 +28,7 @@ def ssim(picture: Tensor, target: Tensor, weight: Tensor | None = None) -> float
     """Mean structural similarity, of all pixels or weighted by `weight` (H, W); the window is 7 pixels."""
     if min(picture.shape[:2]) < WINDOW:
         return float("nan")
-    return float(similarity(picture, target, torch.ones(picture.shape[:2]) if weight is None else weight))
+    return float(similarity(picture, target, picture.new_ones(picture.shape[:2]) if weight is None else weight))
 
 
 def mouth_distance(ours: F64, theirs: F64, size: int) -> float:

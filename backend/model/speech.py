@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from ..actor import ActorFolder, damaged
 from ..audio.features import BANDS, TRACK_RATE, SpeechTrack, analyse, feature_count
-from ..audio.plugged import directions, load_plugged
+from ..audio.plugged import along, directions, load_plugged
 from ..audio.sound import RATE, is_silent, load_sound
 from ..channels import INDEX, ORAL
 from ..performance import Performance
@@ -104,7 +104,7 @@ class Speaker:
                 f"{features.name} has {values.shape[1]} columns, but the actor learned from {self.plugged.shape[1]}.",
                 "Make them with the same network and layer.",
             )
-        return replace(track, plugged=(values - self.plugged[0]) @ self.plugged[1:].T)
+        return replace(track, plugged=along(values, self.plugged))
 
     def oral(self, track: SpeechTrack, times: F64, lips: float = 1.0, style: tuple[F32, F32] | None = None) -> F32:
         """Oral channels (T, 28) at `times` in seconds; `style` is what `Mouth.in_style` takes."""
@@ -210,9 +210,8 @@ def train_speech(
     track, plugged = analyse(samples), np.zeros((0, 0), np.float32)
     if features is not None:
         values = load_plugged(features, len(samples) / RATE, len(track), TRACK_RATE)
-        centre, vectors = directions(values[: round(times[count - 1] * TRACK_RATE)], DIRECTIONS)
-        plugged = np.concatenate([centre[None], vectors.T])
-        track = replace(track, plugged=(values - centre) @ vectors)
+        plugged = directions(values[: round(times[count - 1] * TRACK_RATE)], DIRECTIONS)
+        track = replace(track, plugged=along(values, plugged))
     windows, oral = track.windows(times[:heard]), footage.channels[:heard, : len(ORAL)]
     learned = slice(0, count)
     network = fit_network(

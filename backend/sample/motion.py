@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..channels import CHANNELS, INDEX, mirrored
+from ..geometry import quaternion_from_turns, quaternion_product
 from ..performance import Performance
 from .cage import NECK_PIVOT
 from .head import GAZE, rotation_matrix
@@ -133,24 +134,6 @@ def _gaze_channels(channels: F64, gaze: F64) -> None:
             channels[:, INDEX[f"eyeLook{way}{side}"]] = np.clip(value / GAZE[way], 0, 1)
 
 
-def _quaternions(yaw: F64, pitch: F64, roll: F64) -> F64:
-    """(T, 4) wxyz of turns to the actor's left (y), down (x) and about the view (z), radians, roll first."""
-
-    def turn(angle: F64, axis: int) -> F64:
-        q = np.zeros((len(angle), 4))
-        q[:, 0], q[:, 1 + axis] = np.cos(angle / 2), np.sin(angle / 2)
-        return q
-
-    return _product(_product(turn(yaw, 1), turn(pitch, 0)), turn(roll, 2))
-
-
-def _product(a: F64, b: F64) -> F64:
-    """(T, 4) Hamilton product of quaternions wxyz."""
-    w = a[:, :1] * b[:, :1] - (a[:, 1:] * b[:, 1:]).sum(1, keepdims=True)
-    v = a[:, :1] * b[:, 1:] + b[:, :1] * a[:, 1:] + np.cross(a[:, 1:], b[:, 1:])
-    return np.concatenate([w, v], 1)
-
-
 def _head_angles(motion: str, time: F64, said: list[Spoken], rng: np.random.Generator) -> tuple[F64, F64, F64]:
     """Yaw, pitch and roll of the head in radians. It starts at rest."""
     ease = _smoothstep((time - 0.3) / 1.2)
@@ -183,9 +166,9 @@ def perform(motion: str, count: int, fps: float, said: list[Spoken], seed: int) 
     rng = np.random.default_rng((seed, 2))
     time = np.arange(count) / fps
     yaw, pitch, roll = _head_angles(motion, time, said, rng)
-    torso = _quaternions(TORSO_SHARE * yaw, TORSO_SHARE * pitch, TORSO_SHARE * roll)
-    local = _quaternions((1 - TORSO_SHARE) * yaw, (1 - TORSO_SHARE) * pitch, (1 - TORSO_SHARE) * roll)
-    head = _product(torso, local)
+    torso = quaternion_from_turns(TORSO_SHARE * yaw, TORSO_SHARE * pitch, TORSO_SHARE * roll)
+    local = quaternion_from_turns((1 - TORSO_SHARE) * yaw, (1 - TORSO_SHARE) * pitch, (1 - TORSO_SHARE) * roll)
+    head = quaternion_product(torso, local)
     sway = 0.0 if motion == "still_head" else 1.0
     ease = _smoothstep((time - 0.3) / 1.2)[:, None]
     lean = sway * ease * 0.006 * np.stack([_wander(time, rng, (0.07, 0.15)) for _ in range(3)], 1)

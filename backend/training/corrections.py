@@ -11,8 +11,6 @@ from ..model.transforms import quaternion_multiply, small_rotation
 
 TABLES = ("head", "torso", "channels")
 DECIMETRE = 0.1  # so that turns and shifts of the same visible size have parameters of the same size
-
-
 REACH, FADE = 3, 0.6  # frames to either side that learn from a frame too, each by this share of the one before
 MEMORY = 0.99  # of the mean squared gradients
 

@@ -30,8 +30,11 @@ class Home:
     def take(self, tables: dict[str, Tensor]) -> None:
         """The homes of the Gaussians that the portrait has now, keyed as `PULL`."""
         self.tables = tables
-        label = self.portrait.label
-        self.pulled = ((label == FACE) | (label == MOUTH)).to(self.portrait.means.dtype)
+        means, label = self.portrait.means, self.portrait.label
+        self.reach = torch.full_like(means[:, :1], torch.inf)
+        for kind, most in REACH.items():
+            self.reach[label == kind] = most
+        self.pulled = self.reach.isfinite().to(means.dtype)
 
     def add_gradient(self) -> None:
         """Adds the pull to the gradients of the parameters that learn."""
@@ -44,15 +47,12 @@ class Home:
     @torch.no_grad()
     def fetch(self) -> None:
         """Moves back what has gone too far."""
-        means, home, label = self.portrait.means, self.tables["means"], self.portrait.label
-        reach = torch.full_like(means[:, :1], torch.inf)
-        for kind, most in REACH.items():
-            reach[label == kind] = most
+        means, home = self.portrait.means, self.tables["means"]
         away = means - home
         forward = self.portrait.label == MOUTH
         away[forward, 2] = away[forward, 2].clamp(max=FORWARD)
         length = away.norm(dim=1, keepdim=True).clamp_min(1e-9)
-        means.copy_(home + away * (reach / length).clamp(max=1))
+        means.copy_(home + away * (self.reach / length).clamp(max=1))
 
     def reselect(self, source: Tensor) -> None:
         """Follows `Portrait.reselect`."""

@@ -57,16 +57,16 @@ class Restraint:
 
         On the CPU by a kernel: through autograd this took more time than drawing, most of it for moving memory.
         """
-        for branch, near in self.parts:
-            basis = branch.basis
-            if not basis.requires_grad or not basis.numel():
-                continue
+        learning = [(b.basis, near) for b, near in self.parts if b.basis.requires_grad and b.basis.numel()]
+        if not learning:
+            return
+        if learning[0][0].device.type != "cpu":
+            self.cost().backward()  # type: ignore[no-untyped-call]
+            return
+        for basis, near in learning:
             if basis.grad is None:
                 basis.grad = torch.zeros_like(basis)
-            if basis.device.type == "cpu":
-                self._pull_all(basis.detach(), basis.grad, near)
-        if self.parts[0][0].basis.device.type != "cpu":
-            self.cost().backward()  # type: ignore[no-untyped-call]
+            self._pull_all(basis.detach(), basis.grad, near)
 
     def _pull_all(self, basis: Tensor, gradient: Tensor, near: Neighbours) -> None:
         values, slopes = basis.numpy(), gradient.numpy()

@@ -38,7 +38,7 @@ class Trainer:
     def __init__(self, clip: Clip, portrait: Portrait, preset: Preset, seed: int) -> None:
         self.clip, self.portrait, self.preset = clip, portrait, preset
         self.corrections = Corrections(clip.train_count).to(clip.device)
-        self.neck, self.restraint = NeckPairs(portrait), Restraint(portrait, self.preset.weights)
+        self._find_neighbours()
         self.home = Home(portrait)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
@@ -116,7 +116,11 @@ class Trainer:
             moments = state.pop(before, {})
             state[after] = {name: value if name == "step" else change(value) for name, value in moments.items()}
         split(portrait, halves)
-        self.neck, self.restraint = NeckPairs(portrait), Restraint(portrait, self.preset.weights)
+        self._find_neighbours()
+
+    def _find_neighbours(self) -> None:
+        """Again whenever there are other Gaussians."""
+        self.neck, self.restraint = NeckPairs(self.portrait), Restraint(self.portrait, self.preset.weights)
 
     def _next_frame(self, part: str) -> int:
         """Every frame in turn; in between what is rare: shut eyes in facial phases, open mouths in oral ones."""
@@ -137,7 +141,6 @@ class Trainer:
         if self.rng.random() >= self.preset.uncorrected:
             pose = self.corrections.apply_to(pose, row)
         moved = self.portrait.move(pose)
-        height, width = sample.person.shape
         camera = self.clip.camera(box)
         if not self.preset.method.consistency:
             return apart_loss(self.clip, self.portrait, moved, sample, row, box, weights)
@@ -184,7 +187,7 @@ class Trainer:
             return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
         self.portrait.adopt(part("portrait."), size)
-        self.neck, self.restraint = NeckPairs(self.portrait), Restraint(self.portrait, self.preset.weights)
+        self._find_neighbours()
         self.corrections.load_state_dict(part("corrections."))
         self.home.take({k: v.to(self.clip.device) for k, v in part("home.").items()})
         moments: dict[int, dict[str, Tensor]] = {}

@@ -14,12 +14,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
 ROOMS = (
-    "protocol", "channels", "performance", "live_link", "actor", "progress", "camera", "geometry", "device",
+    "protocol", "channels", "performance", "actor", "progress", "camera", "geometry", "live_link", "device",
     "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model", "rendering", "training",
     "evaluation", "console", "service", "doctor", "commands", "__main__",
 )  # fmt: skip
 INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
-SHARED = ("protocol", "channels", "performance", "live_link", "actor", "camera")  # what Blender imports as well
+# What Blender imports as well.
+SHARED = ("protocol", "channels", "performance", "actor", "camera", "geometry", "live_link")
 STANDARD_ONLY = ("protocol", "channels", "progress", *INSTALLER)
 BLENDER = {
     "bpy", "bpy_extras", "bpy_types", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf",
