@@ -28,6 +28,7 @@ EMPTY, FULL = (
     np.float32(0.06),
     np.float32(0.9),
 )  # an alpha outside these is noise of the background, shading of the person
+ISLAND = 0.2  # alpha from which pixels hang together
 EXPLAINED = np.float32(3)  # deviations up to which a colour lies on the line between background and person
 ZERO, ONE, INFINITE = np.float32(0), np.float32(1), np.float32(np.inf)  # single precision: twice as fast
 
@@ -69,7 +70,7 @@ class EdgeRefiner:
             rgb, cv2.blur(raw, (reach, reach)), guided, near, core, self._light, self._variance,
             self._shift(light, near), colours, LINEAR, SLOPE,
         )  # fmt: skip
-        return Refined(without_holes(alpha, raw), by_plate)
+        return Refined(without_islands(without_holes(alpha, raw), raw), by_plate)
 
     def _shift(self, light: F32, near: F32) -> F32:
         """(3,) by how much this frame's background is brighter than the plate: exposure changes.
@@ -191,6 +192,20 @@ def _holes_filled(alpha: F32, labels: NDArray[np.int32], count: int) -> F32:
                 if hole[labels[y, x]]:
                     alpha[y, x] = 1
     return alpha
+
+
+def without_islands(alpha: F32, mask: F32) -> F32:
+    """The alpha (H, W) without what hangs together with no sure pixel of the rough mask (H, W): something that moved in
+    the background beside the person and differs from the plate there."""
+    _, labels = cv2.connectedComponents((alpha > ISLAND).astype(np.uint8), connectivity=8)
+    person = np.zeros(int(labels.max()) + 1, np.bool_)
+    person[labels[mask > FULL_CORE]] = True
+    if person[1:].all():
+        return alpha
+    person[0] = True
+    island = cv2.dilate((~person[labels]).astype(np.uint8), np.ones((5, 5), np.uint8))  # with its faint shore
+    mainland = (labels > 0) & person[labels]
+    return np.where((island > 0) & ~mainland, ZERO, alpha)
 
 
 def guide(raw: F32, rgb: U8) -> F32:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from backend.actor import ActorFolder, ActorInfo
 from backend.matting.clip import ClipMattes
-from backend.matting.edges import EdgeRefiner, guide
+from backend.matting.edges import EdgeRefiner, guide, without_islands
 from backend.matting.foreground import foreground
 from backend.matting.hair import HairModel
 from backend.matting.light import encoded, linear
@@ -47,6 +47,19 @@ def test_small_holes_of_the_mask_are_filled_and_gaps_are_not() -> None:
     filled = without_holes(mask)
     assert filled[40:44, 50:53].min() == 1
     assert filled[60:90, 20:40].max() == 0
+
+
+def test_what_moved_beside_the_person_is_no_part_of_the_matte_but_a_soft_strand_is() -> None:
+    mask = np.zeros((100, 100), np.float32)
+    mask[30:, 40:60] = 1
+    alpha = mask.copy()
+    alpha[10:30, 50] = 0.4  # a strand that grows from the head
+    alpha[60:66, 20:26] = 0.6  # a moving logo beside it, with a faint shore
+    alpha[59, 20:26] = 0.1
+    cleaned = without_islands(alpha, mask)
+    assert cleaned[55:70, 15:30].max() == 0
+    cleaned[55:70, 15:30] = alpha[55:70, 15:30]
+    assert np.array_equal(cleaned, alpha)
 
 
 def test_guided_mask_follows_the_picture_s_edge() -> None:
