@@ -1,5 +1,5 @@
-"""A motion branch: reduced Gaussian blend shapes. A small network turns controls into K weights; each weight scales a
-learned offset of every Gaussian's position, colour and opacity in the branch's region.
+"""A motion branch: reduced Gaussian blend shapes. Controls become K weights, by a matrix and where it pays a small
+network; each weight scales a learned offset of every Gaussian's position, colour and opacity in the branch's region.
 
 The branch starts as the identity (all offsets zero) and its weights vanish at rest, so rest is always the neutral face.
 """
@@ -21,7 +21,8 @@ class Branch(nn.Module):
     """Controls (C,) → offsets (M, 7) of the M Gaussians listed in `members`.
 
     Args:
-        controls: C, how many inputs. shapes: K. hidden: width of the network. members: (M,) indices of Gaussians.
+        controls: C, how many inputs. shapes: K. hidden: width of the network; 0 for none.
+        members: (M,) indices of Gaussians.
         strength: (M,) 0–1, how far the branch reaches each of them; it fades out towards the region's edge.
     """
 
@@ -36,7 +37,8 @@ class Branch(nn.Module):
         self.register_buffer("strength", strength)
         self.register_buffer("low", torch.full((controls,), -UNLIMITED))
         self.register_buffer("high", torch.full((controls,), UNLIMITED))
-        self.network = nn.Sequential(nn.Linear(controls, hidden), nn.Tanh(), nn.Linear(hidden, shapes))
+        layers = [nn.Linear(controls, hidden), nn.Tanh(), nn.Linear(hidden, shapes)] if hidden else []
+        self.network = nn.Sequential(*layers)
         self.linear = nn.Linear(controls, shapes, bias=False)
         self.basis = nn.Parameter(torch.zeros(shapes, len(members) * OFFSETS))
 
@@ -58,8 +60,9 @@ class Branch(nn.Module):
     def weights(self, controls: Tensor) -> Tensor:
         """(K,) weights, exactly zero when all controls are zero."""
         controls = controls.clamp(self.low, self.high)
-        rest: Tensor = self.network(torch.zeros_like(controls))
-        result: Tensor = self.network(controls) - rest + self.linear(controls)
+        result: Tensor = self.linear(controls)
+        if len(self.network):
+            result = result + self.network(controls) - self.network(torch.zeros_like(controls))
         return result
 
     def forward(self, controls: Tensor) -> Tensor:

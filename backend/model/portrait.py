@@ -25,7 +25,7 @@ from .labels import LABELS
 from .storage import pack, unpack
 from .transforms import quaternion_multiply, rotation_matrix
 
-MODEL_VERSION = 3
+MODEL_VERSION = 4
 ORAL_COUNT = len(ORAL)
 RIGID_CONTROLS = 12
 CENTIMETRE = 0.01
@@ -39,7 +39,7 @@ class PortraitSize:
 
     Attributes:
         gaussians: N. facial, oral, rigid: shapes (K) per branch. facial_members, oral_members: Gaussians they move.
-        hidden: width of the branches' networks.
+        hidden: width of the facial and the oral branch's networks.
     """
 
     gaussians: int
@@ -106,7 +106,8 @@ class Portrait(nn.Module):
             len(CHANNELS) - ORAL_COUNT, size.facial, size.hidden, facial, torch.zeros(size.facial_members)
         )
         self.oral = Branch(ORAL_COUNT, size.oral, size.hidden, oral, torch.zeros(size.oral_members))
-        self.rigid = Branch(RIGID_CONTROLS, size.rigid, size.hidden, everyone, torch.ones(n))
+        # no network: what it would learn of shading and cloth holds for the poses of the footage, not for new ones
+        self.rigid = Branch(RIGID_CONTROLS, size.rigid, 0, everyone, torch.ones(n))
         self.method: Method = "cpu"
 
     def move(self, pose: Pose) -> Moved:

@@ -36,6 +36,7 @@ class Weights:
         motion: mean absolute learned offset (keeps the branches near the identity).
         coherence: difference of learned offsets between neighbouring Gaussians of a branch.
         neck: difference of motion between neighbouring Gaussians of head and torso.
+        solid: what is not solid inside the outline at head poses beyond the footage.
         face, mouth: extra weight of pixels inside the face, and inside the mouth.
     """
 
@@ -44,6 +45,7 @@ class Weights:
     motion: float = 1e-3
     coherence: float = 0.1
     neck: float = 0.05
+    solid: float = 1.0
     face: float = 1.0
     mouth: float = 3.0
 
@@ -54,8 +56,8 @@ class Method:
 
     Attributes:
         alternation: oral, facial and pose phases in turn, on crops of what they move; else all at once.
-        consistency: head over torso is supervised as one portrait, and neighbours at the neck keep together; else head
-            and torso are each supervised over the footage.
+        consistency: head over torso is supervised as one portrait, neighbours at the neck keep together, and the
+            portrait stays solid beyond the footage's poses; else head and torso are each supervised over the footage.
         refinement: poses and channels of the training frames are corrected.
         prior: Gaussians follow the tracked mesh; else the branches have to learn all motion of the face.
     """

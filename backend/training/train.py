@@ -20,13 +20,14 @@ from ..progress import Reporter
 from .corrections import Corrections, tracked_pose
 from .data import Clip
 from .densify import next_selection, split
+from .far_poses import FarPoses, gap_loss
 from .home import Home
 from .losses import apart_loss, picture_loss
 from .neck import NeckPairs
 from .restraint import Restraint
 from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
-CHECKPOINT_EVERY, FETCH_EVERY = 1000, 10
+CHECKPOINT_EVERY, FETCH_EVERY, SOLID_EVERY = 1000, 10, 5
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
 WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
@@ -40,6 +41,7 @@ class Trainer:
         self.corrections = Corrections(clip.train_count).to(clip.device)
         self._find_neighbours()
         self.home = Home(portrait)
+        self.far_poses = FarPoses(clip)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
         self.rare = {FACIAL: clip.rows_beyond("eyeBlink", SHUT), ORAL: clip.rows_beyond("jawOpen", OPEN)}
@@ -149,7 +151,18 @@ class Trainer:
         picture = rgb + (1 - alpha)[..., None] * sample.plate
         loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
         loss = loss + weights.alpha * (alpha - sample.person).abs().mean()
-        return loss + weights.neck * self.neck.strain(self.portrait.means, moved.means)
+        loss = loss + weights.neck * self.neck.strain(self.portrait.means, moved.means)
+        if part == JOINT and self.step_number % SOLID_EVERY == 0:
+            loss = loss + weights.solid * self._gaps()
+        return loss
+
+    def _gaps(self) -> Tensor:
+        """What is not solid at a head pose beyond the footage."""
+        moved, size = self.portrait.move(self.far_poses.draw(self.rng)), self.clip.size
+        _, alpha, _ = self.portrait.draw(
+            moved, moved.colours.detach(), self.clip.view, self.clip.camera(), size, size, False
+        )
+        return gap_loss(alpha)
 
     def _background(self, shape: torch.Size) -> Tensor:
         """(H, W, 3) a colour that changes smoothly from corner to corner."""

@@ -13,12 +13,13 @@ from backend.evaluation.ablate import VARIANTS, ablate
 from backend.evaluation.evaluate import draw, edge_difference, pasted_head
 from backend.evaluation.metrics import weighted_mse
 from backend.evaluation.refine import refined_poses
-from backend.evaluation.stretch import hole_pixels, holes, stretched
+from backend.evaluation.stretch import holes
 from backend.model.portrait import Portrait
 from backend.model.transforms import quaternion_multiply, small_rotation
 from backend.progress import Reporter
 from backend.training.corrections import tracked_pose
 from backend.training.data import Clip
+from backend.training.far_poses import FarPoses, gap_loss, hole_pixels
 from backend.training.schedule import PRESETS, Weights
 
 CPU = torch.device("cpu")
@@ -66,8 +67,21 @@ def test_holes_are_counted_inside_the_outline_only() -> None:
     assert hole_pixels(alpha) == 20
 
 
+def test_what_is_not_solid_inside_the_outline_costs_and_nothing_else() -> None:
+    values = torch.zeros(96, 96)
+    values[20:, 20:76] = 1
+    values[40:44, 40:45] = 0.6
+    values[50:, 18:20] = 0.6  # a soft edge
+    alpha = values.requires_grad_(True)
+    gap_loss(alpha).backward()
+    hole = torch.zeros(96, 96)
+    hole[40:44, 40:45] = -1 / 96**2
+    assert alpha.grad is not None
+    assert torch.allclose(alpha.grad, hole)
+
+
 def test_the_actor_holds_together_beyond_the_footage(clip: Clip, portrait: Portrait) -> None:
-    far = stretched(clip)
+    far = FarPoses(clip).farthest(24)
     usual = clip.poses["head_rotation"][torch.as_tensor(clip.train_rows)]
 
     def widest(rotations: torch.Tensor) -> float:
