@@ -6,8 +6,6 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-import numba.core.caching
-import numba.core.registry
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,8 +14,6 @@ from torch import Tensor
 
 from backend.protocol import UserError
 from backend.rasterizer import Raster, rasterize
-from backend.rasterizer.compiled import kernel
-from backend.rasterizer.cpu_bin import depth_order
 
 FORWARD_ERROR, GRADIENT_ERROR = 1e-4, 1e-3
 NAMES = ("means", "quats", "scales", "opacities", "features", "screen_offsets")
@@ -360,41 +356,6 @@ def test_a_change_in_place_before_backward_is_noticed() -> None:
         opacities.mul_(0.5)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         raster.alpha.sum().backward()
-
-
-def test_kernels_work_where_no_cache_folder_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba.core.caching.CompileResultCacheImpl, "_locator_classes", [])
-
-    def twice(value: float) -> float:
-        return 2 * value
-
-    with pytest.raises(RuntimeError, match="no locator"):
-        numba.njit(cache=True)(twice)
-    assert kernel(twice)(1.5) == 3.0
-
-
-def test_a_full_disk_costs_only_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "save", full)
-
-    def thrice(value: float) -> float:
-        return 3 * value
-
-    assert kernel(thrice)(1.5) == 4.5
-
-
-def test_machine_code_is_compiled_again_when_a_source_of_the_room_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that numba does not look at: a kernel's constants and helpers lie in other files."""
-
-    def key(sources: str) -> object:
-        monkeypatch.setattr("backend.rasterizer.compiled._SOURCES", sources)
-        code_generator = numba.core.registry.cpu_target.target_context.codegen()
-        return depth_order._cache._index_key((), code_generator)  # type: ignore[attr-defined]
-
-    assert key("one") == key("one")
-    assert key("one") != key("another")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -1,4 +1,4 @@
-"""Decoding against clips made by code: every clip's frames carry their own number, corners and colours."""
+"""Decoding against clips made by code: frames, rates, containers, damage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,85 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from video_clips import HEIGHT, WIDTH, number, numbered, numbers, write_clip
 
 from backend.protocol import UserError
 from backend.video import decode, timing
 
-Picture = NDArray[np.uint8]
-WIDTH, HEIGHT = 96, 64
-CORNERS = {
-    "top left": (220, 30, 30),
-    "top right": (30, 200, 30),
-    "bottom left": (30, 30, 220),
-    "bottom right": (230, 230, 230),
-}
 REPO = Path(__file__).resolve().parents[2]
-
-
-def numbered(index: int, width: int = WIDTH, height: int = HEIGHT) -> Picture:
-    """A picture with its own colour in each corner and its number as eight black or white bars in the middle."""
-    picture = np.full((height, width, 3), 90, np.uint8)
-    h, w = height // 4, width // 4
-    picture[:h, :w] = CORNERS["top left"]
-    picture[:h, -w:] = CORNERS["top right"]
-    picture[-h:, :w] = CORNERS["bottom left"]
-    picture[-h:, -w:] = CORNERS["bottom right"]
-    for bit, x in enumerate(np.arange(8) * width // 8):
-        picture[h + 4 : -h - 4, x : x + width // 8] = 255 if index >> bit & 1 else 0
-    return picture
-
-
-def number(picture: Picture) -> int:
-    height, width = picture.shape[:2]
-    bars = picture[height // 2, width // 16 :: width // 8].mean(axis=-1)
-    return sum(1 << bit for bit, bar in enumerate(bars[:8]) if bar > 127)
-
-
-def write_clip(
-    path: Path,
-    pictures: Sequence[Picture],
-    *,
-    times: Sequence[float] | None = None,
-    rate: Fraction | int = 25,
-    codec: str = "libx264",
-    pix_fmt: str = "yuv420p",
-    options: dict[str, str] | None = None,
-    setup: Callable[[av.VideoStream], None] | None = None,
-    container_options: dict[str, str] | None = None,
-    source: str = "rgb24",
-) -> Path:
-    with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], pix_fmt
-        if times is not None:
-            stream.time_base = stream.codec_context.time_base = Fraction(1, 90000)
-        if setup:
-            setup(stream)
-        for i, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format=source)
-            if times is None:
-                frame.pts, frame.time_base = i, 1 / Fraction(rate)
-            else:
-                frame.pts, frame.time_base = round(times[i] * 90000), Fraction(1, 90000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def numbers(path: Path, fps: float | None = None) -> list[int]:
-    return [number(picture) for _, _, picture in decode.frames(path, fps)]
-
-
-def corner(picture: Picture, name: str) -> NDArray[np.float64]:
-    y = 4 if "top" in name else picture.shape[0] - 5
-    x = 4 if "left" in name else picture.shape[1] - 5
-    return picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0)
-
-
-def assert_upright(picture: Picture) -> None:
-    for name, colour in CORNERS.items():
-        assert np.abs(corner(picture, name) - colour).max() < 12, name
 
 
 @pytest.mark.parametrize("rate", [25, 30, Fraction(30000, 1001), 50, Fraction(24000, 1001)])
@@ -165,143 +92,6 @@ def test_grid_is_gapless_and_nearest(times: list[float], fps: float) -> None:
     for index, frame in got:
         best = min(abs(time - index / fps) for time, _ in kept)
         assert abs(when[id(frame)] - index / fps) <= best + 1e-6
-
-
-@pytest.mark.parametrize(("degrees", "rotation"), [(-90, 90), (90, 270), (180, 180), (0, 0)])
-@pytest.mark.parametrize("mirror", [False, True])
-def test_display_matrix_is_applied(tmp_path: Path, degrees: int, rotation: int, mirror: bool) -> None:
-    """The stored picture is turned the other way, as a phone does, so the result must stand upright."""
-    upright = numbered(5)
-    # The matrix turns first and mirrors then; np.rot90 turns counter-clockwise.
-    stored = np.rot90(upright[:, ::-1] if mirror else upright, rotation // 90)
-    clip = write_clip(
-        tmp_path / "clip.mov",
-        [np.ascontiguousarray(stored)] * 5,
-        setup=lambda stream: stream.set_display_rotation(degrees, hflip=mirror),
-    )
-    info = decode.probe(clip)
-    assert (info.width, info.height) == (WIDTH, HEIGHT)
-    _, _, picture = next(decode.frames(clip))
-    assert picture.flags.c_contiguous
-    assert_upright(picture)
-    if not mirror:
-        assert info.rotation == rotation
-
-
-def test_interlaced_is_deinterlaced(tmp_path: Path) -> None:
-    """A bar moves 6 px between the fields: woven together it combs; deinterlaced it must not."""
-    fields = []
-    for i in range(40):
-        field = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
-        field[:, 2 * i : 2 * i + 12] = 220
-        fields.append(field)
-    woven = []
-    for even, odd in zip(fields[::2], fields[1::2], strict=True):
-        picture = even.copy()
-        picture[1::2] = odd[1::2]
-        woven.append(picture)
-
-    def combing(picture: Picture) -> float:
-        grey = picture.astype(float).mean(-1)
-        return float(np.abs(grey[2:] + grey[:-2] - 2 * grey[1:-1]).mean())
-
-    clip = write_clip(tmp_path / "clip.mp4", woven, options={"x264-params": "tff=1", "crf": "5", "preset": "ultrafast"})
-    assert decode.probe(clip).interlaced
-    got = [picture for _, _, picture in decode.frames(clip)]
-    assert len(got) == len(woven)
-    assert combing(woven[5]) > 10
-    assert max(combing(p) for p in got[1:-1]) < 0.25 * combing(woven[5])
-
-
-@pytest.mark.parametrize(
-    ("codec", "pix_fmt", "source"),
-    [("libx265", "yuv420p10le", "rgb24"), ("libx265", "yuv420p", "rgb24"), ("ffv1", "gray", "gray"),
-     ("ffv1", "gray16le", "gray"), ("libx264", "yuv444p", "rgb24"), ("ffv1", "bgr0", "rgb24")],
-)  # fmt: skip
-def test_codecs_and_depths(tmp_path: Path, codec: str, pix_fmt: str, source: str) -> None:
-    pictures = [numbered(i) for i in range(12)]
-    stored = [p.mean(-1).astype(np.uint8) for p in pictures] if source == "gray" else pictures
-    options = {"x265-params": "log-level=none", "crf": "8", "preset": "ultrafast"} if codec == "libx265" else {}
-    clip = write_clip(tmp_path / "clip.mkv", stored, codec=codec, pix_fmt=pix_fmt, options=options, source=source)
-    got = [p for _, _, p in decode.frames(clip)]
-    assert [number(p) for p in got] == list(range(12))
-    assert all(p.shape == (HEIGHT, WIDTH, 3) and p.dtype == np.uint8 for p in got)
-    if source == "rgb24":
-        assert_upright(got[3])
-    else:
-        assert np.abs(got[3].astype(int) - stored[3][..., None]).max() <= 2
-
-
-@pytest.mark.parametrize(
-    ("aspect", "size"), [(Fraction(2), (192, 64)), (Fraction(1, 2), (96, 128)), (Fraction(64, 45), (137, 64))]
-)
-def test_pixels_are_squared(tmp_path: Path, aspect: Fraction, size: tuple[int, int]) -> None:
-    def setup(stream: av.VideoStream) -> None:
-        stream.codec_context.sample_aspect_ratio = aspect
-        stream.sample_aspect_ratio = aspect
-
-    clip = write_clip(tmp_path / "clip.mkv", [numbered(i) for i in range(4)], setup=setup)
-    info = decode.probe(clip)
-    assert (info.width, info.height) == size
-    _, _, picture = next(decode.frames(clip))
-    assert picture.shape == (size[1], size[0], 3)
-    assert_upright(picture)
-
-
-@pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize(
-    ("space", "kr", "kb"), [(1, 0.2126, 0.0722), (6, 0.299, 0.114), (9, 0.2627, 0.0593), (2, 0.299, 0.114)]
-)
-def test_colour_matrix_and_range(tmp_path: Path, space: int, kr: float, kb: float, full: bool) -> None:
-    """A colour coded by hand with each matrix (ITU-R BT.709, BT.601, BT.2020; unspecified SD is BT.601) comes back."""
-    wanted = np.array([200, 60, 30])
-    r, g, b = wanted / 255
-    luma = kr * r + (1 - kr - kb) * g + kb * b
-    chroma = np.array([(b - luma) / 2 / (1 - kb), (r - luma) / 2 / (1 - kr)])
-    yuv = [255 * luma, *(255 * chroma + 128)] if full else [16 + 219 * luma, *(128 + 224 * chroma)]
-    planes = np.concatenate(
-        [np.full((HEIGHT, WIDTH), round(yuv[0])), np.full((HEIGHT // 4, WIDTH), round(yuv[1])),
-         np.full((HEIGHT // 4, WIDTH), round(yuv[2]))]
-    ).astype(np.uint8)  # fmt: skip
-    path = tmp_path / "clip.mkv"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"qp": "0", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.colorspace = space
-        stream.codec_context.color_range = 2 if full else 1
-        for i in range(3):
-            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-            frame.colorspace, frame.color_range, frame.pts, frame.time_base = (
-                space,
-                2 if full else 1,
-                i,
-                Fraction(1, 25),
-            )
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    _, _, picture = next(decode.frames(path))
-    assert np.abs(picture.reshape(-1, 3).mean(0) - wanted).max() < 2.5
-
-
-def test_hdr_is_brought_to_display_range(tmp_path: Path) -> None:
-    """HLG reference white (75 % signal, BT.2408) must look nearly white, not 75 % grey."""
-    signal = np.full((HEIGHT * 3 // 2, WIDTH), 512, np.uint16)
-    signal[:HEIGHT] = round(64 + 0.75 * 876)
-    path = tmp_path / "clip.mkv"
-    with av.open(str(path), "w") as container:
-        options = {"x265-params": "log-level=none", "qp": "2", "preset": "ultrafast"}
-        stream = container.add_stream("libx265", rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p10le"
-        context = stream.codec_context
-        context.colorspace, context.color_trc, context.color_primaries, context.color_range = 9, 18, 9, 1
-        for i in range(3):
-            frame = av.VideoFrame.from_ndarray(signal, format="yuv420p10le")
-            frame.pts, frame.time_base = i, Fraction(1, 25)
-            frame.colorspace, frame.color_trc, frame.color_primaries, frame.color_range = 9, 18, 9, 1
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    _, _, picture = next(decode.frames(path))
-    assert picture.mean() > 230 and np.ptp(picture.reshape(-1, 3).mean(0)) < 4
 
 
 def test_broken_tail_ends_with_a_note(tmp_path: Path) -> None:

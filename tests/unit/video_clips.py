@@ -1,0 +1,87 @@
+"""Clips made by code: every frame carries its own number, corners and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.video import decode
+
+Picture = NDArray[np.uint8]
+WIDTH, HEIGHT = 96, 64
+CORNERS = {
+    "top left": (220, 30, 30),
+    "top right": (30, 200, 30),
+    "bottom left": (30, 30, 220),
+    "bottom right": (230, 230, 230),
+}
+
+
+def numbered(index: int, width: int = WIDTH, height: int = HEIGHT) -> Picture:
+    """A picture with its own colour in each corner and its number as eight black or white bars in the middle."""
+    picture = np.full((height, width, 3), 90, np.uint8)
+    h, w = height // 4, width // 4
+    picture[:h, :w] = CORNERS["top left"]
+    picture[:h, -w:] = CORNERS["top right"]
+    picture[-h:, :w] = CORNERS["bottom left"]
+    picture[-h:, -w:] = CORNERS["bottom right"]
+    for bit, x in enumerate(np.arange(8) * width // 8):
+        picture[h + 4 : -h - 4, x : x + width // 8] = 255 if index >> bit & 1 else 0
+    return picture
+
+
+def number(picture: Picture) -> int:
+    height, width = picture.shape[:2]
+    bars = picture[height // 2, width // 16 :: width // 8].mean(axis=-1)
+    return sum(1 << bit for bit, bar in enumerate(bars[:8]) if bar > 127)
+
+
+def write_clip(
+    path: Path,
+    pictures: Sequence[Picture],
+    *,
+    times: Sequence[float] | None = None,
+    rate: Fraction | int = 25,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    setup: Callable[[av.VideoStream], None] | None = None,
+    container_options: dict[str, str] | None = None,
+    source: str = "rgb24",
+) -> Path:
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], pix_fmt
+        if times is not None:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 90000)
+        if setup:
+            setup(stream)
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format=source)
+            if times is None:
+                frame.pts, frame.time_base = i, 1 / Fraction(rate)
+            else:
+                frame.pts, frame.time_base = round(times[i] * 90000), Fraction(1, 90000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def numbers(path: Path, fps: float | None = None) -> list[int]:
+    return [number(picture) for _, _, picture in decode.frames(path, fps)]
+
+
+def corner(picture: Picture, name: str) -> NDArray[np.float64]:
+    y = 4 if "top" in name else picture.shape[0] - 5
+    x = 4 if "left" in name else picture.shape[1] - 5
+    return picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0)
+
+
+def assert_upright(picture: Picture) -> None:
+    for name, colour in CORNERS.items():
+        assert np.abs(corner(picture, name) - colour).max() < 12, name
