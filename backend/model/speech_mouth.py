@@ -164,6 +164,9 @@ def pauses(track: SpeechTrack, times: F64) -> F32:
     size = before + after + 1
     # the window reaches `before` frames into the future and `after` into the past
     near = maximum_filter1d(track.activity, size, origin=after - size // 2)
+    spoken = np.flatnonzero(track.activity >= QUIET)
+    if len(spoken):  # before the first word and after the last one it rests in the half that is farther from speech
+        near[: spoken[0] // 2] = near[(len(near) + spoken[-1] + 2) // 2 :] = 0
     least = round((SHORTEST_PAUSE - ANTICIPATE - LINGER) * TRACK_RATE)
     around = np.pad(near < QUIET, least, constant_values=True)  # it is quiet before the sound and after it
     rest = binary_opening(around, np.ones(least))[least:-least]

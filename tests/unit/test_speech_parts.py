@@ -114,6 +114,16 @@ def test_a_short_gap_is_no_pause() -> None:
     assert pauses(track_of(activity, 0 * activity), np.arange(100) / 25).max() > 0.95
 
 
+def test_a_line_begins_and_ends_at_rest_however_short_the_silence_around_it() -> None:
+    activity = np.zeros(400, np.float32)
+    activity[24:370] = 1
+    times = np.arange(100) / 25
+    rest = pauses(track_of(activity, 0 * activity), times)
+    assert rest[0] > 0.9 and rest[-1] > 0.9
+    assert rest[(times > 0.24) & (times < 3.7)].max() < 0.1
+    assert pauses(track_of(np.ones(400, np.float32), 0 * activity), times).max() < 0.1, "cut out of a speech"
+
+
 def test_strength_of_the_lips(sound: SpeechTrack) -> None:
     mouth, times = mouth_of(), np.arange(100) / 25
     said = np.full((100, len(ORAL)), 0.4, np.float32)
