@@ -8,7 +8,18 @@ import bpy
 
 from . import cli, panels, preferences, properties, thumbnails
 from .jobs import job, main_thread
-from .operators import backend, channels, create_actor, exchange, import_actor, preview, render_actor, report, speak
+from .operators import (
+    backend,
+    channels,
+    create_actor,
+    exchange,
+    import_actor,
+    preview,
+    render_actor,
+    report,
+    speak,
+    takes,
+)
 from .preview import live
 from .scene import paths
 
@@ -21,6 +32,7 @@ MODULES = (
     report,
     channels,
     speak,
+    takes,
     exchange,
     preview,
     render_actor,

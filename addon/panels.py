@@ -13,7 +13,7 @@ from .jobs import environment, job
 from .operators import report
 from .preview import live
 from .scene import actor as scene_actor
-from .scene import rig, visemes
+from .scene import rig, versions, visemes
 
 STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 LETTER = 6.6  # pixels of an average letter of the interface at scale 1
@@ -313,9 +313,32 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
             layout.label(text="Choose a sound", icon="INFO")
 
 
+class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
+    bl_label = "Takes"
+    bl_order = 6
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, scene_actor.find(context)
+        for part, label, owner in (("FACE", "Face", found.face.data.shape_keys), ("HEAD", "Head", found.armature)):
+            motion = owner.animation_data if owner is not None else None
+            row = layout.row(align=True)
+            row.label(text=label)
+            if motion is None:
+                row.label(text="No take", icon="INFO")
+                continue
+            row.template_ID(motion, "action")
+            push = row.row(align=True)
+            push.enabled = motion.action is not None
+            push.operator("portrait_actor.push_take", text="", icon="NLA_PUSHDOWN").part = part
+            if versions.SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
+                layout.template_search(motion, "action_slot", motion, "action_suitable_slots")
+        layout.operator("portrait_actor.push_take", icon="NLA_PUSHDOWN").part = "BOTH"
+
+
 class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
     bl_label = "Captures"
-    bl_order = 6
+    bl_order = 7
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -327,7 +350,7 @@ class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
     bl_label = "Render"
-    bl_order = 7
+    bl_order = 8
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
@@ -359,6 +382,7 @@ CLASSES = (
     PORTRAIT_ACTOR_PT_oral,
     PORTRAIT_ACTOR_PT_facial,
     PORTRAIT_ACTOR_PT_speak,
+    PORTRAIT_ACTOR_PT_takes,
     PORTRAIT_ACTOR_PT_capture,
     PORTRAIT_ACTOR_PT_render,
 )

@@ -62,6 +62,27 @@ def add_take(
         _write_bones(bags[1], armature, table, frames)
 
 
+def push(owner: bpy.types.ID, fade: float) -> bpy.types.NlaStrip:
+    """Turns the take in use into an NLA strip over all others. It fades in over what began beneath it; where that goes
+    on after its end it fades out again, else its end is held.
+
+    Args:
+        owner: an armature or the shape keys of a face; it has a take.
+        fade: frames of a fade, at most half the strip's.
+    """
+    motion = owner.animation_data
+    tracks = [track for track in motion.nla_tracks if not track.mute and track.name != versions.REST_TRACK]
+    beneath = [(s.frame_start, s.frame_end) for track in tracks for s in track.strips if not s.mute]
+    strip = versions.new_nla_strip(owner, motion.action.name)
+    fade = min(fade, (strip.frame_end - strip.frame_start) / 2)
+    goes_on = any(start < strip.frame_end < end for start, end in beneath)
+    strip.use_auto_blend = False
+    strip.blend_in = fade if any(start < strip.frame_start for start, _ in beneath) else 0
+    strip.blend_out = fade if goes_on else 0
+    strip.extrapolation = "NOTHING" if goes_on else "HOLD_FORWARD" if beneath else "HOLD"
+    return strip
+
+
 def _write_bones(bag: Any, armature: bpy.types.Object, table: performance.Performance, frames: Array) -> None:
     """Keys torso and head; the root stays free for the artist."""
     parent_turn = np.tile([1.0, 0, 0, 0], (len(table), 1))
@@ -84,9 +105,9 @@ def _write_bones(bag: Any, armature: bpy.types.Object, table: performance.Perfor
 
 
 def _write_curve(bag: Any, path: str, index: int, frames: Array, values: Array, group: str) -> None:
-    """One curve with a key per frame (a single key when the value never changes), in a few array copies."""
-    if np.ptp(values) == 0:
-        frames, values = frames[:1], values[:1]
+    """One curve with a key per frame (only at its ends when the value never changes), in a few array copies."""
+    if np.ptp(values) == 0 and len(frames) > 2:
+        frames, values = frames[[0, -1]], values[[0, -1]]
     curve = bag.fcurves.new(path, index=index)
     curve.group = bag.groups.get(group) or bag.groups.new(group)
     points = curve.keyframe_points
