@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from .contract import protocol
 from .jobs import job
 from .operators import backend, create_actor, import_actor, render_actor, speak
-from .properties import FORMATS, PRESETS
+from .properties import FORMATS, LINE, PRESETS
 
 NAME = "portrait_actor"
 
@@ -56,10 +57,7 @@ def _import(options: argparse.Namespace) -> str:
 
 
 def _speak(options: argparse.Namespace) -> str:
-    request = speak.SpeakRequest(
-        options.audio, options.frame_start, options.seed, options.head, options.blink, options.actor
-    )
-    return _wait(speak.start(bpy.context, request))
+    return _wait(speak.start(bpy.context, options, options.frame_start, options.actor))
 
 
 def _render(options: argparse.Namespace) -> str:
@@ -134,11 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     say = verbs.add_parser("speak", help="let an actor of the scene speak a sound file")
-    say.add_argument("audio", metavar="AUDIO")
     say.add_argument("--frame-start", type=int, default=1, metavar="N", help="where the line begins")
-    say.add_argument("--seed", type=int, default=0, metavar="N")
-    say.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
-    say.add_argument("--blink", action=argparse.BooleanOptionalAction, default=True, help="blinks and brows")
+    _add_line(say)
     say.set_defaults(run=_speak)
 
     render = verbs.add_parser("render", help="render an actor of the scene through the scene's camera")
@@ -162,6 +157,24 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (create, import_, say, render):
         verb.add_argument("--save", nargs="?", const=".", metavar="FILE", help="save the .blend (as FILE)")
     return parser
+
+
+def _add_line(verb: argparse.ArgumentParser) -> None:
+    """An option for each property of a line, with its description and default."""
+    for name, deferred in LINE.items():
+        told = deferred.keywords
+        how: dict[str, Any] = {"help": told["description"].replace("%", "%%")}
+        if name == "audio":
+            verb.add_argument(name, metavar="AUDIO", nargs="?", default="", **how)
+            continue
+        if deferred.function is bpy.props.BoolProperty:
+            how |= {"action": argparse.BooleanOptionalAction, "default": told.get("default", False)}
+        elif deferred.function is not bpy.props.StringProperty:
+            kind = int if deferred.function is bpy.props.IntProperty else float
+            how |= {"type": kind, "default": told.get("default", kind()), "metavar": "N"}
+        else:
+            how |= {"default": "", "metavar": "NAME"}
+        verb.add_argument(f"--{name.replace('_', '-')}", **how)
 
 
 _handle: object = None

@@ -12,6 +12,7 @@ from .contract import channels
 from .jobs import environment, job
 from .operators import report
 from .preview import live
+from .properties import LINE
 from .scene import actor as scene_actor
 from .scene import rig, versions, visemes
 
@@ -287,30 +288,36 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
     bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, context.scene.portrait_actor
+        layout, scene, line = self.layout, context.scene, context.scene.portrait_actor.line
         layout.use_property_split, layout.use_property_decorate = True, False
-        for name in ("audio", "speak_head", "speak_blink", "seed"):
-            layout.prop(settings, name)
+        if scene.sequence_editor is not None:
+            strips = "strips" if hasattr(scene.sequence_editor, "strips") else "sequences"
+            layout.prop_search(line, "strip", scene.sequence_editor, strips, icon="SEQUENCE")
+        if not line.strip:
+            layout.prop(line, "audio")
+        for name in ("head", "blink", "into_take", "seed", "smoothing"):
+            layout.prop(line, name)
         strengths = layout.column(heading="Strength", align=True)
         for name in STRENGTHS:
-            strengths.prop(settings, name, slider=True)
-        layout.prop(settings, "use_style")
-        if settings.use_style:
+            strengths.prop(line, name, slider=True)
+        layout.prop(line, "use_style")
+        if line.use_style:
             part = layout.column(align=True)
-            part.prop(settings, "style_start")
-            part.prop(settings, "style_end")
+            part.prop(line, "style_start")
+            part.prop(line, "style_end")
         row = layout.row()
-        row.enabled, row.scale_y = bool(settings.audio), 1.4
-        button = row.operator(
-            "portrait_actor.speak", icon="PLAY_SOUND", text=f"Speak from Frame {context.scene.frame_current}"
-        )
-        button.audio, button.seed = settings.audio, settings.seed
-        button.head, button.blink = settings.speak_head, settings.speak_blink
-        button.frame_start = context.scene.frame_current
-        for name in (*STRENGTHS, "use_style", "style_start", "style_end"):
-            setattr(button, name, getattr(settings, name))
-        if not settings.audio:
+        row.enabled, row.scale_y = bool(line.audio or line.strip), 1.4
+        text = f"Speak {line.strip}" if line.strip else f"Speak from Frame {scene.frame_current}"
+        button = row.operator("portrait_actor.speak", icon="PLAY_SOUND", text=text)
+        _fill(button, line)
+        button.frame_start = scene.frame_current
+        if not row.enabled:
             layout.label(text="Choose a sound", icon="INFO")
+
+
+def _fill(button: bpy.types.OperatorProperties, line: bpy.types.PropertyGroup) -> None:
+    for name in LINE:
+        setattr(button, name, getattr(line, name))
 
 
 class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):

@@ -31,6 +31,7 @@ from .protocol import Cancelled, Request, UserError
 
 if TYPE_CHECKING:
     from .actor import ActorFolder
+    from .model.speech import Delivery
 
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
 
@@ -96,14 +97,11 @@ def _create(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _speak(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
-    from .model.speech import Delivery, speak
+    from .model.speech import speak
 
     folder = ActorFolder.open(options.actor)
     console.progress("speak", 0, 1)
-    how = Delivery(
-        options.seed, options.lips, options.brows, options.head, options.blink, tuple(options.style), options.features
-    )
-    said = speak(folder, options.audio, how, fps=options.fps, first_frame=options.first_frame)
+    said = speak(folder, options.audio, _delivery(options), fps=options.fps, first_frame=options.first_frame)
     _make_parent(options.performance)
     said.save(options.performance)
     console.progress("speak", 1, 1)
@@ -112,6 +110,16 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
         "first": int(said.frames[0]), "last": int(said.frames[-1]),
     }  # fmt: skip
     return f"{len(said)} frames are in {options.performance}.", data
+
+
+def _delivery(options: argparse.Namespace) -> Delivery:
+    """How a line is to be spoken."""
+    from .model.speech import Delivery
+
+    return Delivery(
+        options.seed, options.lips, options.brows, options.head, options.blink, tuple(options.style), options.features,
+        options.smoothing,
+    )  # fmt: skip
 
 
 def _teach(options: argparse.Namespace, console: Console) -> Outcome:

@@ -60,14 +60,7 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
     speak.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: the footage's)")
     speak.add_argument("--first-frame", type=int, default=0, metavar="N", help="the frame at which the sound begins")
-    speak.add_argument("--seed", type=int, default=0, metavar="N")
-    for strength in ("--lips", "--brows", "--head", "--blink"):
-        speak.add_argument(strength, type=float, default=1.0, metavar="STRENGTH", help="1 is the actor's own, 0 still")
-    speak.add_argument(
-        "--style", type=_stretch, action="append", default=[], metavar="A-B",
-        help="take the manner of these seconds of the footage, e.g. 3.5-9; may be given several times",
-    )  # fmt: skip
-    speak.add_argument("--features", type=Path, metavar="FILE", help="the line's features, where it learned from such")
+    _add_delivery(speak)
 
     teach = command("learn-to-speak", "let an actor learn to speak again", on_device=False)
     teach.add_argument("actor", type=Path, metavar="ACTOR")
@@ -127,6 +120,23 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=int, default=512, help="side in pixels")
     sample.add_argument("--seed", type=int, default=0, metavar="N")
     return top
+
+
+def _add_delivery(command: argparse.ArgumentParser) -> None:
+    """How a line is spoken."""
+    command.add_argument("--seed", type=int, default=0, metavar="N")
+    for strength in ("--lips", "--brows", "--head", "--blink"):
+        command.add_argument(
+            strength, type=float, default=1.0, metavar="STRENGTH", help="1 is the actor's own, 0 still"
+        )
+    command.add_argument(
+        "--style", type=_stretch, action="append", default=[], metavar="A-B",
+        help="take the manner of these seconds of the footage, e.g. 3.5-9; may be given several times",
+    )  # fmt: skip
+    command.add_argument("--features", type=Path, metavar="FILE", help="its features, if it learned from such")
+    command.add_argument(
+        "--smoothing", type=float, default=0.0, metavar="S", help="seconds over which the mouth's motion is averaged"
+    )
 
 
 class _Parser(argparse.ArgumentParser):

@@ -104,6 +104,72 @@ def test_a_strip_can_be_moved_and_its_weight_turned_down(nora, addon):
     assert channel(found, "mouthSmileLeft")[:19] == pytest.approx(0.4, abs=0.01)
 
 
+def speak_into(addon, actor, first: int, count: int, value: float, **parts) -> str:
+    table = addon.contract.performance.Performance.rest(count, 25.0, first)
+    table.channels[:] = value
+    table.head_rotation[:] = -np.array([np.cos(value / 2), 0, np.sin(value / 2), 0])  # the same turn, other signs
+    return addon.takes.put_into_take(actor.armature, actor.face, table, table.frames.astype(float), **parts)
+
+
+def test_speaking_into_a_take_changes_its_stretch_alone(nora, addon):
+    before, _ = nora.sample(range(1, 41))
+    action = nora.face.data.shape_keys.animation_data.action
+    assert speak_into(addon, nora, 11, 20, 0.6) == action.name
+    after, _ = nora.sample(range(1, 41))
+    outside = np.r_[0:10, 30:40]
+    for name in ("channels", "head_rotation", "head_translation", "torso_rotation"):
+        np.testing.assert_allclose(getattr(after, name)[outside], getattr(before, name)[outside], atol=1e-5)
+    assert channel(after, "mouthSmileLeft")[15:25] == pytest.approx(0.6, abs=1e-5)
+    assert turn(after)[15:25] == pytest.approx(0.6, abs=1e-3)
+    steps = np.abs(np.diff(channel(after, "mouthSmileLeft")))
+    assert steps.max() < 0.35, "it fades in and out"
+    assert np.abs(np.diff(turn(after))).max() < 0.35
+
+
+def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
+    """Sparse keys with handles of their own, and a marked one, before and after."""
+    still(nora)
+    add_line(addon, nora, "own", 1, 2, 0.0)
+    (curve,) = [c for c in addon.versions.curves_of(nora.face.data.shape_keys).fcurves if '"jawOpen"' in c.data_path]
+    for frame, value in ((5, 0.3), (15, 0.9), (25, 0.4), (60, 0.2)):
+        point = curve.keyframe_points.insert(frame, value)
+        point.interpolation, point.handle_left_type, point.handle_right_type = "BEZIER", "FREE", "FREE"
+        point.handle_left, point.handle_right = (frame - 2, value - 0.1), (frame + 2, value + 0.1)
+    curve.update()
+
+    def keys():
+        return {
+            round(p.co.x): (p.co.y, p.interpolation, p.handle_right_type, tuple(p.handle_right))
+            for p in curve.keyframe_points
+        }
+
+    before = keys()
+    speak_into(addon, nora, 11, 20, 0.6, rigid=False)
+    after = keys()
+    assert [f for f in after if f < 11 or f > 30] == [f for f in before if f < 11 or f > 30]
+    assert all(after[f] == before[f] for f in (5, 60))
+    assert [f for f in after if 11 <= f <= 30] == list(range(11, 31)) and after[20][0] == pytest.approx(0.6)
+
+
+def test_speaking_into_a_take_that_lacks_a_channel(nora, addon):
+    still(nora)
+    add_line(addon, nora, "mouth", 1, 40, 0.2, rigid=False, names=addon.contract.channels.ORAL)
+    nora.face.data.shape_keys.key_blocks["browInnerUp"].value = 0.1
+    speak_into(addon, nora, 11, 20, 0.6, rigid=False)
+    found, _ = nora.sample(range(1, 41))
+    brow = channel(found, "browInnerUp")
+    assert brow[20] == pytest.approx(0.6) and brow[[0, 39]] == pytest.approx(0.1, abs=1e-6)
+
+
+def test_speaking_into_no_take_is_one_sentence(nora, tmp_path):
+    (tmp_path / "line.wav").write_bytes(b"RIFF")
+    still(nora)
+    with pytest.raises(RuntimeError, match="no take in use to speak into"):
+        OPS.speak(audio=str(tmp_path / "line.wav"), into_take=True)
+    with pytest.raises(RuntimeError, match="No strip called"):
+        OPS.speak(strip="nothing")
+
+
 def test_without_a_take_there_is_nothing_to_push(nora):
     still(nora)
     with pytest.raises(RuntimeError, match="no take in use"):
