@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from .contract import channels
 from .jobs import environment, job
 from .operators import report
 from .preview import live
-from .properties import LINE
+from .properties import LINE, MOUTH
 from .scene import actor as scene_actor
 from .scene import rig, versions, visemes
 
@@ -309,20 +310,40 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
         row.enabled, row.scale_y = bool(line.audio or line.strip), 1.4
         text = f"Speak {line.strip}" if line.strip else f"Speak from Frame {scene.frame_current}"
         button = row.operator("portrait_actor.speak", icon="PLAY_SOUND", text=text)
-        _fill(button, line)
+        _fill(button, line, LINE)
         button.frame_start = scene.frame_current
         if not row.enabled:
             layout.label(text="Choose a sound", icon="INFO")
 
 
-def _fill(button: bpy.types.OperatorProperties, line: bpy.types.PropertyGroup) -> None:
-    for name in LINE:
-        setattr(button, name, getattr(line, name))
+def _fill(button: bpy.types.OperatorProperties, settings: bpy.types.PropertyGroup, names: Iterable[str]) -> None:
+    for name in names:
+        setattr(button, name, getattr(settings, name))
+
+
+class PORTRAIT_ACTOR_PT_dub(ActorPanel, bpy.types.Panel):
+    bl_label = "Dub the Footage"
+    bl_order = 6
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.portrait_actor
+        line = settings.line
+        layout.use_property_split, layout.use_property_decorate = True, False
+        for name in ("dub_footage", "dub_start", "dub_film"):
+            layout.prop(settings, name)
+        said = line.strip or Path(line.audio).name
+        layout.label(text=f"Says {said}, as set under Speak" if said else "Choose a sound under Speak", icon="INFO")
+        row = layout.row()
+        row.enabled, row.scale_y = bool(said and settings.dub_film), 1.4
+        button = row.operator("portrait_actor.dub", icon="RENDER_ANIMATION")
+        _fill(button, line, MOUTH)
+        button.footage, button.start, button.film = settings.dub_footage, settings.dub_start, settings.dub_film
 
 
 class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
     bl_label = "Takes"
-    bl_order = 6
+    bl_order = 7
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -345,7 +366,7 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
 
 class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
     bl_label = "Captures"
-    bl_order = 7
+    bl_order = 8
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -357,7 +378,7 @@ class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
     bl_label = "Render"
-    bl_order = 8
+    bl_order = 9
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
@@ -389,6 +410,7 @@ CLASSES = (
     PORTRAIT_ACTOR_PT_oral,
     PORTRAIT_ACTOR_PT_facial,
     PORTRAIT_ACTOR_PT_speak,
+    PORTRAIT_ACTOR_PT_dub,
     PORTRAIT_ACTOR_PT_takes,
     PORTRAIT_ACTOR_PT_capture,
     PORTRAIT_ACTOR_PT_render,

@@ -1,5 +1,6 @@
 """What is stored in the .blend: the settings of the sidebar's forms, and what an armature knows of its actor."""
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,20 +65,13 @@ class ActorSettings(bpy.types.PropertyGroup):
     footage_start: IntProperty(name="Footage Start", description="The scene frame where the footage begins", default=1)
 
 
-class Line:
-    """What is spoken and how: the sidebar's form, the operators and the command line all ask this."""
+class Mouth:
+    """What a mouth says and how: the sidebar's form, the operators and the command line all ask this."""
 
     audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
     strip: StringProperty(
         name="Strip", description="A strip of the sequencer whose sound is spoken where it lies, in place of a file"
     )
-    head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
-    blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
-    into_take: BoolProperty(
-        name="Into Take in Use",
-        description="Replace this stretch of the take in use; your keys before and after it stay",
-    )
-    seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
     smoothing: FloatProperty(
         name="Smoothing",
         description="Seconds over which the mouth's motion is averaged; lips close all the same",
@@ -87,9 +81,6 @@ class Line:
         step=1,
     )
     lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH)
-    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH)
-    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH)
-    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
     use_style: BoolProperty(
         name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
     )
@@ -99,12 +90,29 @@ class Line:
     )
 
 
-LINE: dict[str, Any] = dict(Line.__annotations__)  # its properties by name, as Blender keeps them before registering
+class Line(Mouth):
+    """What is spoken and how, with the rest of the actor."""
+
+    head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
+    blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
+    into_take: BoolProperty(
+        name="Into Take in Use",
+        description="Replace this stretch of the take in use; your keys before and after it stay",
+    )
+    seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
+    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH)
+    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH)
+    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
 
 
-def line_of(source: Any) -> SimpleNamespace:
-    """What a form, an operator or a parsed command line says of a line: the values of `Line`, for a job to keep."""
-    return SimpleNamespace(**{name: getattr(source, name) for name in LINE})
+# Their properties by name, as Blender keeps them before registering.
+MOUTH: dict[str, Any] = dict(Mouth.__annotations__)
+LINE: dict[str, Any] = {**MOUTH, **Line.__annotations__}
+
+
+def values_of(source: Any, names: Iterable[str]) -> SimpleNamespace:
+    """What a form, an operator or a parsed command line says, for a job to keep."""
+    return SimpleNamespace(**{name: getattr(source, name) for name in names})
 
 
 class LineSettings(Line, bpy.types.PropertyGroup):
@@ -162,6 +170,23 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
 
     line: PointerProperty(name="Line", description="What is spoken and how", type=LineSettings)
+
+    dub_footage: StringProperty(
+        name="Original",
+        description="The video that the actor was made from; empty takes the actor's own crops of it",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+    )
+    dub_start: FloatProperty(
+        name="Start", description="Seconds into the footage where the line begins", min=0, subtype="TIME_ABSOLUTE"
+    )
+    dub_film: StringProperty(
+        name="Film",
+        description="The .mp4 to write",
+        subtype="FILE_PATH",
+        default="//dub.mp4",
+        options=BLEND_RELATIVE,
+    )
 
     output: StringProperty(
         name="Output",

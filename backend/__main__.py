@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,13 +114,11 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _delivery(options: argparse.Namespace) -> Delivery:
-    """How a line is to be spoken."""
+    """How a line is to be spoken; a dub asks for the mouth alone."""
     from .model.speech import Delivery
 
-    return Delivery(
-        options.seed, options.lips, options.brows, options.head, options.blink, tuple(options.style), options.features,
-        options.smoothing,
-    )  # fmt: skip
+    said = {**vars(options), "style": tuple(options.style)}
+    return Delivery(**{field.name: said[field.name] for field in fields(Delivery) if field.name in said})
 
 
 def _teach(options: argparse.Namespace, console: Console) -> Outcome:
@@ -150,6 +149,16 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
     data = render_performance(folder, performance, camera, wishes, console)
     where = data.get("file") or f"{data['folder']} ({data['pattern']})"
     return f"{data['count']} frames are in {where}.", data
+
+
+def _dub(options: argparse.Namespace, console: Console) -> Outcome:
+    from .actor import ActorFolder
+    from .dubbing.dub import DubOptions, dub
+
+    folder = ActorFolder.open(options.actor)
+    wishes = DubOptions(options.out, options.footage, options.start, options.device)
+    data = dub(folder, options.audio, _delivery(options), wishes, console)
+    return f"{data['count']} frames are in {options.out}.", data
 
 
 def _export(options: argparse.Namespace, console: Console) -> Outcome:
@@ -288,6 +297,7 @@ RUN: dict[str, Callable[[argparse.Namespace, Console], Outcome]] = {
     "speak": _speak,
     "learn-to-speak": _teach,
     "render": _render,
+    "dub": _dub,
     "export": _export,
     "import": _import,
     "evaluate": _evaluate,

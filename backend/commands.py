@@ -21,6 +21,7 @@ SHARES = {
     },
 }
 SIGNS = tuple(f"{yaw}{pitch}{roll}" for yaw in "+-" for pitch in "+-" for roll in "+-")
+STRENGTH = "strength: 1 is the actor's own, 0 still"
 PRESETS = ("tiny", "draft", "standard", "final")
 
 
@@ -82,6 +83,19 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--sound-offset", type=float, default=0.0, metavar="S", help="seconds before the sound begins")
     render.add_argument("--plate", action="store_true", help="put a film over the footage's background")
 
+    dub = command("dub", "lay another line over the footage: its shot stays, the lips are new")
+    dub.add_argument("actor", type=Path, metavar="ACTOR")
+    dub.add_argument("audio", type=Path, metavar="AUDIO")
+    dub.add_argument("--out", type=Path, required=True, metavar="OUT", help="an .mp4, or a folder for PNG frames")
+    dub.add_argument(
+        "--footage",
+        type=Path,
+        metavar="VIDEO",
+        help="the original video, for whole frames (default: the crops)",
+    )
+    dub.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds into the footage of the line")
+    _add_mouth(dub)
+
     export = command("export", "write a performance as Live Link Face .csv, or a frame's Gaussians as .ply")
     export.add_argument("actor", type=Path, metavar="ACTOR")
     export.add_argument("performance", type=Path, metavar="PERFORMANCE", help=".npz of speak or of Blender")
@@ -124,19 +138,23 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_delivery(command: argparse.ArgumentParser) -> None:
     """How a line is spoken."""
-    command.add_argument("--seed", type=int, default=0, metavar="N")
-    for strength in ("--lips", "--brows", "--head", "--blink"):
-        command.add_argument(
-            strength, type=float, default=1.0, metavar="STRENGTH", help="1 is the actor's own, 0 still"
-        )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="another one gives another reading")
+    for part in ("--brows", "--head", "--blink"):
+        command.add_argument(part, type=float, default=1.0, metavar="N", help=STRENGTH)
+    _add_mouth(command)
+
+
+def _add_mouth(command: argparse.ArgumentParser) -> None:
+    """How the mouth speaks a line."""
+    command.add_argument("--lips", type=float, default=1.0, metavar="N", help=STRENGTH)
+    command.add_argument(
+        "--smoothing", type=float, default=0.0, metavar="S", help="seconds over which the mouth's motion is averaged"
+    )
     command.add_argument(
         "--style", type=_stretch, action="append", default=[], metavar="A-B",
         help="take the manner of these seconds of the footage, e.g. 3.5-9; may be given several times",
     )  # fmt: skip
-    command.add_argument("--features", type=Path, metavar="FILE", help="its features, if it learned from such")
-    command.add_argument(
-        "--smoothing", type=float, default=0.0, metavar="S", help="seconds over which the mouth's motion is averaged"
-    )
+    command.add_argument("--features", type=Path, metavar="FILE", help="the line's features, if it learned from such")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,7 +8,7 @@ from bpy.props import IntProperty, StringProperty
 
 from ..contract import channels, performance, protocol
 from ..jobs import environment, job
-from ..properties import Line, line_of
+from ..properties import LINE, Line, values_of
 from ..scene import actor as scene_actor
 from ..scene import sound, takes, versions
 from .verb import JobVerb, Place, existing_file, push_undo, start_backend
@@ -25,7 +25,7 @@ def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: st
     Raises:
         UserError: there is no actor, no sound or no take to speak into, the backend is not set up, or another job runs.
     """
-    line, scene = line_of(wish), context.scene
+    line, scene = values_of(wish, LINE), context.scene
     speaker = scene_actor.require(context, actor)
     folder = environment.job_folder("speak")
     if line.strip:
@@ -43,7 +43,9 @@ def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: st
         return outcome
 
     arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{takes.scene_fps(scene):.6f}"]
-    arguments += ["--first-frame", str(frame_start), *delivery(line)]
+    arguments += ["--first-frame", str(frame_start), "--seed", str(line.seed), *mouth_options(line)]
+    for part in ("brows", "head", "blink"):
+        arguments += [f"--{part}", f"{getattr(line, f'{part}_strength'):.4f}"]
     return start_backend(f"Speak {audio.stem}", "speak", arguments, folder, finish)
 
 
@@ -59,11 +61,9 @@ def heard(context: bpy.types.Context, line: Any, folder: Path) -> Path:
     return sound.bounce(context.scene, strip, folder / f"{bpy.path.clean_name(strip.name)}.wav")
 
 
-def delivery(line: Any) -> list[str]:
-    """The backend's options for how a line is spoken."""
-    options = ["--seed", str(line.seed), "--smoothing", f"{line.smoothing:.4f}"]
-    for part in ("lips", "brows", "head", "blink"):
-        options += [f"--{part}", f"{getattr(line, f'{part}_strength'):.4f}"]
+def mouth_options(line: Any) -> list[str]:
+    """The backend's options for how a mouth speaks."""
+    options = ["--smoothing", f"{line.smoothing:.4f}", "--lips", f"{line.lips_strength:.4f}"]
     if line.use_style:
         options += ["--style", f"{line.style_start:.3f}-{line.style_end:.3f}"]
     return options

@@ -227,6 +227,23 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
     assert not strips["line 3"].mute and not strips["line 5"].mute
 
 
+def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
+    line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
+    backend("sample", str(line), "--seed", "3")
+    bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "own.mp4"))
+    assert "over the actor's own crops" in addon.job.current().outcome
+    shot.scene.portrait_actor.video = str(video)
+    bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
+    assert "over sample.mp4" in addon.job.current().outcome
+    assert python(PROBE, str(tmp_path / "dub.mp4")).split() == ["192", "192", "True"]
+    with pytest.raises(RuntimeError, match="There is no video at"):
+        bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "x.mp4"), footage="/nowhere/x.mp4")
+    code = addon.cli.main(
+        ["dub", str(line), "--out", str(tmp_path / "cli.mp4"), "--start", "1", "--lips-strength", "0"]
+    )
+    assert code == 0 and (tmp_path / "cli.mp4").is_file()
+
+
 def test_a_film_has_the_scenes_sound(shot, tmp_path):
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="mp4", frame_start=5, frame_end=9)
     (film,) = tmp_path.glob("*.mp4")
