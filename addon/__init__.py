@@ -20,6 +20,7 @@ from .operators import (
     report,
     speak,
     takes,
+    track_video,
 )
 from .preview import live
 from .scene import paths
@@ -36,6 +37,7 @@ MODULES = (
     dub,
     takes,
     exchange,
+    track_video,
     preview,
     render_actor,
     panels,

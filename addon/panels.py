@@ -374,6 +374,8 @@ class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
         button = row.operator("portrait_actor.import_capture", text="Import", icon="IMPORT")
         button.frame_start = context.scene.frame_current
         row.operator("portrait_actor.export_capture", text="Export", icon="EXPORT")
+        driven = self.layout.operator("portrait_actor.track_video", icon="TRACKING")
+        driven.frame_start = context.scene.frame_current
 
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):

@@ -161,6 +161,18 @@ def _dub(options: argparse.Namespace, console: Console) -> Outcome:
     return f"{data['count']} frames are in {options.out}.", data
 
 
+def _track(options: argparse.Namespace, console: Console) -> Outcome:
+    from .actor import ActorFolder
+    from .training.follow import follow
+
+    folder = ActorFolder.open(options.actor)
+    _make_parent(options.performance)
+    done = follow(options.video, folder, console, face=options.face, match_range=options.match_range)
+    done.save(options.performance)
+    data = {"performance": str(options.performance), "fps": done.fps, "count": len(done)}
+    return f"{len(done)} frames are in {options.performance}.", data
+
+
 def _export(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
     from .live_link import write_live_link
@@ -298,6 +310,7 @@ RUN: dict[str, Callable[[argparse.Namespace, Console], Outcome]] = {
     "learn-to-speak": _teach,
     "render": _render,
     "dub": _dub,
+    "track": _track,
     "export": _export,
     "import": _import,
     "evaluate": _evaluate,

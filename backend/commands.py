@@ -112,6 +112,15 @@ def parser() -> argparse.ArgumentParser:
     capture.add_argument("--signs", choices=SIGNS, default="+++", help="of yaw, pitch and roll, as in --signs=-+-")
     capture.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
 
+    track = command("track", "let another video drive an actor: its motion as a performance", on_device=False)
+    track.add_argument("video", type=Path, metavar="VIDEO")
+    track.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
+    track.add_argument("--for", dest="actor", type=Path, required=True, metavar="ACTOR", help="who shall move so")
+    track.add_argument("--face", type=int, metavar="N", help="which of several faces, from the left, starting at 1")
+    track.add_argument(
+        "--match-range", action="store_true", help="scale each channel to what the actor's own footage shows"
+    )
+
     evaluate = command("evaluate", "measure an actor on the footage it has not seen")
     evaluate.add_argument("actor", type=Path, metavar="ACTOR")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")

@@ -227,6 +227,20 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
     assert not strips["line 3"].mute and not strips["line 5"].mute
 
 
+def test_another_video_drives_the_actor(shot, addon, tmp_path):
+    video = tmp_path / "other.mp4"
+    backend("sample", str(video), "--seconds", "3", "--size", "256", "--seed", "7")
+    keys = shot.face.data.shape_keys
+    footage = keys.animation_data.action
+    bpy.ops.portrait_actor.track_video(filepath=str(video), frame_start=11)
+    take = keys.animation_data.action
+    assert take != footage and "other" in take.name and take.frame_range[0] == 11
+    frames = range(11, int(take.frame_range[1]) + 1)
+    table, _ = addon.sampling.sample(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
+    assert len(frames) > 50 and np.ptp(table.channels[:, table.names.index("jawOpen")]) > 0.1
+    assert np.ptp(table.head_rotation, axis=0).max() > 0.01
+
+
 def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
     backend("sample", str(line), "--seed", "3")
