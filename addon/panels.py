@@ -350,8 +350,9 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
         layout, found = self.layout, scene_actor.find(context)
         for part, label, owner in (("FACE", "Face", found.face.data.shape_keys), ("HEAD", "Head", found.armature)):
             motion = owner.animation_data if owner is not None else None
-            row = layout.row(align=True)
-            row.label(text=label)
+            split = layout.split(factor=0.2)
+            split.label(text=label)
+            row = split.row(align=True)
             if motion is None:
                 row.label(text="No take", icon="INFO")
                 continue
