@@ -8,7 +8,20 @@ import bpy
 
 from . import cli, panels, preferences, properties, thumbnails
 from .jobs import job, main_thread
-from .operators import backend, channels, create_actor, exchange, import_actor, preview, render_actor, report, speak
+from .operators import (
+    backend,
+    channels,
+    create_actor,
+    dub,
+    exchange,
+    import_actor,
+    preview,
+    render_actor,
+    report,
+    speak,
+    takes,
+    track_video,
+)
 from .preview import live
 from .scene import paths
 
@@ -21,7 +34,10 @@ MODULES = (
     report,
     channels,
     speak,
+    dub,
+    takes,
     exchange,
+    track_video,
     preview,
     render_actor,
     panels,

@@ -1,4 +1,4 @@
-"""``blender -b scene.blend --command portrait_actor create|import|speak|render …`` for farms and scripts."""
+"""``blender -b scene.blend --command portrait_actor create|import|speak|dub|render …`` for farms and scripts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from .contract import protocol
 from .jobs import job
-from .operators import backend, create_actor, import_actor, render_actor, speak
-from .properties import FORMATS, PRESETS
+from .operators import backend, create_actor, dub, import_actor, render_actor, speak
+from .properties import FORMATS, LINE, MOUTH, PRESETS
 
 NAME = "portrait_actor"
 
@@ -56,10 +57,14 @@ def _import(options: argparse.Namespace) -> str:
 
 
 def _speak(options: argparse.Namespace) -> str:
-    request = speak.SpeakRequest(
-        options.audio, options.frame_start, options.seed, options.head, options.blink, options.actor
+    return _wait(speak.start(bpy.context, options, options.frame_start, options.actor))
+
+
+def _dub(options: argparse.Namespace) -> str:
+    started = dub.start(
+        bpy.context, options, options.out, options.footage, options.start, options.actor, options.device
     )
-    return _wait(speak.start(bpy.context, request))
+    return _wait(started)
 
 
 def _render(options: argparse.Namespace) -> str:
@@ -134,12 +139,16 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     say = verbs.add_parser("speak", help="let an actor of the scene speak a sound file")
-    say.add_argument("audio", metavar="AUDIO")
     say.add_argument("--frame-start", type=int, default=1, metavar="N", help="where the line begins")
-    say.add_argument("--seed", type=int, default=0, metavar="N")
-    say.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
-    say.add_argument("--blink", action=argparse.BooleanOptionalAction, default=True, help="blinks and brows")
+    _add_properties(say, LINE)
     say.set_defaults(run=_speak)
+
+    lay = verbs.add_parser("dub", help="lay a sound over the footage that an actor was made from")
+    lay.add_argument("--out", required=True, metavar="FILE", help="the .mp4 to write; // is the .blend's folder")
+    lay.add_argument("--footage", default="", metavar="VIDEO", help="the original video (default: the actor's crops)")
+    lay.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds into the footage of the line")
+    _add_properties(lay, MOUTH)
+    lay.set_defaults(run=_dub, save=None)
 
     render = verbs.add_parser("render", help="render an actor of the scene through the scene's camera")
     render.add_argument("--out", required=True, metavar="DIR", help="folder for the frames; // is the .blend's")
@@ -149,10 +158,10 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--composite", action=argparse.BooleanOptionalAction, default=True, help="wire the compositor")
     render.set_defaults(run=_render)
 
-    for verb in (say, render):
+    for verb in (say, lay, render):
         verb.add_argument("--actor", default="", metavar="NAME", help="which, when the scene has several")
 
-    for verb in (create, render):
+    for verb in (create, lay, render):
         verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="", help="default: the preferences'")
 
     setup = verbs.add_parser("setup", help="install the backend's Python environment")
@@ -162,6 +171,24 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (create, import_, say, render):
         verb.add_argument("--save", nargs="?", const=".", metavar="FILE", help="save the .blend (as FILE)")
     return parser
+
+
+def _add_properties(verb: argparse.ArgumentParser, properties: dict[str, Any]) -> None:
+    """An option for each property, with its description and default."""
+    for name, deferred in properties.items():
+        told = deferred.keywords
+        how: dict[str, Any] = {"help": told["description"].replace("%", "%%")}
+        if name == "audio":
+            verb.add_argument(name, metavar="AUDIO", nargs="?", default="", **how)
+            continue
+        if deferred.function is bpy.props.BoolProperty:
+            how |= {"action": argparse.BooleanOptionalAction, "default": told.get("default", False)}
+        elif deferred.function is not bpy.props.StringProperty:
+            kind = int if deferred.function is bpy.props.IntProperty else float
+            how |= {"type": kind, "default": told.get("default", kind()), "metavar": "N"}
+        else:
+            how |= {"default": "", "metavar": "NAME"}
+        verb.add_argument(f"--{name.replace('_', '-')}", **how)
 
 
 _handle: object = None

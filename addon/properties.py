@@ -1,5 +1,9 @@
 """What is stored in the .blend: the settings of the sidebar's forms, and what an armature knows of its actor."""
 
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -61,6 +65,60 @@ class ActorSettings(bpy.types.PropertyGroup):
     footage_start: IntProperty(name="Footage Start", description="The scene frame where the footage begins", default=1)
 
 
+class Mouth:
+    """What a mouth says and how: the sidebar's form, the operators and the command line all ask this."""
+
+    audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    strip: StringProperty(
+        name="Strip", description="A strip of the sequencer whose sound is spoken where it lies, in place of a file"
+    )
+    smoothing: FloatProperty(
+        name="Smoothing",
+        description="Seconds over which the mouth's motion is averaged; lips close all the same",
+        min=0,
+        max=0.3,
+        precision=3,
+        step=1,
+    )
+    lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH)
+    use_style: BoolProperty(
+        name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
+    )
+    style_start: FloatProperty(name="From", description="Seconds into the footage", min=0, subtype="TIME_ABSOLUTE")
+    style_end: FloatProperty(
+        name="To", description="Seconds into the footage", min=0, default=5, subtype="TIME_ABSOLUTE"
+    )
+
+
+class Line(Mouth):
+    """What is spoken and how, with the rest of the actor."""
+
+    head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
+    blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
+    into_take: BoolProperty(
+        name="Into Take in Use",
+        description="Replace this stretch of the take in use; your keys before and after it stay",
+    )
+    seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
+    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH)
+    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH)
+    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
+
+
+# Their properties by name, as Blender keeps them before registering.
+MOUTH: dict[str, Any] = dict(Mouth.__annotations__)
+LINE: dict[str, Any] = {**MOUTH, **Line.__annotations__}
+
+
+def values_of(source: Any, names: Iterable[str]) -> SimpleNamespace:
+    """What a form, an operator or a parsed command line says, for a job to keep."""
+    return SimpleNamespace(**{name: getattr(source, name) for name in names})
+
+
+class LineSettings(Line, bpy.types.PropertyGroup):
+    """What the sidebar's form holds."""
+
+
 class SceneSettings(bpy.types.PropertyGroup):
     """On the scene: what the sidebar's forms hold."""
 
@@ -111,21 +169,24 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}
     )
 
-    audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
-    speak_head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
-    speak_blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
-    lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH)
-    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH)
-    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH)
-    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
-    use_style: BoolProperty(
-        name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
+    line: PointerProperty(name="Line", description="What is spoken and how", type=LineSettings)
+
+    dub_footage: StringProperty(
+        name="Original",
+        description="The video that the actor was made from; empty takes the actor's own crops of it",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
     )
-    style_start: FloatProperty(name="From", description="Seconds into the footage", min=0, subtype="TIME_ABSOLUTE")
-    style_end: FloatProperty(
-        name="To", description="Seconds into the footage", min=0, default=5, subtype="TIME_ABSOLUTE"
+    dub_start: FloatProperty(
+        name="Start", description="Seconds into the footage where the line begins", min=0, subtype="TIME_ABSOLUTE"
     )
-    seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
+    dub_film: StringProperty(
+        name="Film",
+        description="The .mp4 to write",
+        subtype="FILE_PATH",
+        default="//dub.mp4",
+        options=BLEND_RELATIVE,
+    )
 
     output: StringProperty(
         name="Output",
@@ -142,7 +203,7 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
 
 
-CLASSES = (ChannelRange, ActorSettings, SceneSettings)
+CLASSES = (ChannelRange, ActorSettings, LineSettings, SceneSettings)
 
 
 def register() -> None:

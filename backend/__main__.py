@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from .protocol import Cancelled, Request, UserError
 
 if TYPE_CHECKING:
     from .actor import ActorFolder
+    from .model.speech import Delivery
 
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
 
@@ -96,14 +98,11 @@ def _create(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _speak(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
-    from .model.speech import Delivery, speak
+    from .model.speech import speak
 
     folder = ActorFolder.open(options.actor)
     console.progress("speak", 0, 1)
-    how = Delivery(
-        options.seed, options.lips, options.brows, options.head, options.blink, tuple(options.style), options.features
-    )
-    said = speak(folder, options.audio, how, fps=options.fps, first_frame=options.first_frame)
+    said = speak(folder, options.audio, _delivery(options), fps=options.fps, first_frame=options.first_frame)
     _make_parent(options.performance)
     said.save(options.performance)
     console.progress("speak", 1, 1)
@@ -112,6 +111,14 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
         "first": int(said.frames[0]), "last": int(said.frames[-1]),
     }  # fmt: skip
     return f"{len(said)} frames are in {options.performance}.", data
+
+
+def _delivery(options: argparse.Namespace) -> Delivery:
+    """How a line is to be spoken; a dub asks for the mouth alone."""
+    from .model.speech import Delivery
+
+    said = {**vars(options), "style": tuple(options.style)}
+    return Delivery(**{field.name: said[field.name] for field in fields(Delivery) if field.name in said})
 
 
 def _teach(options: argparse.Namespace, console: Console) -> Outcome:
@@ -142,6 +149,28 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
     data = render_performance(folder, performance, camera, wishes, console)
     where = data.get("file") or f"{data['folder']} ({data['pattern']})"
     return f"{data['count']} frames are in {where}.", data
+
+
+def _dub(options: argparse.Namespace, console: Console) -> Outcome:
+    from .actor import ActorFolder
+    from .dubbing.dub import DubOptions, dub
+
+    folder = ActorFolder.open(options.actor)
+    wishes = DubOptions(options.out, options.footage, options.start, options.device)
+    data = dub(folder, options.audio, _delivery(options), wishes, console)
+    return f"{data['count']} frames are in {options.out}.", data
+
+
+def _track(options: argparse.Namespace, console: Console) -> Outcome:
+    from .actor import ActorFolder
+    from .training.follow import follow
+
+    folder = ActorFolder.open(options.actor)
+    _make_parent(options.performance)
+    done = follow(options.video, folder, console, face=options.face, match_range=options.match_range)
+    done.save(options.performance)
+    data = {"performance": str(options.performance), "fps": done.fps, "count": len(done)}
+    return f"{len(done)} frames are in {options.performance}.", data
 
 
 def _export(options: argparse.Namespace, console: Console) -> Outcome:
@@ -280,6 +309,8 @@ RUN: dict[str, Callable[[argparse.Namespace, Console], Outcome]] = {
     "speak": _speak,
     "learn-to-speak": _teach,
     "render": _render,
+    "dub": _dub,
+    "track": _track,
     "export": _export,
     "import": _import,
     "evaluate": _evaluate,

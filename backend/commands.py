@@ -21,6 +21,7 @@ SHARES = {
     },
 }
 SIGNS = tuple(f"{yaw}{pitch}{roll}" for yaw in "+-" for pitch in "+-" for roll in "+-")
+STRENGTH = "strength: 1 is the actor's own, 0 still"
 PRESETS = ("tiny", "draft", "standard", "final")
 
 
@@ -60,14 +61,7 @@ def parser() -> argparse.ArgumentParser:
     speak.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
     speak.add_argument("--fps", type=float, metavar="RATE", help="frames per second (default: the footage's)")
     speak.add_argument("--first-frame", type=int, default=0, metavar="N", help="the frame at which the sound begins")
-    speak.add_argument("--seed", type=int, default=0, metavar="N")
-    for strength in ("--lips", "--brows", "--head", "--blink"):
-        speak.add_argument(strength, type=float, default=1.0, metavar="STRENGTH", help="1 is the actor's own, 0 still")
-    speak.add_argument(
-        "--style", type=_stretch, action="append", default=[], metavar="A-B",
-        help="take the manner of these seconds of the footage, e.g. 3.5-9; may be given several times",
-    )  # fmt: skip
-    speak.add_argument("--features", type=Path, metavar="FILE", help="the line's features, where it learned from such")
+    _add_delivery(speak)
 
     teach = command("learn-to-speak", "let an actor learn to speak again", on_device=False)
     teach.add_argument("actor", type=Path, metavar="ACTOR")
@@ -89,6 +83,19 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--sound-offset", type=float, default=0.0, metavar="S", help="seconds before the sound begins")
     render.add_argument("--plate", action="store_true", help="put a film over the footage's background")
 
+    dub = command("dub", "lay another line over the footage: its shot stays, the lips are new")
+    dub.add_argument("actor", type=Path, metavar="ACTOR")
+    dub.add_argument("audio", type=Path, metavar="AUDIO")
+    dub.add_argument("--out", type=Path, required=True, metavar="OUT", help="an .mp4, or a folder for PNG frames")
+    dub.add_argument(
+        "--footage",
+        type=Path,
+        metavar="VIDEO",
+        help="the original video, for whole frames (default: the crops)",
+    )
+    dub.add_argument("--start", type=float, default=0.0, metavar="S", help="seconds into the footage of the line")
+    _add_mouth(dub)
+
     export = command("export", "write a performance as Live Link Face .csv, or a frame's Gaussians as .ply")
     export.add_argument("actor", type=Path, metavar="ACTOR")
     export.add_argument("performance", type=Path, metavar="PERFORMANCE", help=".npz of speak or of Blender")
@@ -104,6 +111,15 @@ def parser() -> argparse.ArgumentParser:
     capture.add_argument("--neutral", type=float, metavar="S", help="seconds into it of a relaxed face, to take out")
     capture.add_argument("--signs", choices=SIGNS, default="+++", help="of yaw, pitch and roll, as in --signs=-+-")
     capture.add_argument("--head", action=argparse.BooleanOptionalAction, default=True, help="head motion")
+
+    track = command("track", "let another video drive an actor: its motion as a performance", on_device=False)
+    track.add_argument("video", type=Path, metavar="VIDEO")
+    track.add_argument("performance", type=Path, metavar="PERFORMANCE", help="the .npz to write")
+    track.add_argument("--for", dest="actor", type=Path, required=True, metavar="ACTOR", help="who shall move so")
+    track.add_argument("--face", type=int, metavar="N", help="which of several faces, from the left, starting at 1")
+    track.add_argument(
+        "--match-range", action="store_true", help="scale each channel to what the actor's own footage shows"
+    )
 
     evaluate = command("evaluate", "measure an actor on the footage it has not seen")
     evaluate.add_argument("actor", type=Path, metavar="ACTOR")
@@ -127,6 +143,27 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=int, default=512, help="side in pixels")
     sample.add_argument("--seed", type=int, default=0, metavar="N")
     return top
+
+
+def _add_delivery(command: argparse.ArgumentParser) -> None:
+    """How a line is spoken."""
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="another one gives another reading")
+    for part in ("--brows", "--head", "--blink"):
+        command.add_argument(part, type=float, default=1.0, metavar="N", help=STRENGTH)
+    _add_mouth(command)
+
+
+def _add_mouth(command: argparse.ArgumentParser) -> None:
+    """How the mouth speaks a line."""
+    command.add_argument("--lips", type=float, default=1.0, metavar="N", help=STRENGTH)
+    command.add_argument(
+        "--smoothing", type=float, default=0.0, metavar="S", help="seconds over which the mouth's motion is averaged"
+    )
+    command.add_argument(
+        "--style", type=_stretch, action="append", default=[], metavar="A-B",
+        help="take the manner of these seconds of the footage, e.g. 3.5-9; may be given several times",
+    )  # fmt: skip
+    command.add_argument("--features", type=Path, metavar="FILE", help="the line's features, if it learned from such")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -14,6 +14,25 @@ from .verb import ActorVerb, absolute, existing_file
 ENDINGS = "*.csv;*.npz"
 
 
+def add_capture(
+    scene: bpy.types.Scene,
+    armature: bpy.types.Object,
+    file: Path,
+    table: performance.Performance,
+    frame_start: int,
+    *,
+    rigid: bool,
+) -> str:
+    """Keys what came from a file as a new take. Returns one sentence for the person."""
+    frames = takes.scene_frames(table, scene, 0)
+    frames += frame_start - frames[0]
+    face = armature.portrait_actor.face
+    takes.add_take(f"{armature.name} {file.stem}", armature, face, table, frames, rigid=rigid)
+    scene.frame_end = max(scene.frame_end, int(frames[-1]))
+    scene.frame_set(scene.frame_current)
+    return f"{armature.name} plays {file.name} from frame {frame_start} to {int(frames[-1])}."
+
+
 class CaptureFile(ActorVerb):
     """What reading and writing a capture ask alike."""
 
@@ -58,12 +77,8 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
         found = scene_actor.require(context, self.actor)
         file = existing_file(self.filepath, "capture")
         table = self._read(file)
-        frames = takes.scene_frames(table, context.scene, 0)
-        frames += self.frame_start - frames[0]
-        takes.add_take(f"{found.name} {file.stem}", found.armature, found.face, table, frames, rigid=self.head)
-        context.scene.frame_end = max(context.scene.frame_end, int(frames[-1]))
-        context.scene.frame_set(context.scene.frame_current)
-        self.report({"INFO"}, f"{found.name} plays {file.name} from frame {self.frame_start} to {int(frames[-1])}.")
+        told = add_capture(context.scene, found.armature, file, table, self.frame_start, rigid=self.head)
+        self.report({"INFO"}, told)
         return {"FINISHED"}
 
     def _read(self, file: Path) -> performance.Performance:

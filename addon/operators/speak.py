@@ -1,120 +1,111 @@
-"""Speak: a sound file becomes curves on the actor's channels, as a new take."""
+"""Speak: a sound becomes curves on the actor's channels, as a new take or in a stretch of the take in use."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import IntProperty, StringProperty
 
 from ..contract import channels, performance, protocol
 from ..jobs import environment, job
-from ..properties import STRENGTH
+from ..properties import LINE, Line, values_of
 from ..scene import actor as scene_actor
-from ..scene import sound, takes
-from ..scene.versions import BLEND_RELATIVE
+from ..scene import sound, takes, versions
 from .verb import JobVerb, Place, existing_file, push_undo, start_backend
 
 
-@dataclass(frozen=True)
-class SpeakRequest:
-    """Everything that Speak needs.
-
-    Attributes:
-        audio: the line to speak.
-        frame_start: the scene frame where it begins.
-        seed: another seed gives another reading.
-        head: key head and torso motion too; else the armature keeps its own.
-        blink: key the facial channels too; else only the oral ones are part of the take.
-        actor: name of the armature; empty: the actor that the artist means.
-        lips_strength, brows_strength, head_strength, blink_strength: 1 is the actor's own, 0 is still.
-        style: seconds of the footage, from and to, whose manner the line has; None: all of it.
-    """
-
-    audio: str
-    frame_start: int = 1
-    seed: int = 0
-    head: bool = True
-    blink: bool = True
-    actor: str = ""
-    lips_strength: float = 1.0
-    brows_strength: float = 1.0
-    head_strength: float = 1.0
-    blink_strength: float = 1.0
-    style: tuple[float, float] | None = None
-
-
-def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
+def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: str = "") -> job.Job:
     """Starts the job; the take and the sound come into the scene when it is finished.
 
+    Args:
+        wish: has the attributes of `properties.Line`.
+        frame_start: the scene frame where a sound file begins; a strip begins where it lies.
+        actor: name of the armature; empty: the actor that the artist means.
+
     Raises:
-        UserError: there is no actor or no sound, the backend is not set up, or another job runs.
+        UserError: there is no actor, no sound or no take to speak into, the backend is not set up, or another job runs.
     """
-    speaker = scene_actor.require(context, request.actor)
-    audio = existing_file(request.audio, "sound")
+    line, scene = values_of(wish, LINE), context.scene
+    speaker = scene_actor.require(context, actor)
     folder = environment.job_folder("speak")
+    if line.strip:
+        strip = sound.find(scene, line.strip)
+        frame_start = round(versions.strip_span(strip)[0])
+    if line.into_take:
+        takes.check_in_use(speaker.armature, speaker.face, rigid=line.head)
+    audio = heard(context, line, folder)
     table = folder / "performance.npz"
     place = Place.of(context, speaker.armature)
 
     def finish(data: dict[str, Any]) -> str:
-        outcome = _apply(place, table, audio, request)
+        outcome = _apply(place, table, audio, line, frame_start)
         push_undo(f"Speak {audio.stem}")
         return outcome
 
-    fps = takes.scene_fps(context.scene)
-    arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{fps:.6f}"]
-    arguments += ["--first-frame", str(request.frame_start), "--seed", str(request.seed)]
-    for part in ("lips", "brows", "head", "blink"):
-        arguments += [f"--{part}", f"{getattr(request, f'{part}_strength'):.4f}"]
-    if request.style:
-        arguments += ["--style", f"{request.style[0]:.3f}-{request.style[1]:.3f}"]
+    arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{takes.scene_fps(scene):.6f}"]
+    arguments += ["--first-frame", str(frame_start), "--seed", str(line.seed), *mouth_options(line)]
+    for part in ("brows", "head", "blink"):
+        arguments += [f"--{part}", f"{getattr(line, f'{part}_strength'):.4f}"]
     return start_backend(f"Speak {audio.stem}", "speak", arguments, folder, finish)
 
 
-def _apply(place: Place, table: Path, audio: Path, request: SpeakRequest) -> str:
+def heard(context: bpy.types.Context, line: Any, folder: Path) -> Path:
+    """The sound file of a line; what a strip sounds like is written into `folder`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not line.strip:
+        return existing_file(line.audio, "sound")
+    strip = sound.find(context.scene, line.strip)
+    return sound.bounce(context.scene, strip, folder / f"{bpy.path.clean_name(strip.name)}.wav")
+
+
+def mouth_options(line: Any) -> list[str]:
+    """The backend's options for how a mouth speaks."""
+    options = ["--smoothing", f"{line.smoothing:.4f}", "--lips", f"{line.lips_strength:.4f}"]
+    if line.use_style:
+        options += ["--style", f"{line.style_start:.3f}-{line.style_end:.3f}"]
+    return options
+
+
+def _apply(place: Place, file: Path, audio: Path, line: Any, frame_start: int) -> str:
     scene, armature = place.find_scene(), place.find_actor()
     if scene is None or armature is None:
         raise protocol.UserError(
             "no_actor_in_scene", "The actor that should speak is not in the file any more.", "Speak again."
         )
-    line = performance.Performance.load(table)
+    table = performance.Performance.load(file)
     face = armature.portrait_actor.face
-    names = channels.CHANNELS if request.blink else channels.ORAL
-    frames = line.frames.astype(float)  # the backend was told the scene's rate and first frame
-    takes.add_take(f"{armature.name} {audio.stem}", armature, face, line, frames, rigid=request.head, names=names)
-    sound.add(scene, armature.name, audio, request.frame_start)
-    scene.frame_end = max(scene.frame_end, int(line.frames[-1]))
+    names = channels.CHANNELS if line.blink else channels.ORAL
+    frames = table.frames.astype(float)  # the backend was told the scene's rate and first frame
+    told = f"{armature.name} speaks {line.strip or audio.name} from frame {frame_start} to {int(frames[-1])}"
+    if line.into_take:
+        take = takes.put_into_take(armature, face, table, frames, rigid=line.head, names=names)
+        told += f", in {take}: its keys before and after are as they were"
+    else:
+        name = f"{armature.name} {line.strip or audio.stem}"
+        takes.add_take(name, armature, face, table, frames, rigid=line.head, names=names)
+    if not line.strip:
+        sound.add(scene, armature.name, audio, frame_start)
+    elif any(strip.name == line.strip for strip in versions.existing_strips(scene)):
+        sound.claim(scene, armature.name, sound.find(scene, line.strip))
+    scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)
-    return f"{armature.name} speaks {audio.name} from frame {request.frame_start} to {int(line.frames[-1])}."
+    return f"{told}."
 
 
-class PORTRAIT_ACTOR_OT_speak(JobVerb, bpy.types.Operator):
-    """Let the actor speak a sound file: makes a new take with curves that you can edit, and adds the sound"""
+class PORTRAIT_ACTOR_OT_speak(Line, JobVerb, bpy.types.Operator):
+    """Let the actor speak a sound file or a strip: makes curves that you can edit, and adds the sound"""
 
     bl_idname = "portrait_actor.speak"
     bl_label = "Speak"
 
-    audio: StringProperty(name="Sound", subtype="FILE_PATH", options=BLEND_RELATIVE)
     frame_start: IntProperty(name="First Frame", default=1)
-    seed: IntProperty(name="Seed", min=0)
-    head: BoolProperty(name="Head Motion", default=True)
-    blink: BoolProperty(name="Blinks", default=True)
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
-    lips_strength: FloatProperty(name="Lips", **STRENGTH)
-    brows_strength: FloatProperty(name="Brows", **STRENGTH)
-    head_strength: FloatProperty(name="Head", **STRENGTH)
-    blink_strength: FloatProperty(name="Lids", **STRENGTH)
-    use_style: BoolProperty(name="Style of a Part")
-    style_start: FloatProperty(name="From", min=0)
-    style_end: FloatProperty(name="To", min=0, default=5)
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        request = SpeakRequest(
-            self.audio, self.frame_start, self.seed, self.head, self.blink, self.actor, self.lips_strength,
-            self.brows_strength, self.head_strength, self.blink_strength,
-            (self.style_start, self.style_end) if self.use_style else None,
-        )  # fmt: skip
-        return self.follow(start(context, request))
+        return self.follow(start(context, self, self.frame_start, self.actor))
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_speak,)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import bpy
 
+from ..contract import protocol
 from . import versions
 
+HEARD = {"SOUND", "SCENE", "META"}  # types of strips
 MARK = "portrait_actor"  # custom property of our strips: who speaks
 
 
@@ -30,13 +32,53 @@ def add(scene: bpy.types.Scene, actor: str, file: Path, frame: int, name: str = 
     channel = next(c for c in range(1, len(taken) + 2) if c not in taken)
     strip = versions.strips(scene).new_sound(name or file.stem, str(file), channel, frame)
     strip.show_waveform = True
-    strip[MARK] = actor
-    start, end = versions.strip_span(strip)
-    for other in others:
-        first, last = versions.strip_span(other)
-        if other.get(MARK) == actor and first < end and last > start:
-            other.mute = True
+    claim(scene, actor, strip)
     return strip
+
+
+def claim(scene: bpy.types.Scene, actor: str, strip: bpy.types.Strip) -> None:
+    """Makes a strip what an actor says: it is heard, and what else that actor says at the same time is muted."""
+    strip[MARK] = actor
+    strip.mute = False
+    start, end = versions.strip_span(strip)
+    for other in versions.existing_strips(scene):
+        first, last = versions.strip_span(other)
+        if other != strip and other.get(MARK) == actor and first < end and last > start:
+            other.mute = True
+
+
+def find(scene: bpy.types.Scene, name: str) -> bpy.types.Strip:
+    """The strip of that name.
+
+    Raises:
+        UserError: there is none, or it has no sound.
+    """
+    strip = next((s for s in versions.existing_strips(scene) if s.name == name), None)
+    if strip is None:
+        raise protocol.UserError("no_strip", f"No strip called {name} is in the sequencer.", "Choose another strip.")
+    if strip.type not in HEARD:
+        raise protocol.UserError("no_sound", f"The strip {name} has no sound.", "Choose a sound strip.")
+    return strip
+
+
+def bounce(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> Path:
+    """Writes what one strip alone sounds like, trimmed, retimed and as loud as it is in the sequencer, as a WAV file.
+
+    Raises:
+        UserError: this Blender is built without sound.
+    """
+    muted = {other: other.mute for other in versions.existing_strips(scene)}
+    first, last = versions.strip_span(strip)
+    try:
+        for other in muted:
+            other.mute = other != strip
+        written = mixdown(scene, round(first), round(last) - 1, file)
+    finally:
+        for other, was in muted.items():
+            other.mute = was
+    if written is None:
+        raise protocol.UserError("no_sound", "This Blender is built without sound.", "Choose a sound file.")
+    return written
 
 
 def mixdown(scene: bpy.types.Scene, first: int, last: int, file: Path) -> Path | None:
@@ -45,7 +87,7 @@ def mixdown(scene: bpy.types.Scene, first: int, last: int, file: Path) -> Path |
     Returns:
         the file, or None when nothing sounds there or this Blender is built without sound.
     """
-    heard = [s for s in versions.existing_strips(scene) if s.type in {"SOUND", "SCENE", "META"} and not s.mute]
+    heard = [s for s in versions.existing_strips(scene) if s.type in HEARD and not s.mute]
     if not bpy.app.build_options.audaspace:
         return None
     if not any(start <= last and end > first for start, end in map(versions.strip_span, heard)):

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import channels, performance
+from ..contract import channels, performance, protocol
 from . import conventions as conv
 from . import rig, versions
 
 LINEAR, AUTO_CLAMPED = 1, 4  # RNA values of Keyframe.interpolation and .handle_left_type
+FADE_SECONDS = 0.16  # in which what is spoken into a take takes over, and gives way again
 Array = NDArray[np.float64]
+
+
+@dataclass
+class Curve:
+    """A column of a performance as it is keyed: an RNA path with its index, a value per frame, and a group's name."""
+
+    path: str
+    index: int
+    values: Array
+    group: str
 
 
 def scene_fps(scene: bpy.types.Scene) -> float:
@@ -47,23 +59,152 @@ def add_take(
         rigid: head and torso are part of the take; else the armature keeps what moves it.
         names: the channels that are part of the take; the others are put to rest.
     """
+    names = set(names)
+    for channel in set(channels.CHANNELS) - names:
+        face.data.shape_keys.key_blocks[channel].value = 0.0
+    parts = _parts(armature, face, table, rigid=rigid, names=names)
+    for bag, curves in zip(versions.new_action(name, list(parts)), parts.values(), strict=True):
+        for curve in curves:
+            _write_keys(_new_curve(bag, curve), frames, curve.values)
+
+
+def check_in_use(armature: bpy.types.Object, face: bpy.types.Object, *, rigid: bool) -> None:
+    """Passes when there is a take in use that `put_into_take` can change.
+
+    Raises:
+        UserError: there is none, or its bones are keyed as Euler angles.
+    """
+    owners = [face.data.shape_keys, armature] if rigid else [face.data.shape_keys]
+    if any(versions.curves_of(owner) is None for owner in owners):
+        raise protocol.UserError(
+            "no_take", f"{armature.name} has no take in use to speak into.", "Choose one, or make a new take."
+        )
+    turned = [name for name in (rig.TORSO, rig.HEAD) if armature.pose.bones[name].rotation_mode != "QUATERNION"]
+    if rigid and turned:
+        raise protocol.UserError(
+            "euler_bones",
+            f"The bone {turned[0]} of {armature.name} is not keyed in quaternions.",
+            "Set its rotation mode to Quaternion, or speak without head motion.",
+        )
+
+
+def put_into_take(
+    armature: bpy.types.Object,
+    face: bpy.types.Object,
+    table: performance.Performance,
+    frames: Array,
+    *,
+    rigid: bool = True,
+    names: Iterable[str] = channels.CHANNELS,
+) -> str:
+    """Keys a performance into the take in use, in place of the keys between its first and last frame. Where the take
+    goes on before or after, the performance fades in or out within its own frames; keys outside stay untouched.
+
+    Args: as for `add_take`.
+
+    Returns:
+        the take's name.
+
+    Raises:
+        UserError: as `check_in_use`.
+    """
+    check_in_use(armature, face, rigid=rigid)
     keys = face.data.shape_keys
-    owners = [keys, armature] if rigid else [keys]
-    bags = versions.new_action(name, owners)
-    wanted = set(names)
-    for index, channel in enumerate(channels.CHANNELS):
-        if channel in wanted:
-            path = f'key_blocks["{channel}"].value'
-            group = "Oral" if channel in channels.ORAL else "Facial"
-            _write_curve(bags[0], path, 0, frames, table.channels[:, index], group)
-        else:
-            keys.key_blocks[channel].value = 0.0
+    for owner, curves in _parts(armature, face, table, rigid=rigid, names=set(names)).items():
+        bag = versions.curves_of(owner)
+        spans = [curve.range() for curve in bag.fcurves if len(curve.keyframe_points)]
+        weight = _fade(frames, FADE_SECONDS * table.fps, spans)
+        before = [_values_at(owner, bag, curve, frames) for curve in curves]
+        _choose_signs(curves, before)
+        for curve, old in zip(curves, before, strict=True):
+            found = bag.fcurves.find(curve.path, index=curve.index) or _new_curve(bag, curve)
+            _remove_keys(found, frames[0], frames[-1])
+            _write_keys(found, frames, old + weight * (curve.values - old))
+    return str(keys.animation_data.action.name)
+
+
+def _fade(frames: Array, length: float, spans: Iterable[tuple[float, float]]) -> Array:
+    """(T,) how much the new counts: 1, but rising from 0 where one of the spans begins before, and falling likewise."""
+    spans = list(spans)
+    length = max(1.0, min(length, (frames[-1] - frames[0]) / 2))
+    weight = np.ones(len(frames))
+    if any(first < frames[0] for first, _ in spans):
+        weight = np.minimum(weight, (frames - frames[0]) / length)
+    if any(last > frames[-1] for _, last in spans):
+        weight = np.minimum(weight, (frames[-1] - frames) / length)
+    return weight * weight * (3 - 2 * weight)
+
+
+def _values_at(owner: bpy.types.ID, bag: Any, curve: Curve, frames: Array) -> Array:
+    """(T,) what is keyed there now, or how the property stands where nothing is."""
+    found = bag.fcurves.find(curve.path, index=curve.index)
+    if found is not None and len(found.keyframe_points):
+        return np.array([found.evaluate(frame) for frame in frames])
+    value = owner.path_resolve(curve.path)
+    return np.full(len(frames), value if isinstance(value, float) else value[curve.index])
+
+
+def _choose_signs(curves: Sequence[Curve], before: Sequence[Array]) -> None:
+    """A rotation has two quaternions: of new ones, takes those on the side of the old ones, to fade the short way."""
+    for path in {curve.path for curve in curves if curve.path.endswith("rotation_quaternion")}:
+        pairs = [(curve, old) for curve, old in zip(curves, before, strict=True) if curve.path == path]
+        sign = np.where(sum(curve.values * old for curve, old in pairs) < 0, -1.0, 1.0)
+        for curve, _ in pairs:
+            curve.values *= sign
+
+
+def _remove_keys(curve: bpy.types.FCurve, first: float, last: float) -> None:
+    points = curve.keyframe_points
+    for index in reversed([i for i, point in enumerate(points) if first <= point.co.x <= last]):
+        points.remove(points[index], fast=True)
+
+
+def push(owner: bpy.types.ID, fade: float) -> bpy.types.NlaStrip:
+    """Turns the take in use into an NLA strip over all others. It fades in over what began beneath it; where that goes
+    on after its end it fades out again, else its end is held.
+
+    Args:
+        owner: an armature or the shape keys of a face; it has a take.
+        fade: frames of a fade, at most half the strip's.
+    """
+    motion = owner.animation_data
+    tracks = [track for track in motion.nla_tracks if not track.mute and track.name != versions.REST_TRACK]
+    beneath = [(s.frame_start, s.frame_end) for track in tracks for s in track.strips if not s.mute]
+    strip = versions.new_nla_strip(owner, motion.action.name)
+    fade = min(fade, (strip.frame_end - strip.frame_start) / 2)
+    goes_on = any(start < strip.frame_end < end for start, end in beneath)
+    strip.use_auto_blend = False
+    strip.blend_in = fade if any(start < strip.frame_start for start, _ in beneath) else 0
+    strip.blend_out = fade if goes_on else 0
+    strip.extrapolation = "NOTHING" if goes_on else "HOLD_FORWARD" if beneath else "HOLD"
+    return strip
+
+
+def _parts(
+    armature: bpy.types.Object,
+    face: bpy.types.Object,
+    table: performance.Performance,
+    *,
+    rigid: bool,
+    names: Container[str],
+) -> dict[bpy.types.ID, list[Curve]]:
+    """The curves of a performance by what they belong to."""
+    columns = zip(channels.CHANNELS, table.channels.T.astype(np.float64), strict=True)
+    parts = {
+        face.data.shape_keys: [
+            Curve(f'key_blocks["{name}"].value', 0, values, "Oral" if name in channels.ORAL else "Facial")
+            for name, values in columns
+            if name in names
+        ]
+    }
     if rigid:
-        _write_bones(bags[1], armature, table, frames)
+        parts[armature] = _bone_curves(armature, table)
+    return parts
 
 
-def _write_bones(bag: Any, armature: bpy.types.Object, table: performance.Performance, frames: Array) -> None:
-    """Keys torso and head; the root stays free for the artist."""
+def _bone_curves(armature: bpy.types.Object, table: performance.Performance) -> list[Curve]:
+    """Torso and head, which are keyed as quaternions from now on; the root stays free for the artist."""
+    curves = []
     parent_turn = np.tile([1.0, 0, 0, 0], (len(table), 1))
     parent_shift = np.zeros((len(table), 3))
     for bone, rotation, translation in (
@@ -76,23 +217,30 @@ def _write_bones(bag: Any, armature: bpy.types.Object, table: performance.Perfor
         keyed_turn, keyed_shift = conv.bone_basis(turn, shift, parent_turn, parent_shift, rest)
         armature.pose.bones[bone].rotation_mode = "QUATERNION"
         path = f'pose.bones["{bone}"]'
-        for index in range(4):
-            _write_curve(bag, f"{path}.rotation_quaternion", index, frames, keyed_turn[:, index], bone)
-        for index in range(3):
-            _write_curve(bag, f"{path}.location", index, frames, keyed_shift[:, index], bone)
+        curves += [Curve(f"{path}.rotation_quaternion", i, keyed_turn[:, i], bone) for i in range(4)]
+        curves += [Curve(f"{path}.location", i, keyed_shift[:, i], bone) for i in range(3)]
         parent_turn, parent_shift = turn, shift
+    return curves
 
 
-def _write_curve(bag: Any, path: str, index: int, frames: Array, values: Array, group: str) -> None:
-    """One curve with a key per frame (a single key when the value never changes), in a few array copies."""
-    if np.ptp(values) == 0:
-        frames, values = frames[:1], values[:1]
-    curve = bag.fcurves.new(path, index=index)
-    curve.group = bag.groups.get(group) or bag.groups.new(group)
-    points = curve.keyframe_points
-    points.add(len(frames))
-    points.foreach_set("co", np.stack([frames, values], axis=1).astype(np.float32).ravel())
-    points.foreach_set("interpolation", np.full(len(frames), LINEAR, np.uint8))
-    for side in ("handle_left_type", "handle_right_type"):
-        points.foreach_set(side, np.full(len(frames), AUTO_CLAMPED, np.uint8))
-    curve.update()
+def _new_curve(bag: Any, curve: Curve) -> bpy.types.FCurve:
+    made = bag.fcurves.new(curve.path, index=curve.index)
+    made.group = bag.groups.get(curve.group) or bag.groups.new(curve.group)
+    return made
+
+
+def _write_keys(curve: bpy.types.FCurve, frames: Array, values: Array) -> None:
+    """Adds a key per frame (only at the ends when the value never changes), in a few array copies."""
+    if np.ptp(values) == 0 and len(frames) > 2:
+        frames, values = frames[[0, -1]], values[[0, -1]]
+    points, new = curve.keyframe_points, len(frames)
+    points.add(new)
+    keyed = {"co": np.stack([frames, values], axis=1).ravel().astype(np.float32)}
+    keyed["interpolation"] = np.full(new, LINEAR, np.uint8)
+    keyed["handle_left_type"] = keyed["handle_right_type"] = np.full(new, AUTO_CLAMPED, np.uint8)
+    for name, value in keyed.items():
+        whole = np.empty(len(points) * (len(value) // new), value.dtype)
+        points.foreach_get(name, whole)
+        whole[-len(value) :] = value
+        points.foreach_set(name, whole)
+    curve.update()  # puts them in their order

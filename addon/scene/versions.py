@@ -10,6 +10,9 @@ import bpy
 SLOTTED_ACTIONS = bpy.app.version >= (4, 4, 0)
 # Options of a path property that may begin with `//`; before 4.5 any path might.
 BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+# In 5.0 a strip that fades in over nothing fades a shape key from 1, its default there.
+REST_TRACK = "Rest"
+NEEDS_REST = bpy.types.ShapeKey.bl_rna.properties["value"].default != 0
 COMPOSITOR_IS_A_NODE_GROUP = bpy.app.version >= (5, 0, 0)
 
 
@@ -25,14 +28,42 @@ def new_action(name: str, owners: Sequence[bpy.types.ID]) -> list[Any]:
         return [_legacy_action(name, owner) for owner in owners]
     action = bpy.data.actions.new(name)
     action.use_fake_user = True
-    strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
-    bags = []
     for owner in owners:
         slot = action.slots.new(id_type=owner.id_type, name=owner.name)
         owner.animation_data.action = action
         owner.animation_data.action_slot = slot
-        bags.append(strip.channelbag(slot, ensure=True))
-    return bags
+    return [curves_of(owner) for owner in owners]
+
+
+def curves_of(owner: bpy.types.ID) -> Any | None:
+    """What holds an owner's curves of the take in use (`.fcurves`, `.groups`); None when it has no take."""
+    motion = owner.animation_data
+    if motion is None or motion.action is None or (SLOTTED_ACTIONS and motion.action_slot is None):
+        return None
+    if not SLOTTED_ACTIONS:
+        return motion.action
+    layers = motion.action.layers
+    layer = layers[0] if layers else layers.new("Layer")
+    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME")
+    return strip.channelbag(motion.action_slot, ensure=True)
+
+
+def new_nla_strip(owner: bpy.types.ID, name: str) -> bpy.types.NlaStrip:
+    """The take in use as a strip, frame for frame, on a new track over all others; the take is not in use any more."""
+    motion = owner.animation_data
+    if NEEDS_REST and isinstance(owner, bpy.types.Key):
+        _keep_at_rest(owner)
+    action, slot = motion.action, getattr(motion, "action_slot", None)
+    first, last = action.frame_range
+    track = motion.nla_tracks.new()
+    track.name = name
+    strip = track.strips.new(name, round(first), action)
+    if slot is not None:
+        strip.action_slot = slot
+    strip.action_frame_start, strip.action_frame_end = first, last
+    strip.frame_start_raw, strip.frame_end_raw = first, last  # frames of a capture may lie between whole ones
+    motion.action = None
+    return strip
 
 
 def _legacy_action(name: str, owner: bpy.types.ID) -> bpy.types.Action:
@@ -41,6 +72,26 @@ def _legacy_action(name: str, owner: bpy.types.ID) -> bpy.types.Action:
     action.use_fake_user = True  # a take that is not assigned at the moment is still the artist's work
     owner.animation_data.action = action
     return action
+
+
+def _keep_at_rest(keys: bpy.types.Key) -> None:
+    """Holds the shape keys that the take in use moves at 0 on the lowest NLA track, for other tracks to fade from."""
+    motion = keys.animation_data
+    action, slot = motion.action, motion.action_slot
+    paths = {curve.data_path for curve in curves_of(keys).fcurves}
+    track = next((t for t in motion.nla_tracks if t.name == REST_TRACK), None)
+    if track is None:
+        new_action(f"{action.name} rest", [keys])
+    else:
+        motion.action, motion.action_slot = track.strips[0].action, track.strips[0].action_slot
+    bag = curves_of(keys)
+    for path in paths - {curve.data_path for curve in bag.fcurves}:
+        bag.fcurves.new(path).keyframe_points.insert(0, 0)
+    if track is None:
+        below = motion.nla_tracks.new()
+        below.name = REST_TRACK
+        below.strips.new(REST_TRACK, 0, motion.action).action_slot = motion.action_slot
+    motion.action, motion.action_slot = action, slot
 
 
 def strips(scene: bpy.types.Scene) -> Any:

@@ -33,6 +33,7 @@ VERSION_KEY = "portrait_actor.speech"
 STAGE = "learn to speak"
 SHORTEST, LONGEST = 0.2, 3600.0  # seconds of a line
 STRONGEST = 3.0  # of lips, brows, head and blinks
+SMOOTHEST = 0.3  # seconds
 SHORTEST_STYLE = 1.0  # seconds
 DIRECTIONS = 32  # of plugged features that are kept
 LEAST_FRAMES = 48  # of footage with sound from which a mouth can be learned
@@ -49,6 +50,7 @@ class Delivery:
         lips, brows, head, blink: strengths; 1 is the actor's own, 0 is still.
         style: parts of the footage, in seconds from its start, whose manner is taken; all of it when empty.
         features: the line's features, for an actor that learned from such (`train_speech`).
+        smoothing: seconds, standard deviation, over which the mouth's motion is averaged; lips close all the same.
     """
 
     seed: int = 0
@@ -58,6 +60,7 @@ class Delivery:
     blink: float = 1.0
     style: tuple[tuple[float, float], ...] = ()
     features: Path | None = None
+    smoothing: float = 0.0
 
 
 @dataclass
@@ -106,11 +109,18 @@ class Speaker:
             )
         return replace(track, plugged=along(values, self.plugged))
 
-    def oral(self, track: SpeechTrack, times: F64, lips: float = 1.0, style: tuple[F32, F32] | None = None) -> F32:
+    def oral(
+        self,
+        track: SpeechTrack,
+        times: F64,
+        lips: float = 1.0,
+        style: tuple[F32, F32] | None = None,
+        smoothing: float = 0.0,
+    ) -> F32:
         """Oral channels (T, 28) at `times` in seconds; `style` is what `Mouth.in_style` takes."""
-        parts = [self.network(track.windows(times[i : i + CHUNK])) for i in range(0, len(times), CHUNK)]
+        said = np.concatenate([self.network(track.windows(times[i : i + CHUNK])) for i in range(0, len(times), CHUNK)])
         mouth, shift = self.mouth.in_style(*style) if style else (self.mouth, np.float32(0))
-        return shape_mouth(mouth, np.concatenate(parts) + shift, track, times, lips)
+        return shape_mouth(mouth, said + shift, track, times, lips, smoothing)
 
     def save(self, folder: ActorFolder) -> None:
         """Writes `speech.safetensors`."""
@@ -241,11 +251,13 @@ def speak(
 
     Raises:
         UserError: ``cannot_speak``, ``sound_too_short``, ``sound_too_long``, ``silent``, ``bad_strength``,
-            ``bad_style``, what `Speaker.hear` raises, or the sound cannot be read.
+            ``bad_smoothing``, ``bad_style``, what `Speaker.hear` raises, or the sound cannot be read.
     """
     how = how or Delivery()
     if not all(0 <= strength <= STRONGEST for strength in (how.lips, how.brows, how.head, how.blink)):
         raise UserError("bad_strength", f"A strength is not between 0 and {STRONGEST:g}.", "1 is the actor's own.")
+    if not 0 <= how.smoothing <= SMOOTHEST:
+        raise UserError("bad_smoothing", f"{how.smoothing:g} s is no smoothing.", f"Choose 0 to {SMOOTHEST:g} s.")
     speaker = Speaker.load(folder)
     footage = folder.footage()
     parts = _style_rows(how.style, footage.fps, len(speaker.activity))
@@ -262,7 +274,8 @@ def speak(
     result = Performance.rest(count, rate, first_frame)
     result.head_rotation, result.head_translation = moved[:, :4], moved[:, 4:7]
     result.torso_rotation, result.torso_translation = moved[:, 7:11], moved[:, 11:POSE]
-    oral = speaker.oral(track, times, how.lips, _style_mouth(footage, speaker.activity, parts))
+    style = _style_mouth(footage, speaker.activity, parts)
+    oral = speaker.oral(track, times, how.lips, style, how.smoothing)
     result.channels = np.concatenate([oral, moved[:, POSE:]], 1)
     return result.check("spoken from " + sound.name)
 

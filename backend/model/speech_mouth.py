@@ -208,16 +208,19 @@ def closing(track: SpeechTrack, times: F64, openness: F32) -> F32:
     return weight
 
 
-def shape_mouth(mouth: Mouth, oral: F32, track: SpeechTrack, times: F64, lips: float) -> F32:
+def shape_mouth(mouth: Mouth, oral: F32, track: SpeechTrack, times: F64, lips: float, smoothing: float = 0.0) -> F32:
     """Channels (T, 28) that close, rest and stay in range, from the regression's (T, 28).
 
     Args:
+        smoothing: seconds, standard deviation, over which all but closures and rest is averaged; times are even then.
         lips: strength; 1 is the actor's own, 0 rests, above 1 exaggerates.
     """
     rest = pauses(track, times)[:, None]
     weight = closing(track, times, mouth.openness(oral))[:, None] * (1 - rest)
     gain = mouth.gain * _boost(mouth, mouth.openness(oral)[rest[:, 0] < 0.5])
     oral = np.clip(mouth.centre + gain * (oral - mouth.centre), mouth.low, mouth.high)
+    if smoothing and len(times) > 1:
+        oral = gaussian_filter1d(oral, smoothing / (times[1] - times[0]), axis=0, mode="nearest")
     oral = mouth.rest + lips * (1 - rest) * (oral - mouth.rest)
     oral = np.clip(oral, 0, 1).astype(np.float32)
     apart = mouth.opening(oral)

@@ -72,6 +72,20 @@ def create_actor(video: Path, path: Path, options: CreateOptions, reporter: Repo
     return folder
 
 
+def track_clip(video: Path, path: Path, options: CreateOptions, reporter: Reporter) -> ActorFolder:
+    """Tracks a video as `create_actor` does, and nothing more: an unfinished actor at `path`.
+
+    Raises:
+        UserError, Cancelled: as `create_actor`.
+    """
+    preset = _checked(options)
+    check_file(video)
+    source = {"name": video.name, "sha256": _sha256(video), "bytes": video.stat().st_size}
+    folder = _folder(path, video, source, options)
+    _Create(video, folder, options, preset, None, reporter).track()
+    return folder
+
+
 def _checked(options: CreateOptions) -> Preset:
     if options.preset not in PRESETS:
         raise UserError("bad_preset", f"There is no preset {options.preset}.", f"Choose one of {', '.join(PRESETS)}.")
@@ -119,17 +133,21 @@ class _Create:
         self.device = choose_device(options.device)
         self.seconds: dict[str, float] = dict(folder.info.figures.get("seconds", {}))
 
-    def run(self) -> None:
+    def track(self) -> tuple[str, str]:
+        """The stages up to tracking; the fingerprints of speech and of tracking."""
         footage = fingerprint(__version__, self.folder.info.source["sha256"], self.options.face)
         crops = fingerprint(footage, self.preset.size, MATTES)
         source = [self.landmarker.sha256] if self.landmarker else []
         tracking = fingerprint(crops, *source)
-        training = fingerprint(tracking, self.preset, self.options.seed)
-        speech = fingerprint(footage, self.options.seed, *source)
-        before = dict(self.folder.info.stages)
         self._stage(SCAN, footage, self._scan)
         self._stage(CROPS, crops, self._crops)
         self._stage(TRACK, tracking, self._track)
+        return fingerprint(footage, self.options.seed, *source), tracking
+
+    def run(self) -> None:
+        before = dict(self.folder.info.stages)
+        speech, tracking = self.track()
+        training = fingerprint(tracking, self.preset, self.options.seed)
         self._stage(REPORT, tracking, self._report)
         self._stage(TRAIN, training, self._train)
         if self.folder.info.has_audio:

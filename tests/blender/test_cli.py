@@ -30,7 +30,7 @@ def test_save_in_place(addon, capfd, actor_folder, tmp_path):
     assert "Nora" in bpy.data.objects
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["create", "--help"], ["render", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["create", "--help"], ["render", "--help"], ["speak", "--help"]])
 def test_help(addon, capfd, arguments):
     code, out, _ = run(addon, capfd, *arguments)
     assert code == 0 and "--command portrait_actor" in out
@@ -59,6 +59,16 @@ def test_a_failure_is_one_sentence_and_an_exit_code(addon, capfd, what):
 def test_no_sound_file(addon, capfd, nora):
     code, _, err = run(addon, capfd, "speak", "/nowhere/x.wav")
     assert code == 2 and "There is no sound at" in err
+
+
+def test_speak_asks_what_the_operator_asks(addon):
+    """With the same defaults: both are made from the same properties."""
+    parsed = addon.cli._parser().parse_args(["speak", "line.wav", "--lips-strength", "1.5", "--no-head", "--use-style"])
+    properties = bpy.ops.portrait_actor.speak.get_rna_type().properties
+    asked = {name: p for name, p in properties.items() if name not in ("rna_type", "frame_start", "actor")}
+    given = {"audio": "line.wav", "lips_strength": 1.5, "head": False, "use_style": True}
+    for name, prop in asked.items():
+        assert getattr(parsed, name) == given.get(name, prop.default), name
 
 
 def test_relative_output_of_an_unsaved_file(addon, capfd, nora):

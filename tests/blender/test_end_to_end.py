@@ -183,6 +183,81 @@ def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_
         assert spans["line"] == 21
 
 
+def test_another_reading_of_a_stretch_keeps_the_keys_around_it(shot, addon, tmp_path):
+    line = tmp_path / "line.wav"
+    backend("sample", str(line), "--seed", "3")
+    keys = shot.face.data.shape_keys
+    take, jaw = keys.animation_data.action, keys.key_blocks["jawOpen"]
+    for frame in (3, 190):
+        jaw.value = 0.77
+        jaw.keyframe_insert("value", frame=frame)
+    before = {frame: value_at(shot, jaw, frame) for frame in (3, 15, 40, 190)}
+    bpy.ops.portrait_actor.speak(audio=str(line), frame_start=21, into_take=True, seed=4, lips_strength=1.5)
+    assert keys.animation_data.action == take
+    after = {frame: value_at(shot, jaw, frame) for frame in before}
+    assert all(after[frame] == pytest.approx(before[frame], abs=1e-5) for frame in (3, 15, 190))
+    assert after[40] != pytest.approx(before[40], abs=1e-3)
+    assert "its keys before and after are as they were" in addon.job.current().outcome
+
+
+def value_at(shot: SimpleNamespace, key: bpy.types.ShapeKey, frame: int) -> float:
+    shot.scene.frame_set(frame)
+    return key.value
+
+
+def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
+    if not bpy.app.build_options.audaspace:
+        pytest.skip("this Blender is built without sound")
+    bpy.ops.portrait_actor.import_actor(directory=str(trained), match_scene=False)
+    one, two = sorted(o.name for o in bpy.data.objects if addon.actor.is_armature(o))
+    lines, strips = {one: 3, two: 5}, addon.versions.strips(shot.scene)
+    for channel, seed in enumerate(lines.values(), 10):
+        backend("sample", str(tmp_path / f"{seed}.wav"), "--seed", str(seed))
+        strips.new_sound(f"line {seed}", str(tmp_path / f"{seed}.wav"), channel, 10 * seed)
+    strips["line 5"].frame_offset_start = 6  # trimmed: spoken from what is left
+    muted = {s.name: s.mute for s in strips}
+    for name, seed in lines.items():
+        bpy.ops.portrait_actor.speak(strip=f"line {seed}", actor=name)
+    for name, seed in lines.items():
+        action = bpy.data.objects[name].portrait_actor.face.data.shape_keys.animation_data.action
+        first, last = addon.versions.strip_span(strips[f"line {seed}"])
+        assert action.name.startswith(f"{name} line {seed}")
+        assert action.frame_range[0] == first and action.frame_range[1] == pytest.approx(last - 1, abs=1)
+    assert len(strips) == len(muted), "a strip is spoken where it lies: no other is added"
+    assert not strips["line 3"].mute and not strips["line 5"].mute
+
+
+def test_another_video_drives_the_actor(shot, addon, tmp_path):
+    video = tmp_path / "other.mp4"
+    backend("sample", str(video), "--seconds", "3", "--size", "256", "--seed", "7")
+    keys = shot.face.data.shape_keys
+    footage = keys.animation_data.action
+    bpy.ops.portrait_actor.track_video(filepath=str(video), frame_start=11)
+    take = keys.animation_data.action
+    assert take != footage and "other" in take.name and take.frame_range[0] == 11
+    frames = range(11, int(take.frame_range[1]) + 1)
+    table, _ = addon.sampling.sample(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
+    assert len(frames) > 50 and np.ptp(table.channels[:, table.names.index("jawOpen")]) > 0.1
+    assert np.ptp(table.head_rotation, axis=0).max() > 0.01
+
+
+def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
+    line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
+    backend("sample", str(line), "--seed", "3")
+    bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "own.mp4"))
+    assert "over the actor's own crops" in addon.job.current().outcome
+    shot.scene.portrait_actor.video = str(video)
+    bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
+    assert "over sample.mp4" in addon.job.current().outcome
+    assert python(PROBE, str(tmp_path / "dub.mp4")).split() == ["192", "192", "True"]
+    with pytest.raises(RuntimeError, match="There is no video at"):
+        bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "x.mp4"), footage="/nowhere/x.mp4")
+    code = addon.cli.main(
+        ["dub", str(line), "--out", str(tmp_path / "cli.mp4"), "--start", "1", "--lips-strength", "0"]
+    )
+    assert code == 0 and (tmp_path / "cli.mp4").is_file()
+
+
 def test_a_film_has_the_scenes_sound(shot, tmp_path):
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="mp4", frame_start=5, frame_end=9)
     (film,) = tmp_path.glob("*.mp4")

@@ -12,8 +12,8 @@ import pytest
 from support import PACKAGE
 
 VERBS = (
-    "setup_backend", "create_actor", "import_actor", "speak", "render_actor", "cancel_job", "open_log", "open_folder",
-    "open_report", "load_overlay", "choose_face",
+    "setup_backend", "create_actor", "import_actor", "speak", "dub", "push_take", "render_actor", "cancel_job",
+    "open_log", "open_folder", "open_report", "load_overlay", "choose_face", "track_video",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = (
     "protocol", "channels", "performance", "actor", "progress", "camera", "geometry", "live_link", "device",
     "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model", "rendering", "training",
-    "evaluation", "console", "service", "doctor", "commands", "__main__",
+    "dubbing", "evaluation", "console", "service", "doctor", "commands", "__main__",
 )  # fmt: skip
 INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
 # What Blender imports as well.

@@ -171,6 +171,16 @@ def test_lips_strength_scales_the_mouth_and_nothing_else(actor: ActorFolder, tmp
     np.testing.assert_array_equal(own.channels[:, len(ORAL) :], still.channels[:, len(ORAL) :])
 
 
+def test_smoothing_calms_the_mouth(actor: ActorFolder, tmp_path: Path) -> None:
+    line(tmp_path / "line.wav")
+    own, calm = (speak(actor, tmp_path / "line.wav", Delivery(smoothing=s)) for s in (0.0, 0.15))
+    jerk = [np.abs(np.diff(said.channels[:, JAW], 2)).mean() for said in (own, calm)]
+    assert jerk[1] < 0.8 * jerk[0]
+    with pytest.raises(UserError) as caught:
+        speak(actor, tmp_path / "line.wav", Delivery(smoothing=3))
+    assert caught.value.code == "bad_smoothing"
+
+
 def test_a_style_takes_the_manner_of_its_parts(tmp_path: Path, trained: tuple[ActorFolder, object]) -> None:
     folder = ActorFolder.open(Path(shutil.copytree(trained[0].path, tmp_path / "styled.actor")))
     footage = folder.footage()

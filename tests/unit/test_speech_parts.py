@@ -77,15 +77,16 @@ def sound() -> SpeechTrack:
     return track_of(activity, bilabial)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 60.0])
-def test_lips_meet_on_a_closure_at_any_frame_rate(sound: SpeechTrack, fps: float) -> None:
+def test_lips_meet_on_a_closure_at_any_frame_rate(sound: SpeechTrack, fps: float, smoothing: float) -> None:
     mouth, times = mouth_of(), np.arange(round(4 * fps)) / fps
     open_ = np.full((len(times), len(ORAL)), 0.3, np.float32)
     # the regression closes a little at the b, not enough
     open_[:, JAW] = 0.35 - 0.2 * np.exp(-(((times - 2.0) / 0.05) ** 2))
     open_[:, INDEX["mouthClose"]] = 0.1
     assert len(closures(sound)) == 1
-    shaped = shape_mouth(mouth, open_, sound, times, 1.0)
+    shaped = shape_mouth(mouth, open_, sound, times, 1.0, smoothing)
     apart = mouth.openness(shaped)
     at = np.abs(times - 2.0) < 0.05
     assert apart[at].min() < 1e-3

@@ -1,0 +1,88 @@
+"""Dub: the original shot stays, the actor's lips say another line. The backend makes a film of it."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import FloatProperty, StringProperty
+
+from ..contract import actor as contract_actor
+from ..contract import protocol
+from ..jobs import environment, job
+from ..properties import MOUTH, Mouth, values_of
+from ..scene import actor as scene_actor
+from ..scene.versions import BLEND_RELATIVE
+from .speak import heard, mouth_options
+from .verb import JobVerb, absolute, existing_file, start_backend
+
+
+def start(
+    context: bpy.types.Context,
+    wish: Any,
+    film: str,
+    footage: str = "",
+    start_seconds: float = 0.0,
+    actor: str = "",
+    device: str = "",
+) -> job.Job:
+    """Starts the job.
+
+    Args:
+        wish: has the attributes of `properties.Mouth`.
+        film: the .mp4 to write; `//` is the .blend's folder.
+        footage: the video that the actor was made from; empty: the one that the sidebar names, if it is that, else the
+            crops that the actor's folder keeps.
+        start_seconds: into the footage, where the line begins.
+        actor: name of the armature; empty: the actor that the artist means.
+        device: "auto", "cpu" or "cuda"; empty: the preferences'.
+
+    Raises:
+        UserError: there is no actor or no sound, the film cannot be written, the backend is not set up, or another job
+            runs.
+    """
+    line, shown = values_of(wish, MOUTH), scene_actor.require(context, actor)
+    folder = shown.folder()
+    if not film:
+        raise protocol.UserError("no_output", "No film was named.", "Name an .mp4.")
+    target = Path(absolute(film)).with_suffix(".mp4")
+    video = existing_file(footage, "video") if footage else _video_of(context, folder)
+    place = environment.job_folder("dub")
+    audio = heard(context, line, place)
+    arguments = [str(folder.path), str(audio), "--out", str(target), "--start", f"{start_seconds:.4f}"]
+    arguments += ["--device", device or environment.preferences().device, *mouth_options(line)]
+    if video is not None:
+        arguments += ["--footage", str(video)]
+    shot = f"over {video.name}" if video else "over the actor's own crops"
+
+    def finish(data: dict[str, Any]) -> str:
+        return f"The dub {shot} is {data['file']}."
+
+    return start_backend(f"Dub {shown.name}", "dub", arguments, place, finish)
+
+
+def _video_of(context: bpy.types.Context, folder: contract_actor.ActorFolder) -> Path | None:
+    """The video in Create Actor's form when it is the one that this actor was made from."""
+    named = context.scene.portrait_actor.video
+    if not named or (named.startswith("//") and not bpy.data.filepath):
+        return None
+    video, source = Path(absolute(named)), folder.info.source
+    same = video.is_file() and (video.name, video.stat().st_size) == (source.get("name"), source.get("bytes"))
+    return video if same else None
+
+
+class PORTRAIT_ACTOR_OT_dub(Mouth, JobVerb, bpy.types.Operator):
+    """Let the person in the original footage say another line: the shot stays, mouth and jaw are the actor's"""
+
+    bl_idname = "portrait_actor.dub"
+    bl_label = "Dub"
+
+    film: StringProperty(name="Film", subtype="FILE_PATH", default="//dub.mp4", options=BLEND_RELATIVE)
+    footage: StringProperty(name="Original", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    start: FloatProperty(name="Start", min=0, subtype="TIME_ABSOLUTE")
+    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        return self.follow(start(context, self, self.film, self.footage, self.start, self.actor))
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_dub,)

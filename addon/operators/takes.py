@@ -1,0 +1,46 @@
+"""Takes: what the actor did becomes strips that artists stack, shift and fade."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.props import EnumProperty, IntProperty
+
+from ..contract import protocol
+from ..scene import actor as scene_actor
+from ..scene import takes
+from .verb import ActorVerb
+
+PARTS = (
+    ("BOTH", "Head & Face", "Bones and channels"),
+    ("HEAD", "Head & Torso", "The bones alone"),
+    ("FACE", "Face", "The channels alone"),
+)
+
+
+class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
+    """Put the take in use on an NLA track of its own over the others, faded into what it overlaps"""
+
+    bl_idname = "portrait_actor.push_take"
+    bl_label = "Push Take to NLA"
+    bl_options = {"REGISTER", "UNDO"}
+
+    part: EnumProperty(name="Part", items=PARTS, default="BOTH")
+    fade: IntProperty(name="Fade", description="Frames of fades at overlaps", default=10, min=0, soft_max=100)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require(context)
+        owners = {"HEAD": found.armature, "FACE": found.face.data.shape_keys}
+        wanted = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
+        moved = [owner for owner in wanted if owner.animation_data and owner.animation_data.action]
+        if not moved:
+            raise protocol.UserError(
+                "no_take", f"{found.name} has no take in use there.", "Choose one, or let the actor speak."
+            )
+        if any(owner.animation_data.use_tweak_mode for owner in moved):
+            raise protocol.UserError("tweak_mode", "A strip of the actor is being edited.", "Leave tweak mode first.")
+        strips = [takes.push(owner, self.fade) for owner in moved]
+        self.report({"INFO"}, f"{strips[0].name} is on an NLA track.")
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_push_take,)

@@ -1,0 +1,64 @@
+"""Track Video: another video drives the actor; what its person does comes in as a take."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, StringProperty
+
+from ..contract import performance, protocol
+from ..jobs import environment
+from ..scene import actor as scene_actor
+from ..scene.versions import BLEND_RELATIVE
+from .exchange import add_capture
+from .verb import JobVerb, Place, existing_file, push_undo, start_backend
+
+
+class PORTRAIT_ACTOR_OT_track_video(JobVerb, bpy.types.Operator):
+    """Let the person in another video drive the actor: head, torso and face become a new take"""
+
+    bl_idname = "portrait_actor.track_video"
+    bl_label = "Track Video"
+
+    filepath: StringProperty(name="Video", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    frame_start: IntProperty(name="First Frame", description="The scene frame where the video begins", default=1)
+    head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
+    face: IntProperty(
+        name="Face", description="Which face, from the left, when the video shows several; 0: the only one", min=0
+    )
+    match_range: BoolProperty(
+        name="Match Range", description="Scale each channel to what the actor's own footage shows of it"
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require(context, self.actor)
+        video, folder = existing_file(self.filepath, "video"), environment.job_folder("track")
+        place, table = Place.of(context, found.armature), folder / "performance.npz"
+        first, rigid = self.frame_start, self.head  # the operator is gone when the job ends
+
+        def finish(data: dict[str, Any]) -> str:
+            outcome = _apply(place, table, video, first, rigid)
+            push_undo(f"Track {video.name}")
+            return outcome
+
+        arguments = [str(video), str(table), "--for", str(found.folder().path)]
+        arguments += ["--face", str(self.face)] if self.face else []
+        arguments += ["--match-range"] if self.match_range else []
+        return self.follow(start_backend(f"Track {video.name}", "track", arguments, folder, finish))
+
+
+def _apply(place: Place, table: Path, video: Path, first: int, rigid: bool) -> str:
+    scene, armature = place.find_scene(), place.find_actor()
+    if scene is None or armature is None:
+        raise protocol.UserError(
+            "no_actor_in_scene", "The actor that should move is not in the file any more.", "Track the video again."
+        )
+    return add_capture(scene, armature, video, performance.Performance.load(table), first, rigid=rigid)
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_track_video,)

@@ -1,0 +1,1 @@
+"""Dubbing: the footage's own shot with another line on the actor's lips."""
