@@ -16,6 +16,7 @@ from ..scene.versions import BLEND_RELATIVE
 from .verb import JobVerb, Place, absolute, push_undo, start_backend
 
 WHOLE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
+BLUR_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class RenderRequest:
         composite: wire the frames into the compositor (not for mp4).
         actor: name of the armature; empty: the actor that the artist means.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
+        frame_step: every how many frames; None takes the scene's.
+        blur_samples: moments that a frame is the mean of, where the scene has motion blur.
+        vectors: EXR frames have a Vector pass; not with motion blur.
     """
 
     output: str
@@ -38,6 +42,9 @@ class RenderRequest:
     composite: bool = True
     actor: str = ""
     device: str = ""
+    frame_step: int | None = None
+    blur_samples: int = BLUR_SAMPLES
+    vectors: bool = False
 
 
 def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
@@ -49,16 +56,12 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     """
     scene = context.scene
     shown = scene_actor.require(context, request.actor)
-    first = scene.frame_start if request.frame_start is None else request.frame_start
-    last = scene.frame_end if request.frame_end is None else request.frame_end
-    if last < first:
-        raise protocol.UserError(
-            "empty_range", f"Frames {first} to {last} are no range.", "Let the last frame come after the first."
-        )
+    frames = _frames(scene, request)
+    moments = _moments(scene, request)
     source = shown.folder().path
     output = _output_folder(request.output)
     environment.require_python()
-    table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, range(first, last + 1))
+    table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames, moments)
     folder = environment.job_folder("render")
     table.save(folder / "performance.npz")
     view.save(folder / "camera.json")
@@ -72,9 +75,37 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     arguments = [str(source), str(folder / "performance.npz"), "--camera", str(folder / "camera.json")]
     arguments += ["--out", str(output), "--name", bpy.path.clean_name(shown.name), "--format", request.file_format]
     arguments += ["--device", request.device or environment.preferences().device]
-    if request.file_format == "mp4" and (track := sound.mixdown(scene, first, last, folder / "sound.wav")):
-        arguments += ["--sound", str(track)]
+    if request.vectors:
+        arguments.append("--vectors")
+    else:
+        arguments += ["--blur", str(len(moments))]
+    if request.file_format == "mp4":
+        track = sound.mixdown(scene, frames[0], frames[-1] + frames.step - 1, folder / "sound.wav")
+        arguments += ["--sound", str(track)] if track else []
     return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)
+
+
+def _frames(scene: bpy.types.Scene, request: RenderRequest) -> range:
+    first = scene.frame_start if request.frame_start is None else request.frame_start
+    last = scene.frame_end if request.frame_end is None else request.frame_end
+    if last < first:
+        raise protocol.UserError(
+            "empty_range", f"Frames {first} to {last} are no range.", "Let the last frame come after the first."
+        )
+    return range(first, last + 1, request.frame_step or scene.frame_step)
+
+
+def _moments(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
+    """When each frame is looked at, in frames from its own time."""
+    if not scene.render.use_motion_blur:
+        return sampling.NEIGHBOURS if request.vectors else sampling.FRAME
+    if request.vectors:
+        raise protocol.UserError(
+            "vectors_or_blur",
+            "Frames with motion blur have no Vector pass: they would be blurred twice.",
+            "Switch off the scene's motion blur, or the vectors.",
+        )
+    return sampling.shutter(scene, request.blur_samples)
 
 
 def _output_folder(path: str) -> Path:
@@ -113,12 +144,18 @@ class PORTRAIT_ACTOR_OT_render_actor(JobVerb, bpy.types.Operator):
     file_format: EnumProperty(name="Format", items=FORMATS, default="exr")
     frame_start: IntProperty(name="First Frame", description="The scene's, when not set", default=WHOLE_RANGE)
     frame_end: IntProperty(name="Last Frame", description="The scene's, when not set", default=WHOLE_RANGE)
+    frame_step: IntProperty(name="Step", description="0 takes the scene's", default=0, min=0)
+    blur_samples: IntProperty(name="Blur Samples", default=BLUR_SAMPLES, min=1, max=256)
+    vectors: BoolProperty(name="Vector Pass")
     composite: BoolProperty(name="Place in Compositor", default=True)
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
 
     def act(self, context: bpy.types.Context) -> set[str]:
         first, last = (None if f == WHOLE_RANGE else f for f in (self.frame_start, self.frame_end))
-        request = RenderRequest(self.output, self.file_format, first, last, self.composite, self.actor)
+        request = RenderRequest(
+            self.output, self.file_format, first, last, self.composite, self.actor, "", self.frame_step or None,
+            self.blur_samples, self.vectors,
+        )  # fmt: skip
         return self.follow(start(context, request))
 
 

@@ -26,6 +26,7 @@ class Moment(NamedTuple):
     intrinsics: Tensor  # (3, 3) pixels
 
 
+@torch.no_grad()
 def motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> Plane:
     """(H, W, 4) pixels; 0 where there is nothing.
 
