@@ -94,3 +94,54 @@ def alpha_over_inputs(node: bpy.types.Node) -> tuple[Any, Any]:
         return node.inputs["Background"], node.inputs["Foreground"]
     background, foreground = (s for s in node.inputs if s.type == "RGBA")
     return background, foreground
+
+
+MATH = "ShaderNodeMath" if COMPOSITOR_IS_A_NODE_GROUP else "CompositorNodeMath"
+_LARGEST_BLUR = (
+    512  # pixels; before nodes had sockets for it, the Blur node's size was a property, and its socket a factor
+)
+
+
+def prepare_blur(node: bpy.types.Node) -> float:
+    """Makes a Blur node Gaussian. Returns what to multiply pixels with for its socket Size."""
+    if not hasattr(node, "size_x"):
+        return 1.0
+    node.filter_type = "GAUSS"
+    node.size_x = node.size_y = _LARGEST_BLUR
+    return 1 / _LARGEST_BLUR
+
+
+def set_dilation(node: bpy.types.Node, pixels: int) -> None:
+    """How far a Dilate/Erode node dilates; below 0 it erodes."""
+    if hasattr(node, "distance"):
+        node.distance = pixels
+    else:
+        node.inputs["Size"].default_value = pixels
+
+
+def level_mean(node: bpy.types.Node, channel: str) -> Any:
+    """The socket of a Levels node that holds the mean of "RED", "GREEN" or "BLUE"."""
+    if hasattr(node, "channel"):
+        node.channel = channel
+    else:
+        node.inputs["Channel"].default_value = channel.title()
+    return node.outputs["Mean"]
+
+
+def white_noise(tree: bpy.types.NodeTree, picture: Any) -> Any:
+    """A socket with values 0–1 that are independent from pixel to pixel of `picture` and from frame to frame."""
+    if not COMPOSITOR_IS_A_NODE_GROUP:
+        made = tree.nodes.new("CompositorNodeTexture")
+        made.texture = next(
+            (t for t in bpy.data.textures if t.type == "NOISE" and t.library is None), None
+        ) or bpy.data.textures.new("Grain", "NOISE")
+        return made.outputs["Value"]
+    place, time, noise = (
+        tree.nodes.new(kind)
+        for kind in ("CompositorNodeImageCoordinates", "CompositorNodeSceneTime", "ShaderNodeTexWhiteNoise")
+    )
+    noise.noise_dimensions = "4D"
+    tree.links.new(picture, place.inputs[0])
+    tree.links.new(place.outputs["Pixel"], noise.inputs["Vector"])
+    tree.links.new(time.outputs["Frame"], noise.inputs["W"])
+    return noise.outputs["Value"]
