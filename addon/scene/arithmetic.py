@@ -77,10 +77,11 @@ class Arithmetic:
             versions.level_mean(self.node("CompositorNodeLevels", color), name) for name in ("RED", "GREEN", "BLUE")
         ]
 
-    def blur(self, picture: Value, pixels: Value) -> Any:
-        """A picture or a plane blurred; 0 pixels leave it as it is."""
+    def blur(self, picture: Value, pixels: Value, *, flat: bool = False) -> Any:
+        """A picture or a plane blurred, by a Gaussian or as the mean of the square of 2 · pixels + 1; 0 pixels leave it
+        as it is."""
         made = self.node("CompositorNodeBlur", picture)
-        self.feed(self.multiply(pixels, versions.prepare_blur(made)), made.inputs["Size"])
+        self.feed(self.multiply(pixels, versions.prepare_blur(made, flat=flat)), made.inputs["Size"])
         return made.outputs[0]
 
     def least_within(self, plane: Value, pixels: int) -> Any:

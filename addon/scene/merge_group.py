@@ -169,13 +169,13 @@ def _gain(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Chann
 
 
 def _edge(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> tuple[Channels, Any]:
-    """Moves and softens the edge. A blur over some pixels tells how far from the edge a pixel is; what the matte gains
-    gets the colour of its neighbourhood."""
+    """Moves and softens the edge. What the matte gains gets the colour of its neighbourhood."""
     edge, soften = given["Edge"], given["Soften"]
     reach = formula.math("ABSOLUTE", edge)
-    distance = formula.multiply(
-        formula.subtract(formula.blur(alpha, formula.multiply(reach, 2.0)), 0.5), formula.multiply(reach, EDGE_SLOPE)
-    )
+    window = formula.add(formula.math("CEIL", reach), 1.0)
+    # The mean over a window of 2 w + 1 pixels across a straight edge grows by 1 / (2 w + 1) with each pixel.
+    mean = formula.blur(alpha, window, flat=True)
+    distance = formula.multiply(formula.subtract(mean, 0.5), formula.math("MULTIPLY_ADD", window, 2.0, 1.0))
     moved = formula.math("ADD", distance, formula.add(edge, 0.5), clamp=True)
     grown, shrunk = formula.math("MAXIMUM", alpha, moved), formula.math("MINIMUM", alpha, moved)
     changed = formula.mix(formula.math("GREATER_THAN", edge, 0.0), shrunk, grown)
@@ -190,9 +190,6 @@ def _edge(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> tuple
         for c, s in zip(color, spread, strict=True)
     ]
     return color, changed
-
-
-EDGE_SLOPE = 4.0  # how many pixels the blurred matte's full range spans, for each pixel of reach
 
 
 def _wrap(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Channels:

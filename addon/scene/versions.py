@@ -102,11 +102,12 @@ _LARGEST_BLUR = (
 )
 
 
-def prepare_blur(node: bpy.types.Node) -> float:
-    """Makes a Blur node Gaussian. Returns what to multiply pixels with for its socket Size."""
+def prepare_blur(node: bpy.types.Node, *, flat: bool) -> float:
+    """Makes a Blur node a plain mean over a square, or Gaussian. Returns what to multiply pixels with for its Size."""
     if not hasattr(node, "size_x"):
+        node.inputs["Type"].default_value = "Flat" if flat else "Gaussian"
         return 1.0
-    node.filter_type = "GAUSS"
+    node.filter_type = "FLAT" if flat else "GAUSS"
     node.size_x = node.size_y = _LARGEST_BLUR
     return 1 / _LARGEST_BLUR
 
