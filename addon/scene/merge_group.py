@@ -3,6 +3,7 @@ moved: Depth Merge, which hides the actor behind what stands before it, and Foot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -205,7 +206,9 @@ def _grain(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Chan
     """Noise of mean 0 that grows with the root of the light, which looks even in display values."""
     noise = formula.subtract(versions.white_noise(formula.tree, given["Actor"]), 0.5)
     size = given["Grain Size"]
-    noise = formula.multiply(formula.blur(noise, size), formula.add(formula.multiply(size, GRAIN_GAIN), 1.0), 12**0.5)
+    noise = formula.multiply(
+        formula.blur(noise, size), formula.math("MAXIMUM", formula.multiply(size, GRAIN_GAIN), 1.0), 12**0.5
+    )
     amount = formula.multiply(noise, given["Grain"])
     return [
         formula.add(
@@ -215,7 +218,8 @@ def _grain(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Chan
     ]
 
 
-GRAIN_GAIN = 1.4  # what a blur over each pixel of size takes from the noise, given back
+# A Gaussian of deviation s divides the noise's by 2 √π s, which is given back; Blender's reaches to 3 s.
+GRAIN_GAIN = 2 * math.pi**0.5 / 3
 
 
 def _seen(formula: Arithmetic, given: Any) -> Any:

@@ -132,11 +132,7 @@ def level_mean(node: bpy.types.Node, channel: str) -> Any:
 def white_noise(tree: bpy.types.NodeTree, picture: Any) -> Any:
     """A socket with values 0–1 that are independent from pixel to pixel of `picture` and from frame to frame."""
     if not COMPOSITOR_IS_A_NODE_GROUP:
-        made = tree.nodes.new("CompositorNodeTexture")
-        made.texture = next(
-            (t for t in bpy.data.textures if t.type == "NOISE" and t.library is None), None
-        ) or bpy.data.textures.new("Grain", "NOISE")
-        return made.outputs["Value"]
+        return _cell_noise(tree)
     place, time, noise = (
         tree.nodes.new(kind)
         for kind in ("CompositorNodeImageCoordinates", "CompositorNodeSceneTime", "ShaderNodeTexWhiteNoise")
@@ -145,4 +141,19 @@ def white_noise(tree: bpy.types.NodeTree, picture: Any) -> Any:
     tree.links.new(picture, place.inputs[0])
     tree.links.new(place.outputs["Pixel"], noise.inputs["Vector"])
     tree.links.new(time.outputs["Frame"], noise.inputs["W"])
+    return noise.outputs["Value"]
+
+
+def _cell_noise(tree: bpy.types.NodeTree) -> Any:
+    """Before 5.0: cells that are far smaller than pixels, another layer of them at each frame."""
+    cells = bpy.data.textures.new("Grain", "CLOUDS")
+    cells.noise_basis, cells.noise_depth, cells.noise_scale = "CELL_NOISE", 0, 1.0
+    time, place, noise = (
+        tree.nodes.new(kind)
+        for kind in ("CompositorNodeSceneTime", "CompositorNodeCombineXYZ", "CompositorNodeTexture")
+    )
+    noise.texture = cells
+    noise.inputs["Scale"].default_value = 99_991.0, 99_989.0, 1.0  # primes: pixels never fall into step with the cells
+    tree.links.new(time.outputs["Frame"], place.inputs["Z"])
+    tree.links.new(place.outputs["Vector"], noise.inputs["Offset"])
     return noise.outputs["Value"]
