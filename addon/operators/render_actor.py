@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..contract import actor, protocol
 from ..jobs import environment, job
-from ..properties import FORMATS
+from ..properties import FORMATS, PLACEMENTS
 from ..scene import actor as scene_actor
-from ..scene import compositing, sampling, sound
+from ..scene import card, compositing, sampling, sound
 from ..scene.versions import BLEND_RELATIVE
 from .verb import JobVerb, Place, absolute, push_undo, start_backend
 
@@ -27,7 +28,7 @@ class RenderRequest:
         output: folder for the files; `//` is the .blend's.
         file_format: "exr", "png" or "mp4".
         frame_start, frame_end: the range, inclusive; None takes the scene's.
-        composite: wire the frames into the compositor (not for mp4).
+        placement: "compositor", "card" or "none"; a film (mp4) is not placed.
         actor: name of the armature; empty: the actor that the artist means.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
         frame_step: every how many frames; None takes the scene's.
@@ -39,7 +40,7 @@ class RenderRequest:
     file_format: str = "exr"
     frame_start: int | None = None
     frame_end: int | None = None
-    composite: bool = True
+    placement: str = "compositor"
     actor: str = ""
     device: str = ""
     frame_step: int | None = None
@@ -66,9 +67,11 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     table.save(folder / "performance.npz")
     view.save(folder / "camera.json")
     place = Place.of(context, shown.armature)
+    where = card.Placement.of(table, view, frames, len(moments))
+    background = _background(source) if request.placement == "compositor" else compositing.Background()
 
     def finish(data: dict[str, Any]) -> str:
-        outcome = _show(place, data, request)
+        outcome = _show(place, data, request, where, background)
         push_undo(f"Render {shown.name}")
         return outcome
 
@@ -119,18 +122,48 @@ def _output_folder(path: str) -> Path:
     return folder
 
 
-def _show(place: Place, data: dict[str, Any], request: RenderRequest) -> str:
-    """Puts the result of `backend render` into the compositor. Returns one sentence for the person."""
+def _background(folder: Path) -> compositing.Background:
+    """The mean of what the footage shows behind the person."""
+    plate = folder / "plate.png"
+    if not plate.is_file():
+        return compositing.Background()
+    image = bpy.data.images.load(str(plate))
+    try:
+        pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    pixels = pixels.reshape(-1, 4)
+    if not pixels[:, 3].any():
+        return compositing.Background()
+    red, green, blue = np.average(((pixels[:, :3] + 0.055) / 1.055) ** 2.4, axis=0, weights=pixels[:, 3])
+    return compositing.Background((float(red), float(green), float(blue)))
+
+
+def _show(
+    place: Place,
+    data: dict[str, Any],
+    request: RenderRequest,
+    where: card.Placement,
+    background: compositing.Background,
+) -> str:
+    """Puts the result of `backend render` into the scene. Returns one sentence for the person."""
     if request.file_format == "mp4":
         return f"The film is {data['file']}."
     sequence = compositing.Sequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
     told = f"{data['count']} frames are in {sequence.folder}"
     scene, armature = place.find_scene(), place.find_actor()
-    if not request.composite or scene is None or armature is None:
+    if request.placement == "none" or scene is None or armature is None:
         return f"{told}."
     if sequence.first < 0:
         return f"{told}; Blender cannot show image sequences with negative frame numbers."
-    compositing.place(scene, armature.name, sequence)
+    shown = scene_actor.SceneActor(armature, armature.portrait_actor.face)
+    if request.placement == "card":
+        card.place(shown, scene, sequence, where)
+        compositing.set_muted(scene, armature.name, True)
+        return f"{told} and on a card in the scene."
+    compositing.place(scene, armature.name, sequence, background)
+    card.set_visible(shown, False)
     return f"{told} and over the scene in the compositor."
 
 
@@ -147,13 +180,13 @@ class PORTRAIT_ACTOR_OT_render_actor(JobVerb, bpy.types.Operator):
     frame_step: IntProperty(name="Step", description="0 takes the scene's", default=0, min=0)
     blur_samples: IntProperty(name="Blur Samples", default=BLUR_SAMPLES, min=1, max=256)
     vectors: BoolProperty(name="Vector Pass")
-    composite: BoolProperty(name="Place in Compositor", default=True)
+    placement: EnumProperty(name="Place In", items=PLACEMENTS, default="compositor")
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
 
     def act(self, context: bpy.types.Context) -> set[str]:
         first, last = (None if f == WHOLE_RANGE else f for f in (self.frame_start, self.frame_end))
         request = RenderRequest(
-            self.output, self.file_format, first, last, self.composite, self.actor, "", self.frame_step or None,
+            self.output, self.file_format, first, last, self.placement, self.actor, "", self.frame_step or None,
             self.blur_samples, self.vectors,
         )  # fmt: skip
         return self.follow(start(context, request))

@@ -54,7 +54,7 @@ def place(
     merge, image = found.get(GROUP), found.get(IMAGE)
     if merge is None or image is None:
         merge, image = _wire(scene, tree, actor, background)
-    merge.node_tree = merge_group.group(scene)
+    merge.node_tree, merge.mute = merge_group.group(scene), False
     _show(image, sequence)
     for name, target in (("Combined", "Actor"), ("Depth", "Actor Depth")):
         source = image.outputs.get(name)
@@ -69,7 +69,7 @@ def place(
 
 def _show(node: bpy.types.Node, sequence: Sequence) -> None:
     old = node.image
-    node.image = _load(sequence)
+    node.image = load(sequence)
     if old is not None and old != node.image and old.users == 0:
         bpy.data.images.remove(old)
     node.frame_start = sequence.first
@@ -112,8 +112,20 @@ def _depth(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSo
     return layers.outputs["Depth"]
 
 
-def _load(sequence: Sequence) -> bpy.types.Image:
-    """The frames as one image sequence, with the colour space and alpha of how the backend writes them."""
+def set_muted(scene: bpy.types.Scene, actor: str, muted: bool) -> None:
+    """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
+    tree = versions.existing_compositor(scene)
+    for node in tree.nodes if tree else ():
+        if node.get(MARK) == actor and node.bl_idname == GROUP:
+            node.mute = muted
+
+
+def load(sequence: Sequence, scene: bpy.types.Scene | None = None) -> bpy.types.Image:
+    """The frames as one image sequence, with the colour space and alpha of how the backend writes them.
+
+    Args:
+        scene: display colours (PNG) are taken for what this scene's view transform shows; None takes them for sRGB.
+    """
     file = sequence.file(sequence.first)
     image = bpy.data.images.load(str(file), check_existing=True)
     image.reload()
@@ -122,6 +134,6 @@ def _load(sequence: Sequence) -> bpy.types.Image:
         image.colorspace_settings.name = "Linear Rec.709"
         image.alpha_mode = "PREMUL"
     else:
-        image.colorspace_settings.name = "sRGB"
+        image.colorspace_settings.name = (merge_group.look_space(scene) if scene else "") or "sRGB"
         image.alpha_mode = "STRAIGHT"
     return image

@@ -53,7 +53,7 @@ TYPES = {"F": "NodeSocketFloat", "D": "NodeSocketFloat", "C": "NodeSocketColor",
 
 def group(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """The group for a scene's view transform, made when the file has none."""
-    look = _look_space(scene)
+    look = look_space(scene)
     mark = f"{FORMAT} {look}"
     found = next((t for t in bpy.data.node_groups if t.get(MARK) == mark and t.library is None), None)
     if found is not None:
@@ -65,7 +65,7 @@ def group(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     return tree
 
 
-def _look_space(scene: bpy.types.Scene) -> str:
+def look_space(scene: bpy.types.Scene) -> str:
     """The colour space that the scene's view transform shows as it is; empty where scene-linear sRGB already is, and
     where the configuration has none."""
     transform = scene.view_settings.view_transform

@@ -61,6 +61,11 @@ def strip_span(strip: Any) -> tuple[float, float]:
     return strip.frame_final_start, strip.frame_final_end
 
 
+def existing_compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The scene's compositor tree, if it has one."""
+    return scene.compositing_node_group if COMPOSITOR_IS_A_NODE_GROUP else scene.node_tree
+
+
 def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """The scene's compositor tree; switches the compositor on, with the render passed through, when it has none."""
     if not COMPOSITOR_IS_A_NODE_GROUP:
@@ -157,3 +162,11 @@ def _cell_noise(tree: bpy.types.NodeTree) -> Any:
     tree.links.new(time.outputs["Frame"], place.inputs["Z"])
     tree.links.new(place.outputs["Vector"], noise.inputs["Offset"])
     return noise.outputs["Value"]
+
+
+def blend_surface(material: bpy.types.Material) -> None:
+    """Lets EEVEE mix a clear surface with what is behind it smoothly."""
+    if hasattr(material, "surface_render_method"):
+        material.surface_render_method = "BLENDED"
+    else:
+        material.blend_method = "BLEND"

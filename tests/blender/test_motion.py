@@ -61,7 +61,7 @@ def cycles_vectors(shot, folder):
 
 @pytest.mark.skipif(bpy.app.version >= (5, 0, 0), reason="as a module it writes no passes but the first into a file")
 def test_vectors_are_those_of_cycles(shot, tmp_path):
-    file = render(tmp_path / "actor", vectors=True, composite=False)
+    file = render(tmp_path / "actor", vectors=True, placement="none")
     found = json.loads(python(COMPARE, str(file), cycles_vectors(shot, tmp_path)))
     assert found["count"] > 1000
     assert np.abs(found["cycles"]).max() > 3, "there is motion to compare"
