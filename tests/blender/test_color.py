@@ -24,9 +24,9 @@ for kind, data in (("exr", exr_bytes(passes, 25.0, {})), ("png", png_bytes(passe
     Path(sys.argv[1], f"nora_0001.{kind}").write_bytes(data)
 """
 COLORS = np.array(list(itertools.product(np.linspace(0.03, 0.97, 16), repeat=3))).reshape(SIZE, SIZE, 3)
-MUTED = (
-    (np.ptp(COLORS, axis=-1) < 0.4) & (COLORS.max(-1) < 0.85) & (COLORS.min(-1) > 0.08)
-)  # as skin, hair and cloth are
+ALL = np.ones((SIZE, SIZE), bool)
+# What AgX can show at all from 5.0 on: nothing that is both bright and saturated.
+MUTED = (np.ptp(COLORS, axis=-1) < 0.5 * COLORS.max(-1)) & (COLORS.max(-1) < 0.8)
 
 
 @pytest.fixture
@@ -42,6 +42,11 @@ def scene(tmp_path):
     return made
 
 
+def needed(transform: str) -> float:
+    """The share of colours that have to come back: before 5.0 the table of AgX's inverse misses some near red."""
+    return 0.95 if transform == "AgX" and bpy.app.version < (5, 0, 0) else 1.0
+
+
 def shown(scene, folder) -> np.ndarray:
     """(SIZE, SIZE, 3) display values of the render."""
     scene.frame_set(1)
@@ -51,15 +56,14 @@ def shown(scene, folder) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["exr", "png"])
-@pytest.mark.parametrize(("transform", "which"), [("Standard", None), ("Filmic", MUTED), ("AgX", MUTED)])
+@pytest.mark.parametrize(("transform", "which"), [("Standard", ALL), ("Filmic", ALL), ("AgX", MUTED)])
 def test_the_composite_shows_the_footages_colors(addon, scene, tmp_path, transform, which, kind):
     scene.view_settings.view_transform = transform
     node = addon.compositing.place(scene, "Nora", addon.compositing.Sequence(tmp_path, f"nora_####.{kind}", 1, 1))
-    which = np.ones((SIZE, SIZE), bool) if which is None else which
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)
     print(transform, kind, f"worst {255 * error[which].max():.2f}/255; all colours {255 * error.max():.1f}/255, "
           f"{100 * (error < 2 / 255).mean():.0f} % within 2/255")  # fmt: skip
-    assert error[which].max() < 2 / 255
+    assert (error[which] < 2 / 255).mean() >= needed(transform)
     if transform != "Standard":
         node.inputs["Footage Look"].default_value = 0
         assert np.abs(shown(scene, tmp_path) - COLORS)[which].max() > 0.05, "as light of the scene they look otherwise"
@@ -78,4 +82,4 @@ def test_png_frames_on_a_card_do_too(nora, addon, scene, tmp_path, transform):
     image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
     image.interpolation = "Closest"
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)
-    assert error[MUTED].max() < 2 / 255
+    assert (error[MUTED] < 2 / 255).mean() >= needed(transform)
