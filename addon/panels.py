@@ -13,7 +13,7 @@ from .jobs import environment, job
 from .operators import report
 from .preview import live
 from .scene import actor as scene_actor
-from .scene import card, merge_group, rig, visemes
+from .scene import card, compositing, merge_group, rig, visemes
 
 STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 LETTER = 6.6  # pixels of an average letter of the interface at scale 1
@@ -345,9 +345,14 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         elif settings.file_format == "exr":
             layout.prop(settings, "vectors")
         layout.prop(scene.view_settings, "view_transform")
+        shown = scene_actor.find(context)
+        if compositing.is_outdated(scene, shown.name):
+            _draw_text(
+                layout, "The compositor's group is for another view transform: render again, frames are kept", "INFO"
+            )
         if settings.placement == "card" and settings.file_format == "exr" and merge_group.look_space(scene):
             _draw_text(layout, "A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG", "INFO")
-        hole = card.holdout(scene_actor.find(context).armature)
+        hole = card.holdout(shown.armature)
         if hole is not None:
             layout.prop(hole, "default_value", text="Card as Holdout", slider=True)
         row = layout.row()

@@ -112,6 +112,13 @@ def _depth(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSo
     return layers.outputs["Depth"]
 
 
+def is_outdated(scene: bpy.types.Scene, actor: str) -> bool:
+    """Whether an actor's group was made for another view transform than the scene has now."""
+    tree = versions.existing_compositor(scene)
+    nodes = [n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == GROUP and n.node_tree] if tree else []
+    return any(node.node_tree.get(merge_group.MARK) != merge_group.mark(scene) for node in nodes)
+
+
 def set_muted(scene: bpy.types.Scene, actor: str, muted: bool) -> None:
     """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
     tree = versions.existing_compositor(scene)

@@ -53,16 +53,20 @@ TYPES = {"F": "NodeSocketFloat", "D": "NodeSocketFloat", "C": "NodeSocketColor",
 
 def group(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """The group for a scene's view transform, made when the file has none."""
-    look = look_space(scene)
-    mark = f"{FORMAT} {look}"
-    found = next((t for t in bpy.data.node_groups if t.get(MARK) == mark and t.library is None), None)
+    wanted = mark(scene)
+    found = next((t for t in bpy.data.node_groups if t.get(MARK) == wanted and t.library is None), None)
     if found is not None:
         return found
     tree = bpy.data.node_groups.new("Portrait Actor Merge", "CompositorNodeTree")
-    tree[MARK] = mark
+    tree[MARK] = wanted
     _declare(tree)
-    _build(tree, look)
+    _build(tree, look_space(scene))
     return tree
+
+
+def mark(scene: bpy.types.Scene) -> str:
+    """What a group that fits the scene carries as its `MARK`."""
+    return f"{FORMAT} {look_space(scene)}"
 
 
 def look_space(scene: bpy.types.Scene) -> str:

@@ -198,7 +198,10 @@ def test_sliders_stay_when_frames_are_placed_again(shot, addon):
     shot.set(Light_Wrap=0.7, Spill_Color=(0.1, 0.2, 0.3, 1))
     again = addon.compositing.place(shot.scene, "Nora", addon.compositing.Sequence(shot.folder, "nora_####.exr", 2, 2))
     assert again == shot.node and again.inputs["Light Wrap"].default_value == pytest.approx(0.7)
+    assert not addon.compositing.is_outdated(shot.scene, "Nora")
     shot.scene.view_settings.view_transform = "AgX"
+    assert addon.compositing.is_outdated(shot.scene, "Nora"), "the panel says so"
     other = addon.compositing.place(shot.scene, "Nora", addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2))
+    assert not addon.compositing.is_outdated(shot.scene, "Nora")
     assert other.inputs["Light Wrap"].default_value == pytest.approx(0.7)
     assert tuple(other.inputs["Spill Color"].default_value)[:3] == pytest.approx((0.1, 0.2, 0.3))
