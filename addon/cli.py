@@ -13,7 +13,7 @@ import bpy
 from .contract import protocol
 from .jobs import job
 from .operators import backend, create_actor, dub, import_actor, render_actor, speak
-from .properties import FORMATS, LINE, MOUTH, PRESETS
+from .properties import FORMATS, LINE, MOUTH, PLACEMENTS, PRESETS
 
 NAME = "portrait_actor"
 
@@ -69,8 +69,8 @@ def _dub(options: argparse.Namespace) -> str:
 
 def _render(options: argparse.Namespace) -> str:
     request = render_actor.RenderRequest(
-        options.out, options.format, options.frame_start, options.frame_end, options.composite, options.actor,
-        options.device,
+        options.out, options.format, options.frame_start, options.frame_end, options.place, options.actor,
+        options.device, options.frame_step, options.blur_samples, options.vectors,
     )  # fmt: skip
     return _wait(render_actor.start(bpy.context, request))
 
@@ -155,7 +155,12 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("--format", choices=[f[0] for f in FORMATS], default="exr")
     render.add_argument("--frame-start", type=int, metavar="N", help="default: the scene's")
     render.add_argument("--frame-end", type=int, metavar="N", help="default: the scene's")
-    render.add_argument("--composite", action=argparse.BooleanOptionalAction, default=True, help="wire the compositor")
+    render.add_argument("--frame-step", type=int, metavar="N", help="default: the scene's")
+    render.add_argument("--place", choices=[p[0] for p in PLACEMENTS], default="compositor", help="where frames appear")
+    render.add_argument(
+        "--blur-samples", type=int, default=render_actor.BLUR_SAMPLES, metavar="N", help="where motion blur is on"
+    )
+    render.add_argument("--vectors", action="store_true", help="a Vector pass; not with motion blur")
     render.set_defaults(run=_render)
 
     for verb in (say, lay, render):

@@ -34,6 +34,11 @@ FORMATS = (
     ("png", "PNG", "Display colour with alpha"),
     ("mp4", "MP4", "A film to look at, with the scene's sound; not wired into the compositor"),
 )
+PLACEMENTS = (
+    ("compositor", "Compositor", "Over the scene, as a group with sliders for edge, color and grain"),
+    ("card", "Card", "A rectangle before the camera, and what casts the actor's shadow; without a compositor"),
+    ("none", "Nowhere", "Files only"),
+)
 
 
 def _is_actor(_settings: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
@@ -198,8 +203,19 @@ class SceneSettings(bpy.types.PropertyGroup):
     file_format: EnumProperty(
         name="Format", description="What the rendered frames are for", items=FORMATS, default="exr"
     )
-    composite: BoolProperty(
-        name="Place in Compositor", description="Wire the frames over the scene in the compositor", default=True
+    placement: EnumProperty(
+        name="Place In", description="Where the rendered frames appear", items=PLACEMENTS, default="compositor"
+    )
+    blur_samples: IntProperty(
+        name="Blur Samples",
+        description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
+        default=8,
+        min=1,
+        max=256,
+        soft_max=32,
+    )
+    vectors: BoolProperty(
+        name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"
     )
 
 

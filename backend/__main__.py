@@ -137,7 +137,8 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
     from .actor import ActorFolder
     from .camera import CameraPath
     from .performance import Performance
-    from .rendering.frames import RenderOptions, render_performance
+    from .rendering.frames import render_performance
+    from .rendering.options import RenderOptions
 
     folder = ActorFolder.open(options.actor)
     performance = Performance.load(options.performance)
@@ -145,6 +146,7 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
     wishes = RenderOptions(
         out=options.out, format=options.format, name=options.name, device=options.device, scale=options.scale,
         bits=options.bits, sound=options.sound, sound_offset=options.sound_offset, plate=options.plate,
+        blur=options.blur, vectors=options.vectors,
     )  # fmt: skip
     data = render_performance(folder, performance, camera, wishes, console)
     where = data.get("file") or f"{data['folder']} ({data['pattern']})"

@@ -4,7 +4,8 @@
         {"frame": 1, "world_to_camera": [[…4 numbers] ×4], "intrinsics": [fx, fy, cx, cy]}, …]}
 
 OpenCV convention: x right, y down, z forward; pixels, centres at +0.5. `world_to_camera` maps actor space (metres) and
-may carry a uniform scale, so an actor that was scaled in the scene renders at its scene size.
+may carry a uniform scale, so an actor that was scaled in the scene renders at its scene size. An optional `"border":
+[left, top, right, bottom]` in pixels leaves everything outside of it empty.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .protocol import UserError
 
 FORMAT = "portrait_actor.camera.1"
 MAX_SIDE = 16384  # pixels, the largest texture most GPUs take
+Border = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
 @dataclass
@@ -34,6 +36,7 @@ class CameraPath:
         frames: (T,) int frame numbers, increasing; T = 1 is a still camera that serves every frame.
         views: (T, 4, 4) actor space → camera.
         intrinsics: (T, 4) fx, fy, cx, cy in pixels.
+        border: left, top, right, bottom in pixels of the part that is drawn, the rest stays empty; None draws all.
     """
 
     width: int
@@ -41,6 +44,7 @@ class CameraPath:
     frames: NDArray[np.int64]
     views: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
+    border: Border | None = None
 
     def at(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(4, 4) view and (3, 3) intrinsics at a frame number.
@@ -64,7 +68,18 @@ class CameraPath:
         """The same view as a picture of another size."""
         x, y = width / self.width, height / self.height
         intrinsics = self.intrinsics * np.array([x, y, x, y])
-        return CameraPath(width, height, self.frames, self.views, intrinsics).check()
+        border = None
+        if self.border is not None:
+            left, top, right, bottom = self.border
+            left, top = round(left * x), round(top * y)
+            border = left, top, max(left + 1, round(right * x)), max(top + 1, round(bottom * y))
+        return CameraPath(width, height, self.frames, self.views, intrinsics, border).check()
+
+    def cropped(self, border: Border) -> CameraPath:
+        """The part of the picture within a border, as a picture of its own."""
+        left, top, right, bottom = border
+        intrinsics = self.intrinsics - np.array([0, 0, left, top])
+        return CameraPath(right - left, bottom - top, self.frames, self.views, intrinsics).check()
 
     def check(self, source: str = "camera") -> CameraPath:
         """The camera itself when it is sound.
@@ -76,6 +91,8 @@ class CameraPath:
         problem = ""
         if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
             problem = f"its picture is {self.width}×{self.height} pixels, not 1 to {MAX_SIDE}"
+        elif self.border is not None and not _is_within(self.border, self.width, self.height):
+            problem = f"its border {list(self.border)} is no part of the picture"
         elif count == 0:
             problem = "it has no frames"
         elif self.views.shape != (count, 4, 4) or self.intrinsics.shape != (count, 4):
@@ -109,6 +126,8 @@ class CameraPath:
             for frame, view, intrinsics in zip(self.frames, self.views, self.intrinsics, strict=True)
         ]
         data = {"format": FORMAT, "width": self.width, "height": self.height, "frames": entries}
+        if self.border is not None:
+            data["border"] = list(self.border)
         part = path.with_name(path.name + ".part")
         try:
             part.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
@@ -138,15 +157,17 @@ class CameraPath:
     @classmethod
     def _from_json(cls, data: dict[str, Any]) -> CameraPath:
         entries = data["frames"]
-        numbers = [data["width"], data["height"], *(entry["frame"] for entry in entries)]
+        border = data.get("border")
+        numbers = [data["width"], data["height"], *(entry["frame"] for entry in entries), *(border or ())]
         if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
-            raise TypeError("size and frame numbers must be whole numbers")
+            raise TypeError("size, border and frame numbers must be whole numbers")
         return cls(
             width=data["width"],
             height=data["height"],
             frames=np.array([entry["frame"] for entry in entries], np.int64),
             views=np.array([entry["world_to_camera"] for entry in entries], np.float64).reshape(-1, 4, 4),
             intrinsics=np.array([entry["intrinsics"] for entry in entries], np.float64).reshape(-1, 4),
+            border=None if border is None else tuple(border),
         )
 
 
@@ -160,6 +181,14 @@ def footage_camera(info: FootageCamera, size: int) -> CameraPath:
         views=info.view()[None],
         intrinsics=np.array([[k[0, 0], k[1, 1], k[0, 2], k[1, 2]]], np.float64),
     ).check("of the footage")
+
+
+def _is_within(border: tuple[int, ...], width: int, height: int) -> bool:
+    """Whether four numbers are a border with at least one pixel of the picture."""
+    if len(border) != 4:
+        return False
+    left, top, right, bottom = border
+    return 0 <= left < right <= width and 0 <= top < bottom <= height
 
 
 def _is_scaled_rotation(matrix: NDArray[np.float64]) -> bool:

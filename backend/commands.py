@@ -81,6 +81,12 @@ def parser() -> argparse.ArgumentParser:
     render.add_argument("--scale", type=float, default=1.0, metavar="FACTOR", help="on the camera's resolution")
     render.add_argument("--sound", type=Path, metavar="FILE", help="sound of a film")
     render.add_argument("--sound-offset", type=float, default=0.0, metavar="S", help="seconds before the sound begins")
+    render.add_argument(
+        "--blur", type=int, default=1, metavar="N", help="motion blur: the performance has N moments a frame"
+    )
+    render.add_argument(
+        "--vectors", action="store_true", help="Vector pass: the performance has three moments a frame, f−1, f, f+1"
+    )
     render.add_argument("--plate", action="store_true", help="put a film over the footage's background")
 
     dub = command("dub", "lay another line over the footage: its shot stays, the lips are new")

@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..contract import actor, protocol
 from ..jobs import environment, job
-from ..properties import FORMATS
+from ..properties import FORMATS, PLACEMENTS
 from ..scene import actor as scene_actor
-from ..scene import compositing, sampling, sound
+from ..scene import card, compositing, sampling, sound
 from ..scene.versions import BLEND_RELATIVE
 from .verb import JobVerb, Place, absolute, push_undo, start_backend
 
 WHOLE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
+BLUR_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -26,18 +28,24 @@ class RenderRequest:
         output: folder for the files; `//` is the .blend's.
         file_format: "exr", "png" or "mp4".
         frame_start, frame_end: the range, inclusive; None takes the scene's.
-        composite: wire the frames into the compositor (not for mp4).
+        placement: "compositor", "card" or "none"; a film (mp4) is not placed.
         actor: name of the armature; empty: the actor that the artist means.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
+        frame_step: every how many frames; None takes the scene's.
+        blur_samples: moments that a frame is the mean of, where the scene has motion blur.
+        vectors: EXR frames have a Vector pass; not with motion blur.
     """
 
     output: str
     file_format: str = "exr"
     frame_start: int | None = None
     frame_end: int | None = None
-    composite: bool = True
+    placement: str = "compositor"
     actor: str = ""
     device: str = ""
+    frame_step: int | None = None
+    blur_samples: int = BLUR_SAMPLES
+    vectors: bool = False
 
 
 def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
@@ -49,32 +57,58 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     """
     scene = context.scene
     shown = scene_actor.require(context, request.actor)
-    first = scene.frame_start if request.frame_start is None else request.frame_start
-    last = scene.frame_end if request.frame_end is None else request.frame_end
-    if last < first:
-        raise protocol.UserError(
-            "empty_range", f"Frames {first} to {last} are no range.", "Let the last frame come after the first."
-        )
+    frames = _frames(scene, request)
+    moments = _moments(scene, request)
     source = shown.folder().path
     output = _output_folder(request.output)
     environment.require_python()
-    table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, range(first, last + 1))
+    table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames, moments)
     folder = environment.job_folder("render")
     table.save(folder / "performance.npz")
     view.save(folder / "camera.json")
     place = Place.of(context, shown.armature)
+    where = card.Placement.of(table, view, frames, len(moments))
+    background = _background(source) if request.placement == "compositor" else compositing.Background()
 
     def finish(data: dict[str, Any]) -> str:
-        outcome = _show(place, data, request)
+        outcome = _show(place, data, request, where, background)
         push_undo(f"Render {shown.name}")
         return outcome
 
     arguments = [str(source), str(folder / "performance.npz"), "--camera", str(folder / "camera.json")]
     arguments += ["--out", str(output), "--name", bpy.path.clean_name(shown.name), "--format", request.file_format]
     arguments += ["--device", request.device or environment.preferences().device]
-    if request.file_format == "mp4" and (track := sound.mixdown(scene, first, last, folder / "sound.wav")):
-        arguments += ["--sound", str(track)]
+    if request.vectors:
+        arguments.append("--vectors")
+    else:
+        arguments += ["--blur", str(len(moments))]
+    if request.file_format == "mp4":
+        track = sound.mixdown(scene, frames[0], frames[-1] + frames.step - 1, folder / "sound.wav")
+        arguments += ["--sound", str(track)] if track else []
     return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)
+
+
+def _frames(scene: bpy.types.Scene, request: RenderRequest) -> range:
+    first = scene.frame_start if request.frame_start is None else request.frame_start
+    last = scene.frame_end if request.frame_end is None else request.frame_end
+    if last < first:
+        raise protocol.UserError(
+            "empty_range", f"Frames {first} to {last} are no range.", "Let the last frame come after the first."
+        )
+    return range(first, last + 1, request.frame_step or scene.frame_step)
+
+
+def _moments(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
+    """When each frame is looked at, in frames from its own time."""
+    if not scene.render.use_motion_blur:
+        return sampling.NEIGHBOURS if request.vectors else sampling.FRAME
+    if request.vectors:
+        raise protocol.UserError(
+            "vectors_or_blur",
+            "Frames with motion blur have no Vector pass: they would be blurred twice.",
+            "Switch off the scene's motion blur, or the vectors.",
+        )
+    return sampling.shutter(scene, request.blur_samples)
 
 
 def _output_folder(path: str) -> Path:
@@ -88,18 +122,48 @@ def _output_folder(path: str) -> Path:
     return folder
 
 
-def _show(place: Place, data: dict[str, Any], request: RenderRequest) -> str:
-    """Puts the result of `backend render` into the compositor. Returns one sentence for the person."""
+def _background(folder: Path) -> compositing.Background:
+    """The mean of what the footage shows behind the person."""
+    plate = folder / "plate.png"
+    if not plate.is_file():
+        return compositing.Background()
+    image = bpy.data.images.load(str(plate))
+    try:
+        pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    pixels = pixels.reshape(-1, 4)
+    if not pixels[:, 3].any():
+        return compositing.Background()
+    red, green, blue = np.average(((pixels[:, :3] + 0.055) / 1.055) ** 2.4, axis=0, weights=pixels[:, 3])
+    return compositing.Background((float(red), float(green), float(blue)))
+
+
+def _show(
+    place: Place,
+    data: dict[str, Any],
+    request: RenderRequest,
+    where: card.Placement,
+    background: compositing.Background,
+) -> str:
+    """Puts the result of `backend render` into the scene. Returns one sentence for the person."""
     if request.file_format == "mp4":
         return f"The film is {data['file']}."
     sequence = compositing.Sequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
     told = f"{data['count']} frames are in {sequence.folder}"
     scene, armature = place.find_scene(), place.find_actor()
-    if not request.composite or scene is None or armature is None:
+    if request.placement == "none" or scene is None or armature is None:
         return f"{told}."
     if sequence.first < 0:
         return f"{told}; Blender cannot show image sequences with negative frame numbers."
-    compositing.place(scene, armature.name, sequence)
+    shown = scene_actor.SceneActor(armature, armature.portrait_actor.face)
+    if request.placement == "card":
+        card.place(shown, scene, sequence, where)
+        compositing.set_muted(scene, armature.name, True)
+        return f"{told} and on a card in the scene."
+    compositing.place(scene, armature.name, sequence, background)
+    card.set_visible(shown, False)
     return f"{told} and over the scene in the compositor."
 
 
@@ -113,12 +177,18 @@ class PORTRAIT_ACTOR_OT_render_actor(JobVerb, bpy.types.Operator):
     file_format: EnumProperty(name="Format", items=FORMATS, default="exr")
     frame_start: IntProperty(name="First Frame", description="The scene's, when not set", default=WHOLE_RANGE)
     frame_end: IntProperty(name="Last Frame", description="The scene's, when not set", default=WHOLE_RANGE)
-    composite: BoolProperty(name="Place in Compositor", default=True)
+    frame_step: IntProperty(name="Step", description="0 takes the scene's", default=0, min=0)
+    blur_samples: IntProperty(name="Blur Samples", default=BLUR_SAMPLES, min=1, max=256)
+    vectors: BoolProperty(name="Vector Pass")
+    placement: EnumProperty(name="Place In", items=PLACEMENTS, default="compositor")
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
 
     def act(self, context: bpy.types.Context) -> set[str]:
         first, last = (None if f == WHOLE_RANGE else f for f in (self.frame_start, self.frame_end))
-        request = RenderRequest(self.output, self.file_format, first, last, self.composite, self.actor)
+        request = RenderRequest(
+            self.output, self.file_format, first, last, self.placement, self.actor, "", self.frame_step or None,
+            self.blur_samples, self.vectors,
+        )  # fmt: skip
         return self.follow(start(context, request))
 
 

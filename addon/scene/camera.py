@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -10,6 +12,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from ..contract import actor, protocol
+from ..contract import camera as contract_camera
 from . import conventions as conv
 
 Array = NDArray[np.float64]
@@ -53,13 +56,53 @@ def picture_size(scene: bpy.types.Scene) -> tuple[int, int]:
     return max(1, render.resolution_x * percent // 100), max(1, render.resolution_y * percent // 100)
 
 
-def read(scene: bpy.types.Scene, armature: Array, depsgraph: bpy.types.Depsgraph) -> tuple[Array, Array]:
-    """The scene's camera at the current frame, as evaluated: constraints, drivers and animated lenses count.
+def border(scene: bpy.types.Scene) -> contract_camera.Border | None:
+    """Left, top, right and bottom of the render border in pixels, rows counted from the top; None without a border."""
+    render = scene.render
+    if not render.use_border:
+        return None
+    width, height = picture_size(scene)
+    left, right = int(np.float32(render.border_min_x) * width), int(np.float32(render.border_max_x) * width)
+    low, high = int(np.float32(render.border_min_y) * height), int(np.float32(render.border_max_y) * height)
+    if right <= left or high <= low:
+        raise protocol.UserError(
+            "empty_border", "The render border has no pixel in it.", "Draw it larger, or clear it."
+        )
+    return left, height - high, right, height - low
+
+
+def through_border(scene: bpy.types.Scene, path: contract_camera.CameraPath) -> contract_camera.CameraPath:
+    """The camera with the scene's border: a part of its picture, or a smaller picture when the scene crops to it."""
+    part = border(scene)
+    if part is None:
+        return path
+    return path.cropped(part) if scene.render.use_crop_to_border else replace(path, border=part)
+
+
+def of_frames(scene: bpy.types.Scene, frames: Sequence[int]) -> list[bpy.types.Object | None]:
+    """The scene's camera at each frame: markers may cut from one to another, and an open shutter does not see a cut."""
+    if not any(marker.camera for marker in scene.timeline_markers):
+        return [scene.camera] * len(frames)
+    cameras = []
+    for frame in frames:
+        scene.frame_set(frame)
+        cameras.append(scene.camera)
+    return cameras
+
+
+def read(
+    scene: bpy.types.Scene,
+    armature: Array,
+    depsgraph: bpy.types.Depsgraph,
+    through: bpy.types.Object | None,
+) -> tuple[Array, Array]:
+    """A camera at the current time, as evaluated: constraints, drivers and animated lenses count.
 
     Args:
-        scene: whose camera and render size are meant.
+        scene: whose render size is meant.
         armature: (4, 4) evaluated matrix_world of the actor's armature.
-        depsgraph: evaluated at the current frame.
+        depsgraph: evaluated at that time.
+        through: the camera, usually `scene.camera`.
 
     Returns:
         (4, 4) actor space → OpenCV camera, and (4,) fx, fy, cx, cy in pixels of the rendered picture.
@@ -67,12 +110,12 @@ def read(scene: bpy.types.Scene, armature: Array, depsgraph: bpy.types.Depsgraph
     Raises:
         UserError: the scene has no camera, or one without perspective.
     """
-    if scene.camera is None:
+    if through is None:
         raise protocol.UserError("no_camera", f"{scene.name} has no camera.", "Add a camera and make it active.")
-    camera = scene.camera.evaluated_get(depsgraph)
+    camera = through.evaluated_get(depsgraph)
     if camera.type != "CAMERA" or camera.data.type != "PERSP":
         raise protocol.UserError(
-            "bad_camera", f"{scene.camera.name} is not a perspective camera.", "Set its type to Perspective."
+            "bad_camera", f"{through.name} is not a perspective camera.", "Set its type to Perspective."
         )
     width, height = picture_size(scene)
     render = scene.render

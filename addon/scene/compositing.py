@@ -7,9 +7,10 @@ from pathlib import Path
 
 import bpy
 
-from . import versions
+from . import merge_group, versions
 
 MARK = "portrait_actor"  # custom property of our nodes: which actor they show
+GROUP, IMAGE, LAYERS = "CompositorNodeGroup", "CompositorNodeImage", "CompositorNodeRLayers"
 
 
 @dataclass(frozen=True)
@@ -32,49 +33,106 @@ class Sequence:
         return self.folder / self.pattern.replace("####", f"{frame:04d}")
 
 
-def place(scene: bpy.types.Scene, actor: str, sequence: Sequence) -> bpy.types.Node:
-    """Wires the frames over what the compositor shows; an actor that is wired already gets the new frames.
+@dataclass(frozen=True)
+class Background:
+    """What the actor was filmed before, as scene-linear means: where colour match and spill begin."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+def place(
+    scene: bpy.types.Scene, actor: str, sequence: Sequence, background: Background = Background()
+) -> bpy.types.Node:
+    """Wires the frames over what the compositor shows; an actor that is wired already gets the new frames, and its
+    sliders stay as they are.
 
     Returns:
-        the Image node.
+        the group node, whose inputs are the sliders.
     """
     tree = versions.compositor(scene)
-    node = next((n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == "CompositorNodeImage"), None)
-    if node is None:
-        node = _wire(tree, actor)
+    found = {node.bl_idname: node for node in tree.nodes if node.get(MARK) == actor}
+    merge, image = found.get(GROUP), found.get(IMAGE)
+    if merge is None or image is None:
+        merge, image = _wire(scene, tree, actor, background)
+    merge.node_tree, merge.mute = merge_group.group(scene), False
+    _show(image, sequence)
+    for name, target in (("Combined", "Actor"), ("Depth", "Actor Depth")):
+        source = image.outputs.get(name)
+        if source is None and name == "Combined":
+            source = image.outputs["Image"]
+        for link in list(merge.inputs[target].links):
+            tree.links.remove(link)
+        if source is not None:
+            tree.links.new(source, merge.inputs[target])
+    return merge
+
+
+def _show(node: bpy.types.Node, sequence: Sequence) -> None:
     old = node.image
-    node.image = _load(sequence)
+    node.image = load(sequence)
     if old is not None and old != node.image and old.users == 0:
         bpy.data.images.remove(old)
     node.frame_start = sequence.first
     node.frame_duration = sequence.last - sequence.first + 1
     node.frame_offset = sequence.first - 1  # the file's number is frame − frame_start + 1 + offset
     node.use_auto_refresh = True
-    over = next(n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == "CompositorNodeAlphaOver")
-    picture = node.outputs.get("Combined") or node.outputs["Image"]
-    tree.links.new(picture, versions.alpha_over_inputs(over)[1])
-    return node
 
 
-def _wire(tree: bpy.types.NodeTree, actor: str) -> bpy.types.Node:
-    """Puts an Alpha Over in front of the compositor's output, and an Image node before it."""
+def _wire(
+    scene: bpy.types.Scene, tree: bpy.types.NodeTree, actor: str, background: Background
+) -> tuple[bpy.types.Node, bpy.types.Node]:
+    """Puts the merge group in front of the compositor's output, and an Image node before it."""
+    for node in [n for n in tree.nodes if n.get(MARK) == actor]:  # half of what was wired is left: begin anew
+        tree.nodes.remove(node)
     output = versions.compositor_output(tree)
-    over, image = tree.nodes.new("CompositorNodeAlphaOver"), tree.nodes.new("CompositorNodeImage")
-    for node in (over, image):
+    merge, image = tree.nodes.new(GROUP), tree.nodes.new(IMAGE)
+    for node in (merge, image):
         node[MARK] = actor
-    image.label, over.label = actor, f"{actor} over"
-    background, _ = versions.alpha_over_inputs(over)
-    below = output.links[0].from_socket if output.links else None
-    if below is not None:
-        tree.links.new(below, background)
-    tree.links.new(over.outputs[0], output)
+    image.label, merge.label = actor, f"{actor} over"
+    merge.node_tree = merge_group.group(scene)
+    merge.width = 220
+    color = (*background.mean, 1.0)
+    merge.inputs["Footage Light"].default_value = merge.inputs["Spill Color"].default_value = color
+    if output.links:
+        tree.links.new(output.links[0].from_socket, merge.inputs["Scene"])
+    tree.links.new(_depth(scene, tree), merge.inputs["Scene Depth"])
+    tree.links.new(merge.outputs["Image"], output)
     x, y = output.node.location
-    over.location, image.location = (x - 220, y), (x - 460, y - 260)
-    return image
+    merge.location, image.location = (x - 280, y), (x - 560, y - 260)
+    return merge, image
 
 
-def _load(sequence: Sequence) -> bpy.types.Image:
-    """The frames as one image sequence, with the colour space and alpha of how the backend writes them."""
+def _depth(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
+    """The scene's depth: switches the pass on where it is off."""
+    layers = next((n for n in tree.nodes if n.bl_idname == LAYERS and n.scene == scene), None)
+    if layers is None:
+        layers = tree.nodes.new(LAYERS)
+        layers.scene = scene
+    scene.view_layers[layers.layer].use_pass_z = True
+    return layers.outputs["Depth"]
+
+
+def is_outdated(scene: bpy.types.Scene, actor: str) -> bool:
+    """Whether an actor's group was made for another view transform than the scene has now."""
+    tree = versions.existing_compositor(scene)
+    nodes = [n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == GROUP and n.node_tree] if tree else []
+    return any(node.node_tree.get(merge_group.MARK) != merge_group.mark(scene) for node in nodes)
+
+
+def set_muted(scene: bpy.types.Scene, actor: str, muted: bool) -> None:
+    """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
+    tree = versions.existing_compositor(scene)
+    for node in tree.nodes if tree else ():
+        if node.get(MARK) == actor and node.bl_idname == GROUP:
+            node.mute = muted
+
+
+def load(sequence: Sequence, scene: bpy.types.Scene | None = None) -> bpy.types.Image:
+    """The frames as one image sequence, with the colour space and alpha of how the backend writes them.
+
+    Args:
+        scene: display colours (PNG) are taken for what this scene's view transform shows; None takes them for sRGB.
+    """
     file = sequence.file(sequence.first)
     image = bpy.data.images.load(str(file), check_existing=True)
     image.reload()
@@ -83,6 +141,6 @@ def _load(sequence: Sequence) -> bpy.types.Image:
         image.colorspace_settings.name = "Linear Rec.709"
         image.alpha_mode = "PREMUL"
     else:
-        image.colorspace_settings.name = "sRGB"
+        image.colorspace_settings.name = (merge_group.look_space(scene) if scene else "") or "sRGB"
         image.alpha_mode = "STRAIGHT"
     return image

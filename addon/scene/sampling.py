@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import bpy
@@ -16,32 +17,49 @@ from . import conventions as conv
 Array = NDArray[np.float64]
 
 
+FRAME = (0.0,)  # moments of a frame, in frames from its own time: the frame itself
+NEIGHBOURS = (-1.0, 0.0, 1.0)  # what motion vectors are computed from
+
+
+def shutter(scene: bpy.types.Scene, count: int) -> tuple[float, ...]:
+    """The middles of `count` equal parts of the time that the shutter is open, in frames from the frame's own."""
+    render = scene.render
+    length = render.motion_blur_shutter
+    opens = {"START": 0.0, "CENTER": -length / 2, "END": -length}[render.motion_blur_position]
+    return tuple(opens + length * (i + 0.5) / count for i in range(count))
+
+
 def sample(
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
     armature: bpy.types.Object,
     face: bpy.types.Object,
     frames: Sequence[int],
+    moments: Sequence[float] = FRAME,
 ) -> tuple[performance.Performance, contract_camera.CameraPath]:
-    """Steps through `frames` and reads the evaluated state of each, so constraints, drivers, IK and NLA count.
+    """Steps through `frames` and reads the evaluated state at each one's `moments` (in frames from it), so constraints,
+    drivers, IK and NLA count. Row i of frame f has the number len(moments) · f + i.
 
     The scene's current frame is restored.
 
     Returns:
-        the performance, and the scene's camera relative to the actor at the render's size.
+        the performance, and the scene's camera relative to the actor at the render's size, within its border.
 
     Raises:
         UserError: a part of the actor is missing, or there is no usable camera.
     """
-    count = len(frames)
-    views, lenses = np.tile(np.eye(4), (count, 1, 1)), np.zeros((count, 4))
+    count = len(moments)
+    views, lenses = np.tile(np.eye(4), (count * len(frames), 1, 1)), np.zeros((count * len(frames), 4))
+    before = scene.frame_current, scene.frame_subframe
+    cameras = camera.of_frames(scene, frames)
+    scene.frame_set(before[0], subframe=before[1])
 
     def look(row: int, body: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> None:
-        views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph)
+        views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph, cameras[row // count])
 
-    table = sample_performance(scene, view_layer, armature, face, frames, look)
+    table = sample_performance(scene, view_layer, armature, face, frames, look, moments)
     path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, views, lenses)
-    return table, path.check(scene.camera.name)
+    return table, camera.through_border(scene, path).check(scene.camera.name)
 
 
 def sample_performance(
@@ -51,6 +69,7 @@ def sample_performance(
     face: bpy.types.Object,
     frames: Sequence[int],
     look: Callable[[int, bpy.types.Object, bpy.types.Depsgraph], None] = lambda *_: None,
+    moments: Sequence[float] = FRAME,
 ) -> performance.Performance:
     """The performance of `sample` alone; `look` sees the row, the evaluated armature and the dependency graph of each.
 
@@ -61,18 +80,20 @@ def sample_performance(
     rows = []
     before = scene.frame_current, scene.frame_subframe
     cursor = bpy.context.window_manager
-    cursor.progress_begin(0, len(frames))  # a heavy scene takes its time: the mouse pointer counts
+    times = [frame + moment for frame in frames for moment in moments]
+    cursor.progress_begin(0, len(times))  # a heavy scene takes its time: the mouse pointer counts
     try:
-        for row, frame in enumerate(frames):
+        for row, time in enumerate(times):
             cursor.progress_update(row)
-            scene.frame_set(frame)
+            scene.frame_set(math.floor(time), subframe=time - math.floor(time))
             depsgraph = view_layer.depsgraph
             rows.append(_read(armature, face, depsgraph))
             look(row, armature.evaluated_get(depsgraph), depsgraph)
     finally:
         cursor.progress_end()
         scene.frame_set(before[0], subframe=before[1])
-    return _performance(scene, armature, frames, rows)
+    numbers = [len(moments) * frame + i for frame in frames for i in range(len(moments))]
+    return _performance(scene, armature, numbers, rows)
 
 
 def sample_now(
@@ -85,7 +106,8 @@ def sample_now(
     """
     _check(depsgraph.view_layer, armature, face)
     table = _performance(scene, armature, [scene.frame_current], [_read(armature, face, depsgraph)])
-    view, lens = camera.read(scene, np.array(armature.evaluated_get(depsgraph).matrix_world), depsgraph)
+    body = np.array(armature.evaluated_get(depsgraph).matrix_world)
+    view, lens = camera.read(scene, body, depsgraph, scene.camera)
     path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, view[None], lens[None])
     return table, path.check(scene.camera.name)
 

@@ -112,6 +112,11 @@ def strip_span(strip: Any) -> tuple[float, float]:
     return strip.frame_final_start, strip.frame_final_end
 
 
+def existing_compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The scene's compositor tree, if it has one."""
+    return scene.compositing_node_group if COMPOSITOR_IS_A_NODE_GROUP else scene.node_tree
+
+
 def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """The scene's compositor tree; switches the compositor on, with the render passed through, when it has none."""
     if not COMPOSITOR_IS_A_NODE_GROUP:
@@ -145,3 +150,74 @@ def alpha_over_inputs(node: bpy.types.Node) -> tuple[Any, Any]:
         return node.inputs["Background"], node.inputs["Foreground"]
     background, foreground = (s for s in node.inputs if s.type == "RGBA")
     return background, foreground
+
+
+MATH = "ShaderNodeMath" if COMPOSITOR_IS_A_NODE_GROUP else "CompositorNodeMath"
+_LARGEST_BLUR = (
+    512  # pixels; before nodes had sockets for it, the Blur node's size was a property, and its socket a factor
+)
+
+
+def prepare_blur(node: bpy.types.Node, *, flat: bool) -> float:
+    """Makes a Blur node a plain mean over a square, or Gaussian. Returns what to multiply pixels with for its Size."""
+    if not hasattr(node, "size_x"):
+        node.inputs["Type"].default_value = "Flat" if flat else "Gaussian"
+        return 1.0
+    node.filter_type = "FLAT" if flat else "GAUSS"
+    node.size_x = node.size_y = _LARGEST_BLUR
+    return 1 / _LARGEST_BLUR
+
+
+def set_dilation(node: bpy.types.Node, pixels: int) -> None:
+    """How far a Dilate/Erode node dilates; below 0 it erodes."""
+    if hasattr(node, "distance"):
+        node.distance = pixels
+    else:
+        node.inputs["Size"].default_value = pixels
+
+
+def level_mean(node: bpy.types.Node, channel: str) -> Any:
+    """The socket of a Levels node that holds the mean of "RED", "GREEN" or "BLUE"."""
+    if hasattr(node, "channel"):
+        node.channel = channel
+    else:
+        node.inputs["Channel"].default_value = channel.title()
+    return node.outputs["Mean"]
+
+
+def white_noise(tree: bpy.types.NodeTree, picture: Any) -> Any:
+    """A socket with values 0–1 that are independent from pixel to pixel of `picture` and from frame to frame."""
+    if not COMPOSITOR_IS_A_NODE_GROUP:
+        return _cell_noise(tree)
+    place, time, noise = (
+        tree.nodes.new(kind)
+        for kind in ("CompositorNodeImageCoordinates", "CompositorNodeSceneTime", "ShaderNodeTexWhiteNoise")
+    )
+    noise.noise_dimensions = "4D"
+    tree.links.new(picture, place.inputs[0])
+    tree.links.new(place.outputs["Pixel"], noise.inputs["Vector"])
+    tree.links.new(time.outputs["Frame"], noise.inputs["W"])
+    return noise.outputs["Value"]
+
+
+def _cell_noise(tree: bpy.types.NodeTree) -> Any:
+    """Before 5.0: cells that are far smaller than pixels, another layer of them at each frame."""
+    cells = bpy.data.textures.new("Grain", "CLOUDS")
+    cells.noise_basis, cells.noise_depth, cells.noise_scale = "CELL_NOISE", 0, 1.0
+    time, place, noise = (
+        tree.nodes.new(kind)
+        for kind in ("CompositorNodeSceneTime", "CompositorNodeCombineXYZ", "CompositorNodeTexture")
+    )
+    noise.texture = cells
+    noise.inputs["Scale"].default_value = 99_991.0, 99_989.0, 1.0  # primes: pixels never fall into step with the cells
+    tree.links.new(time.outputs["Frame"], place.inputs["Z"])
+    tree.links.new(place.outputs["Vector"], noise.inputs["Offset"])
+    return noise.outputs["Value"]
+
+
+def blend_surface(material: bpy.types.Material) -> None:
+    """Lets EEVEE mix a clear surface with what is behind it smoothly."""
+    if hasattr(material, "surface_render_method"):
+        material.surface_render_method = "BLENDED"
+    else:
+        material.blend_method = "BLEND"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,47 +17,20 @@ from ..camera import CameraPath, footage_camera
 from ..device import choose_device, device_name
 from ..performance import Performance
 from ..progress import Reporter
-from ..protocol import UserError
+from ..protocol import Cancelled, UserError
 from ..video.encode import VideoWriter
 from .images import exr_bytes, png_bytes, save_whole
-from .passes import Passes, Plane, passes_of
+from .ledger import Ledger
+from .options import RenderOptions, checked, frame_numbers
+from .passes import Exposure, Passes, Plane, passes_of
 
 if TYPE_CHECKING:
     import torch
 
     from ..model.portrait import Portrait
+    from .vectors import Moment
 
-FORMATS = ("exr", "png", "mp4")
 STAGE = "render"
-
-
-@dataclass(frozen=True)
-class RenderOptions:
-    """Where frames go and how.
-
-    Attributes:
-        out: folder, made when it is missing.
-        format: "exr" (multi-layer), "png" (straight alpha) or "mp4" (a film over a background).
-        name: of the files: `NAME_0001.exr`, `NAME.mp4`; by default the actor folder's.
-        device: "auto", "cpu" or "cuda".
-        scale: factor on the camera's resolution.
-        bits: of a PNG channel, 8 or 16.
-        sound: what is heard in a film.
-        sound_offset: seconds of the film before the sound begins; negative skips that much of it.
-        plate: puts the film over the footage's background; only with the footage's own camera.
-        background: display sRGB 0–1 behind the actor of a film without the plate.
-    """
-
-    out: Path
-    format: Literal["exr", "png", "mp4"] = "exr"
-    name: str = ""
-    device: str = "auto"
-    scale: float = 1.0
-    bits: int = 16
-    sound: Path | None = None
-    sound_offset: float = 0.0
-    plate: bool = False
-    background: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
 
 def load_portrait(folder: ActorFolder, device: torch.device) -> Portrait:
@@ -80,6 +51,7 @@ def render_performance(
     """Renders every frame of `performance`.
 
     Args:
+        performance: `options.samples` rows a frame.
         camera: the scene's; None for the footage's own, looking at the training crop.
         load: how the model is read, for tests.
 
@@ -91,13 +63,14 @@ def render_performance(
         UserError: an input cannot be used, or the output not be written.
         Cancelled: whole frames stay on disk.
     """
-    options = _checked(options, folder, camera)
+    options = checked(options, folder, camera)
     view = (camera or footage_camera(_camera_of(folder), folder.info.size)).check()
     if options.scale != 1:
         size = (max(1, round(view.width * options.scale)), max(1, round(view.height * options.scale)))
         view = view.resized(*size)
-    for frame in performance.frames:  # before the first minute of work is done
-        view.at(int(frame))
+    for number in performance.frames:  # before the first minute of work is done
+        view.at(int(number))
+    frames = frame_numbers(performance, options.samples)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -105,11 +78,11 @@ def render_performance(
 
     start = time.monotonic()
     device = choose_device(options.device)
-    job = _Job(folder, performance, view, options, reporter, device, lambda: load(folder, device))
+    job = _Job(folder, performance, frames, view, options, reporter, device, lambda: load(folder, device))
     data = job.film() if options.format == "mp4" else job.sequence()
     return {
-        "folder": str(options.out), "first": int(performance.frames[0]), "last": int(performance.frames[-1]),
-        "count": len(performance), "width": view.width, "height": view.height, "fps": performance.fps,
+        "folder": str(options.out), "first": frames[0], "last": frames[-1],
+        "count": len(frames), "width": view.width, "height": view.height, "fps": performance.fps,
         "format": options.format, "seconds": round(time.monotonic() - start, 3), "device": device_name(device), **data,
     }  # fmt: skip
 
@@ -126,75 +99,134 @@ class _Job:
         self,
         folder: ActorFolder,
         performance: Performance,
+        frames: list[int],
         camera: CameraPath,
         options: RenderOptions,
         reporter: Reporter,
         device: torch.device,
         load: Callable[[], Portrait],
     ) -> None:
-        self.folder, self.performance, self.camera = folder, performance, camera
+        self.folder, self.performance, self.frames, self.camera = folder, performance, frames, camera
         self.options, self.reporter, self.device, self.load = options, reporter, device, load
 
     def sequence(self) -> dict[str, Any]:
         """One file a frame; those that are there and whose inputs are the same are kept."""
         options = self.options
-        ledger = _Ledger(options.out / f".{options.name}.{options.format}.jsonl")
-        marks = [self._fingerprint(row) for row in range(len(self.performance))]
-        names = [frame_name(options.name, int(frame), options.format) for frame in self.performance.frames]
+        ledger = Ledger(options.out / f".{options.name}.{options.format}.jsonl")
+        rendered = self._render_changed(options.out, options.format, ledger)
+        pattern = f"{options.name}_####.{options.format}"
+        return {"pattern": pattern, "rendered": rendered, "skipped": len(self.frames) - rendered}
+
+    def film(self) -> dict[str, Any]:
+        """One MP4 over the plate or a plain colour. Its frames are kept beside it as PNG, so that a film whose
+        rendering was stopped goes on, and one whose sound alone changed is not rendered again."""
+        options, camera = self.options, self.camera
+        background = self._background()
+        kept = options.out / f".{options.name}.frames"
+        try:
+            kept.mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_error(kept, error) from error
+        rendered = self._render_changed(kept, "png", Ledger(kept / "frames.jsonl"))
+        path = options.out / f"{options.name}.mp4"
+        # Frames that are left out make a film of fewer frames a second, not a faster one: the sound fits.
+        step = (self.frames[-1] - self.frames[0]) / max(1, len(self.frames) - 1)
+        writer = VideoWriter(
+            path, camera.width, camera.height, self.performance.fps / max(step, 1), options.sound,
+            {"title": self.folder.info.name or options.name}, sound_offset=options.sound_offset,
+        )  # fmt: skip
+        with writer:
+            for frame in self.frames:
+                writer.write(_read_png(kept / frame_name(options.name, frame, "png")).over(background))
+        return {"file": str(path), "rendered": rendered, "skipped": len(self.frames) - rendered}
+
+    def _render_changed(self, place: Path, suffix: str, ledger: Ledger) -> int:
+        """Writes the frames whose inputs are not those of the ledger. Returns how many."""
+        names = [frame_name(self.options.name, frame, suffix) for frame in self.frames]
+        marks = [self._fingerprint(index) for index in range(len(names))]
         todo = [
-            row
-            for row, (mark, name) in enumerate(zip(marks, names, strict=True))
-            if ledger.marks.get(name) != mark or not (options.out / name).is_file()
+            index
+            for index, (mark, name) in enumerate(zip(marks, names, strict=True))
+            if ledger.marks.get(name) != mark or not (place / name).is_file()
         ]
         kept = len(names) - len(todo)
         if kept:
             self.reporter.note(f"{kept} of {len(names)} frames are unchanged and were kept.")
-        for row, passes in self._rendered(todo):
-            path = options.out / names[row]
-            save_whole(path, self._encoded(passes, int(self.performance.frames[row])))
-            ledger.add(names[row], marks[row])
-        pattern = f"{options.name}_####.{options.format}"
-        return {"pattern": pattern, "rendered": len(todo), "skipped": kept}
+        for index, passes in self._rendered(todo):
+            save_whole(place / names[index], self._encoded(passes, self.frames[index]))
+            ledger.add(names[index], marks[index])
+        return len(todo)
 
-    def film(self) -> dict[str, Any]:
-        """One MP4 over the plate or a plain colour."""
-        options, camera = self.options, self.camera
-        background = self._background()
-        path = options.out / f"{options.name}.mp4"
-        writer = VideoWriter(
-            path, camera.width, camera.height, self.performance.fps, options.sound,
-            {"title": self.folder.info.name or options.name}, sound_offset=options.sound_offset,
-        )  # fmt: skip
-        rows = range(len(self.performance))
-        with writer:
-            for _, passes in self._rendered(list(rows)):
-                writer.write(passes.over(background))
-        return {"file": str(path), "rendered": len(rows), "skipped": 0}
-
-    def _rendered(self, rows: list[int]) -> Iterator[tuple[int, Passes]]:
-        """The passes of each row of the performance, one at a time. The model is read when there is work to do."""
-        if not rows:
-            self.reporter.progress(STAGE, 0, 0)
+    def _rendered(self, todo: list[int]) -> Iterator[tuple[int, Passes]]:
+        """The passes of each of these frames, one at a time. The model is read when there is work to do."""
+        self.reporter.progress(STAGE, 0, len(todo))
+        if not todo:
             return
+        portrait = self.load()
+        for index in self.reporter.track(todo, STAGE, len(todo)):
+            yield index, self._exposed(portrait, index)
+
+    def _exposed(self, portrait: Portrait, index: int) -> Passes:
+        """One frame: the mean over the shutter's moments; those that are alike are drawn once."""
+        rows = self._rows(index)
+        if self.options.vectors:
+            from .vectors import motion_vectors
+
+            passes = self._drawn(portrait, rows[1])
+            camera = self._drawn_camera()
+            moments = [self._moment(row) for row in rows]
+            passes.vectors = motion_vectors(portrait, moments, camera.width, camera.height)
+        else:
+            alike: dict[str, list[int]] = {}
+            for row in rows:
+                alike.setdefault(self._digest(row), []).append(row)
+            if len(alike) == 1:
+                passes = self._drawn(portrait, rows[0])
+            else:
+                exposure = Exposure()
+                for same in alike.values():
+                    if self.reporter.cancelled:
+                        raise Cancelled
+                    exposure.add(self._drawn(portrait, same[0]), len(same))
+                passes = exposure.passes()
+        if self.camera.border is None:
+            return passes
+        left, top, _, _ = self.camera.border
+        return passes.placed(self.camera.width, self.camera.height, left, top)
+
+    def _drawn(self, portrait: Portrait, row: int) -> Passes:
+        """One moment, as much of the picture as the border lets through."""
         import torch
 
-        self.reporter.progress(STAGE, 0, len(rows))
+        camera, moment = self._drawn_camera(), self._moment(row)
         with_mattes = self.options.format == "exr"  # the other formats hold neither mattes nor depth
-        portrait = self.load()
-        performance = self.performance
+        with torch.inference_mode():
+            frame = portrait.render(
+                *moment.pose, moment.view, moment.intrinsics, camera.width, camera.height, mattes=with_mattes
+            )
+        return passes_of(frame)
+
+    def _moment(self, row: int) -> Moment:
+        import torch
+
+        from ..model.portrait import Pose
+        from .vectors import Moment
 
         def tensor(values: NDArray[Any]) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values, np.float32)).to(self.device)
 
-        for row in self.reporter.track(rows, STAGE, len(rows)):
-            view, intrinsics = self.camera.at(int(performance.frames[row]))
-            head, head_at, torso, torso_at, channels = (tensor(values) for values in _pose(performance, row))
-            with torch.inference_mode():
-                frame = portrait.render(
-                    head, head_at, torso, torso_at, channels, tensor(view), tensor(intrinsics),
-                    self.camera.width, self.camera.height, mattes=with_mattes,
-                )  # fmt: skip
-            yield row, passes_of(frame)
+        view, intrinsics = self._drawn_camera().at(int(self.performance.frames[row]))
+        pose = Pose(*(tensor(values) for values in _pose(self.performance, row)))
+        return Moment(pose, tensor(view), tensor(intrinsics))
+
+    def _drawn_camera(self) -> CameraPath:
+        """The camera of what lies within the border."""
+        return self.camera if self.camera.border is None else self.camera.cropped(self.camera.border)
+
+    def _rows(self, index: int) -> range:
+        """The rows of the performance that make a frame."""
+        count = self.options.samples
+        return range(index * count, (index + 1) * count)
 
     def _encoded(self, passes: Passes, frame: int) -> bytes:
         texts = {"actor": self.folder.info.name or self.options.name, "frame": str(frame)}
@@ -202,16 +234,22 @@ class _Job:
             return exr_bytes(passes, self.performance.fps, texts)
         return png_bytes(passes, self.options.bits, {"Title": texts["actor"], "Frame": texts["frame"]})
 
-    def _fingerprint(self, row: int) -> str:
-        """A short hash over all that the picture of this row depends on."""
+    def _fingerprint(self, index: int) -> str:
+        """A short hash over all that the picture of a frame depends on."""
+        options, camera = self.options, self.camera
+        moments = [self._digest(row) for row in self._rows(index)]
+        return fingerprint(
+            __version__, self._model_mark(), moments, (camera.width, camera.height), camera.border, options.format,
+            options.bits, options.vectors,
+        )  # fmt: skip
+
+    def _digest(self, row: int) -> str:
+        """A hash over pose and camera of one moment."""
         view, intrinsics = self.camera.at(int(self.performance.frames[row]))
         values = hashlib.sha256()
         for array in (*_pose(self.performance, row), view, intrinsics):
             values.update(np.ascontiguousarray(array, np.float64).tobytes())
-        size = (self.camera.width, self.camera.height)
-        return fingerprint(
-            __version__, self._model_mark(), values.hexdigest(), size, self.options.format, self.options.bits
-        )
+        return values.hexdigest()
 
     def _model_mark(self) -> str:
         if not hasattr(self, "_mark"):
@@ -241,32 +279,27 @@ class _Job:
         return np.asarray(cv2.resize(plate, (width, height), interpolation=way)[..., ::-1], np.float32) / 255
 
 
-class _Ledger:
-    """Which inputs each finished file was made from: one JSON line a file, the last one counts."""
+def _read_png(path: Path) -> Passes:
+    """Colour and alpha of a frame that `png_bytes` wrote.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.marks: dict[str, str] = {}
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            lines = []
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError("unreadable_file", f"{path} cannot be read.", "Delete it and render again.") from error
-        for line in filter(None, lines):
-            try:
-                entry = json.loads(line)
-                self.marks[str(entry["file"])] = str(entry["inputs"])
-            except (ValueError, TypeError, KeyError):
-                continue  # a line that a crash cut off: that frame is rendered again
+    Raises:
+        UserError: it is damaged.
+    """
+    import cv2
 
-    def add(self, name: str, mark: str) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                # The line break comes first, so a line that a crash cut off spoils only itself.
-                file.write("\n" + json.dumps({"file": name, "inputs": mark}))
-        except OSError as error:
-            raise write_error(self.path, error) from error
+    try:
+        picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    except (OSError, cv2.error) as error:
+        raise _unreadable(path) from error
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+        raise _unreadable(path)
+    top = np.float32(np.iinfo(picture.dtype).max)
+    color, alpha = (np.ascontiguousarray(part, np.float32) / top for part in (picture[..., 2::-1], picture[..., 3]))
+    return Passes(color, alpha, np.zeros_like(alpha), {})
+
+
+def _unreadable(path: Path) -> UserError:
+    return UserError("unreadable_file", f"{path} cannot be read.", "Delete it and render again.")
 
 
 def _pose(performance: Performance, row: int) -> tuple[NDArray[np.float32], ...]:
@@ -275,36 +308,6 @@ def _pose(performance: Performance, row: int) -> tuple[NDArray[np.float32], ...]
         performance.head_rotation[row], performance.head_translation[row],
         performance.torso_rotation[row], performance.torso_translation[row], performance.channels[row],
     )  # fmt: skip
-
-
-def _checked(options: RenderOptions, folder: ActorFolder, camera: CameraPath | None) -> RenderOptions:
-    """The options with the name filled in.
-
-    Raises:
-        UserError: they contradict each other.
-    """
-    name = options.name or folder.path.resolve().stem
-    if Path(name).name != name or name == "..":
-        raise UserError("bad_name", f"{name} is not a plain file name.", "Choose a name without slashes.")
-    if options.format not in FORMATS:
-        raise UserError("bad_format", f"There is no format {options.format}.", "Choose exr, png or mp4.")
-    if options.bits not in (8, 16):
-        raise UserError("bad_format", f"A PNG cannot have {options.bits} bits.", "Choose 8 or 16.")
-    if not 0 < options.scale <= 64:
-        raise UserError("bad_size", f"The scale {options.scale} cannot be used.", "Choose one above 0, such as 0.5.")
-    if options.plate and options.format != "mp4":
-        raise UserError(
-            "plate_needs_film", "EXR and PNG frames are transparent and take no plate.", "Leave the plate out."
-        )
-    if options.plate and camera is not None:
-        raise UserError(
-            "plate_needs_footage_camera",
-            "The footage's background fits only the footage's own camera.",
-            "Leave out the plate or the camera.",
-        )
-    if options.sound is not None and options.format != "mp4":
-        raise UserError("sound_needs_film", "EXR and PNG frames carry no sound.", "Leave the sound out, or choose mp4.")
-    return replace(options, name=name)
 
 
 def _camera_of(folder: ActorFolder) -> Any:

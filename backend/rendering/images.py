@@ -47,7 +47,8 @@ def save_whole(path: Path, data: bytes) -> None:
 
 def exr_bytes(passes: Passes, fps: float, texts: Mapping[str, str]) -> bytes:
     """A multi-layer EXR as Blender reads it, `Layer.Pass.Channel`: `Actor.Combined` RGBA, half, scene-linear Rec.709,
-    premultiplied; `Actor.Depth.Z`, float, metres; `Actor.Head.X` and the other mattes, half.
+    premultiplied; `Actor.Depth.Z`, float, metres; `Actor.Head.X` and the other mattes, half; `Actor.Vector.X` to `.W`,
+    float, where there are vectors.
 
     Args:
         fps: frames per second, for the header.
@@ -68,6 +69,9 @@ def exr_bytes(passes: Passes, fps: float, texts: Mapping[str, str]) -> bytes:
     }
     for name, matte in passes.mattes.items():
         channels[f"{LAYER}.{name}.X"] = np.ascontiguousarray(matte, np.float16)
+    if passes.vectors is not None:
+        for axis, component in zip("XYZW", np.moveaxis(passes.vectors, -1, 0), strict=True):
+            channels[f"{LAYER}.Vector.{axis}"] = np.ascontiguousarray(component, np.float32)
     stream = io.BytesIO()
     with OpenEXR.File(header, channels) as file:
         file.write(stream)

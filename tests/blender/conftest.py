@@ -62,6 +62,7 @@ def addon(installed: Callable[[str], ModuleType]) -> SimpleNamespace:
         "contract": "contract", "conventions": "scene.conventions", "versions": "scene.versions", "rig": "scene.rig",
         "takes": "scene.takes", "camera": "scene.camera", "sampling": "scene.sampling", "sound": "scene.sound",
         "compositing": "scene.compositing", "actor": "scene.actor", "process": "jobs.process", "job": "jobs.job",
+        "card": "scene.card", "merge_group": "scene.merge_group",
         "main_thread": "jobs.main_thread", "environment": "jobs.environment", "cli": "cli", "panels": "panels",
         "thumbnails": "thumbnails", "create_actor": "operators.create_actor", "report": "operators.report",
     }  # fmt: skip

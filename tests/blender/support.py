@@ -6,6 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import bpy
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
 
@@ -26,3 +29,14 @@ def _run(*arguments: str) -> str:
     return subprocess.run(
         command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, encoding="utf-8"
     ).stdout
+
+
+def pixels_of(file: str | Path) -> np.ndarray:
+    """(H, W, 4) of a picture, top row first, in the values that are in the file."""
+    image = bpy.data.images.load(str(file))
+    image.colorspace_settings.name = "Non-Color"
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(pixels)
+    bpy.data.images.remove(image)
+    return pixels.reshape(height, width, 4)[::-1]

@@ -142,6 +142,7 @@ def test_moving_actor_and_camera_together_changes_nothing(shot, tmp_path):
 
 
 def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
+    shot.scene.view_settings.view_transform = "Standard"
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="exr", frame_start=10, frame_end=11)
     tree = addon.versions.compositor(shot.scene)
     (node,) = [n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]
@@ -149,7 +150,6 @@ def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
     assert (node.frame_start, node.frame_duration) == (10, 2)
     render_settings = shot.scene.render
     render_settings.engine, shot.scene.cycles.samples, shot.scene.cycles.use_denoising = "CYCLES", 1, False
-    shot.scene.view_settings.view_transform = "Standard"
     shot.scene.frame_set(11)
     render_settings.image_settings.file_format = "PNG"
     render_settings.filepath = str(tmp_path / "composite.png")
@@ -160,6 +160,31 @@ def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
     straight = render(tmp_path / "png", range(11, 12))[11]
     solid = straight[..., 3] > 0.99
     assert np.abs(composite[solid][:, :3] - straight[solid][:, :3]).mean() < 0.01, "Standard shows display colours"
+
+
+def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path):
+    shot.scene.frame_step = 2
+    bpy.ops.portrait_actor.render_actor(
+        output=str(tmp_path), file_format="png", frame_start=10, frame_end=13, placement="card"
+    )
+    assert sorted(p.name[-8:] for p in tmp_path.glob("*.png")) == ["0010.png", "0012.png"]
+    (card,) = [c for c in shot.armature.children if c.get(addon.card.MARK) == "card"]
+    shot.scene.frame_set(12)
+    corners = [
+        world_to_camera_view(shot.scene, shot.scene.camera, card.matrix_world @ v.co) for v in card.data.vertices
+    ]
+    assert np.allclose([(c.x, c.y) for c in corners], [(0, 0), (1, 0), (1, 1), (0, 1)], atol=1e-4)
+    head = shot.armature.matrix_world @ shot.armature.pose.bones["head"].head
+    assert corners[0].z == pytest.approx(world_to_camera_view(shot.scene, shot.scene.camera, head).z, abs=0.15)
+    bpy.ops.portrait_actor.render_actor(output=str(tmp_path / "exr"), frame_start=10, frame_end=10)
+    assert card.hide_render, "the compositor shows the actor now"
+    (node,) = [n for n in addon.versions.compositor(shot.scene).nodes if n.bl_idname == "CompositorNodeGroup"]
+    plate = np.array(node.inputs["Footage Light"].default_value)[:3]
+    assert not np.allclose(plate, 0.5) and np.all((plate > 0) & (plate < 1)), "the footage's background was measured"
+    bpy.ops.portrait_actor.render_actor(
+        output=str(tmp_path), file_format="png", frame_start=10, frame_end=13, placement="card"
+    )
+    assert node.mute and not card.hide_render
 
 
 def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,23 @@ def test_moving_camera_is_matched_by_frame_number() -> None:
 
 def test_still_camera_serves_every_frame() -> None:
     assert np.array_equal(moving(1).at(1234)[0], moving(1).views[0])
+
+
+def test_a_border_is_kept_resized_and_checked(tmp_path: Path) -> None:
+    camera = replace(moving(), border=(20, 30, 320, 480))
+    camera.save(tmp_path / "camera.json")
+    assert CameraPath.load(tmp_path / "camera.json").border == (20, 30, 320, 480)
+    assert camera.resized(320, 160).border == (10, 10, 160, 160)
+    part = camera.cropped((20, 30, 320, 480))
+    assert (part.width, part.height, part.border) == (300, 450, None)
+    assert part.at(0)[1][:2, 2].tolist() == [300, 210], "the same point, counted from the border's corner"
+    for border in ((0, 0, 0, 480), (0, 0, 641, 480), (-1, 0, 5, 5), (5, 5, 4, 9)):
+        with pytest.raises(UserError, match="no part of the picture"):
+            replace(moving(), border=border).check()
+    for entry in ("all", [0, 0, 5], [0.5, 0, 5, 5]):
+        (tmp_path / "bad.json").write_text(json.dumps({**data(), "border": entry}), encoding="utf-8")
+        with pytest.raises(UserError, match=r"cannot be used|not a readable"):
+            CameraPath.load(tmp_path / "bad.json")
 
 
 def test_resized_keeps_the_view() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from backend.actor import ActorFolder, ActorInfo, Camera
 from backend.camera import CameraPath
 from backend.channels import INDEX
-from backend.performance import Performance
+from backend.performance import POSE, Performance
 from backend.progress import Reporter
 from backend.protocol import Cancelled, UserError
-from backend.rendering.frames import RenderOptions, frame_name, render_performance
+from backend.rendering.frames import frame_name, render_performance
 from backend.rendering.images import DIGITAL_SOURCE
+from backend.rendering.options import RenderOptions
 from backend.rendering.passes import FAR, passes_of, srgb_to_linear
 from backend.video import decode
 
@@ -54,7 +56,7 @@ class Disc:
         center = intrinsics @ point / point[2]
         y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
         distance = torch.hypot(x - center[0], y - center[1])
-        alpha = (0.3 * width - distance).clamp(0, 4) / 4
+        alpha = (0.07 * intrinsics[0, 0] - distance).clamp(0, 4) / 4
         color = torch.tensor(COLOR) + torch.tensor([0, 0.5, 0]) * channels[INDEX["jawOpen"]]
         left, upper = x < center[0], y < center[1]
         rgb = _strided(alpha[..., None] * color)
@@ -294,6 +296,81 @@ def test_a_run_goes_on_after_cancel_and_after_a_torn_ledger(run: Run) -> None:
     assert (run()["rendered"], run()["skipped"]) == (2, 4)
 
 
+def test_a_stopped_film_goes_on_and_new_sound_renders_nothing(run: Run, tmp_path: Path) -> None:
+    class Impatient(Reporter):
+        def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
+            self.cancelled = done >= 2
+            super().progress(stage, done, total, message)
+
+    patient, run.reporter = run.reporter, Impatient()
+    with pytest.raises(Cancelled):
+        run(performance(6), format="mp4")
+    assert not (run.out / "jane doe.mp4").exists()
+    run.reporter = patient
+    assert (run(performance(6), format="mp4")["rendered"], len(run.disc.calls)) == (4, 4)
+    again = run(performance(6), format="mp4", sound=beep(tmp_path / "a.wav"))
+    assert (again["rendered"], again["skipped"]) == (0, 6)
+    assert decode.probe(run.out / "jane doe.mp4").has_audio
+    next((run.out / ".jane doe.frames").glob("*.png")).write_bytes(b"torn")
+    with pytest.raises(UserError, match="cannot be read"):
+        run(performance(6), format="mp4")
+
+
+def test_a_film_of_every_second_frame_lasts_as_long(run: Run) -> None:
+    every = performance(12, first=1)
+    second = replace(every, **{name: getattr(every, name)[::2] for name in ("frames", *POSE, "channels")})
+    data = run(second, format="mp4")
+    info = decode.probe(Path(data["file"]))
+    assert (data["count"], info.frame_count, info.fps) == (6, 6, pytest.approx(12.5))
+
+
+def moments(per_frame: int, frames: list[int], steps: list[float]) -> Performance:
+    """Frames that begin at the rest pose; moment i of each stands `steps[i]` metres further to the actor's left."""
+    moving = Performance.rest(per_frame * len(frames), 25)
+    moving.frames = np.concatenate([per_frame * f + np.arange(per_frame) for f in frames])
+    moving.head_translation[:, 0] = np.tile(np.array(steps, np.float32), len(frames))
+    return moving
+
+
+def test_blur_is_the_mean_of_light(run: Run) -> None:
+    steps = [0.0, 0.01, 0.02, 0.02]
+    data = run(moments(4, [-3, 5], steps), blur=4)
+    assert (data["first"], data["last"], data["count"]) == (-3, 5, 2)
+    assert len(run.disc.calls) == 6, "moments that are alike are drawn once"
+    blurred, _ = exr(run.out / "jane doe_-0003.exr")
+    single = []
+    for step in steps:
+        run.out = run.out.parent / f"step {step}"
+        run(moments(1, [5], [step]))
+        single.append(exr(run.out / "jane doe_0005.exr")[0])
+    for name in ("Combined.R", "Combined.G", "Combined.A", "Head.X", "Torso.X", "Hair.X"):
+        mean = np.mean([s[f"Actor.{name}"].astype(np.float32) for s in single], axis=0)
+        assert np.abs(blurred[f"Actor.{name}"] - mean).max() < 2e-3, name
+    depth = np.min([s["Actor.Depth.Z"] for s in single], axis=0)
+    assert np.array_equal(blurred["Actor.Depth.Z"], depth), "the nearest: all of the blurred edge has a depth"
+
+
+def test_a_changed_moment_renders_its_frame_again(run: Run) -> None:
+    moving = moments(3, [1, 2, 3], [0.0, 0.001, 0.002])
+    assert run(moving, blur=3)["rendered"] == 3
+    moving.channels[4, INDEX["jawOpen"]] = 1
+    assert (run(moving, blur=3)["rendered"], run(moving, blur=3)["rendered"]) == (1, 0)
+
+
+def test_a_border_leaves_the_rest_empty(run: Run, folder: ActorFolder) -> None:
+    run(camera=still(folder))
+    whole, _ = exr(run.out / "jane doe_0001.exr")
+    run(camera=still(folder, border=(11, 3, 25, 16)))
+    part, _ = exr(run.out / "jane doe_0001.exr")
+    inside = np.zeros((24, 40), bool)
+    inside[3:16, 11:25] = True
+    for name, plane in part.items():
+        assert np.allclose(plane[inside], whole[name][inside], atol=1e-3), name
+        assert (plane[~inside] == (np.float32(FAR) if name.endswith("Z") else 0)).all(), name
+    assert whole["Actor.Combined.A"][~inside].max() == 1, "there was something to leave out"
+    assert run(camera=still(folder, border=(10, 3, 25, 16)))["rendered"] == 4
+
+
 def test_moving_camera_must_cover_the_performance(run: Run, folder: ActorFolder) -> None:
     views = np.repeat(folder.info.camera.view()[None], 3, 0)  # type: ignore[union-attr]
     camera = still(folder, frames=np.array([-1, 0, 1]), views=views, intrinsics=np.tile([150.0, 150, 20, 12], (3, 1)))
@@ -308,7 +385,9 @@ def test_moving_camera_must_cover_the_performance(run: Run, folder: ActorFolder)
      ({"name": ".."}, "bad_name"), ({"scale": 0.0}, "bad_size"), ({"scale": float("nan")}, "bad_size"),
      ({"plate": True}, "plate_needs_film"),
      ({"plate": True, "format": "mp4", "camera": True}, "plate_needs_footage_camera"),
-     ({"sound": Path("a.wav")}, "sound_needs_film")],
+     ({"sound": Path("a.wav")}, "sound_needs_film"), ({"blur": 0}, "bad_blur"), ({"blur": 2}, "bad_performance"),
+     ({"vectors": True, "format": "png"}, "vectors_need_exr"), ({"vectors": True, "blur": 3}, "vectors_or_blur"),
+     ({"vectors": True}, "bad_performance")],
 )  # fmt: skip
 def test_options_that_cannot_be(run: Run, folder: ActorFolder, options: dict[str, Any], code: str) -> None:
     camera = still(folder) if options.pop("camera", False) else None

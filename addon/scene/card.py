@@ -1,0 +1,207 @@
+"""Rendered frames on a card: a rectangle that fills the camera's picture at the actor's distance, and what casts the
+actor's shadow in its place. The way without a compositor, in Cycles and EEVEE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import bmesh
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from ..contract import camera as contract_camera
+from ..contract import performance
+from . import conventions as conv
+from . import rig, versions
+from .actor import SceneActor
+from .compositing import Sequence, load
+
+MARK = "portrait_actor_card"  # custom property of our objects: "card" or "shadow"
+HOLDOUT = "Card as Holdout"  # the node that turns the card into a hole
+Array = NDArray[np.float64]
+
+# Ellipsoids of the shadow that the face mesh, a mere front, does not cast: bone, centre and half axes in metres of
+# actor space, from the proportions of an adult.
+BODY = (
+    (rig.HEAD, (0.0, 0.01, -0.075), (0.078, 0.125, 0.1)),
+    (rig.TORSO, (0.0, -0.16, -0.075), (0.06, 0.1, 0.06)),
+    (rig.TORSO, (0.0, -0.42, -0.075), (0.21, 0.22, 0.11)),
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the card stands at each frame, in the armature's space.
+
+    Attributes:
+        frames: (T,) scene frames.
+        location: (T, 3), rotation: (T, 4) wxyz, scale: (T, 3) of a rectangle of 1 × 1.
+    """
+
+    frames: NDArray[np.int64]
+    location: Array
+    rotation: Array
+    scale: Array
+
+    @classmethod
+    def of(
+        cls, table: performance.Performance, path: contract_camera.CameraPath, frames: range, moments: int
+    ) -> Placement:
+        """Fills the picture of a camera at the distance of the head.
+
+        Args:
+            table, path: what `sampling.sample` gave for `frames`, with so many moments for each.
+        """
+        middle = np.arange(len(frames)) * moments + moments // 2
+        fx, fy, cx, cy = path.intrinsics[middle].T
+        views = path.views[middle]
+        head = np.einsum("tij,tj->ti", views[:, :3, :3], table.head_translation[middle]) + views[:, :3, 3]
+        depth = np.maximum(head[:, 2], 1e-3)
+        card = np.tile(np.eye(4), (len(frames), 1, 1))  # in the camera's space, Blender's axes
+        card[:, 0, 3] = (path.width / 2 - cx) / fx * depth
+        card[:, 1, 3] = -(path.height / 2 - cy) / fy * depth
+        card[:, 2, 3] = -depth
+        placed = conv.ACTOR_TO_BLENDER @ np.linalg.inv(views) @ conv.CAMERA_FLIP @ card
+        size = np.linalg.norm(placed[:, :3, 0], axis=1)
+        scale = np.stack([path.width / fx * depth * size, path.height / fy * depth * size, size], -1)
+        turns = conv.continuous(conv.quaternion(placed[:, :3, :3] / size[:, None, None]))
+        return cls(np.array(frames), placed[:, :3, 3], turns, scale)
+
+
+def place(shown: SceneActor, scene: bpy.types.Scene, sequence: Sequence, where: Placement) -> bpy.types.Object:
+    """Puts the frames on the actor's card; makes card and shadow when the actor has none.
+
+    Returns:
+        the card.
+    """
+    collection = shown.armature.users_collection[0]
+    parts = {part.get(MARK): part for part in shown.armature.children if part.get(MARK)}
+    card = parts.get("card") or _card(shown, collection)
+    if "shadow" not in parts:
+        _shadow(shown, collection)
+    _show(card, sequence, scene)
+    _key(card, where)
+    set_visible(shown, True)
+    return card
+
+
+def set_visible(shown: SceneActor, visible: bool) -> None:
+    """Shows or hides an actor's card and shadow, in the viewport and in renders."""
+    for part in shown.armature.children:
+        if part.get(MARK):
+            part.hide_render = part.hide_viewport = not visible
+
+
+def holdout(armature: bpy.types.Object) -> Any | None:
+    """The value that turns an actor's card from a picture (0) into a hole in the render's alpha (1), if it has one."""
+    card = next((part for part in armature.children if part.get(MARK) == "card"), None)
+    if card is None or card.active_material is None or card.active_material.node_tree is None:
+        return None
+    node = card.active_material.node_tree.nodes.get(HOLDOUT)
+    return node.outputs[0] if node else None
+
+
+def _card(shown: SceneActor, collection: bpy.types.Collection) -> bpy.types.Object:
+    name = f"{shown.name} card"
+    mesh = bpy.data.meshes.new(name)
+    mesh.from_pydata([(-0.5, -0.5, 0), (0.5, -0.5, 0), (0.5, 0.5, 0), (-0.5, 0.5, 0)], [], [(0, 1, 2, 3)])
+    corners = mesh.uv_layers.new(name="UVMap")
+    corners.data.foreach_set("uv", [0, 0, 1, 0, 1, 1, 0, 1])
+    mesh.materials.append(_material(name))
+    card = bpy.data.objects.new(name, mesh)
+    card[MARK], card.parent, card.rotation_mode = "card", shown.armature, "QUATERNION"
+    collection.objects.link(card)
+    # The picture is light that was filmed already: it lights nothing, and its flat shape shades nothing.
+    card.visible_diffuse = card.visible_volume_scatter = card.visible_shadow = False
+    return card
+
+
+def _material(name: str) -> bpy.types.Material:
+    """Shines with the picture where it covers, is clear elsewhere; or a holdout there."""
+    material = bpy.data.materials.new(name)
+    if material.node_tree is None:
+        material.use_nodes = True
+    versions.blend_surface(material)
+    tree = material.node_tree
+    tree.nodes.clear()
+    kinds = ("TexImage", "Emission", "Holdout", "Value", "MixShader", "BsdfTransparent", "MixShader", "OutputMaterial")
+    nodes = [tree.nodes.new(f"ShaderNode{kind}") for kind in kinds]
+    image, light, hole, switch, solid, clear, surface, output = nodes
+    switch.name = switch.label = HOLDOUT
+    switch.outputs[0].default_value = 0.0
+    image.extension = "CLIP"
+    for source, target in (
+        (image.outputs["Color"], light.inputs["Color"]),
+        (switch.outputs[0], solid.inputs[0]),
+        (light.outputs[0], solid.inputs[1]),
+        (hole.outputs[0], solid.inputs[2]),
+        (image.outputs["Alpha"], surface.inputs[0]),
+        (clear.outputs[0], surface.inputs[1]),
+        (solid.outputs[0], surface.inputs[2]),
+        (surface.outputs[0], output.inputs["Surface"]),
+    ):
+        tree.links.new(source, target)
+    for column, node in enumerate(nodes):
+        node.location = (200 * (column // 2), -260 * (column % 2))
+    return material
+
+
+def _show(card: bpy.types.Object, sequence: Sequence, scene: bpy.types.Scene) -> None:
+    node = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
+    old = node.image
+    node.image = load(sequence, scene)
+    if old is not None and old != node.image and old.users == 0:
+        bpy.data.images.remove(old)
+    user = node.image_user
+    user.frame_start, user.frame_duration = sequence.first, sequence.last - sequence.first + 1
+    user.frame_offset, user.use_auto_refresh = sequence.first - 1, True
+
+
+def _key(card: bpy.types.Object, where: Placement) -> None:
+    """Keys the card's place at each frame, in place of what was keyed before."""
+    if card.animation_data is not None and card.animation_data.action is not None:
+        bpy.data.actions.remove(card.animation_data.action)
+    (bag,) = versions.new_action(card.name, [card])
+    columns = {"location": where.location, "rotation_quaternion": where.rotation, "scale": where.scale}
+    for path, values in columns.items():
+        for index, column in enumerate(values.T):
+            curve = bag.fcurves.new(path, index=index)
+            curve.keyframe_points.add(len(where.frames))
+            curve.keyframe_points.foreach_set("co", np.stack([where.frames, column], -1).astype(np.float32).ravel())
+            for point in curve.keyframe_points:
+                point.interpolation = "LINEAR"
+            curve.update()
+
+
+def _shadow(shown: SceneActor, collection: bpy.types.Collection) -> None:
+    """The face mesh once more, and a simple body, which only lights see."""
+    face = shown.face.copy()  # shares mesh and channels with the face
+    face.name = f"{shown.name} face shadow"
+    body = _body(shown)
+    for part in (face, body):
+        part[MARK], part.display_type, part.hide_select = "shadow", "BOUNDS", True
+        part.visible_camera = part.visible_diffuse = part.visible_glossy = False
+        part.visible_transmission = part.visible_volume_scatter = False
+        part.visible_shadow = True
+        collection.objects.link(part)
+
+
+def _body(shown: SceneActor) -> bpy.types.Object:
+    name = f"{shown.name} body shadow"
+    mesh, shapes, owners = bpy.data.meshes.new(name), bmesh.new(), []
+    for bone, centre, axes in BODY:
+        x, y, z = axes  # actor space's y is Blender's z
+        place = Matrix.Translation(conv.to_blender(centre).tolist()) @ Matrix.Diagonal((x, z, y, 1))
+        made = bmesh.ops.create_uvsphere(shapes, u_segments=32, v_segments=16, radius=1, matrix=place)
+        owners += [bone] * len(made["verts"])
+    shapes.to_mesh(mesh)
+    shapes.free()
+    body = bpy.data.objects.new(name, mesh)
+    for bone in (rig.HEAD, rig.TORSO):
+        body.vertex_groups.new(name=bone).add([i for i, owner in enumerate(owners) if owner == bone], 1.0, "REPLACE")
+    body.parent = shown.armature
+    body.modifiers.new("Armature", "ARMATURE").object = shown.armature
+    return body

@@ -1,0 +1,49 @@
+"""How far every pixel's part of the actor moves between frames: the Vector pass, as Blender's own renderers write it.
+
+X and Y hold the way from a point's place in this frame to its place in the previous one, Z and W the way from its place
+in the next frame to its place in this one; pixels, x to the right, y up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .passes import VISIBLE, Plane
+
+if TYPE_CHECKING:
+    from ..model.portrait import Portrait, Pose
+
+
+class Moment(NamedTuple):
+    """The actor and the camera at one time."""
+
+    pose: Pose
+    view: Tensor  # (4, 4) actor space → OpenCV camera
+    intrinsics: Tensor  # (3, 3) pixels
+
+
+@torch.no_grad()
+def motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> Plane:
+    """(H, W, 4) pixels; 0 where there is nothing.
+
+    Args:
+        moments: the previous frame's, this frame's and the next one's.
+    """
+    before, now, after = (_on_screen(portrait, moment) for moment in moments)
+    ways = torch.cat([before - now, now - after], 1) * now.new_tensor([1, -1, 1, -1])
+    moved = portrait.move(moments[1].pose)
+    drawn, alpha, _ = portrait.draw(moved, ways, moments[1].view, moments[1].intrinsics, width, height, False)
+    drawn = torch.where(alpha[..., None] > VISIBLE, drawn / alpha.clamp_min(VISIBLE)[..., None], 0)
+    plane: Plane = drawn.float().cpu().numpy()
+    return plane
+
+
+def _on_screen(portrait: Portrait, moment: Moment) -> Tensor:
+    """(N, 2) where the Gaussians' centres lie in the picture; what is behind the camera counts as just before it."""
+    points = portrait.move(moment.pose).means @ moment.view[:3, :3].T + moment.view[:3, 3]
+    pixels = points @ moment.intrinsics.T
+    return pixels[:, :2] / pixels[:, 2:].clamp_min(1e-3)
