@@ -10,6 +10,7 @@ import bpy
 from . import thumbnails
 from .contract import channels
 from .jobs import environment, job
+from .operators import channels as channel_verbs
 from .operators import report
 from .preview import live
 from .scene import actor as scene_actor
@@ -209,7 +210,8 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
 
 
 class ChannelPanel(ActorPanel):
-    """Sliders of channels, group by group; what the footage never showed is dimmed, what goes beyond it is red."""
+    """Sliders of channels, group by group, each with the range that the footage showed: what it never showed is dimmed,
+    what goes beyond it is red."""
 
     names: tuple[str, ...] = ()
     part = "ALL"
@@ -220,17 +222,20 @@ class ChannelPanel(ActorPanel):
         if keys is None:
             layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
             return
-        search = context.scene.portrait_actor.channel_search.replace(" ", "").lower()
+        search = context.scene.portrait_actor.channel_search.strip()
         tools = layout.row(align=True)
         tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")
         for verb, icon in (("reset", "LOOP_BACK"), ("mirror", "MOD_MIRROR"), ("key", "KEY_HLT")):
-            tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon).part = self.part
-        layout.use_property_split = True
+            button = tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon)
+            button.part, button.search = self.part, search
         ranges = found.armature.portrait_actor.channels
         if search:
             column = layout.column(align=True)
-            for name in (name for name in self.names if search in name.lower()):
+            matching = channel_verbs.named(self.part, search)
+            for name in matching:
                 _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+            if not matching:
+                column.label(text=f"None has “{search}” in its name", icon="INFO")
             return
         for group, members in channels.GROUPS.items():
             if members[0] not in self.names:
@@ -249,12 +254,15 @@ def _draw_channel(
 ) -> None:
     if key is None:
         return
-    measured = span is not None and span.measured
-    row.active = measured
-    row.alert = measured and key.value > span.high + 0.005
-    row.use_property_split = False  # the name stands on the slider, where there is room for it
-    row.prop(key, "value", text=_readable(key.name), slider=True)
-    row.prop_decorator(key, "value")
+    beyond = span is not None and span.is_left_by(key.value)
+    row.active = span is not None and span.measured
+    row.alert = beyond
+    parts = row.split(factor=0.72, align=True)
+    slider = parts.row(align=True)
+    slider.prop(key, "value", text=_readable(key.name), slider=True)  # its name stands on it, where there is room
+    slider.prop_decorator(key, "value")
+    if span is not None:
+        parts.label(text=span.as_text(), icon="ERROR" if beyond else "NONE")
 
 
 def _readable(channel: str) -> str:

@@ -25,6 +25,7 @@ SIZES = (
     ("384", "384", "Between"),
     ("512", "512", "Sharp; slower without a GPU"),
 )
+BARELY = 0.005  # of a channel: less is no difference that a person sees
 FORMATS = (
     ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display colour with alpha"),
@@ -47,6 +48,14 @@ class ChannelRange(bpy.types.PropertyGroup):
     measured: BoolProperty(name="Measured", description="The footage shows this channel moving")
     low: FloatProperty(name="Lowest", description="Smallest value in the footage")
     high: FloatProperty(name="Highest", description="Largest value in the footage")
+
+    def is_left_by(self, value: float) -> bool:
+        """Whether a channel at `value` is beyond what the footage showed, by more than the slider's digits tell."""
+        return self.measured and not self.low - BARELY <= value <= self.high + BARELY
+
+    def as_text(self) -> str:
+        """e.g. ``0–0.52``; short, because it stands beside a slider."""
+        return f"{self.low:.2g}–{self.high:.2g}" if self.measured else "not seen"
 
 
 class ActorSettings(bpy.types.PropertyGroup):
