@@ -68,14 +68,14 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
             row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
             row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
             layout.prop(context.space_data.shading, "color_type", text="Colors")
-            _draw_preview(layout, context.scene.portrait_actor)
+            _draw_preview(layout, context)
             column = layout.column(align=True)
             column.operator("portrait_actor.open_report", icon="DOCUMENTS")
             column.operator("portrait_actor.load_overlay", icon="FILE_MOVIE")
 
 
-def _draw_preview(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-    shown = live.current()
+def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    shown, settings = live.current(), context.scene.portrait_actor
     row = layout.row(align=True)
     row.operator("portrait_actor.live_preview", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown is not None)
     row.prop(settings, "preview_size", text="")
@@ -85,8 +85,24 @@ def _draw_preview(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup)
         _draw_text(layout, shown.trouble, "ERROR")
     elif shown.picture is None:
         layout.label(text="The preview starts", icon="TIME")
+    elif context.space_data.region_3d.view_perspective != "CAMERA":
+        layout.label(text="Press Camera to see the preview", icon="INFO")
     else:
         layout.label(text=f"{1000 * shown.picture.latency:.0f} ms on {shown.painter.device}", icon="CHECKMARK")
+    _draw_comparison(layout.column(align=True), settings, shown)
+
+
+def _draw_comparison(column: bpy.types.UILayout, settings: bpy.types.PropertyGroup, shown: live.Live) -> None:
+    column.label(text="Compare with Footage:")
+    column.row(align=True).prop(settings, "compare", expand=True)
+    if settings.compare == "OFF":
+        return
+    column.prop(settings, live.AMOUNTS[settings.compare], slider=True)
+    found = shown.things()
+    if found is not None:
+        column.prop(found[1].portrait_actor, "footage_start")
+    if shown.incomparable:
+        _draw_text(column, shown.incomparable, "INFO")
 
 
 def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:

@@ -26,6 +26,12 @@ SIZES = (
     ("512", "512", "Sharp; slower without a GPU"),
 )
 BARELY = 0.005  # of a channel: less is no difference that a person sees
+COMPARISONS = (
+    ("OFF", "Off", "The actor alone"),
+    ("ONION", "Onion", "The footage lies over the actor, as clear as you like"),
+    ("WIPE", "Wipe", "The footage left of a line, the actor right of it"),
+    ("DIFFERENCE", "Difference", "What differs between the actor and the footage's person; black is the same"),
+)
 FORMATS = (
     ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display colour with alpha"),
@@ -40,6 +46,11 @@ def _is_actor(_settings: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bo
 def _new_video(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     """Another video shows other faces, and other people have to agree."""
     settings.face, settings.consent_given = 0, False
+
+
+def _draw_anew(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    """What the preview depends on has changed, as if something had moved."""
+    settings.id_data.update_tag()
 
 
 class ChannelRange(bpy.types.PropertyGroup):
@@ -67,7 +78,12 @@ class ActorSettings(bpy.types.PropertyGroup):
     face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object)
     camera: PointerProperty(name="Camera", description="The camera matched to the footage", type=bpy.types.Object)
     channels: CollectionProperty(type=ChannelRange)
-    footage_start: IntProperty(name="Footage Start", description="The scene frame where the footage begins", default=1)
+    footage_start: IntProperty(
+        name="Footage Start",
+        description="The scene frame where the footage begins",
+        default=1,
+        update=_draw_anew,
+    )
 
 
 class SceneSettings(bpy.types.PropertyGroup):
@@ -114,7 +130,26 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
 
     preview_size: EnumProperty(
-        name="Preview Size", description="Pixels of the live preview's longer side", items=SIZES, default="256"
+        name="Preview Size",
+        description="Pixels of the live preview's longer side",
+        items=SIZES,
+        default="256",
+        update=_draw_anew,
+    )
+    compare: EnumProperty(
+        name="Compare with Footage",
+        description="Show the footage and the actor in one picture, through the matched camera",
+        items=COMPARISONS,
+        update=_draw_anew,
+    )
+    onion_opacity: FloatProperty(
+        name="Opacity", description="How much of the footage is seen", default=0.5, min=0, max=1, subtype="FACTOR"
+    )
+    wipe_position: FloatProperty(
+        name="Position", description="How far from the left the line is", default=0.5, min=0, max=1, subtype="FACTOR"
+    )
+    difference_gain: FloatProperty(
+        name="Gain", description="How much brighter differences are shown than they are", default=4, min=1, max=32
     )
     channel_search: StringProperty(
         name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
@@ -26,3 +29,15 @@ def _run(*arguments: str) -> str:
     return subprocess.run(
         command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, encoding="utf-8"
     ).stdout
+
+
+def drawn(live: ModuleType, seconds: float = 90.0) -> Any:
+    """The live preview's picture that shows what the scene is now."""
+    shown, before = live.current(), live.current().picture
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        shown.update()
+        if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
+            return shown.picture
+        time.sleep(0.005)
+    raise AssertionError(f"no picture: {shown.trouble}")

@@ -4,42 +4,13 @@ from __future__ import annotations
 
 import importlib
 import time
-from types import SimpleNamespace
 
 import bpy
 import numpy as np
 import pytest
-from support import PACKAGE
+from support import PACKAGE, drawn
 
 OPS = bpy.ops.portrait_actor
-
-
-@pytest.fixture
-def sam(addon, trained) -> SimpleNamespace:
-    """The trained sample actor in the scene: `.armature`, `.face`, `.folder`."""
-    OPS.import_actor(directory=str(trained))
-    found = addon.actor.require(bpy.context)
-    return SimpleNamespace(armature=found.armature, face=found.face, folder=trained)
-
-
-@pytest.fixture
-def live(sam):
-    module = importlib.import_module(f"{PACKAGE}.addon.preview.live")
-    bpy.context.scene.portrait_actor.preview_size = "256"
-    yield module
-    module.stop()
-
-
-def drawn(live, seconds: float = 90.0):
-    """The picture that shows what the scene is now."""
-    shown, before = live.current(), live.current().picture
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        shown.update()
-        if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
-            return shown.picture
-        time.sleep(0.005)
-    raise AssertionError(f"no picture: {shown.trouble}")
 
 
 def handlers() -> int:
