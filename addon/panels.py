@@ -79,13 +79,14 @@ def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     row = layout.row(align=True)
     row.operator("portrait_actor.live_preview", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown is not None)
     row.prop(settings, "preview_size", text="")
+    row.prop(settings, "preview_card", text="", icon="IMAGE_PLANE")
     if shown is None:
         return
     if shown.trouble:
         _draw_text(layout, shown.trouble, "ERROR")
     elif shown.picture is None:
         layout.label(text="The preview starts", icon="TIME")
-    elif context.space_data.region_3d.view_perspective != "CAMERA":
+    elif context.space_data.region_3d.view_perspective != "CAMERA" and not settings.preview_card:
         layout.label(text="Press Camera to see the preview", icon="INFO")
     else:
         layout.label(text=f"{1000 * shown.picture.latency:.0f} ms on {shown.painter.device}", icon="CHECKMARK")

@@ -30,7 +30,7 @@ COMPARISONS = (
     ("OFF", "Off", "The actor alone"),
     ("ONION", "Onion", "The footage lies over the actor, as clear as you like"),
     ("WIPE", "Wipe", "The footage left of a line, the actor right of it"),
-    ("DIFFERENCE", "Difference", "What differs between the actor and the footage's person; black is the same"),
+    ("DIFFERENCE", "Diff", "What differs between the actor and the footage's person; black is the same"),
 )
 FORMATS = (
     ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
@@ -135,6 +135,11 @@ class SceneSettings(bpy.types.PropertyGroup):
         items=SIZES,
         default="256",
         update=_draw_anew,
+    )
+    preview_card: BoolProperty(
+        name="Card in Other Views",
+        description="Beside the camera's view, show the preview as a card before the actor's face",
+        default=True,
     )
     compare: EnumProperty(
         name="Compare with Footage",

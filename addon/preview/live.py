@@ -10,11 +10,12 @@ from __future__ import annotations
 import time
 
 import bpy
+from mathutils import Vector
 
 from ..contract import actor, performance, protocol
 from ..contract import camera as contract_camera
 from ..scene import actor as scene_actor
-from ..scene import footage, paths, sampling
+from ..scene import camera, footage, paths, rig, sampling
 from . import compare, overlay
 from .painter import Painter, Picture, Still
 
@@ -149,7 +150,7 @@ def start(context: bpy.types.Context) -> None:
     _live = Live(context.scene, scene_actor.require(context).armature)
     for handlers, mark in _handlers():
         handlers.append(mark)
-    overlay.show(_picture_for)
+    overlay.show(_picture_for, _card_for)
     if not bpy.app.background:
         bpy.app.timers.register(tick, first_interval=BUSY)
 
@@ -187,6 +188,15 @@ def tick() -> float | None:
 def _picture_for(scene: bpy.types.Scene) -> Picture | None:
     """What the overlay draws in a view of this scene."""
     return _live.shown(scene) if _live is not None and _live.scene == scene.session_uid else None
+
+
+def _card_for(scene: bpy.types.Scene) -> list[Vector] | None:
+    """Where other views of this scene show the picture: the camera's frame, at the face's front."""
+    found = _live.things() if _live is not None and scene.portrait_actor.preview_card else None
+    if found is None or found[0] != scene:
+        return None
+    armature = found[1]
+    return camera.picture_plane(scene, armature.matrix_world @ armature.pose.bones[rig.HEAD].matrix @ rig.FACE_FRONT)
 
 
 def _mark(*_: object) -> None:

@@ -94,7 +94,7 @@ def test_the_live_preview_draws_the_actor_over_the_camera_s_view(window: Window)
     proxy = window.look()
     window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
     first = drawn(window, proxy, "live_preview")
-    x, y = window.find(r"jawOpen", "ctrl+shift+c")
+    x, y = window.find(r"jawOpen", "ctrl+shift+c", across=0.4)
     window.drag(x, y, 60)
     assert window.ask("scene")["channels"]["jawOpen"] > 0.1
     second = drawn(window, first, "live_preview_jaw", least=0.004)
@@ -103,6 +103,29 @@ def test_the_live_preview_draws_the_actor_over_the_camera_s_view(window: Window)
     drawn(window, second, "live_preview_later", least=0.0)
     window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
     assert not window.ask("preview")["on"]
+    until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
+
+
+def test_the_footage_is_compared_and_the_card_is_seen_from_elsewhere(window: Window) -> None:
+    """Onion, wipe and difference by a click each, in their right colours; a card, and its button takes it off."""
+    window.mouse("mousemove 300 500", "sleep 0.5")
+    before = window.look()
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    before = drawn(window, before, "compare_off")
+    for across, name in ((0.38, "onion"), (0.62, "wipe"), (0.86, "difference")):
+        window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=across))
+        until(lambda: window.ask("preview").get("footage", False), "the footage", 30)
+        before = drawn(window, before, f"compare_{name}", least=0.01)
+    window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=0.15))
+    window.click(*window.find(r"view_camera", "ctrl+c", across=0.3))
+    window.mouse("mousemove 300 500", "sleep 2")
+    with_card = window.look("card")
+    window.click(*window.find(r"portrait_actor\.preview_card", "ctrl+shift+c", across=0.94))
+    window.mouse("mousemove 300 500", "sleep 2")
+    without = window.look("card_off")
+    changed = np.abs(with_card[200:800, 100:700].astype(int) - without[200:800, 100:700]).max(2) > 16
+    assert changed.mean() > 0.005, "the card's button takes it off"
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
     until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
 
 
