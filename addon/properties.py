@@ -66,7 +66,9 @@ class ChannelRange(bpy.types.PropertyGroup):
 
     def as_text(self) -> str:
         """e.g. ``0–0.52``; short, because it stands beside a slider."""
-        return f"{self.low:.2g}–{self.high:.2g}" if self.measured else "not seen"
+        if not self.measured:
+            return "not seen"
+        return "–".join("0" if abs(end) < BARELY else f"{end:.2f}" for end in (self.low, self.high))
 
 
 class ActorSettings(bpy.types.PropertyGroup):
