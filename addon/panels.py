@@ -62,8 +62,10 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
         shown = job.current()
         if shown is not None:
             _draw_job(layout.box(), shown)
-        if scene_actor.find(context) is not None:
+        found = scene_actor.find(context)
+        if found is not None:
             layout.prop(context.scene.portrait_actor, "actor")
+            layout.prop(found.armature.portrait_actor, "folder", text="Folder")
             row = layout.row(align=True)
             row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
             row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
@@ -239,6 +241,13 @@ class ChannelPanel(ActorPanel):
         if keys is None:
             layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
             return
+        if found.linked is not None:
+            box = layout.box()
+            _draw_text(box, f"{found.linked.name} is linked from another file.", "LINKED")
+            if found.face.override_library:
+                box.operator("portrait_actor.override_channels")
+            else:
+                _draw_text(box, "Make a Library Override of it to key it here.")
         search = context.scene.portrait_actor.channel_search.strip()
         tools = layout.row(align=True)
         tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")

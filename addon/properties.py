@@ -25,6 +25,7 @@ SIZES = (
     ("384", "384", "Between"),
     ("512", "512", "Sharp; slower without a GPU"),
 )
+OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
 BARELY = 0.005  # of a channel: less is no difference that a person sees
 COMPARISONS = (
     ("OFF", "Off", "The actor alone"),
@@ -77,8 +78,10 @@ class ActorSettings(bpy.types.PropertyGroup):
     folder: StringProperty(
         name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH", options=BLEND_RELATIVE
     )
-    face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object)
-    camera: PointerProperty(name="Camera", description="The camera matched to the footage", type=bpy.types.Object)
+    face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object, override=OVERRIDABLE)
+    camera: PointerProperty(
+        name="Camera", description="The camera matched to the footage", type=bpy.types.Object, override=OVERRIDABLE
+    )
     channels: CollectionProperty(type=ChannelRange)
     footage_start: IntProperty(
         name="Footage Start",
@@ -199,7 +202,7 @@ CLASSES = (ChannelRange, ActorSettings, SceneSettings)
 def register() -> None:
     """Hangs the settings on scenes and objects; the classes are registered already."""
     bpy.types.Scene.portrait_actor = PointerProperty(type=SceneSettings)
-    bpy.types.Object.portrait_actor = PointerProperty(type=ActorSettings)
+    bpy.types.Object.portrait_actor = PointerProperty(type=ActorSettings, override=OVERRIDABLE)
 
 
 def unregister() -> None:

@@ -37,8 +37,14 @@ class ChannelVerb(ActorVerb):
         return super().poll(context) and scene_actor.require(context).face.data.shape_keys is not None
 
     def blocks(self, context: bpy.types.Context, names: Iterable[str]) -> dict[str, bpy.types.ShapeKey]:
-        """The actor's shape keys of these channels, those that it has lost left out."""
-        keys = scene_actor.require(context).face.data.shape_keys.key_blocks
+        """The actor's shape keys of these channels, those that it has lost left out.
+
+        Raises:
+            UserError: the actor is linked from another file.
+        """
+        found = scene_actor.require(context)
+        found.check_editable()
+        keys = found.face.data.shape_keys.key_blocks
         return {name: keys[name] for name in names if name in keys}
 
 
@@ -119,7 +125,28 @@ class PORTRAIT_ACTOR_OT_key_viseme(ChannelVerb, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PORTRAIT_ACTOR_OT_override_channels(ActorVerb, bpy.types.Operator):
+    """Let the channels of an overridden actor be keyed here: its mesh is overridden too, its takes are copied"""
+
+    bl_idname = "portrait_actor.override_channels"
+    bl_label = "Make Channels Editable"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        found = scene_actor.find(context)
+        if found is None or found.linked is None or found.face.override_library is None:
+            cls.poll_message_set("The actor is no library override whose channels are linked")
+            return False
+        return True
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        scene_actor.require(context).make_editable()
+        return {"FINISHED"}
+
+
 CLASSES = (
+    PORTRAIT_ACTOR_OT_override_channels,
     PORTRAIT_ACTOR_OT_reset_channels,
     PORTRAIT_ACTOR_OT_mirror_channels,
     PORTRAIT_ACTOR_OT_key_channels,

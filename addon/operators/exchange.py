@@ -56,6 +56,7 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context, self.actor)
+        found.check_editable()
         file = existing_file(self.filepath, "capture")
         table = self._read(file)
         frames = takes.scene_frames(table, context.scene, 0)

@@ -99,7 +99,7 @@ def _show(place: Place, data: dict[str, Any], request: RenderRequest) -> str:
         return f"{told}."
     if sequence.first < 0:
         return f"{told}; Blender cannot show image sequences with negative frame numbers."
-    compositing.place(scene, armature.name, sequence)
+    compositing.place(scene, armature, sequence)
     return f"{told} and over the scene in the compositor."
 
 

@@ -48,9 +48,10 @@ def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
     """Starts the job; the take and the sound come into the scene when it is finished.
 
     Raises:
-        UserError: there is no actor or no sound, the backend is not set up, or another job runs.
+        UserError: there is no actor that can be keyed, or no sound, the backend is not set up, or another job runs.
     """
     speaker = scene_actor.require(context, request.actor)
+    speaker.check_editable()
     audio = existing_file(request.audio, "sound")
     folder = environment.job_folder("speak")
     table = folder / "performance.npz"
@@ -72,17 +73,17 @@ def start(context: bpy.types.Context, request: SpeakRequest) -> job.Job:
 
 
 def _apply(place: Place, table: Path, audio: Path, request: SpeakRequest) -> str:
-    scene, armature = place.find_scene(), place.find_actor()
-    if scene is None or armature is None:
+    scene, speaker = place.find_scene(), scene_actor.of(place.find_actor())
+    if scene is None or speaker is None:
         raise protocol.UserError(
             "no_actor_in_scene", "The actor that should speak is not in the file any more.", "Speak again."
         )
+    armature, face = speaker.armature, speaker.face
     line = performance.Performance.load(table)
-    face = armature.portrait_actor.face
     names = channels.CHANNELS if request.blink else channels.ORAL
     frames = line.frames.astype(float)  # the backend was told the scene's rate and first frame
     takes.add_take(f"{armature.name} {audio.stem}", armature, face, line, frames, rigid=request.head, names=names)
-    sound.add(scene, armature.name, audio, request.frame_start)
+    sound.add(scene, armature, audio, request.frame_start)
     scene.frame_end = max(scene.frame_end, int(line.frames[-1]))
     scene.frame_set(scene.frame_current)
     return f"{armature.name} speaks {audio.name} from frame {request.frame_start} to {int(line.frames[-1])}."

@@ -52,8 +52,7 @@ class Live:
         if scene is None:
             return None
         armature = next((o for o in scene.objects if o.session_uid == self.armature), None)
-        whole = armature is not None and scene_actor.is_armature(armature) and armature.portrait_actor.face is not None
-        return (scene, armature) if whole else None
+        return (scene, armature) if scene_actor.of(armature) is not None else None
 
     def update(self) -> bool:
         """Takes in what has been drawn, and asks for what has changed; whether there is something new to see."""

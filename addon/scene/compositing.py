@@ -9,7 +9,7 @@ import bpy
 
 from . import versions
 
-MARK = "portrait_actor"  # custom property of our nodes: which actor they show
+MARK = "portrait_actor"  # custom property of our nodes: the armature of the actor that they show
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,11 @@ class Sequence:
         return self.folder / self.pattern.replace("####", f"{frame:04d}")
 
 
-def place(scene: bpy.types.Scene, actor: str, sequence: Sequence) -> bpy.types.Node:
+def place(scene: bpy.types.Scene, actor: bpy.types.Object, sequence: Sequence) -> bpy.types.Node:
     """Wires the frames over what the compositor shows; an actor that is wired already gets the new frames.
+
+    Args:
+        actor: the armature; the nodes refer to it, so it may be renamed.
 
     Returns:
         the Image node.
@@ -56,13 +59,13 @@ def place(scene: bpy.types.Scene, actor: str, sequence: Sequence) -> bpy.types.N
     return node
 
 
-def _wire(tree: bpy.types.NodeTree, actor: str) -> bpy.types.Node:
+def _wire(tree: bpy.types.NodeTree, actor: bpy.types.Object) -> bpy.types.Node:
     """Puts an Alpha Over in front of the compositor's output, and an Image node before it."""
     output = versions.compositor_output(tree)
     over, image = tree.nodes.new("CompositorNodeAlphaOver"), tree.nodes.new("CompositorNodeImage")
     for node in (over, image):
         node[MARK] = actor
-    image.label, over.label = actor, f"{actor} over"
+    image.label, over.label = actor.name, f"{actor.name} over"
     background, _ = versions.alpha_over_inputs(over)
     below = output.links[0].from_socket if output.links else None
     if below is not None:

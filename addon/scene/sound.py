@@ -8,15 +8,17 @@ import bpy
 
 from . import versions
 
-MARK = "portrait_actor"  # custom property of our strips: who speaks
+MARK = "portrait_actor"  # custom property of our strips: the armature of who speaks
 
 
-def add(scene: bpy.types.Scene, actor: str, file: Path, frame: int, name: str = "") -> bpy.types.Strip | None:
+def add(
+    scene: bpy.types.Scene, actor: bpy.types.Object, file: Path, frame: int, name: str = ""
+) -> bpy.types.Strip | None:
     """Adds what an actor says from `frame` on, on the lowest track that is free from there. What else that actor says
     at the same time is muted: one mouth speaks one line.
 
     Args:
-        actor: the armature's name.
+        actor: the armature; a strip refers to it, so it may be renamed.
         file: the sound.
         name: of the strip; by default the file's.
 
