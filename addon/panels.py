@@ -11,6 +11,7 @@ import bpy
 from . import thumbnails
 from .contract import channels
 from .jobs import environment, job
+from .operators import channels as channel_verbs
 from .operators import report
 from .preview import live
 from .properties import LINE, MOUTH
@@ -63,31 +64,50 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
         shown = job.current()
         if shown is not None:
             _draw_job(layout.box(), shown)
-        if scene_actor.find(context) is not None:
+        found = scene_actor.find(context)
+        if found is not None:
             layout.prop(context.scene.portrait_actor, "actor")
+            layout.prop(found.armature.portrait_actor, "folder", text="Folder")
             row = layout.row(align=True)
             row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
             row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
             layout.prop(context.space_data.shading, "color_type", text="Colors")
-            _draw_preview(layout, context.scene.portrait_actor)
+            _draw_preview(layout, context)
             column = layout.column(align=True)
             column.operator("portrait_actor.open_report", icon="DOCUMENTS")
             column.operator("portrait_actor.load_overlay", icon="FILE_MOVIE")
 
 
-def _draw_preview(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
-    shown = live.current()
+def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    shown, settings = live.current(), context.scene.portrait_actor
     row = layout.row(align=True)
     row.operator("portrait_actor.live_preview", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown is not None)
     row.prop(settings, "preview_size", text="")
+    row.prop(settings, "preview_card", text="", icon="IMAGE_PLANE")
     if shown is None:
         return
     if shown.trouble:
         _draw_text(layout, shown.trouble, "ERROR")
     elif shown.picture is None:
         layout.label(text="The preview starts", icon="TIME")
+    elif context.space_data.region_3d.view_perspective != "CAMERA" and not settings.preview_card:
+        layout.label(text="Press Camera to see the preview", icon="INFO")
     else:
         layout.label(text=f"{1000 * shown.picture.latency:.0f} ms on {shown.painter.device}", icon="CHECKMARK")
+    _draw_comparison(layout.column(align=True), settings, shown)
+
+
+def _draw_comparison(column: bpy.types.UILayout, settings: bpy.types.PropertyGroup, shown: live.Live) -> None:
+    column.label(text="Compare with Footage:")
+    column.row(align=True).prop(settings, "compare", expand=True)
+    if settings.compare == "OFF":
+        return
+    column.prop(settings, live.AMOUNTS[settings.compare], slider=True)
+    found = shown.things()
+    if found is not None:
+        column.prop(found[1].portrait_actor, "footage_start")
+    if shown.incomparable:
+        _draw_text(column, shown.incomparable, "INFO")
 
 
 def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
@@ -211,7 +231,8 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
 
 
 class ChannelPanel(ActorPanel):
-    """Sliders of channels, group by group; what the footage never showed is dimmed, what goes beyond it is red."""
+    """Sliders of channels, group by group, each with the range that the footage showed: what it never showed is dimmed,
+    what goes beyond it is red."""
 
     names: tuple[str, ...] = ()
     part = "ALL"
@@ -222,17 +243,27 @@ class ChannelPanel(ActorPanel):
         if keys is None:
             layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
             return
-        search = context.scene.portrait_actor.channel_search.replace(" ", "").lower()
+        if found.linked is not None:
+            box = layout.box()
+            _draw_text(box, f"{found.linked.name} is linked from another file.", "LINKED")
+            if found.face.override_library:
+                box.operator("portrait_actor.override_channels")
+            else:
+                _draw_text(box, "Make a Library Override of it to key it here.")
+        search = context.scene.portrait_actor.channel_search.strip()
         tools = layout.row(align=True)
         tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")
         for verb, icon in (("reset", "LOOP_BACK"), ("mirror", "MOD_MIRROR"), ("key", "KEY_HLT")):
-            tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon).part = self.part
-        layout.use_property_split = True
+            button = tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon)
+            button.part, button.search = self.part, search
         ranges = found.armature.portrait_actor.channels
         if search:
             column = layout.column(align=True)
-            for name in (name for name in self.names if search in name.lower()):
+            matching = channel_verbs.named(self.part, search)
+            for name in matching:
                 _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+            if not matching:
+                column.label(text=f"None has “{search}” in its name", icon="INFO")
             return
         for group, members in channels.GROUPS.items():
             if members[0] not in self.names:
@@ -251,12 +282,15 @@ def _draw_channel(
 ) -> None:
     if key is None:
         return
-    measured = span is not None and span.measured
-    row.active = measured
-    row.alert = measured and key.value > span.high + 0.005
-    row.use_property_split = False  # the name stands on the slider, where there is room for it
-    row.prop(key, "value", text=_readable(key.name), slider=True)
-    row.prop_decorator(key, "value")
+    beyond = span is not None and span.is_left_by(key.value)
+    row.active = span is not None and span.measured
+    row.alert = beyond
+    parts = row.split(factor=0.72, align=True)
+    slider = parts.row(align=True)
+    slider.prop(key, "value", text=_readable(key.name), slider=True)  # its name stands on it, where there is room
+    slider.prop_decorator(key, "value")
+    if span is not None:
+        parts.label(text=span.as_text(), icon="ERROR" if beyond else "NONE")
 
 
 def _readable(channel: str) -> str:
@@ -400,7 +434,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
             layout.prop(settings, "vectors")
         layout.prop(scene.view_settings, "view_transform")
         shown = scene_actor.find(context)
-        if compositing.is_outdated(scene, shown.name):
+        if compositing.is_outdated(scene, shown.armature):
             _draw_text(
                 layout, "The compositor's group is for another view transform: render again, frames are kept", "INFO"
             )

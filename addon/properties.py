@@ -29,6 +29,14 @@ SIZES = (
     ("384", "384", "Between"),
     ("512", "512", "Sharp; slower without a GPU"),
 )
+OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
+BARELY = 0.005  # of a channel: less is no difference that a person sees
+COMPARISONS = (
+    ("OFF", "Off", "The actor alone"),
+    ("ONION", "Onion", "The footage lies over the actor, as clear as you like"),
+    ("WIPE", "Wipe", "The footage left of a line, the actor right of it"),
+    ("DIFFERENCE", "Diff", "What differs between the actor and the footage's person; black is the same"),
+)
 FORMATS = (
     ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display colour with alpha"),
@@ -50,12 +58,27 @@ def _new_video(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -
     settings.face, settings.consent_given = 0, False
 
 
+def _draw_anew(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+    """What the preview depends on has changed, as if something had moved."""
+    settings.id_data.update_tag()
+
+
 class ChannelRange(bpy.types.PropertyGroup):
     """What the footage showed of one channel; `name` is the channel's."""
 
     measured: BoolProperty(name="Measured", description="The footage shows this channel moving")
     low: FloatProperty(name="Lowest", description="Smallest value in the footage")
     high: FloatProperty(name="Highest", description="Largest value in the footage")
+
+    def is_left_by(self, value: float) -> bool:
+        """Whether a channel at `value` is beyond what the footage showed, by more than the slider's digits tell."""
+        return self.measured and not self.low - BARELY <= value <= self.high + BARELY
+
+    def as_text(self) -> str:
+        """e.g. ``0–0.52``; short, because it stands beside a slider."""
+        if not self.measured:
+            return "not seen"
+        return "–".join("0" if abs(end) < BARELY else f"{end:.2f}" for end in (self.low, self.high))
 
 
 class ActorSettings(bpy.types.PropertyGroup):
@@ -64,10 +87,17 @@ class ActorSettings(bpy.types.PropertyGroup):
     folder: StringProperty(
         name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH", options=BLEND_RELATIVE
     )
-    face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object)
-    camera: PointerProperty(name="Camera", description="The camera matched to the footage", type=bpy.types.Object)
+    face: PointerProperty(name="Face", description="The proxy face", type=bpy.types.Object, override=OVERRIDABLE)
+    camera: PointerProperty(
+        name="Camera", description="The camera matched to the footage", type=bpy.types.Object, override=OVERRIDABLE
+    )
     channels: CollectionProperty(type=ChannelRange)
-    footage_start: IntProperty(name="Footage Start", description="The scene frame where the footage begins", default=1)
+    footage_start: IntProperty(
+        name="Footage Start",
+        description="The scene frame where the footage begins",
+        default=1,
+        update=_draw_anew,
+    )
 
 
 class Mouth:
@@ -168,7 +198,31 @@ class SceneSettings(bpy.types.PropertyGroup):
     )
 
     preview_size: EnumProperty(
-        name="Preview Size", description="Pixels of the live preview's longer side", items=SIZES, default="256"
+        name="Preview Size",
+        description="Pixels of the live preview's longer side",
+        items=SIZES,
+        default="256",
+        update=_draw_anew,
+    )
+    preview_card: BoolProperty(
+        name="Card in Other Views",
+        description="Beside the camera's view, show the preview as a card before the actor's face",
+        default=True,
+    )
+    compare: EnumProperty(
+        name="Compare with Footage",
+        description="Show the footage and the actor in one picture, through the matched camera",
+        items=COMPARISONS,
+        update=_draw_anew,
+    )
+    onion_opacity: FloatProperty(
+        name="Opacity", description="How much of the footage is seen", default=0.5, min=0, max=1, subtype="FACTOR"
+    )
+    wipe_position: FloatProperty(
+        name="Position", description="How far from the left the line is", default=0.5, min=0, max=1, subtype="FACTOR"
+    )
+    difference_gain: FloatProperty(
+        name="Gain", description="How much brighter differences are shown than they are", default=4, min=1, max=32
     )
     channel_search: StringProperty(
         name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}
@@ -225,7 +279,7 @@ CLASSES = (ChannelRange, ActorSettings, LineSettings, SceneSettings)
 def register() -> None:
     """Hangs the settings on scenes and objects; the classes are registered already."""
     bpy.types.Scene.portrait_actor = PointerProperty(type=SceneSettings)
-    bpy.types.Object.portrait_actor = PointerProperty(type=ActorSettings)
+    bpy.types.Object.portrait_actor = PointerProperty(type=ActorSettings, override=OVERRIDABLE)
 
 
 def unregister() -> None:

@@ -77,10 +77,10 @@ def quaternion_from_turns(yaw: Array, pitch: Array, roll: Array) -> NDArray[np.f
 
 
 def quaternion_product(a: Array, b: Array) -> NDArray[np.float64]:
-    """(T, 4) Hamilton product of quaternions: b first, then a."""
-    w = a[:, :1] * b[:, :1] - (a[:, 1:] * b[:, 1:]).sum(1, keepdims=True)
-    v = a[:, :1] * b[:, 1:] + b[:, :1] * a[:, 1:] + np.cross(a[:, 1:], b[:, 1:])
-    return np.concatenate([w, v], 1)
+    """(..., 4) Hamilton product of quaternions: b first, then a."""
+    w = a[..., :1] * b[..., :1] - (a[..., 1:] * b[..., 1:]).sum(-1, keepdims=True)
+    v = a[..., :1] * b[..., 1:] + b[..., :1] * a[..., 1:] + np.cross(a[..., 1:], b[..., 1:])
+    return np.concatenate([w, v], -1)
 
 
 def rotation_angle(m: Array) -> NDArray[np.float64]:

@@ -73,7 +73,8 @@ class Note:
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture. `path` names an image, or a memory-mapped file of `width`×`height` RGBA uint8, top row first."""
+    """A picture. `path` names an image, or a memory-mapped file of `width`×`height` RGBA uint8, top row first;
+    `footage` another one like it with the footage at that frame, when it was asked for."""
 
     event: ClassVar[str] = "preview"
     id: str
@@ -81,6 +82,7 @@ class Preview:
     width: int = 0
     height: int = 0
     frame: int = 0
+    footage: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""The live preview as Blender feels it: from a request on the pipe to pixels in the mapped file, in a real process."""
+"""The live preview as Blender feels it: from a request on the pipe to pixels in the mapped file, in a real process; and
+what it costs Blender itself, where Blender is at hand as a Python module."""
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
 import subprocess
 import sys
@@ -14,18 +17,28 @@ import torch
 
 from backend.actor import ActorFolder, ActorInfo, Camera
 from backend.channels import CHANNELS, INDEX
+from backend.install import python_of
 from backend.model.portrait import Portrait, PortraitSize
+from backend.performance import Performance
 from backend.protocol import Preview, Progress, Request, decode, encode
+from tools import package
 
 ROOT = Path(__file__).resolve().parents[1]
 GAUSSIANS = 20_000
 SIZES = (256, 512)
 REQUESTS = 40
+BLENDER = "5.0"
+PLAYED = 100  # frames of the performance that Blender plays
+SIDE = 22  # the proxy's vertices across and along: 484, as many as a tracked face has
 
 
 def run() -> dict[str, float]:
-    """Median, shortest and 95th percentile of a frame's way there and back, seconds until the service is ready, and
-    frames per second of drawing alone, from channels to pixels (`*.render_fps`)."""
+    """`latency_ms`: from a request to the picture at 256². `frame_change_ms`: by what the preview makes a change of
+    frame slower in Blender. `proxy_fps`: how many frames a second Blender evaluates with the proxy alone.
+
+    In detail: median, shortest and 95th percentile of a frame's way there and back, seconds until the service is ready,
+    and frames per second of drawing alone, from channels to pixels (`*.render_fps`).
+    """
     with tempfile.TemporaryDirectory() as place:
         actor = head(Path(place) / "head.actor")
         figures = {f"{size}.render_fps": render_fps(actor, size) for size in SIZES}
@@ -44,7 +57,46 @@ def run() -> dict[str, float]:
                 figures[f"{size}.frame_ms_min"] = min(taken)
                 figures[f"{size}.frame_ms_p95"] = float(np.percentile(taken, 95))
             process.stdin.close()
+        figures["latency_ms"] = figures["256.frame_ms_median"]
+        return figures | in_blender(actor, Path(place))
+
+
+def in_blender(actor: ActorFolder, place: Path) -> dict[str, float]:
+    """The figures of `_preview_in_blender`; none, with a word why, on a machine without Blender as a module."""
+    python = python_of(ROOT / f".venv-bpy-{BLENDER}")
+    if not python.exists():
+        print(
+            f"preview.frame_change_ms and preview.proxy_fps are not measured: there is no Blender {BLENDER} as a Python"
+            f" module here. `python3 build.py test blender --bpy {BLENDER}` sets it up.",
+            file=sys.stderr,
+        )
+        return {}
+    play_something(actor)
+    script, archive, out = Path(__file__).with_name("_preview_in_blender.py"), package.build(place), place / "out.json"
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    environment["BLENDER_USER_RESOURCES"] = str(place / "user")
+    command = [python, script, archive, actor.path, sys.executable, out]
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=600)
+    figures: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))
     return figures
+
+
+def play_something(actor: ActorFolder) -> None:
+    """Gives the actor what Blender imports: a proxy of a face's size and a performance in which everything moves."""
+    x, y = np.meshgrid(np.linspace(-0.08, 0.08, SIDE), np.linspace(-0.14, 0.08, SIDE))
+    vertices = np.stack([x, y, 0.06 - 6 * x**2 - 3 * y**2], -1).reshape(-1, 3).astype(np.float32)
+    corner = (np.arange(SIDE - 1)[:, None] * SIDE + np.arange(SIDE - 1)).reshape(-1, 1)
+    faces = np.concatenate([corner + np.array(three) for three in ((0, 1, SIDE + 1), (0, SIDE + 1, SIDE))])
+    shapes = np.random.default_rng(1).normal(0, 0.002, (len(CHANNELS), len(vertices), 3)).astype(np.float32)
+    actor.write_arrays(
+        "proxy.npz", vertices=vertices, faces=faces.astype(np.int32), shapes=shapes,
+        colors=np.full(vertices.shape, 0.5, np.float32), head_weight=np.ones(len(vertices), np.float32),
+    )  # fmt: skip
+    table, phase = Performance.rest(PLAYED, 25), np.arange(PLAYED)[:, None] / 9 + np.arange(len(CHANNELS))
+    table.channels = (0.3 + 0.3 * np.sin(phase)).astype(np.float32)
+    turn = 0.1 * np.sin(phase[:, 0])
+    table.head_rotation[:, 0], table.head_rotation[:, 2] = np.cos(turn), np.sin(turn)
+    table.save(actor.file("footage.npz"))
 
 
 def render_fps(actor: ActorFolder, size: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty
+from bpy.props import EnumProperty, FloatProperty, StringProperty
 
 from ..contract import channels
 from ..scene import actor as scene_actor
@@ -21,6 +21,12 @@ NAMES = {"ALL": channels.CHANNELS, "ORAL": channels.ORAL, "FACIAL": channels.FAC
 SOUNDS = tuple((name, visemes.label(name), about) for name, (about, _) in visemes.VISEMES.items())
 
 
+def named(part: str, search: str = "") -> tuple[str, ...]:
+    """The channels of a part whose names have `search` in them; case and spaces do not count."""
+    wanted = search.replace(" ", "").lower()
+    return tuple(name for name in NAMES[part] if wanted in name.lower())
+
+
 class ChannelVerb(ActorVerb):
     """Base of the operators on the actor's channels."""
 
@@ -31,8 +37,14 @@ class ChannelVerb(ActorVerb):
         return super().poll(context) and scene_actor.require(context).face.data.shape_keys is not None
 
     def blocks(self, context: bpy.types.Context, names: Iterable[str]) -> dict[str, bpy.types.ShapeKey]:
-        """The actor's shape keys of these channels, those that it has lost left out."""
-        keys = scene_actor.require(context).face.data.shape_keys.key_blocks
+        """The actor's shape keys of these channels, those that it has lost left out.
+
+        Raises:
+            UserError: the actor is linked from another file.
+        """
+        found = scene_actor.require(context)
+        found.check_editable()
+        keys = found.face.data.shape_keys.key_blocks
         return {name: keys[name] for name in names if name in keys}
 
 
@@ -48,43 +60,47 @@ def change(
             block.keyframe_insert("value", group="Oral" if name in channels.ORAL else "Facial")
 
 
-class PORTRAIT_ACTOR_OT_reset_channels(ChannelVerb, bpy.types.Operator):
-    """Put channels to rest"""
+class ManyChannels(ChannelVerb):
+    """Base of those that work on what the sidebar lists."""
+
+    part: EnumProperty(name="Channels", items=PARTS)
+    search: StringProperty(
+        name="Search", description="Only channels whose names have this in them", options={"SKIP_SAVE"}
+    )
+
+
+class PORTRAIT_ACTOR_OT_reset_channels(ManyChannels, bpy.types.Operator):
+    """Put the channels that are listed to rest"""
 
     bl_idname = "portrait_actor.reset_channels"
     bl_label = "Reset Channels"
 
-    part: EnumProperty(name="Channels", items=PARTS)
-
     def act(self, context: bpy.types.Context) -> set[str]:
-        change(context, self.blocks(context, NAMES[self.part]), lambda _: 0.0, key=False)
+        change(context, self.blocks(context, named(self.part, self.search)), lambda _: 0.0, key=False)
         return {"FINISHED"}
 
 
-class PORTRAIT_ACTOR_OT_mirror_channels(ChannelVerb, bpy.types.Operator):
-    """Swap the channels of the face's left and right"""
+class PORTRAIT_ACTOR_OT_mirror_channels(ManyChannels, bpy.types.Operator):
+    """Swap left and right of the channels that are listed"""
 
     bl_idname = "portrait_actor.mirror_channels"
     bl_label = "Mirror Channels"
 
-    part: EnumProperty(name="Channels", items=PARTS)
-
     def act(self, context: bpy.types.Context) -> set[str]:
-        blocks = self.blocks(context, NAMES[self.part])
+        listed = named(self.part, self.search)
+        blocks = self.blocks(context, dict.fromkeys((*listed, *map(channels.mirrored, listed))))
         change(context, blocks, lambda name: blocks.get(channels.mirrored(name), blocks[name]).value, key=False)
         return {"FINISHED"}
 
 
-class PORTRAIT_ACTOR_OT_key_channels(ChannelVerb, bpy.types.Operator):
-    """Key channels at the current frame as they are"""
+class PORTRAIT_ACTOR_OT_key_channels(ManyChannels, bpy.types.Operator):
+    """Key the channels that are listed at the current frame as they are"""
 
     bl_idname = "portrait_actor.key_channels"
     bl_label = "Key Channels"
 
-    part: EnumProperty(name="Channels", items=PARTS)
-
     def act(self, context: bpy.types.Context) -> set[str]:
-        blocks = self.blocks(context, NAMES[self.part])
+        blocks = self.blocks(context, named(self.part, self.search))
         change(context, blocks, lambda name: blocks[name].value, key=True)
         self.report({"INFO"}, f"{len(blocks)} channels are keyed at frame {context.scene.frame_current}.")
         return {"FINISHED"}
@@ -109,7 +125,28 @@ class PORTRAIT_ACTOR_OT_key_viseme(ChannelVerb, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PORTRAIT_ACTOR_OT_override_channels(ActorVerb, bpy.types.Operator):
+    """Let the channels of an overridden actor be keyed here: its mesh is overridden too, its takes are copied"""
+
+    bl_idname = "portrait_actor.override_channels"
+    bl_label = "Make Channels Editable"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        found = scene_actor.find(context)
+        if found is None or found.linked is None or found.face.override_library is None:
+            cls.poll_message_set("The actor is no library override whose channels are linked")
+            return False
+        return True
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        scene_actor.require(context).make_editable()
+        return {"FINISHED"}
+
+
 CLASSES = (
+    PORTRAIT_ACTOR_OT_override_channels,
     PORTRAIT_ACTOR_OT_reset_channels,
     PORTRAIT_ACTOR_OT_mirror_channels,
     PORTRAIT_ACTOR_OT_key_channels,

@@ -75,6 +75,7 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context, self.actor)
+        found.check_editable()
         file = existing_file(self.filepath, "capture")
         table = self._read(file)
         told = add_capture(context.scene, found.armature, file, table, self.frame_start, rigid=self.head)

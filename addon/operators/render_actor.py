@@ -152,17 +152,16 @@ def _show(
         return f"The film is {data['file']}."
     sequence = compositing.Sequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
     told = f"{data['count']} frames are in {sequence.folder}"
-    scene, armature = place.find_scene(), place.find_actor()
-    if request.placement == "none" or scene is None or armature is None:
+    scene, shown = place.find_scene(), scene_actor.of(place.find_actor())
+    if request.placement == "none" or scene is None or shown is None:
         return f"{told}."
     if sequence.first < 0:
         return f"{told}; Blender cannot show image sequences with negative frame numbers."
-    shown = scene_actor.SceneActor(armature, armature.portrait_actor.face)
     if request.placement == "card":
         card.place(shown, scene, sequence, where)
-        compositing.set_muted(scene, armature.name, True)
+        compositing.set_muted(scene, shown.armature, True)
         return f"{told} and on a card in the scene."
-    compositing.place(scene, armature.name, sequence, background)
+    compositing.place(scene, shown.armature, sequence, background)
     card.set_visible(shown, False)
     return f"{told} and over the scene in the compositor."
 

@@ -23,10 +23,12 @@ def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: st
         actor: name of the armature; empty: the actor that the artist means.
 
     Raises:
-        UserError: there is no actor, no sound or no take to speak into, the backend is not set up, or another job runs.
+        UserError: there is no actor that can be keyed, no sound or no take to speak into, the backend is not set up, or
+            another job runs.
     """
     line, scene = values_of(wish, LINE), context.scene
     speaker = scene_actor.require(context, actor)
+    speaker.check_editable()
     folder = environment.job_folder("speak")
     if line.strip:
         strip = sound.find(scene, line.strip)
@@ -70,13 +72,13 @@ def mouth_options(line: Any) -> list[str]:
 
 
 def _apply(place: Place, file: Path, audio: Path, line: Any, frame_start: int) -> str:
-    scene, armature = place.find_scene(), place.find_actor()
-    if scene is None or armature is None:
+    scene, speaker = place.find_scene(), scene_actor.of(place.find_actor())
+    if scene is None or speaker is None:
         raise protocol.UserError(
             "no_actor_in_scene", "The actor that should speak is not in the file any more.", "Speak again."
         )
     table = performance.Performance.load(file)
-    face = armature.portrait_actor.face
+    armature, face = speaker.armature, speaker.face
     names = channels.CHANNELS if line.blink else channels.ORAL
     frames = table.frames.astype(float)  # the backend was told the scene's rate and first frame
     told = f"{armature.name} speaks {line.strip or audio.name} from frame {frame_start} to {int(frames[-1])}"
@@ -87,9 +89,9 @@ def _apply(place: Place, file: Path, audio: Path, line: Any, frame_start: int) -
         name = f"{armature.name} {line.strip or audio.stem}"
         takes.add_take(name, armature, face, table, frames, rigid=line.head, names=names)
     if not line.strip:
-        sound.add(scene, armature.name, audio, frame_start)
+        sound.add(scene, armature, audio, frame_start)
     elif any(strip.name == line.strip for strip in versions.existing_strips(scene)):
-        sound.claim(scene, armature.name, sound.find(scene, line.strip))
+        sound.claim(scene, armature, sound.find(scene, line.strip))
     scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)
     return f"{told}."

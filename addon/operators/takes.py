@@ -29,6 +29,7 @@ class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context)
+        found.check_editable()
         owners = {"HEAD": found.armature, "FACE": found.face.data.shape_keys}
         wanted = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
         moved = [owner for owner in wanted if owner.animation_data and owner.animation_data.action]

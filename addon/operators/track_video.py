@@ -37,6 +37,7 @@ class PORTRAIT_ACTOR_OT_track_video(JobVerb, bpy.types.Operator):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context, self.actor)
+        found.check_editable()
         video, folder = existing_file(self.filepath, "video"), environment.job_folder("track")
         place, table = Place.of(context, found.armature), folder / "performance.npz"
         first, rigid = self.frame_start, self.head  # the operator is gone when the job ends

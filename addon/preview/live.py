@@ -1,23 +1,27 @@
 """Which actor is previewed, and when it is drawn anew.
 
 Whatever moves marks the picture as old, and a timer asks for a new one: a frame change costs a flag. Poses, channels
-and camera are read when the timer comes, from what Blender has evaluated.
+and camera are read when the timer comes, from what Blender has evaluated. The footage at that frame is asked for along
+with the picture when both shall be compared.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import time
 
 import bpy
+from mathutils import Vector
 
+from ..contract import actor, performance, protocol
 from ..contract import camera as contract_camera
-from ..contract import performance, protocol
 from ..scene import actor as scene_actor
-from ..scene import paths, sampling
-from . import overlay
-from .painter import Painter, Picture
+from ..scene import camera, footage, paths, rig, sampling
+from . import compare, overlay
+from .painter import Painter, Picture, Still
 
 BUSY, IDLE = 1 / 60, 1 / 15  # s between two looks while something moves, and else
+ON_DISK = 2.0  # s between two looks at the actor's folder
+AMOUNTS = {compare.ONION: "onion_opacity", compare.WIPE: "wipe_position", compare.DIFFERENCE: "difference_gain"}
 
 
 class Live:
@@ -29,12 +33,18 @@ class Live:
         Raises:
             UserError: the actor's folder or the backend cannot be used.
         """
-        found = scene_actor.SceneActor(armature, armature.portrait_actor.face)
+        folder = scene_actor.SceneActor(armature, armature.portrait_actor.face).folder()
+        if folder.info.camera is None:
+            raise actor.damaged(folder.file("actor.json"))
         self.scene, self.armature = scene.session_uid, armature.session_uid
-        self.painter = Painter(found.folder().path)
+        self.info = folder.info
+        self.painter = Painter(folder.path)
         self.is_old = True
         self.picture: Picture | None = None
         self.trouble = ""
+        self.incomparable = ""  # why the footage is not shown though it should be
+        self._compared: tuple[Picture, str, float, Picture] | None = None
+        self._seen_on_disk = time.monotonic()
 
     def things(self) -> tuple[bpy.types.Scene, bpy.types.Object] | None:
         """The scene and the armature, while both are in the file and the actor is in the scene."""
@@ -42,8 +52,7 @@ class Live:
         if scene is None:
             return None
         armature = next((o for o in scene.objects if o.session_uid == self.armature), None)
-        whole = armature is not None and scene_actor.is_armature(armature) and armature.portrait_actor.face is not None
-        return (scene, armature) if whole else None
+        return (scene, armature) if scene_actor.of(armature) is not None else None
 
     def update(self) -> bool:
         """Takes in what has been drawn, and asks for what has changed; whether there is something new to see."""
@@ -67,9 +76,43 @@ class Live:
         except protocol.UserError as error:
             self.trouble = str(error)
             return
-        self.trouble = ""
+        self.trouble = self.incomparable = ""
         self.painter.error = None
-        self.painter.ask(table, view)
+        self.painter.ask(table, view, self._still(scene, armature, view))
+
+    def _still(
+        self, scene: bpy.types.Scene, armature: bpy.types.Object, view: contract_camera.CameraPath
+    ) -> Still | None:
+        """The footage to show beside the actor, if any."""
+        mode = scene.portrait_actor.compare
+        if mode == compare.OFF:
+            return None
+        try:
+            return Still(footage.frame_at(scene, armature, self.info, view), mode == compare.DIFFERENCE)
+        except protocol.UserError as error:
+            self.incomparable = str(error)
+            return None
+
+    def shown(self, scene: bpy.types.Scene) -> Picture | None:
+        """The newest picture, compared with the footage as the scene's settings say."""
+        picture, mode = self.picture, scene.portrait_actor.compare
+        if picture is None or picture.footage is None or mode == compare.OFF:
+            return picture
+        if picture.still.cut_out != (mode == compare.DIFFERENCE):
+            return picture  # of before the change; the next one is on its way
+        amount = getattr(scene.portrait_actor, AMOUNTS[mode])
+        last = self._compared
+        if last is None or last[0] is not picture or last[1:3] != (mode, amount):
+            both = compare.compare(mode, amount, picture.pixels, picture.footage)
+            last = self._compared = picture, mode, amount, picture._replace(pixels=both)
+        return last[3]
+
+    def is_on_disk(self, armature: bpy.types.Object) -> bool:
+        """Whether the actor's folder is there, by a look that is not older than ON_DISK: disks may be far away."""
+        if time.monotonic() - self._seen_on_disk < ON_DISK:
+            return True
+        self._seen_on_disk = time.monotonic()
+        return paths.absolute(armature).is_dir()
 
     def _sample(
         self, scene: bpy.types.Scene, armature: bpy.types.Object
@@ -106,7 +149,7 @@ def start(context: bpy.types.Context) -> None:
     _live = Live(context.scene, scene_actor.require(context).armature)
     for handlers, mark in _handlers():
         handlers.append(mark)
-    overlay.show(_picture_for)
+    overlay.show(_picture_for, _card_for)
     if not bpy.app.background:
         bpy.app.timers.register(tick, first_interval=BUSY)
 
@@ -132,7 +175,7 @@ def tick() -> float | None:
     if _live is None:
         return None
     found = _live.things()
-    if found is None or not Path(paths.absolute(found[1])).is_dir():
+    if found is None or not _live.is_on_disk(found[1]):
         stop()  # the actor was deleted, or another file was opened
         return None
     moving = _live.is_old or _live.painter.is_drawing
@@ -143,7 +186,16 @@ def tick() -> float | None:
 
 def _picture_for(scene: bpy.types.Scene) -> Picture | None:
     """What the overlay draws in a view of this scene."""
-    return _live.picture if _live is not None and _live.scene == scene.session_uid else None
+    return _live.shown(scene) if _live is not None and _live.scene == scene.session_uid else None
+
+
+def _card_for(scene: bpy.types.Scene) -> list[Vector] | None:
+    """Where other views of this scene show the picture: the camera's frame, at the face's front."""
+    found = _live.things() if _live is not None and scene.portrait_actor.preview_card else None
+    if found is None or found[0] != scene:
+        return None
+    armature = found[1]
+    return camera.picture_plane(scene, armature.matrix_world @ armature.pose.bones[rig.HEAD].matrix @ rig.FACE_FRONT)
 
 
 def _mark(*_: object) -> None:

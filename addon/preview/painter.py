@@ -15,12 +15,29 @@ from ..jobs import environment
 from ..jobs.process import BackendProcess
 
 
+class Still(NamedTuple):
+    """The footage that is wanted beside a picture: its frame, and whether the person alone, over black."""
+
+    index: int
+    cut_out: bool
+
+
 class Picture(NamedTuple):
-    """(H, W, 4) uint8 display sRGB with straight alpha, top row first; scene frame; seconds from asking for it."""
+    """(H, W, 4) uint8 display sRGB with straight alpha, top row first; scene frame; seconds from asking for it; what
+    footage was asked for, and its picture."""
 
     pixels: NDArray[np.uint8]
     frame: int
     latency: float
+    still: Still | None = None
+    footage: NDArray[np.uint8] | None = None
+
+
+class Asked(NamedTuple):
+    """A request: when it was made, on `time.monotonic`'s clock, and the footage that it wants."""
+
+    at: float
+    still: Still | None
 
 
 class Painter:
@@ -38,25 +55,28 @@ class Painter:
         self.device = ""
         self._process = BackendProcess(command, environment.job_folder("preview") / "log.txt", serves=True)
         self._numbers = itertools.count(1)
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, Asked] = {}
 
     @property
     def is_drawing(self) -> bool:
         """Whether a request has no answer yet."""
         return bool(self._asked)
 
-    def ask(self, table: performance.Performance, view: camera.CameraPath) -> None:
-        """Asks for the first row of a performance through a still camera. The newest request wins."""
+    def ask(self, table: performance.Performance, view: camera.CameraPath, still: Still | None = None) -> None:
+        """Asks for the first row of a performance through a still camera, and for footage beside it. The newest request
+        wins."""
         number = str(next(self._numbers))
         data = {name: getattr(table, name)[0].tolist() for name in (*performance.POSE, "channels")}
         data |= {"width": view.width, "height": view.height, "frame": int(table.frames[0])}
         data |= {"view": view.views[0].tolist(), "intrinsics": view.intrinsics[0].tolist()}
-        self._asked[number] = time.monotonic()
+        if still is not None:
+            data |= {"footage": still.index, "cut_out": still.cut_out}
+        self._asked[number] = Asked(time.monotonic(), still)
         self._process.ask(protocol.Request(number, "frame", data))
 
     def look(self) -> Picture | None:
         """The newest picture that has come since the last call, if any."""
-        newest, asked = None, 0.0
+        newest, asked = None, Asked(0.0, None)
         for message in self._process.poll():
             if isinstance(message, protocol.Hello):
                 self.device = message.device_name or message.device
@@ -73,16 +93,20 @@ class Painter:
         """Ends the process, at once for the person: it may take a moment to leave."""
         self._process.leave()
 
-    def _answered(self, number: str) -> float:
-        """When a request was made; an answer settles all earlier ones too, which were dropped for it."""
-        asked = self._asked.get(number, time.monotonic())
+    def _answered(self, number: str) -> Asked:
+        """What was asked; an answer settles all earlier requests too, which were dropped for it."""
+        asked = self._asked.get(number, Asked(time.monotonic(), None))
         if number.isdigit():
-            self._asked = {n: at for n, at in self._asked.items() if int(n) > int(number)}
+            self._asked = {n: other for n, other in self._asked.items() if int(n) > int(number)}
         return asked
 
-    def _fetch(self, message: protocol.Preview, asked: float) -> Picture | None:
+    def _fetch(self, message: protocol.Preview, asked: Asked) -> Picture | None:
         try:
-            pixels = np.fromfile(message.path, np.uint8).reshape(message.height, message.width, 4)
+            pixels, footage = (_read(path, message) if path else None for path in (message.path, message.footage))
         except (OSError, ValueError):
             return None  # the size changed meanwhile: the next picture is on its way
-        return Picture(pixels, message.frame, time.monotonic() - asked)
+        return Picture(pixels, message.frame, time.monotonic() - asked.at, asked.still, footage)
+
+
+def _read(path: str, message: protocol.Preview) -> NDArray[np.uint8]:
+    return np.fromfile(path, np.uint8).reshape(message.height, message.width, 4)

@@ -31,18 +31,69 @@ class SceneActor:
         """
         return actor.ActorFolder.open(paths.absolute(self.armature), must_be_complete=must_be_complete)
 
+    @property
+    def linked(self) -> bpy.types.ID | None:
+        """What of the actor's channels and takes is linked from another file, so that Blender lets nobody key it."""
+        keys = self.face.data.shape_keys
+        takes_in_use = (
+            owner.animation_data.action for owner in (self.armature, keys) if owner and owner.animation_data
+        )
+        parts = (self.armature, self.face, self.face.data, *takes_in_use)
+        return next((part for part in parts if part is not None and part.library is not None), None)
+
+    def check_editable(self) -> None:
+        """Raises:
+        UserError: a part of it is linked from another file.
+        """
+        part = self.linked
+        if part is not None:
+            remedy = "Make a Library Override of it first."
+            if self.face.override_library:
+                remedy = "Press Make Channels Editable."
+            source = bpy.path.basename(part.library.filepath)
+            raise protocol.UserError("linked_actor", f"{part.name} is linked from {source}.", remedy)
+
+    def make_editable(self) -> None:
+        """Goes on where Blender's Library Override ends: the face's mesh, which holds the channels, and the takes in
+        use become this file's own.
+        """
+        if self.face.data.library is not None:
+            self.face.data.override_create(remap_local_usages=True)
+        copies: dict[bpy.types.Action, bpy.types.Action] = {}
+        for owner in (self.armature, self.face.data.shape_keys):
+            data = owner.animation_data
+            if data is not None and data.action is not None and data.action.library is not None:
+                linked = data.action
+                copies[linked] = copies.get(linked) or linked.copy()
+                data.action = copies[linked]
+
 
 def is_armature(thing: bpy.types.Object | None) -> bool:
     """Whether an object is an actor's armature."""
     return thing is not None and thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
 
 
+def of(armature: bpy.types.Object | None) -> SceneActor | None:
+    """The actor of an armature; None for another object, and for a copy of an armature whose face was not copied."""
+    face = armature.portrait_actor.face if is_armature(armature) else None
+    if face is None:
+        return None
+    movers = {face.parent, *(m.object for m in face.modifiers if m.type == "ARMATURE")}
+    return SceneActor(armature, face) if armature in movers else None
+
+
+def is_in(scene: bpy.types.Scene, thing: bpy.types.Object) -> bool:
+    """Whether an object is in a scene: one that was deleted is still in the file while something refers to it."""
+    return scene.objects.get(thing.name) == thing or thing in scene.objects.values()
+
+
 def find(context: bpy.types.Context) -> SceneActor | None:
     """The actor that the artist means: the active object's, else the scene's."""
     active = getattr(context, "object", None)
     for thing in (active, active.parent if active else None, context.scene.portrait_actor.actor):
-        if is_armature(thing) and thing.portrait_actor.face is not None:
-            return SceneActor(thing, thing.portrait_actor.face)
+        found = of(thing)
+        if found is not None and is_in(context.scene, found.armature):
+            return found
     return None
 
 
@@ -53,9 +104,9 @@ def require(context: bpy.types.Context, name: str = "") -> SceneActor:
         UserError: there is none.
     """
     if name:
-        named = context.scene.objects.get(name)
-        if is_armature(named) and named.portrait_actor.face is not None:
-            return SceneActor(named, named.portrait_actor.face)
+        named = of(context.scene.objects.get(name))
+        if named is not None:
+            return named
         raise protocol.UserError("no_actor_in_scene", f"No actor called {name} is in the scene.", "Import it first.")
     found = find(context)
     if found is None:
@@ -102,7 +153,7 @@ def build(
     frames = takes.scene_frames(footage, scene, frame_start)
     takes.add_take(f"{name} {FOOTAGE_TAKE}", armature, face, footage, frames)
     if info.has_audio:
-        sound.add(scene, armature.name, folder.file("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
+        sound.add(scene, armature, folder.file("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
     scene.portrait_actor.actor = armature
     if match_scene or scene.camera is None:
         scene.camera = view

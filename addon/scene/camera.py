@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import bpy
 import numpy as np
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 from numpy.typing import NDArray
 
 from ..contract import actor, protocol
@@ -88,6 +88,22 @@ def of_frames(scene: bpy.types.Scene, frames: Sequence[int]) -> list[bpy.types.O
         scene.frame_set(frame)
         cameras.append(scene.camera)
     return cameras
+
+
+def picture_plane(scene: bpy.types.Scene, place: Vector) -> list[Vector] | None:
+    """Corners of what the scene's camera sees in the plane through a place: left bottom, right bottom, right top, left
+    top, in world space. None when the place is not before a perspective camera.
+    """
+    camera = scene.camera
+    if camera is None or camera.type != "CAMERA" or camera.data.type != "PERSP":
+        return None
+    stands = Matrix(conv.without_scale(np.array(camera.matrix_world)).tolist())
+    depth = -(stands.inverted() @ place).z
+    if depth <= 0:
+        return None
+    right_top, right_bottom, left_bottom, left_top = camera.data.view_frame(scene=scene)
+    corners = (left_bottom, right_bottom, right_top, left_top)
+    return [stands @ (corner * (depth / -corner.z)) for corner in corners]
 
 
 def read(

@@ -9,7 +9,7 @@ import bpy
 
 from . import merge_group, versions
 
-MARK = "portrait_actor"  # custom property of our nodes: which actor they show
+MARK = "portrait_actor"  # custom property of our nodes: the armature of the actor that they show
 GROUP, IMAGE, LAYERS = "CompositorNodeGroup", "CompositorNodeImage", "CompositorNodeRLayers"
 
 
@@ -41,10 +41,13 @@ class Background:
 
 
 def place(
-    scene: bpy.types.Scene, actor: str, sequence: Sequence, background: Background = Background()
+    scene: bpy.types.Scene, actor: bpy.types.Object, sequence: Sequence, background: Background = Background()
 ) -> bpy.types.Node:
     """Wires the frames over what the compositor shows; an actor that is wired already gets the new frames, and its
     sliders stay as they are.
+
+    Args:
+        actor: the armature; the nodes refer to it, so it may be renamed.
 
     Returns:
         the group node, whose inputs are the sliders.
@@ -79,7 +82,7 @@ def _show(node: bpy.types.Node, sequence: Sequence) -> None:
 
 
 def _wire(
-    scene: bpy.types.Scene, tree: bpy.types.NodeTree, actor: str, background: Background
+    scene: bpy.types.Scene, tree: bpy.types.NodeTree, actor: bpy.types.Object, background: Background
 ) -> tuple[bpy.types.Node, bpy.types.Node]:
     """Puts the merge group in front of the compositor's output, and an Image node before it."""
     for node in [n for n in tree.nodes if n.get(MARK) == actor]:  # half of what was wired is left: begin anew
@@ -88,7 +91,7 @@ def _wire(
     merge, image = tree.nodes.new(GROUP), tree.nodes.new(IMAGE)
     for node in (merge, image):
         node[MARK] = actor
-    image.label, merge.label = actor, f"{actor} over"
+    image.label, merge.label = actor.name, f"{actor.name} over"
     merge.node_tree = merge_group.group(scene)
     merge.width = 220
     color = (*background.mean, 1.0)
@@ -112,14 +115,14 @@ def _depth(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSo
     return layers.outputs["Depth"]
 
 
-def is_outdated(scene: bpy.types.Scene, actor: str) -> bool:
+def is_outdated(scene: bpy.types.Scene, actor: bpy.types.Object) -> bool:
     """Whether an actor's group was made for another view transform than the scene has now."""
     tree = versions.existing_compositor(scene)
     nodes = [n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == GROUP and n.node_tree] if tree else []
     return any(node.node_tree.get(merge_group.MARK) != merge_group.mark(scene) for node in nodes)
 
 
-def set_muted(scene: bpy.types.Scene, actor: str, muted: bool) -> None:
+def set_muted(scene: bpy.types.Scene, actor: bpy.types.Object, muted: bool) -> None:
     """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
     tree = versions.existing_compositor(scene)
     for node in tree.nodes if tree else ():

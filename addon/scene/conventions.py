@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..contract import geometry
+
 Array = NDArray[np.float64]
 
 # Columns: where actor space's x, y, z axes lie in the armature's space.
@@ -81,13 +83,6 @@ def rotate(quaternions: Array, vectors: ArrayLike) -> Array:
     return v + 2 * np.cross(u, np.cross(u, v) + w * v)
 
 
-def multiply(a: Array, b: Array) -> Array:
-    """(…, 4) Hamilton product: first b, then a."""
-    aw, bw, au, bu = a[..., :1], b[..., :1], a[..., 1:], b[..., 1:]
-    scalar = aw * bw - np.sum(au * bu, axis=-1, keepdims=True)
-    return np.concatenate([scalar, aw * bu + bw * au + np.cross(au, bu)], axis=-1)
-
-
 def conjugate(quaternions: Array) -> Array:
     """(…, 4) inverse of unit quaternions."""
     return quaternions * np.array([1.0, -1.0, -1.0, -1.0])
@@ -116,12 +111,12 @@ def bone_basis(
     Returns:
         (T, 4) rotation_quaternion and (T, 3) location.
     """
-    rest_rotation, head = quaternion(rest[:3, :3]), rest[:3, 3]
+    rest_rotation, head = geometry.quaternion_from_matrix(rest[:3, :3]), rest[:3, 3]
     undo = conjugate(parent_rotation)
-    relative = multiply(undo, rotation)
+    relative = geometry.quaternion_product(undo, rotation)
     offset = rotate(undo, translation - parent_translation)
     turn = np.broadcast_to(rest_rotation, relative.shape)
-    basis = multiply(multiply(conjugate(turn), relative), turn)
+    basis = geometry.quaternion_product(geometry.quaternion_product(conjugate(turn), relative), turn)
     return continuous(basis), rotate(conjugate(turn), rotate(relative, head) + offset - head)
 
 
@@ -136,30 +131,5 @@ def bone_delta(poses: Array, rest: Array) -> tuple[Array, Array]:
         (T, 4) rotation and (T, 3) translation in armature space; the bone's own head keeps its place exactly.
     """
     turns = poses[:, :3, :3] / np.linalg.norm(poses[:, :3, :3], axis=1, keepdims=True)
-    rotation = quaternion(turns @ rest[:3, :3].T)
+    rotation = geometry.quaternion_from_matrix(turns @ rest[:3, :3].T)
     return continuous(rotation), poses[:, :3, 3] - rotate(rotation, rest[:3, 3])
-
-
-def quaternion(matrices: Array) -> Array:
-    """(…, 4) unit quaternions of (…, 3, 3) rotation matrices.
-
-    The largest of the four components is computed from the diagonal and divides the others (Shepperd 1978), so no
-    rotation loses precision.
-    """
-    m = matrices
-    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    a, b, c = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
-    d, e, f = m[..., 1, 0] + m[..., 0, 1], m[..., 0, 2] + m[..., 2, 0], m[..., 2, 1] + m[..., 1, 2]
-    # Row i is 4 q_i · q: each row is the quaternion up to a factor, the one with the largest diagonal entry the best.
-    rows = np.stack(
-        [
-            np.stack([1 + xx + yy + zz, a, b, c], -1),
-            np.stack([a, 1 + xx - yy - zz, d, e], -1),
-            np.stack([b, d, 1 - xx + yy - zz, f], -1),
-            np.stack([c, e, f, 1 - xx - yy + zz], -1),
-        ],
-        axis=-2,
-    )
-    best = np.argmax(np.diagonal(rows, axis1=-2, axis2=-1), axis=-1)
-    row = np.take_along_axis(rows, best[..., None, None], axis=-2)[..., 0, :]
-    return row / np.linalg.norm(row, axis=-1, keepdims=True)

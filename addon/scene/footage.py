@@ -1,4 +1,4 @@
-"""The footage with its overlay, as a movie clip."""
+"""The footage beside the actor: which of its frames belongs to the scene's, and the film with the overlay."""
 
 from __future__ import annotations
 
@@ -6,10 +6,56 @@ import math
 from pathlib import Path
 
 import bpy
+import numpy as np
 
-from ..contract import protocol
+from ..contract import actor, camera, protocol
 from . import takes
 from .actor import SceneActor
+
+REACH = np.array(
+    [[x, y, z, 1] for x in (-0.1, 0.1) for y in (-0.15, 0.1) for z in (-0.1, 0.05)]
+)  # about a head, metres
+STRAY = 0.002  # of the picture's width: less is no difference that a person sees
+
+
+def frame_at(scene: bpy.types.Scene, armature: bpy.types.Object, info: actor.ActorInfo, view: camera.CameraPath) -> int:
+    """The footage's frame that belongs to the scene's current one, which is seen through the camera `view`.
+
+    Raises:
+        UserError: the camera does not stand where the footage's stood, or the footage has no such frame.
+    """
+    if not is_matched(info.camera, view):
+        raise _other_camera(scene, armature.portrait_actor.camera)
+    start = armature.portrait_actor.footage_start
+    rate = takes.scene_fps(scene) / info.fps
+    index = round((scene.frame_current - start) / rate)
+    if not 0 <= index < info.frame_count:
+        last = start + math.floor((info.frame_count - 1) * rate)
+        raise protocol.UserError(
+            "no_footage",
+            f"The footage shows nothing at frame {scene.frame_current}.",
+            f"It runs from {start} to {last}.",
+        )
+    return index
+
+
+def is_matched(footage: actor.Camera, view: camera.CameraPath) -> bool:
+    """Whether a still camera sees a head from where the footage's camera saw it; its lens may be another."""
+    here, there = ((REACH @ np.asarray(matrix).T)[:, :3] for matrix in (view.views[0], footage.view()))
+    if min(here[:, 2].min(), there[:, 2].min()) <= 0:
+        return False
+    apart = here[:, :2] / here[:, 2:] - there[:, :2] / there[:, 2:]
+    return bool(np.abs(apart).max() * footage.focal < STRAY * footage.width)
+
+
+def _other_camera(scene: bpy.types.Scene, matched: bpy.types.Object | None) -> protocol.UserError:
+    if matched is None:
+        told = "The camera that is matched to the footage is gone.", "Import the actor again."
+    elif scene.camera != matched:
+        told = f"The footage is seen through {matched.name} alone.", "Make it the scene's camera."
+    else:
+        told = f"{matched.name} or the actor has been moved: the footage was seen from elsewhere.", "Move it back."
+    return protocol.UserError("other_camera", *told)
 
 
 def load_overlay(found: SceneActor, film: Path) -> bpy.types.MovieClip:

@@ -10,8 +10,11 @@ from bpy.app.handlers import persistent
 
 
 def absolute(armature: bpy.types.Object) -> Path:
-    """The folder of an actor's armature."""
-    return Path(bpy.path.abspath(armature.portrait_actor.folder, library=armature.library))
+    """The folder of an actor's armature. Where it is no more, one of its name beside the open .blend is meant."""
+    origin = armature.override_library.reference if armature.override_library else armature
+    folder = Path(bpy.path.abspath(armature.portrait_actor.folder, library=origin.library))
+    beside = Path(bpy.data.filepath).parent / folder.name
+    return beside if bpy.data.filepath and not folder.is_dir() and beside.is_dir() else folder
 
 
 def stored(folder: Path, blend: str) -> str:
@@ -30,7 +33,8 @@ def _before_saving(blend: str, _unused: object = None) -> None:
     """The file is written with paths relative to where it goes."""
     _meant.clear()
     for thing in bpy.data.objects:
-        if thing.type == "ARMATURE" and thing.portrait_actor.folder and thing.is_editable and not thing.library:
+        own = thing.library is None and thing.override_library is None
+        if own and thing.type == "ARMATURE" and thing.portrait_actor.folder and thing.is_editable:
             _meant[thing.session_uid] = absolute(thing)
             thing.portrait_actor.folder = stored(_meant[thing.session_uid], blend)
 

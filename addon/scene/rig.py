@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bpy
+import numpy as np
 from mathutils import Vector
 
 from ..contract import channels
@@ -17,6 +18,8 @@ NECK = (0.0, -0.11, -0.07)
 CROWN = (0.0, 0.12, -0.07)
 CHEST = (0.0, -0.42, -0.07)
 BASE = (0.0, -0.52, -0.07)
+NOSE = (0.0, -0.03, 0.06)  # a little before its tip
+FACE_FRONT = Vector(np.subtract(NOSE, NECK).tolist())  # from the head bone's joint, in the bone's own axes
 
 
 def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.ViewLayer) -> bpy.types.Object:

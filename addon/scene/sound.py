@@ -10,15 +10,17 @@ from ..contract import protocol
 from . import versions
 
 HEARD = {"SOUND", "SCENE", "META"}  # types of strips
-MARK = "portrait_actor"  # custom property of our strips: who speaks
+MARK = "portrait_actor"  # custom property of our strips: the armature of who speaks
 
 
-def add(scene: bpy.types.Scene, actor: str, file: Path, frame: int, name: str = "") -> bpy.types.Strip | None:
+def add(
+    scene: bpy.types.Scene, actor: bpy.types.Object, file: Path, frame: int, name: str = ""
+) -> bpy.types.Strip | None:
     """Adds what an actor says from `frame` on, on the lowest track that is free from there. What else that actor says
     at the same time is muted: one mouth speaks one line.
 
     Args:
-        actor: the armature's name.
+        actor: the armature; a strip refers to it, so it may be renamed.
         file: the sound.
         name: of the strip; by default the file's.
 
@@ -36,7 +38,7 @@ def add(scene: bpy.types.Scene, actor: str, file: Path, frame: int, name: str = 
     return strip
 
 
-def claim(scene: bpy.types.Scene, actor: str, strip: bpy.types.Strip) -> None:
+def claim(scene: bpy.types.Scene, actor: bpy.types.Object, strip: bpy.types.Strip) -> None:
     """Makes a strip what an actor says: it is heard, and what else that actor says at the same time is muted."""
     strip[MARK] = actor
     strip.mute = False

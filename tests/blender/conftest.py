@@ -107,6 +107,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "sample.actor"
 
 
+@pytest.fixture
+def sam(addon: SimpleNamespace, trained: Path) -> SimpleNamespace:
+    """The trained sample actor in the scene: `.armature`, `.face`, `.folder`."""
+    bpy.ops.portrait_actor.import_actor(directory=str(trained))
+    found = addon.actor.require(bpy.context)
+    return SimpleNamespace(armature=found.armature, face=found.face, folder=trained)
+
+
+@pytest.fixture
+def live(sam: SimpleNamespace, installed: Callable[[str], ModuleType]) -> Iterator[ModuleType]:
+    """The live preview's module, at 256 pixels; switched off afterwards."""
+    module = installed("addon.preview.live")
+    bpy.context.scene.portrait_actor.preview_size = "256"
+    yield module
+    module.stop()
+
+
 _exit_code = 0
 
 

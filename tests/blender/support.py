@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import bpy
 import numpy as np
@@ -40,3 +43,15 @@ def pixels_of(file: str | Path) -> np.ndarray:
     image.pixels.foreach_get(pixels)
     bpy.data.images.remove(image)
     return pixels.reshape(height, width, 4)[::-1]
+
+
+def drawn(live: ModuleType, seconds: float = 90.0) -> Any:
+    """The live preview's picture that shows what the scene is now."""
+    shown, before = live.current(), live.current().picture
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        shown.update()
+        if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
+            return shown.picture
+        time.sleep(0.005)
+    raise AssertionError(f"no picture: {shown.trouble}")

@@ -74,6 +74,32 @@ def test_key_all_keys_what_is_shown(nora, keys):
     assert found.channels[:, found.names.index("cheekPuff")] == pytest.approx([0.5, 0.0])
 
 
+def test_a_search_limits_what_is_done_to_what_is_listed(nora, keys):
+    keys["mouthSmileLeft"].value, keys["eyeBlinkRight"].value, keys["jawOpen"].value = 0.6, 0.7, 0.2
+    OPS.mirror_channels(part="ORAL", search="Smile  Left")
+    assert moved(keys) == {"mouthSmileRight", "eyeBlinkRight", "jawOpen"}, "what is listed swaps with its other side"
+    OPS.reset_channels(part="ALL", search="jaw")
+    assert moved(keys) == {"mouthSmileRight", "eyeBlinkRight"}
+    OPS.key_channels(part="ALL", search="smile")
+    action = nora.face.data.shape_keys.animation_data.action
+    assert action.frame_range[1] == bpy.context.scene.frame_current
+    OPS.reset_channels(part="ALL")
+    assert not moved(keys), "a search is not remembered"
+
+
+@pytest.mark.parametrize(
+    ("value", "left"), [(0.0, True), (0.096, False), (0.1, False), (0.4, False), (0.503, False), (0.52, True)]
+)
+def test_the_measured_range_is_told_and_so_is_who_leaves_it(nora, value, left):
+    span = nora.armature.portrait_actor.channels["jawOpen"]
+    span.low, span.high = 0.1, 0.5
+    assert span.is_left_by(value) == left and span.as_text() == "0.10–0.50"
+    span.low = 0.0
+    assert span.as_text() == "0–0.50"
+    unseen = nora.armature.portrait_actor.channels["tongueOut"]
+    assert unseen.as_text() == "not seen" and not unseen.is_left_by(value)
+
+
 def test_without_an_actor_there_is_nothing_to_do(addon):
     verbs = (OPS.key_viseme, OPS.key_channels, OPS.reset_channels, OPS.mirror_channels)
     assert not any(verb.poll() for verb in verbs)

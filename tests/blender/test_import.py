@@ -152,11 +152,11 @@ def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
     """A new line mutes what the same actor says at that time, and nothing else."""
     scene = bpy.context.scene
     small_actor.sound(tmp_path / "line.wav", 1.0)
-    addon.sound.add(scene, "somebody else", tmp_path / "line.wav", 5)
-    addon.sound.add(scene, "Nora", tmp_path / "line.wav", 100)
-    addon.sound.add(scene, "Nora", tmp_path / "line.wav", 10)
+    addon.sound.add(scene, bpy.data.objects.new("somebody else", None), tmp_path / "line.wav", 5)
+    addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 100)
+    addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 10)
     strips = addon.versions.existing_strips(scene)
-    silent = {(s["portrait_actor"], addon.versions.strip_span(s)[0]) for s in strips if s.mute}
+    silent = {(s["portrait_actor"].name, addon.versions.strip_span(s)[0]) for s in strips if s.mute}
     assert silent == {("Nora", 1)} and len({s.channel for s in strips}) >= 3
 
 

@@ -4,42 +4,14 @@ from __future__ import annotations
 
 import importlib
 import time
-from types import SimpleNamespace
 
 import bpy
 import numpy as np
 import pytest
-from support import PACKAGE
+from bpy_extras.object_utils import world_to_camera_view
+from support import PACKAGE, drawn
 
 OPS = bpy.ops.portrait_actor
-
-
-@pytest.fixture
-def sam(addon, trained) -> SimpleNamespace:
-    """The trained sample actor in the scene: `.armature`, `.face`, `.folder`."""
-    OPS.import_actor(directory=str(trained))
-    found = addon.actor.require(bpy.context)
-    return SimpleNamespace(armature=found.armature, face=found.face, folder=trained)
-
-
-@pytest.fixture
-def live(sam):
-    module = importlib.import_module(f"{PACKAGE}.addon.preview.live")
-    bpy.context.scene.portrait_actor.preview_size = "256"
-    yield module
-    module.stop()
-
-
-def drawn(live, seconds: float = 90.0):
-    """The picture that shows what the scene is now."""
-    shown, before = live.current(), live.current().picture
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        shown.update()
-        if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
-            return shown.picture
-        time.sleep(0.005)
-    raise AssertionError(f"no picture: {shown.trouble}")
 
 
 def handlers() -> int:
@@ -89,11 +61,43 @@ def test_it_shows_what_is_rendered(sam, live, tmp_path):
     assert apart[..., 3].max() < 3 and apart[solid].max() < 4
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_the_card_is_what_the_camera_frames_before_the_face(nora, addon, installed, shift):
+    """Its corners are the picture's, and it faces the camera just before the proxy's face."""
+    scene = bpy.context.scene
+    nora.armature.location, nora.armature.scale = (1, 2, 3), (2, 2, 2)
+    scene.camera.location = 1, 0.2, 3
+    scene.camera.scale = 3, 3, 3
+    scene.camera.data.shift_x = shift
+    rest = nora.armature.animation_data
+    rest.action = None
+    for bone in nora.armature.pose.bones:
+        bone.matrix_basis.identity()
+    bpy.context.view_layer.update()
+    face = [nora.face.matrix_world @ v.co for v in nora.face.data.vertices]
+    before = (
+        nora.armature.matrix_world @ nora.armature.pose.bones["head"].matrix @ installed("addon.scene.rig").FACE_FRONT
+    )
+    corners = addon.camera.picture_plane(scene, before)
+    seen = [world_to_camera_view(scene, scene.camera, corner) for corner in corners]
+    assert np.allclose([(x, y) for x, y, _ in seen], [(0, 0), (1, 0), (1, 1), (0, 1)], atol=1e-4)
+    depths = [z for *_, z in seen]
+    nearest = min(world_to_camera_view(scene, scene.camera, point).z for point in face)
+    assert np.ptp(depths) < 1e-4 and nearest - 0.1 < depths[0] < nearest + 0.05
+    scene.camera.data.type = "ORTHO"
+    assert addon.camera.picture_plane(scene, before) is None
+
+
 def test_a_deleted_actor_takes_its_preview_along(sam, live):
+    before, images = handlers(), set(bpy.data.images.keys())
     live.start(bpy.context)
-    process = live.current().painter._process
+    process, overlay = live.current().painter._process, importlib.import_module(f"{PACKAGE}.addon.preview.overlay")
+    assert len(overlay._handles) == 2 and live._card_for(bpy.context.scene) is not None
     bpy.data.objects.remove(sam.armature)
+    assert live._card_for(bpy.context.scene) is None
     assert live.tick() is None and live.current() is None
+    assert not overlay._handles and overlay._texture is None and not bpy.app.timers.is_registered(live.tick)
+    assert handlers() == before and set(bpy.data.images.keys()) == images
     process._child.wait(30)
 
 

@@ -102,7 +102,7 @@ def preview() -> dict[str, Any]:
     live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live"].current()
     if live is None:
         return {"on": False}
-    drawn = live.picture
+    drawn = live.shown(bpy.context.scene)
     window, area, _ = sidebar()
     region = next(r for r in area.regions if r.type == "WINDOW")
     with bpy.context.temp_override(window=window, area=area, region=region):
@@ -116,7 +116,8 @@ def preview() -> dict[str, Any]:
         return state
     height, width = drawn.pixels.shape[:2]
     middle = drawn.pixels[height // 3 : 2 * height // 3, 2 * width // 5 : 3 * width // 5, :3]
-    return state | {"shown": drawn.frame, "latency": drawn.latency, "colour": middle.mean((0, 1)).tolist()}
+    state |= {"shown": drawn.frame, "latency": drawn.latency, "colour": middle.mean((0, 1)).tolist()}
+    return state | {"footage": drawn.footage is not None}
 
 
 def reports() -> str:

@@ -94,20 +94,37 @@ def test_the_live_preview_draws_the_actor_over_the_camera_s_view(window: Window)
     proxy = window.look()
     window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
     first = drawn(window, proxy, "live_preview")
-    x, y = window.find(r"jawOpen", "ctrl+shift+c")
+    x, y = window.find(r"jawOpen", "ctrl+shift+c", across=0.4)
     window.drag(x, y, 60)
     assert window.ask("scene")["channels"]["jawOpen"] > 0.1
     second = drawn(window, first, "live_preview_jaw", least=0.004)
-    window.mouse("mousemove 300 500", "sleep 0.5", "key Right", "key Right", "sleep 1")
-    assert window.ask("preview")["shown"] == window.ask("scene")["frame"], "the arrow keys step through the frames"
+    before = window.ask("scene")["frame"]
+    window.mouse("mousemove 300 500", "sleep 0.5", "key Right", "key Right")
+    until(lambda: window.ask("preview")["shown"] == before + 2, "the picture of two frames later", 30)
     drawn(window, second, "live_preview_later", least=0.0)
     window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
     assert not window.ask("preview")["on"]
     until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
 
 
-def drawn(window: Window, before: Picture, name: str, least: float = 0.02) -> Picture:
-    """The screen once the preview shows what the scene is now; that much of the camera's frame differs."""
+def test_the_footage_is_compared_with_the_actor(window: Window) -> None:
+    """Onion, wipe and difference by a click each, in their right colours."""
+    window.mouse("mousemove 300 500", "sleep 0.5")
+    before = window.look()
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    before = drawn(window, before, "compare_off")
+    # a difference is dark and speckled: enlarged in linear light its mean becomes brighter
+    for across, name, off in ((0.34, "onion", 6), (0.55, "wipe", 6), (0.76, "difference", 12)):
+        window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=across))
+        until(lambda: window.ask("preview").get("footage", False), "the footage", 30)
+        before = drawn(window, before, f"compare_{name}", least=0.01, off=off)
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
+
+
+def drawn(window: Window, before: Picture, name: str, least: float = 0.02, off: float = 6) -> Picture:
+    """The screen once the preview shows what the scene is now; that much of the camera's frame differs, and its mean
+    colour is the picture's up to `off`."""
     window.mouse("mousemove 300 500", "sleep 0.5")
     until(lambda: "shown" in window.ask("preview") and not window.ask("preview")["waits"], "the preview", 120)
     state = window.ask("preview")
@@ -119,5 +136,5 @@ def drawn(window: Window, before: Picture, name: str, least: float = 0.02) -> Pi
     assert changed.mean() > least, f"{changed.mean():.3f} of the camera's frame has changed"
     height, width = bottom - top, right - left
     middle = after[top + height // 3 : top + 2 * height // 3, left + 2 * width // 5 : left + 3 * width // 5]
-    assert np.abs(middle.mean((0, 1)) - state["colour"]).max() < 6, "the screen shows the picture's own colours"
+    assert np.abs(middle.mean((0, 1)) - state["colour"]).max() < off, "the screen shows the picture's own colours"
     return after

@@ -76,7 +76,7 @@ def test_import_actor_by_mouse(window: Window, nora: Path) -> None:
 
 @pytest.mark.parametrize(("channel", "distance"), [("jawOpen", 60), ("mouthFunnel", -60)])
 def test_a_slider_moves_the_face(window: Window, nora: Path, channel: str, distance: int) -> None:
-    x, y = window.find(rf'key_blocks\["{channel}"\]\.value', "ctrl+shift+c")
+    x, y = window.find(rf'key_blocks\["{channel}"\]\.value', "ctrl+shift+c", across=0.4)
     before = window.ask("scene")
     window.drag(x, y, distance)
     after = window.ask("scene")

@@ -15,11 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from backend.actor import ActorFolder
+from backend.camera import CameraPath
 from backend.channels import CHANNELS, INDEX
 from backend.console import explain
 from backend.model.portrait import Frame, Portrait
 from backend.protocol import Error, Hello, Message, Preview, Progress, Request, Result, UserError, decode, encode
-from backend.service import Service, Shot
+from backend.service import Service, Shot, through
+from backend.training.frames import FrameStore
 
 REPO = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -157,11 +159,72 @@ def test_a_request_is_read(folder: ActorFolder) -> None:
     "data",
     [{"head_rotation": [2, 0, 0, 0]}, {"head_rotation": [1, 0, 0]}, {"channels": {"jawDrop": 1}}, {"channels": "all"},
      {"width": 0}, {"width": "wide"}, {"view": np.eye(4).tolist(), "intrinsics": [0, 0, 0, 0]},
-     {"view": [[1]], "intrinsics": [1, 1, 1, 1]}, {"frame": 1e400}, {"frame": [1]}],
+     {"view": [[1]], "intrinsics": [1, 1, 1, 1]}, {"frame": 1e400}, {"frame": [1]}, {"footage": 3}, {"footage": -1},
+     {"footage": "first"}],
 )  # fmt: skip
 def test_unsound_requests_are_refused(folder: ActorFolder, data: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         Shot.of(Request("a", "frame", data), folder)
+
+
+def with_footage(folder: ActorFolder) -> NDArray[np.uint8]:
+    """Gives the actor a footage frame 1, smooth, with the person in its upper half; the frame."""
+    store, size = FrameStore(folder), folder.info.size
+    store.make_folders()
+    y, x = np.mgrid[:size, :size] / size
+    picture = np.rint(255 * np.dstack([x, y, 0.5 + 0.5 * np.sin(3 * x + 2 * y)])).astype(np.uint8)
+    store.write_frame(1, picture)
+    matte = np.zeros((size, size, 4), np.float32)
+    matte[: size // 2] = 1
+    store.write_matte(1, matte)
+    return store.frame(1)
+
+
+def test_the_footage_is_seen_through_any_lens() -> None:
+    """A dot of the footage lies where the lens puts its ray, between pixels too, in a smaller and a larger picture."""
+    y, x = np.mgrid[:64, :64] + 0.5
+    k = np.array([[90, 0, 30.0], [0, 90, 35], [0, 0, 1]])
+    dot = np.exp(-((x - 37) ** 2 + (y - 31) ** 2) / 18) * 255
+    picture = np.repeat(np.rint(dot).astype(np.uint8)[..., None], 3, 2)
+    for scale in (0.37, 0.5, 1.0, 1.7):
+        lens = np.array([[90 * scale, 93 * scale, 31.3, 29.8]])
+        camera = CameraPath(70, 60, np.array([0]), np.eye(4)[None], lens)
+        seen = through(camera, picture, k)
+        assert seen.shape == (60, 70, 4)
+        weight = seen[..., 0].astype(float)
+        rows, columns = np.mgrid[:60, :70] + 0.5
+        found = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
+        expected = lens[0, :2] * (np.array([37, 31]) - k[:2, 2]) / 90 + lens[0, 2:]
+        assert np.abs(found - expected).max() < 0.05
+        left, right = (lens[0, 0] * (edge - 30) / 90 + lens[0, 2] for edge in (0, 64))
+        inside = seen[30, :, 3] > 127
+        assert inside.sum() == pytest.approx(min(70, right) - max(0, left), abs=1.5)
+
+
+def test_the_footage_comes_beside_the_picture(folder: ActorFolder) -> None:
+    frame = with_footage(folder)
+    said: list[Message] = []
+    pictures: dict[str, NDArray[np.uint8]] = {}
+
+    def keep(message: Message) -> None:
+        said.append(message)
+        if isinstance(message, Preview) and message.footage:
+            pictures[message.id] = np.fromfile(message.footage, np.uint8).reshape(message.height, message.width, 4)
+        asked = {"a": ("b", {"footage": 1, "cut_out": True}), "b": ("c", {"footage": 2}), "c": ("d", {})}
+        following = asked.get(getattr(message, "id", ""), ("bye", None))
+        if isinstance(message, (Preview, Error)):
+            service.post(Request(following[0], "frame" if following[1] is not None else "quit", following[1] or {}))
+
+    service = Service(folder, keep, lambda error: explain(error, folder.path))
+    service.post(Request("a", "frame", {"footage": 1}))
+    service.run(lambda actor, device: Portrait.load(actor, device), CPU)
+    assert np.abs(pictures["a"][..., :3].astype(int) - frame).max() <= 1 and pictures["a"][..., 3].min() == 255
+    assert np.abs(pictures["b"][:24, :, :3].astype(int) - frame[:24]).max() <= 1
+    assert not pictures["b"][24:, :, :3].any() and pictures["b"][..., 3].min() == 255
+    lost = next(m for m in said if isinstance(m, Error))
+    assert (lost.id, lost.code) == ("c", "damaged_actor") and "000002.jpg" in lost.message
+    plain = next(m for m in said if isinstance(m, Preview) and m.id == "d")
+    assert plain.footage == ""
 
 
 class Process:
