@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..actor import ActorFolder, damaged
 from ..channels import CHANNELS, ORAL
+from ..protocol import UserError
 from ..rasterizer import Method, rasterize
 from .branch import COLOUR, OPACITY, POSITION, Branch
 from .labels import LABELS
@@ -242,8 +243,12 @@ class Portrait(nn.Module):
             with safe_open(path, framework="pt") as file:
                 meta = file.metadata()
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            if meta["version"] != str(MODEL_VERSION):
-                raise ValueError("version")
+            if int(meta["version"]) != MODEL_VERSION:
+                raise UserError(
+                    "other_model",
+                    f"The model of {folder.path.name} was trained by another version of Portrait Actor.",
+                    "Create the actor again from its video: what was tracked is kept, only training runs anew.",
+                )
             sizes = json.loads(meta["size"])
             if not all(isinstance(v, int) and 0 <= v <= 2_000_000 for v in sizes.values()):
                 raise ValueError("size")
@@ -252,6 +257,8 @@ class Portrait(nn.Module):
             portrait.load_state_dict(state)
             if not all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
                 raise ValueError("not finite")
+        except UserError:
+            raise
         except Exception as error:  # safetensors raises its own kinds on a damaged file
             raise damaged(path) from error
         portrait.method = "cuda" if device.type == "cuda" else "cpu"

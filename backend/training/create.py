@@ -25,7 +25,7 @@ from .schedule import PRESETS, Preset
 
 SCAN, CROPS, TRACK, REPORT, TRAIN, SPEECH = "scan", "crops", "track", "report", "train", "speech"
 
-MATTES = 2  # counts up when mattes are made in another way, so that unfinished actors get the new ones
+MATTES = 3  # counts up when mattes are made in another way, so that unfinished actors get the new ones
 
 
 @dataclass(frozen=True)
@@ -145,9 +145,11 @@ class _Create:
         return fingerprint(footage, self.options.seed, *source), tracking
 
     def run(self) -> None:
+        from ..model.portrait import MODEL_VERSION
+
         before = dict(self.folder.info.stages)
         speech, tracking = self.track()
-        training = fingerprint(tracking, self.preset, self.options.seed)
+        training = fingerprint(tracking, self.preset, self.options.seed, MODEL_VERSION)
         self._stage(REPORT, tracking, self._report)
         self._stage(TRAIN, training, self._train)
         if self.folder.info.has_audio:

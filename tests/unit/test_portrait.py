@@ -13,7 +13,7 @@ from backend.actor import ActorFolder
 from backend.channels import CHANNELS, INDEX, ORAL
 from backend.model.branch import Branch
 from backend.model.labels import LABELS, MOUTH
-from backend.model.portrait import Frame, Portrait, Pose
+from backend.model.portrait import MODEL_VERSION, Frame, Portrait, Pose
 from backend.protocol import UserError
 from backend.training.corrections import Corrections, tracked_pose
 from backend.training.data import Clip
@@ -141,7 +141,7 @@ def test_what_is_stored_is_small_and_looks_the_same(clip: Clip, sample_actor: Ac
     assert written < 0.25 * sum(v.numel() * v.element_size() for v in portrait.state_dict().values())
 
 
-@pytest.mark.parametrize("spoil", ["empty", "cut", "version", "size"])
+@pytest.mark.parametrize("spoil", ["empty", "cut", "no version", "size"])
 def test_a_damaged_model_is_refused_in_one_sentence(
     portrait: Portrait, sample_actor: ActorFolder, tmp_path: Path, spoil: str
 ) -> None:
@@ -157,9 +157,22 @@ def test_a_damaged_model_is_refused_in_one_sentence(
         file.write_bytes(data[: len(data) // 2])
     else:
         size = json.dumps({"gaussians": 10**12} if spoil == "size" else vars(portrait.size))
-        save_file({"x": torch.zeros(1)}, file, metadata={"version": "99" if spoil == "version" else "1", "size": size})
+        version = str(MODEL_VERSION) if spoil == "size" else "?"
+        save_file({"x": torch.zeros(1)}, file, metadata={"version": version, "size": size})
     with pytest.raises(UserError, match="damaged"):
         Portrait.load(folder, CPU)
+
+
+def test_a_model_of_another_version_says_what_to_do(
+    sample_actor: ActorFolder, tmp_path: Path, portrait: Portrait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ActorFolder(tmp_path, sample_actor.info)
+    with monkeypatch.context() as earlier:
+        earlier.setattr("backend.model.portrait.MODEL_VERSION", MODEL_VERSION - 1)
+        portrait.save(folder)
+    with pytest.raises(UserError, match="trained by another version") as refused:
+        Portrait.load(folder, CPU)
+    assert "only training runs anew" in refused.value.remedy
 
 
 def test_oral_channels_come_first_as_the_model_assumes() -> None:

@@ -1,0 +1,120 @@
+"""The panels that pose and key: head and torso, oral and facial channels."""
+
+from __future__ import annotations
+
+import bpy
+
+from ..contract import channels
+from ..operators import channels as channel_verbs
+from ..scene import actor as scene_actor
+from ..scene import rig, visemes
+from .common import ActorPanel, draw_text
+
+
+class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
+    bl_label = "Head & Torso"
+    bl_order = 2
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, scene_actor.find(context)
+        layout.use_property_split = True
+        for name in (rig.HEAD, rig.TORSO, rig.ROOT):
+            bone = found.armature.pose.bones.get(name)
+            header, body = layout.panel(f"portrait_actor_{name}", default_closed=name != rig.HEAD)
+            header.label(text=name.capitalize(), icon="BONE_DATA")
+            if bone is None or body is None:
+                continue
+            rotation = "rotation_quaternion" if bone.rotation_mode == "QUATERNION" else "rotation_euler"
+            body.column(align=True).prop(bone, rotation, text="Rotation")
+            body.column(align=True).prop(bone, "location")
+
+
+class ChannelPanel(ActorPanel):
+    """Sliders of channels, group by group, each with the range that the footage showed: what it never showed is dimmed,
+    what goes beyond it is red."""
+
+    names: tuple[str, ...] = ()
+    part = "ALL"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, found = self.layout, scene_actor.find(context)
+        keys = found.face.data.shape_keys
+        if keys is None:
+            layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
+            return
+        if found.linked is not None:
+            box = layout.box()
+            draw_text(box, f"{found.linked.name} is linked from another file.", "LINKED")
+            if found.face.override_library:
+                box.operator("portrait_actor.override_channels")
+            else:
+                draw_text(box, "Make a Library Override of it to key it here.")
+        search = context.scene.portrait_actor.channel_search.strip()
+        tools = layout.row(align=True)
+        tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")
+        for verb, icon in (("reset", "LOOP_BACK"), ("mirror", "MOD_MIRROR"), ("key", "KEY_HLT")):
+            button = tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon)
+            button.part, button.search = self.part, search
+        ranges = found.armature.portrait_actor.channels
+        if search:
+            column = layout.column(align=True)
+            matching = channel_verbs.named(self.part, search)
+            for name in matching:
+                _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+            if not matching:
+                column.label(text=f"None has “{search}” in its name", icon="INFO")
+            return
+        for group, members in channels.GROUPS.items():
+            if members[0] not in self.names:
+                continue
+            header, body = layout.panel(f"portrait_actor_{group}", default_closed=group in {"Tongue", "Cheeks", "Nose"})
+            header.label(text=group)
+            if body is None:
+                continue
+            column = body.column(align=True)
+            for name in members:
+                _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+
+
+def _draw_channel(
+    row: bpy.types.UILayout, key: bpy.types.ShapeKey | None, span: bpy.types.PropertyGroup | None
+) -> None:
+    if key is None:
+        return
+    beyond = span is not None and span.is_left_by(key.value)
+    row.active = span is not None and span.measured
+    row.alert = beyond
+    parts = row.split(factor=0.72, align=True)
+    slider = parts.row(align=True)
+    slider.prop(key, "value", text=_readable(key.name), slider=True)  # its name stands on it, where there is room
+    slider.prop_decorator(key, "value")
+    if span is not None:
+        parts.label(text=span.as_text(), icon="ERROR" if beyond else "NONE")
+
+
+def _readable(channel: str) -> str:
+    """``mouthSmileLeft`` → ``Smile Left``: the group's heading says the rest."""
+    words = "".join(f" {c}" if c.isupper() else c for c in channel).split()
+    return " ".join(w.capitalize() for w in (words[1:] if len(words) > 1 else words))
+
+
+class PORTRAIT_ACTOR_PT_oral(ChannelPanel, bpy.types.Panel):
+    bl_label = "Oral Channels"
+    bl_order = 3
+    names, part = channels.ORAL, "ORAL"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        grid = self.layout.grid_flow(row_major=True, columns=6, align=True)
+        for viseme in visemes.VISEMES:
+            grid.operator("portrait_actor.key_viseme", text=visemes.label(viseme)).viseme = viseme
+        super().draw(context)
+
+
+class PORTRAIT_ACTOR_PT_facial(ChannelPanel, bpy.types.Panel):
+    bl_label = "Facial Channels"
+    bl_order = 4
+    bl_options = {"DEFAULT_CLOSED"}
+    names, part = channels.FACIAL, "FACIAL"
+
+
+CLASSES = (PORTRAIT_ACTOR_PT_pose, PORTRAIT_ACTOR_PT_oral, PORTRAIT_ACTOR_PT_facial)
