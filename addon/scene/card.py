@@ -13,7 +13,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from ..contract import camera as contract_camera
-from ..contract import performance
+from ..contract import geometry, performance
 from . import conventions as conv
 from . import rig, versions
 from .actor import SceneActor
@@ -67,7 +67,7 @@ class Placement:
         placed = conv.ACTOR_TO_BLENDER @ np.linalg.inv(views) @ conv.CAMERA_FLIP @ card
         size = np.linalg.norm(placed[:, :3, 0], axis=1)
         scale = np.stack([path.width / fx * depth * size, path.height / fy * depth * size, size], -1)
-        turns = conv.continuous(conv.quaternion(placed[:, :3, :3] / size[:, None, None]))
+        turns = conv.continuous(geometry.quaternion_from_matrix(placed[:, :3, :3] / size[:, None, None]))
         return cls(np.array(frames), placed[:, :3, 3], turns, scale)
 
 

@@ -44,9 +44,15 @@ def actor_state(armature: bpy.types.Object) -> dict:
         for owner in (armature, keys)
         if owner.animation_data and owner.animation_data.action
     }
+    tracks = [
+        (owner.name, track.name, [(s.name, s.frame_start, s.frame_end, s.blend_in, s.blend_out) for s in track.strips])
+        for owner in (armature, keys)
+        for track in (owner.animation_data.nla_tracks if owner.animation_data else ())
+    ]
     return {
         "folder": settings.folder, "face": face.name, "camera": settings.camera.name, "start": settings.footage_start,
         "ranges": {r.name: (r.measured, r.low, r.high) for r in settings.channels}, "animated": animated,
+        "tracks": tracks,
         "values": {k.name: round(k.value, 5) for k in keys.key_blocks},
         "bones": {b.name: [round(v, 5) for row in b.matrix_basis for v in row] for b in armature.pose.bones},
     }  # fmt: skip
@@ -94,6 +100,7 @@ SCENE_VERBS: dict[str, Callable[[Path, Path], object]] = {
     "mirror_channels": lambda *_: OPS.mirror_channels(),
     "key_channels": lambda *_: OPS.key_channels(),
     "key_viseme": lambda *_: OPS.key_viseme(viseme="O"),
+    "push_take": lambda *_: OPS.push_take(part="BOTH"),
 }
 
 
@@ -104,6 +111,10 @@ def speak(folder: Path, tmp_path: Path) -> None:
 
 def render_actor(folder: Path, tmp_path: Path) -> None:
     OPS.render_actor(output=str(tmp_path / "out"), file_format="png", frame_start=1, frame_end=1)
+
+
+def track_video(folder: Path, tmp_path: Path) -> None:
+    OPS.track_video(filepath=str(folder.with_name("sample.mp4")))
 
 
 def create_actor(folder: Path, tmp_path: Path) -> None:
@@ -120,8 +131,9 @@ JOB_VERBS: dict[str, Callable[[Path, Path], object]] = {
     "speak": speak,
     "render_actor": render_actor,
     "create_actor": create_actor,
+    "track_video": track_video,
 }
-HARMLESS = {"cancel_job", "choose_face", "dismiss", "export_capture", "live_preview", "open_folder", "open_log",
+HARMLESS = {"cancel_job", "choose_face", "dismiss", "dub", "export_capture", "live_preview", "open_folder", "open_log",
             "open_report", "setup_backend"}  # fmt: skip  # change nothing in the file, or are create_actor again
 ELSEWHERE = {"override_channels"}  # test_files
 
