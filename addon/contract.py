@@ -6,11 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backend import actor, camera, channels, geometry, live_link, performance, protocol
+    from backend import actor, camera, channels, geometry, live_link, performance, protocol, whole_file
 else:
-    from ..backend import actor, camera, channels, geometry, live_link, performance, protocol
+    from ..backend import actor, camera, channels, geometry, live_link, performance, protocol, whole_file
 
-__all__ = ["PACKAGE", "ROOT", "actor", "camera", "channels", "geometry", "live_link", "performance", "protocol"]
+__all__ = [
+    "PACKAGE",
+    "ROOT",
+    "actor",
+    "camera",
+    "channels",
+    "geometry",
+    "live_link",
+    "performance",
+    "protocol",
+    "whole_file",
+]
 
 PACKAGE = __package__.rpartition(".")[0]  # the extension's own name, e.g. "bl_ext.user_default.portrait_actor"
 ROOT = Path(__file__).resolve().parent.parent  # the folder that holds backend/: `python -m backend` runs here

@@ -29,6 +29,7 @@ from .console import (
 )
 from .device import choose_device, device_name, settle_environment
 from .protocol import Cancelled, Request, UserError
+from .whole_file import make_folder, save_whole
 
 if TYPE_CHECKING:
     from .actor import ActorFolder
@@ -103,7 +104,7 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
     folder = ActorFolder.open(options.actor)
     console.progress("speak", 0, 1)
     said = speak(folder, options.audio, _delivery(options), fps=options.fps, first_frame=options.first_frame)
-    _make_parent(options.performance)
+    make_folder(options.performance.parent)
     said.save(options.performance)
     console.progress("speak", 1, 1)
     data = {
@@ -168,7 +169,7 @@ def _track(options: argparse.Namespace, console: Console) -> Outcome:
     from .training.follow import follow
 
     folder = ActorFolder.open(options.actor)
-    _make_parent(options.performance)
+    make_folder(options.performance.parent)
     done = follow(options.video, folder, console, face=options.face, match_range=options.match_range)
     done.save(options.performance)
     data = {"performance": str(options.performance), "fps": done.fps, "count": len(done)}
@@ -182,14 +183,14 @@ def _export(options: argparse.Namespace, console: Console) -> Outcome:
 
     folder, performance = ActorFolder.open(options.actor), Performance.load(options.performance)
     if options.out.suffix.lower() == ".csv":
-        _make_parent(options.out)
+        make_folder(options.out.parent)
         write_live_link(performance, options.out, _signs(options.signs))
         return f"{len(performance)} frames are in {options.out}.", {"file": str(options.out), "count": len(performance)}
     from .rendering.frames import load_portrait  # with torch, which a .csv does not need
     from .rendering.ply import write_ply
 
     frame = int(performance.frames[0]) if options.frame is None else options.frame
-    _make_parent(options.out)
+    make_folder(options.out.parent)
     count = write_ply(load_portrait(folder, choose_device(options.device)), performance, frame, options.out)
     return f"{count} Gaussians are in {options.out}.", {"file": str(options.out), "gaussians": count, "frame": frame}
 
@@ -199,7 +200,7 @@ def _import(options: argparse.Namespace, console: Console) -> Outcome:
 
     how = Reading(options.fps, options.capture_fps, _signs(options.signs), options.neutral, options.head)
     made = read_live_link(options.capture, how)
-    _make_parent(options.performance)
+    make_folder(options.performance.parent)
     made.save(options.performance)
     data = {"performance": str(options.performance), "fps": made.fps, "count": len(made)}
     return f"{len(made)} frames at {made.fps:g} frames per second are in {options.performance}.", data
@@ -233,12 +234,10 @@ def _figures(options: argparse.Namespace, measure: Callable[[ActorFolder], dict[
 
     folder = ActorFolder.open(options.actor)
     if options.json:
-        _make_parent(options.json)
+        make_folder(options.json.parent)
     figures = measure(folder)
     text = as_text(figures)
     if options.json:
-        from .rendering.images import save_whole
-
         save_whole(options.json, f"{text}\n".encode())
     return text, figures
 
@@ -278,7 +277,7 @@ def _doctor(options: argparse.Namespace, console: Console) -> Outcome:
 def _sample(options: argparse.Namespace, console: Console) -> Outcome:
     from .sample import SampleOptions, make_line, make_sample
 
-    _make_parent(options.out)
+    make_folder(options.out.parent)
     ending = options.out.suffix.lower()
     if ending == ".wav":
         words = make_line(options.out, options.seed)
@@ -290,20 +289,6 @@ def _sample(options: argparse.Namespace, console: Console) -> Outcome:
     wishes = SampleOptions(seconds=options.seconds, size=options.size, seed=options.seed)
     make_sample(options.out, wishes, console)
     return f"The sample clip is {options.out}.", {"file": str(options.out)}
-
-
-def _make_parent(file: Path) -> None:
-    """Makes the folder that a file goes to.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    from .actor import write_error
-
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(file.parent, error) from error
 
 
 RUN: dict[str, Callable[[argparse.Namespace, Console], Outcome]] = {

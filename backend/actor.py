@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from .channels import CHANNELS
 from .performance import Performance
 from .protocol import UserError
+from .whole_file import replacing, write_error
 
 FORMAT_VERSION = 1
 SUFFIX = ".actor"
@@ -231,14 +232,8 @@ class ActorFolder:
         Raises:
             UserError: the disk is full or the folder cannot be written.
         """
-        part = self.path / f"{name}.part"
-        try:
+        with replacing(self.path / name) as part:
             yield part
-            part.replace(self.path / name)
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        finally:
-            part.unlink(missing_ok=True)
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
         """Whether `stage` was finished with the same inputs."""
@@ -324,23 +319,6 @@ def damaged(file: Path) -> UserError:
     """The error for a file of an actor that is missing or cannot be read."""
     return UserError(
         "damaged_actor", f"{file} is missing or damaged.", "Restore it from a backup or create the actor again."
-    )
-
-
-def write_error(path: Path, error: OSError) -> UserError:
-    """One sentence for a failed write: full disk, read-only folder, missing drive."""
-    import errno
-
-    if error.errno == errno.ENOSPC:
-        return UserError(
-            "disk_full",
-            f"The disk is full while writing {path}.",
-            "Free some space and run it again: it goes on where it stopped.",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError("read_only", f"{path} cannot be written.", "Choose a folder that you may write to.")
-    return UserError(
-        "write_failed", f"{path} could not be written ({error.strerror}).", "Check the disk and run it again."
     )
 
 

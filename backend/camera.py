@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .actor import Camera as FootageCamera
-from .actor import write_error
 from .protocol import UserError
+from .whole_file import replacing
 
 FORMAT = "portrait_actor.camera.1"
 MAX_SIDE = 16384  # pixels, the largest texture most GPUs take
@@ -128,12 +128,8 @@ class CameraPath:
         data = {"format": FORMAT, "width": self.width, "height": self.height, "frames": entries}
         if self.border is not None:
             data["border"] = list(self.border)
-        part = path.with_name(path.name + ".part")
-        try:
+        with replacing(path) as part:
             part.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
-            part.replace(path)
-        except OSError as error:
-            raise write_error(path, error) from error
 
     @classmethod
     def load(cls, path: Path) -> CameraPath:

@@ -313,7 +313,7 @@ def _as_user_error(error: BaseException) -> UserError | None:
             "Close other programs, or choose a smaller size or preset.",
         )
     if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        from .actor import write_error
+        from .whole_file import write_error
 
         return write_error(Path(os.fsdecode(error.filename)) if error.filename else Path.cwd(), error)
     if isinstance(error, ImportError) and not (error.name or "backend").startswith("backend"):

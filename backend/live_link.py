@@ -21,6 +21,7 @@ from .channels import CHANNELS, FACIAL, INDEX, ORAL
 from .geometry import matrix_from_quaternion, quaternion_from_turns, yaw_pitch_roll
 from .performance import MAX_FRAMES, Performance
 from .protocol import UserError
+from .whole_file import replacing
 
 F64 = NDArray[np.float64]
 
@@ -107,25 +108,18 @@ def write_live_link(performance: Performance, path: Path, signs: tuple[int, int,
     (their gaze is in the EyeLook shapes). Frame rates that are no whole number get timecodes of the next one.
 
     Raises:
-        UserError: ``unwritable``.
+        UserError: the disk is full or the folder cannot be written.
     """
     order = [INDEX[name] for name in ORDER]
     head, torso = (matrix_from_quaternion(q) for q in (performance.head_rotation, performance.torso_rotation))
     angles = np.radians(yaw_pitch_roll(np.swapaxes(torso, -1, -2) @ head)) * signs
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["Timecode", "BlendshapeCount", *SHAPES, *HEAD, *EYES])
-            count = len(SHAPES) + len(HEAD) + len(EYES)
-            for frame, values, turn in zip(performance.frames, performance.channels[:, order], angles, strict=True):
-                numbers = [f"{v:.6f}" for v in (*values, *turn, *[0.0] * len(EYES))]
-                writer.writerow([_timecode(int(frame), performance.fps), count, *numbers])
-        part.replace(path)
-    except OSError as error:
-        raise UserError(
-            "unwritable", f"{path} cannot be written: {error.strerror or error}.", "Choose another folder."
-        ) from error
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Timecode", "BlendshapeCount", *SHAPES, *HEAD, *EYES])
+        count = len(SHAPES) + len(HEAD) + len(EYES)
+        for frame, values, turn in zip(performance.frames, performance.channels[:, order], angles, strict=True):
+            numbers = [f"{v:.6f}" for v in (*values, *turn, *[0.0] * len(EYES))]
+            writer.writerow([_timecode(int(frame), performance.fps), count, *numbers])
 
 
 def _table(path: Path) -> tuple[list[str], list[list[str]]]:

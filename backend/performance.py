@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .channels import CHANNELS
 from .protocol import UserError
+from .whole_file import replacing
 
 Array = NDArray[np.float32]
 MAX_FRAMES = 1_000_000
@@ -95,16 +96,18 @@ class Performance:
         return self
 
     def save(self, path: Path) -> None:
-        """Writes `path` (.npz) under a temporary name first, so that a crash leaves no half file."""
-        part = path.with_name(path.name + ".part")
-        with part.open("wb") as file:
+        """Writes `path` (.npz).
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        with replacing(path) as part, part.open("wb") as file:
             np.savez_compressed(
                 file, format=np.array("portrait_actor.performance.1"), fps=np.float64(self.fps), frames=self.frames,
                 head_rotation=self.head_rotation, head_translation=self.head_translation,
                 torso_rotation=self.torso_rotation, torso_translation=self.torso_translation,
                 channels=self.channels, names=np.array(self.names),
             )  # fmt: skip
-        part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Performance:

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ..contract import actor, protocol
+from ..contract import protocol, whole_file
 from ..jobs import environment, job
 from ..properties import FORMATS, PLACEMENTS
 from ..scene import actor as scene_actor
@@ -115,10 +115,7 @@ def _output_folder(path: str) -> Path:
     if not path:
         raise protocol.UserError("no_output", "No output folder was chosen.", "Choose a folder.")
     folder = Path(absolute(path))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise actor.write_error(folder, error) from error
+    whole_file.make_folder(folder)
     return folder
 
 

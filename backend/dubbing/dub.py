@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import ActorFolder, damaged, write_error
+from ..actor import ActorFolder, damaged
 from ..camera import footage_camera
 from ..channels import ORAL
 from ..device import choose_device, device_name
@@ -26,10 +26,11 @@ from ..performance import Performance
 from ..progress import Reporter
 from ..protocol import UserError
 from ..rendering.frames import frame_name, load_portrait
-from ..rendering.images import png_bytes, save_whole
+from ..rendering.images import png_bytes
 from ..rendering.passes import Passes, passes_of, whole_numbers
 from ..training.frames import PERSON, FrameStore
 from ..video.encode import VideoWriter
+from ..whole_file import make_folder, save_whole
 from .seam import ColourMatch, face_height, lower_face
 from .shot import Picture, Shot, to_and_fro
 
@@ -97,10 +98,7 @@ def dub(
     mouth = _Mouth(folder, shot, said, rows, device, load(folder, device))
     pictures = (mouth.over(step, picture) for step, picture in enumerate(shot.pictures(rows)))
     followed = reporter.track(pictures, STAGE, len(rows))
-    try:
-        (options.out.parent if film else options.out).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(options.out, error) from error
+    make_folder(options.out.parent if film else options.out)
     if film:
         title = {"title": folder.info.name or options.out.stem}
         with VideoWriter(options.out, shot.width, shot.height, said.fps, sound, title) as writer:

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..actor import ActorFolder, damaged, fingerprint, write_error
+from ..actor import ActorFolder, damaged, fingerprint
 from ..camera import CameraPath, footage_camera
 from ..device import choose_device, device_name
 from ..performance import Performance
 from ..progress import Reporter
 from ..protocol import Cancelled, UserError
 from ..video.encode import VideoWriter
-from .images import exr_bytes, png_bytes, save_whole
+from ..whole_file import make_folder, save_whole
+from .images import exr_bytes, png_bytes
 from .ledger import Ledger
 from .options import RenderOptions, checked, frame_numbers
 from .passes import Exposure, Passes, Plane, passes_of
@@ -71,10 +72,7 @@ def render_performance(
     for number in performance.frames:  # before the first minute of work is done
         view.at(int(number))
     frames = frame_numbers(performance, options.samples)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(options.out, error) from error
+    make_folder(options.out)
 
     start = time.monotonic()
     device = choose_device(options.device)
@@ -123,10 +121,7 @@ class _Job:
         options, camera = self.options, self.camera
         background = self._background()
         kept = options.out / f".{options.name}.frames"
-        try:
-            kept.mkdir(exist_ok=True)
-        except OSError as error:
-            raise write_error(kept, error) from error
+        make_folder(kept)
         rendered = self._render_changed(kept, "png", Ledger(kept / "frames.jsonl"))
         path = options.out / f"{options.name}.mp4"
         # Frames that are left out make a film of fewer frames a second, not a faster one: the sound fits.

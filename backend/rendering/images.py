@@ -7,13 +7,11 @@ import struct
 import zlib
 from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from ..actor import write_error
 from .passes import Passes, whole_numbers
 
 LAYER = "Actor"
@@ -26,23 +24,6 @@ XMP = (
     '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
     f'Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>'
 )
-
-
-def save_whole(path: Path, data: bytes) -> None:
-    """Writes `data` under a temporary name and renames it.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def exr_bytes(passes: Passes, fps: float, texts: Mapping[str, str]) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..actor import write_error
 from ..protocol import UserError
+from ..whole_file import write_error
 
 
 class Ledger:

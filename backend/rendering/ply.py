@@ -10,7 +10,7 @@ import torch
 from ..model.portrait import Moved, Portrait, Pose
 from ..performance import Performance
 from ..protocol import UserError
-from .images import save_whole
+from ..whole_file import save_whole
 
 FIRST_HARMONIC = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc
 FACE_ON = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # viewers hold y for down and z for forward

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import write_error
 from ..video.decode import frames
+from ..whole_file import make_folder, save_whole
 from .overlay import PERSON
 
 Region = tuple[int, int, int, int]  # x, y, width, height in footage pixels
@@ -36,13 +36,10 @@ def write_faces(video: Path, regions: Sequence[Region], frame: int, folder: Path
     footage = frames(video)
     rgb = next(rgb for index, _, rgb in footage if index >= frame)
     names = [folder / f"face_{number}.png" for number in range(1, len(regions) + 1)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "faces.png", numbered(rgb, regions))
-        for name, region in zip(names, regions, strict=True):
-            _write(name, portrait(rgb, region))
-    except OSError as error:
-        raise write_error(folder, error) from error
+    make_folder(folder)
+    _write(folder / "faces.png", numbered(rgb, regions))
+    for name, region in zip(names, regions, strict=True):
+        _write(name, portrait(rgb, region))
     return folder / "faces.png", names
 
 
@@ -77,4 +74,4 @@ def _resized(rgb: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 def _write(path: Path, rgb: NDArray[np.uint8]) -> None:
     data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
-    path.write_bytes(data.tobytes())
+    save_whole(path, data.tobytes())

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import write_error
 from ..progress import Reporter
 from ..protocol import UserError
 from ..video.encode import VideoWriter
+from ..whole_file import write_error
 from . import motion, phones, voice
 from .render import Camera, Studio
 from .truth import Truth, writing

@@ -12,10 +12,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import write_error
 from ..channels import CHANNELS
 from ..performance import Performance
 from ..protocol import UserError
+from ..whole_file import replacing
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -137,16 +137,9 @@ def writing(path: Path) -> Iterator[TruthWriter]:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            writer = TruthWriter(archive)
-            try:
-                yield writer
-            finally:
-                writer.close()
-        part.replace(path)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        writer = TruthWriter(archive)
+        try:
+            yield writer
+        finally:
+            writer.close()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actor import ActorFolder, damaged
+from ..whole_file import save_whole
 
 F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
@@ -39,11 +40,11 @@ class FrameStore:
         ok, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), QUALITY)
         if not ok:
             raise ValueError(f"frame {index} could not be encoded")
-        _write(self._frames / f"{index:06d}.jpg", data.tobytes())
+        save_whole(self._frames / f"{index:06d}.jpg", data.tobytes())
 
     def write_mask(self, index: int, mask: F32) -> None:
         """Stores a raw person mask (h, w) in 0–1 where the matte will stand, until `write_matte` replaces it."""
-        _write(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(mask, alpha=255)))
+        save_whole(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(mask, alpha=255)))
 
     def mask(self, index: int) -> F32:
         """The raw mask (h, w) in 0–1 that `write_mask` stored."""
@@ -52,7 +53,7 @@ class FrameStore:
 
     def write_matte(self, index: int, matte: F32) -> None:
         """Stores the mattes (S, S, 4) in 0–1: person, head, mouth interior, hair."""
-        _write(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(matte, alpha=255)))
+        save_whole(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(matte, alpha=255)))
 
     def frame(self, index: int, *, keep: bool = True) -> Picture:
         """The crop (S, S, 3) uint8 RGB; `keep` its compressed bytes in memory for the next time.
@@ -110,13 +111,3 @@ def quick_png(picture: NDArray[np.uint8]) -> bytes:
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(filtered.data, 1)), (b"IEND", b"")
     parts = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(d, zlib.crc32(k))) for k, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes under a temporary name; plain Python I/O, because OpenCV cannot open every path of Windows."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -22,8 +22,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ..actor import write_error
 from ..protocol import UserError
+from ..whole_file import write_error
 from .decode import check_file
 
 SYNTHETIC = "synthetic media"

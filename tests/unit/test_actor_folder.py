@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.actor import FORMAT_VERSION, ActorFolder, ActorInfo, Camera, Proxy, fingerprint, write_error
+from backend.actor import FORMAT_VERSION, ActorFolder, ActorInfo, Camera, Proxy, fingerprint
 from backend.channels import CHANNELS
 from backend.performance import Performance
 from backend.protocol import UserError
+from backend.whole_file import write_error
 
 FRESH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CAMERA = Camera(640, 360, 900.0, np.diag([1.0, -1.0, -1.0, 1.0]).tolist(), (120.5, 20.0, 256.0))

@@ -1,0 +1,65 @@
+"""Files that are there whole or not at all, and what to tell when a disk will not take them. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .protocol import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block ends well.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def save_whole(path: Path, data: bytes) -> None:
+    """Writes `data` as the file `path`.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_bytes(data)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those that it lies in, where there is none.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> UserError:
+    """One sentence for a failed write: full disk, read-only folder, missing drive."""
+    if error.errno == errno.ENOSPC:
+        return UserError(
+            "disk_full",
+            f"The disk is full while writing {path}.",
+            "Free some space and run it again: it goes on where it stopped.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError("read_only", f"{path} cannot be written.", "Choose a folder that you may write to.")
+    return UserError(
+        "write_failed", f"{path} could not be written ({error.strerror}).", "Check the disk and run it again."
+    )
