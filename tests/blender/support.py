@@ -34,6 +34,11 @@ def _run(*arguments: str) -> str:
     ).stdout
 
 
+def armature_called(name: str) -> bpy.types.Object:
+    """Stands for an actor's armature."""
+    return bpy.data.objects.get(name) or bpy.data.objects.new(name, None)
+
+
 def pixels_of(file: str | Path) -> np.ndarray:
     """(H, W, 4) of a picture, top row first, in the values that are in the file."""
     image = bpy.data.images.load(str(file))

@@ -141,9 +141,9 @@ def test_placing_again_keeps_one_card_and_the_compositor_is_quiet_meanwhile(nora
     assert first == again and len([c for c in nora.armature.children if c.get(addon.card.MARK)]) == 3
     assert len([a for a in bpy.data.actions if a.name.startswith("Nora card")]) == 1
     node = addon.compositing.place(
-        scene, "Nora", addon.compositing.Sequence(tmp_path, "nora_####.exr", FRAMES[0], FRAMES[-1])
+        scene, nora.armature, addon.compositing.Sequence(tmp_path, "nora_####.exr", FRAMES[0], FRAMES[-1])
     )
-    addon.compositing.set_muted(scene, "Nora", True)
+    addon.compositing.set_muted(scene, nora.armature, True)
     with_card = rendered(scene, tmp_path, 12)[..., :3]
     picture = np.load(tmp_path / "12.npy")
     expected = linear(picture[..., :3]) * picture[..., 3:] + GREY * (1 - picture[..., 3:])

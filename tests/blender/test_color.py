@@ -7,7 +7,7 @@ import itertools
 import bpy
 import numpy as np
 import pytest
-from support import pixels_of, python
+from support import armature_called, pixels_of, python
 
 SIZE = 64
 # Every pixel another colour: a cube of 16 × 16 × 16, and nothing beside it.
@@ -59,7 +59,9 @@ def shown(scene, folder) -> np.ndarray:
 @pytest.mark.parametrize(("transform", "which"), [("Standard", ALL), ("Filmic", ALL), ("AgX", MUTED)])
 def test_the_composite_shows_the_footages_colors(addon, scene, tmp_path, transform, which, kind):
     scene.view_settings.view_transform = transform
-    node = addon.compositing.place(scene, "Nora", addon.compositing.Sequence(tmp_path, f"nora_####.{kind}", 1, 1))
+    node = addon.compositing.place(
+        scene, armature_called("Nora"), addon.compositing.Sequence(tmp_path, f"nora_####.{kind}", 1, 1)
+    )
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)
     print(transform, kind, f"worst {255 * error[which].max():.2f}/255; all colours {255 * error.max():.1f}/255, "
           f"{100 * (error < 2 / 255).mean():.0f} % within 2/255")  # fmt: skip

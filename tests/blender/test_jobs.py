@@ -249,7 +249,7 @@ def test_a_job_finds_its_scene_again(addon, installed, actor_folder):
 
 
 def test_every_remedy_is_a_button_that_exists(installed):
-    for operator, _ in installed("addon.panels").REMEDIES.values():
+    for operator, _ in installed("addon.panels.overview").REMEDIES.values():
         group, name = operator.split(".")
         assert getattr(getattr(bpy.ops, group), name).get_rna_type().identifier
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from support import python
+from support import armature_called, python
 
 SIZE, EDGE, GREY, DEPTH = 64, 32, 0.25, 2.0
 COLOR = (0.5, 0.6, 0.4)  # of the actor, display sRGB
@@ -52,7 +52,9 @@ class Shot:
         scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         scene.collection.objects.link(scene.camera)
         scene.view_settings.view_transform = "Raw"
-        self.node = addon.compositing.place(scene, "Nora", addon.compositing.Sequence(folder, "nora_####.exr", 1, 2))
+        self.node = addon.compositing.place(
+            scene, armature_called("Nora"), addon.compositing.Sequence(folder, "nora_####.exr", 1, 2)
+        )
 
     def set(self, **sliders) -> None:
         for name, value in sliders.items():
@@ -196,12 +198,16 @@ def test_grain_is_noise_on_the_actor(shot):
 
 def test_sliders_stay_when_frames_are_placed_again(shot, addon):
     shot.set(Light_Wrap=0.7, Spill_Color=(0.1, 0.2, 0.3, 1))
-    again = addon.compositing.place(shot.scene, "Nora", addon.compositing.Sequence(shot.folder, "nora_####.exr", 2, 2))
+    again = addon.compositing.place(
+        shot.scene, armature_called("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 2, 2)
+    )
     assert again == shot.node and again.inputs["Light Wrap"].default_value == pytest.approx(0.7)
-    assert not addon.compositing.is_outdated(shot.scene, "Nora")
+    assert not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
     shot.scene.view_settings.view_transform = "AgX"
-    assert addon.compositing.is_outdated(shot.scene, "Nora"), "the panel says so"
-    other = addon.compositing.place(shot.scene, "Nora", addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2))
-    assert not addon.compositing.is_outdated(shot.scene, "Nora")
+    assert addon.compositing.is_outdated(shot.scene, armature_called("Nora")), "the panel says so"
+    other = addon.compositing.place(
+        shot.scene, armature_called("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
+    )
+    assert not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
     assert other.inputs["Light Wrap"].default_value == pytest.approx(0.7)
     assert tuple(other.inputs["Spill Color"].default_value)[:3] == pytest.approx((0.1, 0.2, 0.3))
