@@ -4,126 +4,22 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
-import OpenEXR
 import pytest
 import torch
 from numpy.typing import NDArray
+from rendering_stand_in import COLOR, SIZE, Frame, Run, beep, exr, folder, performance, run, still  # noqa: F401 (fixtures)
 
-from backend.actor import ActorFolder, ActorInfo, Camera
-from backend.camera import CameraPath
-from backend.channels import INDEX
-from backend.performance import POSE, Performance
-from backend.progress import Reporter
-from backend.protocol import Cancelled, UserError
-from backend.rendering.frames import frame_name, render_performance
+from backend.actor import ActorFolder
+from backend.protocol import UserError
+from backend.rendering.frames import frame_name
 from backend.rendering.images import DIGITAL_SOURCE
-from backend.rendering.options import RenderOptions
 from backend.rendering.passes import FAR, passes_of, srgb_to_linear
 from backend.video import decode
-
-SIZE = 32
-COLOR = (0.8, 0.4, 0.2)
-
-
-class Frame(NamedTuple):
-    rgb: torch.Tensor
-    alpha: torch.Tensor
-    depth: torch.Tensor
-    mattes: torch.Tensor
-
-
-class Disc:
-    """A soft disc at the head's place, `COLOR`, brighter in green as the jaw opens; its quarters are the mattes."""
-
-    def __init__(self) -> None:
-        self.calls: list[float] = []
-
-    def render(
-        self, head_rotation: torch.Tensor, head_translation: torch.Tensor, torso_rotation: torch.Tensor,
-        torso_translation: torch.Tensor, channels: torch.Tensor, view: torch.Tensor, intrinsics: torch.Tensor,
-        width: int, height: int, *, mattes: bool = True,
-    ) -> Frame:  # fmt: skip
-        assert all(t.dtype == torch.float32 for t in (head_rotation, torso_rotation, torso_translation, channels))
-        self.calls.append(float(head_translation[0]))
-        point = view[:3, :3] @ head_translation + view[:3, 3]
-        center = intrinsics @ point / point[2]
-        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-        distance = torch.hypot(x - center[0], y - center[1])
-        alpha = (0.07 * intrinsics[0, 0] - distance).clamp(0, 4) / 4
-        color = torch.tensor(COLOR) + torch.tensor([0, 0.5, 0]) * channels[INDEX["jawOpen"]]
-        left, upper = x < center[0], y < center[1]
-        rgb = _strided(alpha[..., None] * color)
-        if not mattes:
-            return Frame(rgb, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
-        parts = torch.stack([left & upper, ~left & upper, left & ~upper, ~left & ~upper], -1)
-        return Frame(rgb, alpha, alpha * point[2], _strided(alpha[..., None] * parts))
-
-
-def _strided(planes: torch.Tensor) -> torch.Tensor:
-    """The same values channel by channel in memory, as a rasteriser may hand them over."""
-    return planes.permute(2, 0, 1).contiguous().permute(1, 2, 0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> ActorFolder:
-    view = np.diag([1.0, -1, -1, 1])
-    view[2, 3] = 0.7
-    camera = Camera(1920, 1080, 900.0, view.tolist(), (860.0, 440.0, 200.0))
-    actor = ActorFolder.create(tmp_path / "jane doe.actor", ActorInfo("Jané", size=SIZE, camera=camera, complete=True))
-    actor.file("model.safetensors").write_bytes(b"the first model")
-    return actor
-
-
-def performance(count: int = 4, first: int = -1, fps: float = 25) -> Performance:
-    moving = Performance.rest(count, fps, first)
-    moving.head_translation[:, 0] = 0.002 * np.arange(count)
-    return moving
-
-
-class Run:
-    """Renders with the disc and remembers what it drew."""
-
-    def __init__(self, folder: ActorFolder, out: Path) -> None:
-        self.folder, self.out, self.notes = folder, out, list[str]()
-        self.disc = Disc()
-        self.reporter = Reporter()
-        self.reporter.note = self.notes.append  # type: ignore[method-assign]
-
-    def __call__(
-        self, moving: Performance | None = None, camera: CameraPath | None = None, **options: Any
-    ) -> dict[str, Any]:
-        self.disc.calls.clear()
-        chosen = RenderOptions(self.out, device="cpu", **options)
-        return render_performance(
-            self.folder, moving if moving is not None else performance(), camera, chosen, self.reporter,
-            lambda *_: self.disc,  # type: ignore[arg-type, return-value]
-        )  # fmt: skip
-
-
-@pytest.fixture
-def run(folder: ActorFolder, tmp_path: Path) -> Run:
-    return Run(folder, tmp_path / "out")
-
-
-def still(folder: ActorFolder, **changes: Any) -> CameraPath:
-    assert folder.info.camera is not None
-    fields = {
-        "width": 40, "height": 24, "frames": np.array([0]), "views": folder.info.camera.view()[None],
-        "intrinsics": np.array([[150.0, 150.0, 20.0, 12.0]]),
-    }  # fmt: skip
-    return CameraPath(**{**fields, **changes})
-
-
-def exr(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    with OpenEXR.File(str(path), separate_channels=True) as file:
-        return {name: channel.pixels for name, channel in file.channels().items()}, dict(file.header())
 
 
 def test_exr_holds_light_depth_and_mattes(run: Run) -> None:
@@ -182,15 +78,6 @@ def test_png_is_straight_and_labelled(run: Run, bits: int, kind: type) -> None:
     assert DIGITAL_SOURCE.encode() in xmp
 
 
-def beep(path: Path) -> Path:
-    samples = (np.sin(np.arange(16000) * 0.2) * 20000).astype("<i2").tobytes()
-    form = struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
-    size = struct.pack("<I", 36 + len(samples))
-    head = b"RIFF" + size + b"WAVEfmt " + form + b"data" + struct.pack("<I", len(samples))
-    path.write_bytes(head + samples)
-    return path
-
-
 def test_film_over_a_plain_colour_with_sound(run: Run, tmp_path: Path) -> None:
     data = run(performance(12), format="mp4", sound=beep(tmp_path / "a.wav"), background=(0.1, 0.2, 0.9))
     film = Path(data["file"])
@@ -239,122 +126,6 @@ def test_scaled_actor_is_farther_away_in_the_scene(run: Run, folder: ActorFolder
     large, _ = exr(run.out / "jane doe_0002.exr")
     assert np.abs(small["Actor.Combined.R"] - large["Actor.Combined.R"]).max() < 1e-3
     assert large["Actor.Depth.Z"].min() == pytest.approx(1.4, abs=1e-4)
-
-
-def test_unchanged_frames_are_kept(run: Run, folder: ActorFolder) -> None:
-    assert run()["rendered"] == 4
-    before = {p.name: p.stat().st_mtime_ns for p in run.out.glob("*.exr")}
-    again = run()
-    assert (again["rendered"], again["skipped"]) == (0, 4) and run.disc.calls == []
-    assert {p.name: p.stat().st_mtime_ns for p in run.out.glob("*.exr")} == before
-    assert run.notes == ["4 of 4 frames are unchanged and were kept."]
-
-
-def _move(p: Performance) -> None:
-    p.channels[2, INDEX["jawOpen"]] = 0.5
-
-
-def _turn(p: Performance) -> None:
-    p.torso_rotation[2] = (0.6, 0.8, 0, 0)
-
-
-@pytest.mark.parametrize("change", [_move, _turn])
-def test_only_changed_frames_are_rendered(run: Run, change: Callable[[Performance], None]) -> None:
-    run()
-    moving = performance()
-    change(moving)
-    data = run(moving)
-    assert (data["rendered"], data["skipped"]) == (1, 3) and run.disc.calls == [pytest.approx(0.004)]
-
-
-def test_deleted_frames_other_models_cameras_and_sizes_are_rendered(run: Run, folder: ActorFolder) -> None:
-    run()
-    (run.out / "jane doe_0001.exr").unlink()
-    assert run()["rendered"] == 1
-    folder.file("model.safetensors").write_bytes(b"a better model")
-    assert run()["rendered"] == 4
-    assert run(camera=still(folder))["rendered"] == 4
-    assert run(camera=still(folder), scale=0.5)["rendered"] == 4
-    assert run(camera=still(folder), scale=0.5)["rendered"] == 0
-    assert run(camera=still(folder), format="png")["rendered"] == 4
-    assert run(camera=still(folder), format="png", bits=8)["rendered"] == 4
-
-
-def test_a_run_goes_on_after_cancel_and_after_a_torn_ledger(run: Run) -> None:
-    class Impatient(Reporter):
-        def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
-            self.cancelled = done >= 2
-            super().progress(stage, done, total, message)
-
-    patient, run.reporter = run.reporter, Impatient()
-    with pytest.raises(Cancelled):
-        run()
-    assert len(list(run.out.glob("*.exr"))) == 2 and not list(run.out.glob("*.part"))
-    ledger = next(run.out.glob(".*.jsonl"))
-    ledger.write_text(ledger.read_text(encoding="utf-8") + '\n{"file": "jane doe_0001.exr", "inp', encoding="utf-8")
-    run.reporter = patient
-    assert (run()["rendered"], run()["skipped"]) == (2, 4)
-
-
-def test_a_stopped_film_goes_on_and_new_sound_renders_nothing(run: Run, tmp_path: Path) -> None:
-    class Impatient(Reporter):
-        def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
-            self.cancelled = done >= 2
-            super().progress(stage, done, total, message)
-
-    patient, run.reporter = run.reporter, Impatient()
-    with pytest.raises(Cancelled):
-        run(performance(6), format="mp4")
-    assert not (run.out / "jane doe.mp4").exists()
-    run.reporter = patient
-    assert (run(performance(6), format="mp4")["rendered"], len(run.disc.calls)) == (4, 4)
-    again = run(performance(6), format="mp4", sound=beep(tmp_path / "a.wav"))
-    assert (again["rendered"], again["skipped"]) == (0, 6)
-    assert decode.probe(run.out / "jane doe.mp4").has_audio
-    next((run.out / ".jane doe.frames").glob("*.png")).write_bytes(b"torn")
-    with pytest.raises(UserError, match="cannot be read"):
-        run(performance(6), format="mp4")
-
-
-def test_a_film_of_every_second_frame_lasts_as_long(run: Run) -> None:
-    every = performance(12, first=1)
-    second = replace(every, **{name: getattr(every, name)[::2] for name in ("frames", *POSE, "channels")})
-    data = run(second, format="mp4")
-    info = decode.probe(Path(data["file"]))
-    assert (data["count"], info.frame_count, info.fps) == (6, 6, pytest.approx(12.5))
-
-
-def moments(per_frame: int, frames: list[int], steps: list[float]) -> Performance:
-    """Frames that begin at the rest pose; moment i of each stands `steps[i]` metres further to the actor's left."""
-    moving = Performance.rest(per_frame * len(frames), 25)
-    moving.frames = np.concatenate([per_frame * f + np.arange(per_frame) for f in frames])
-    moving.head_translation[:, 0] = np.tile(np.array(steps, np.float32), len(frames))
-    return moving
-
-
-def test_blur_is_the_mean_of_light(run: Run) -> None:
-    steps = [0.0, 0.01, 0.02, 0.02]
-    data = run(moments(4, [-3, 5], steps), blur=4)
-    assert (data["first"], data["last"], data["count"]) == (-3, 5, 2)
-    assert len(run.disc.calls) == 6, "moments that are alike are drawn once"
-    blurred, _ = exr(run.out / "jane doe_-0003.exr")
-    single = []
-    for step in steps:
-        run.out = run.out.parent / f"step {step}"
-        run(moments(1, [5], [step]))
-        single.append(exr(run.out / "jane doe_0005.exr")[0])
-    for name in ("Combined.R", "Combined.G", "Combined.A", "Head.X", "Torso.X", "Hair.X"):
-        mean = np.mean([s[f"Actor.{name}"].astype(np.float32) for s in single], axis=0)
-        assert np.abs(blurred[f"Actor.{name}"] - mean).max() < 2e-3, name
-    depth = np.min([s["Actor.Depth.Z"] for s in single], axis=0)
-    assert np.array_equal(blurred["Actor.Depth.Z"], depth), "the nearest: all of the blurred edge has a depth"
-
-
-def test_a_changed_moment_renders_its_frame_again(run: Run) -> None:
-    moving = moments(3, [1, 2, 3], [0.0, 0.001, 0.002])
-    assert run(moving, blur=3)["rendered"] == 3
-    moving.channels[4, INDEX["jawOpen"]] = 1
-    assert (run(moving, blur=3)["rendered"], run(moving, blur=3)["rendered"]) == (1, 0)
 
 
 def test_a_border_leaves_the_rest_empty(run: Run, folder: ActorFolder) -> None:
