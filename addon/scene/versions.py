@@ -153,27 +153,27 @@ def alpha_over_inputs(node: bpy.types.Node) -> tuple[Any, Any]:
 
 
 MATH = "ShaderNodeMath" if COMPOSITOR_IS_A_NODE_GROUP else "CompositorNodeMath"
-_LARGEST_BLUR = (
-    512  # pixels; before nodes had sockets for it, the Blur node's size was a property, and its socket a factor
-)
+_LARGEST_BLUR = 512  # pixels; before 4.5 a Blur node's size was a property, and its socket a factor
 
 
 def prepare_blur(node: bpy.types.Node, *, flat: bool) -> float:
     """Makes a Blur node a plain mean over a square, or Gaussian. Returns what to multiply pixels with for its Size."""
-    if not hasattr(node, "size_x"):
+    if hasattr(node, "filter_type"):
+        node.filter_type = "FLAT" if flat else "GAUSS"
+    else:
         node.inputs["Type"].default_value = "Flat" if flat else "Gaussian"
+    if node.inputs["Size"].type == "VECTOR":  # from 4.5 on
         return 1.0
-    node.filter_type = "FLAT" if flat else "GAUSS"
     node.size_x = node.size_y = _LARGEST_BLUR
     return 1 / _LARGEST_BLUR
 
 
 def set_dilation(node: bpy.types.Node, pixels: int) -> None:
     """How far a Dilate/Erode node dilates; below 0 it erodes."""
-    if hasattr(node, "distance"):
-        node.distance = pixels
-    else:
+    if "Size" in node.inputs:  # from 4.5 on
         node.inputs["Size"].default_value = pixels
+    else:
+        node.distance = pixels
 
 
 def level_mean(node: bpy.types.Node, channel: str) -> Any:
