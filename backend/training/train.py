@@ -159,9 +159,8 @@ class Trainer:
     def _gaps(self) -> Tensor:
         """What is not solid at a head pose beyond the footage."""
         moved, size = self.portrait.move(self.far_poses.draw(self.rng)), self.clip.size
-        _, alpha, _ = self.portrait.draw(
-            moved, moved.colours.detach(), self.clip.view, self.clip.camera(), size, size, False
-        )
+        nothing = torch.zeros_like(moved.opacities)[:, None]  # one feature, the fewest there can be: alpha is looked at
+        _, alpha, _ = self.portrait.draw(moved, nothing, self.clip.view, self.clip.camera(), size, size, False)
         return gap_loss(alpha)
 
     def _background(self, shape: torch.Size) -> Tensor:
