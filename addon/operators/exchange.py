@@ -16,7 +16,7 @@ ENDINGS = "*.csv;*.npz"
 
 def add_capture(
     scene: bpy.types.Scene,
-    armature: bpy.types.Object,
+    shown: scene_actor.SceneActor,
     file: Path,
     table: performance.Performance,
     frame_start: int,
@@ -26,11 +26,10 @@ def add_capture(
     """Keys what came from a file as a new take. Returns one sentence for the person."""
     frames = takes.scene_frames(table, scene, 0)
     frames += frame_start - frames[0]
-    face = armature.portrait_actor.face
-    takes.add_take(f"{armature.name} {file.stem}", armature, face, table, frames, rigid=rigid)
+    takes.add_take(f"{shown.name} {file.stem}", shown.armature, shown.face, table, frames, rigid=rigid)
     scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)
-    return f"{armature.name} plays {file.name} from frame {frame_start} to {int(frames[-1])}."
+    return f"{shown.name} plays {file.name} from frame {frame_start} to {int(frames[-1])}."
 
 
 class CaptureFile(ActorVerb):
@@ -78,7 +77,7 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
         found.check_editable()
         file = existing_file(self.filepath, "capture")
         table = self._read(file)
-        told = add_capture(context.scene, found.armature, file, table, self.frame_start, rigid=self.head)
+        told = add_capture(context.scene, found, file, table, self.frame_start, rigid=self.head)
         self.report({"INFO"}, told)
         return {"FINISHED"}
 

@@ -54,12 +54,12 @@ class PORTRAIT_ACTOR_OT_track_video(JobVerb, bpy.types.Operator):
 
 
 def _apply(place: Place, table: Path, video: Path, first: int, rigid: bool) -> str:
-    scene, armature = place.find_scene(), place.find_actor()
-    if scene is None or armature is None:
+    scene, shown = place.find_scene(), scene_actor.of(place.find_actor())
+    if scene is None or shown is None:
         raise protocol.UserError(
             "no_actor_in_scene", "The actor that should move is not in the file any more.", "Track the video again."
         )
-    return add_capture(scene, armature, video, performance.Performance.load(table), first, rigid=rigid)
+    return add_capture(scene, shown, video, performance.Performance.load(table), first, rigid=rigid)
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_track_video,)
