@@ -24,9 +24,18 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
             header.label(text=name.capitalize(), icon="BONE_DATA")
             if bone is None or body is None:
                 continue
-            rotation = "rotation_quaternion" if bone.rotation_mode == "QUATERNION" else "rotation_euler"
-            body.column(align=True).prop(bone, rotation, text="Rotation")
+            _draw_turns(body.column(align=True), bone)
             body.column(align=True).prop(bone, "location")
+
+
+def _draw_turns(column: bpy.types.UILayout, bone: bpy.types.PoseBone) -> None:
+    if bone.rotation_mode == "QUATERNION":
+        column.prop(bone, "rotation_quaternion", text="Rotation")
+    elif bone.rotation_mode == "AXIS_ANGLE":
+        column.prop(bone, "rotation_axis_angle", text="Rotation")
+    else:
+        for axis, name in enumerate(("Nod", "Turn", "Tilt")):
+            column.prop(bone, "rotation_euler", index=axis, text=name)
 
 
 class ChannelPanel(ActorPanel):

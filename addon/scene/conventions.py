@@ -95,6 +95,15 @@ def continuous(quaternions: Array) -> Array:
     return quaternions * sign[:, None]
 
 
+def bone_turns(quaternions: Array) -> Array:
+    """(T, 3) Euler angles about x, y, z in radians of (T, 4) rotations, for Blender's order ZXY: z turns first, y last.
+
+    So the angle in the middle, which may not pass ±90°, is the nod; angles go on beyond a half turn without a jump.
+    """
+    angles = np.radians(geometry.yaw_pitch_roll(geometry.matrix_from_quaternion(quaternions)))
+    return np.unwrap(angles[:, [1, 0, 2]], axis=0)
+
+
 def bone_basis(
     rotation: Array, translation: Array, parent_rotation: Array, parent_translation: Array, rest: Array
 ) -> tuple[Array, Array]:
@@ -109,7 +118,7 @@ def bone_basis(
         rest: (4, 4) the bone's rest matrix (`Bone.matrix_local`), R.
 
     Returns:
-        (T, 4) rotation_quaternion and (T, 3) location.
+        (T, 3) rotation_euler as `bone_turns` has it, and (T, 3) location.
     """
     rest_rotation, head = geometry.quaternion_from_matrix(rest[:3, :3]), rest[:3, 3]
     undo = conjugate(parent_rotation)
@@ -117,7 +126,7 @@ def bone_basis(
     offset = rotate(undo, translation - parent_translation)
     turn = np.broadcast_to(rest_rotation, relative.shape)
     basis = geometry.quaternion_product(geometry.quaternion_product(conjugate(turn), relative), turn)
-    return continuous(basis), rotate(conjugate(turn), rotate(relative, head) + offset - head)
+    return bone_turns(basis), rotate(conjugate(turn), rotate(relative, head) + offset - head)
 
 
 def bone_delta(poses: Array, rest: Array) -> tuple[Array, Array]:

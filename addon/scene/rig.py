@@ -11,6 +11,10 @@ from .conventions import to_blender
 
 ROOT, TORSO, HEAD = channels.RIGID_BONES
 
+# A bone's angles tilt first, then nod, then turn, so that each curve is one gesture; a head never nods as far as ±90°,
+# where they would not be.
+ROTATION_ORDER = "ZXY"
+
 # Joints in actor space (metres; origin between the outer eye corners, which are 0.09 m apart), from the proportions of
 # an adult: the neck's middle lies about a face's height below the eyes and behind them, as the cervical spine does.
 # All bones stand upright, so their own axes are the actor's: x nods, y turns, z tilts.
@@ -40,6 +44,8 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
         parent = edit
     data.edit_bones[ROOT].use_deform = False
     bpy.ops.object.mode_set(mode="OBJECT")
+    for bone in rig.pose.bones:
+        bone.rotation_mode = ROTATION_ORDER
     rig.show_in_front = True
     data.display_type = "STICK"
     return rig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,19 +72,19 @@ def check_in_use(armature: bpy.types.Object, face: bpy.types.Object, *, rigid: b
     """Passes when there is a take in use that `put_into_take` can change.
 
     Raises:
-        UserError: there is none, or its bones are keyed as Euler angles.
+        UserError: there is none, or its bones are keyed as other angles.
     """
     owners = [face.data.shape_keys, armature] if rigid else [face.data.shape_keys]
     if any(versions.curves_of(owner) is None for owner in owners):
         raise protocol.UserError(
             "no_take", f"{armature.name} has no take in use to speak into.", "Choose one, or make a new take."
         )
-    turned = [name for name in (rig.TORSO, rig.HEAD) if armature.pose.bones[name].rotation_mode != "QUATERNION"]
+    turned = [name for name in (rig.TORSO, rig.HEAD) if armature.pose.bones[name].rotation_mode != rig.ROTATION_ORDER]
     if rigid and turned:
         raise protocol.UserError(
-            "euler_bones",
-            f"The bone {turned[0]} of {armature.name} is not keyed in quaternions.",
-            "Set its rotation mode to Quaternion, or speak without head motion.",
+            "other_angles",
+            f"The bone {turned[0]} of {armature.name} is not keyed in the order {rig.ROTATION_ORDER}.",
+            f"Set its rotation mode to {rig.ROTATION_ORDER} Euler, or speak without head motion.",
         )
 
 
@@ -115,7 +115,6 @@ def put_into_take(
         spans = [curve.range() for curve in bag.fcurves if len(curve.keyframe_points)]
         weight = _fade(frames, FADE_SECONDS * table.fps, spans)
         before = [_values_at(owner, bag, curve, frames) for curve in curves]
-        _choose_signs(curves, before)
         for curve, old in zip(curves, before, strict=True):
             found = bag.fcurves.find(curve.path, index=curve.index) or _new_curve(bag, curve)
             _remove_keys(found, frames[0], frames[-1])
@@ -142,15 +141,6 @@ def _values_at(owner: bpy.types.ID, bag: Any, curve: Curve, frames: Array) -> Ar
         return np.array([found.evaluate(frame) for frame in frames])
     value = owner.path_resolve(curve.path)
     return np.full(len(frames), value if isinstance(value, float) else value[curve.index])
-
-
-def _choose_signs(curves: Sequence[Curve], before: Sequence[Array]) -> None:
-    """A rotation has two quaternions: of new ones, takes those on the side of the old ones, to fade the short way."""
-    for path in {curve.path for curve in curves if curve.path.endswith("rotation_quaternion")}:
-        pairs = [(curve, old) for curve, old in zip(curves, before, strict=True) if curve.path == path]
-        sign = np.where(sum(curve.values * old for curve, old in pairs) < 0, -1.0, 1.0)
-        for curve, _ in pairs:
-            curve.values *= sign
 
 
 def _remove_keys(curve: bpy.types.FCurve, first: float, last: float) -> None:
@@ -203,7 +193,7 @@ def _parts(
 
 
 def _bone_curves(armature: bpy.types.Object, table: performance.Performance) -> list[Curve]:
-    """Torso and head, which are keyed as quaternions from now on; the root stays free for the artist."""
+    """Torso and head, which are keyed in `rig.ROTATION_ORDER` from now on; the root stays free for the artist."""
     curves = []
     parent_turn = np.tile([1.0, 0, 0, 0], (len(table), 1))
     parent_shift = np.zeros((len(table), 3))
@@ -215,9 +205,9 @@ def _bone_curves(armature: bpy.types.Object, table: performance.Performance) -> 
         turn, shift = conv.rotation_to_blender(unit), conv.to_blender(translation)
         rest = np.array(armature.data.bones[bone].matrix_local)
         keyed_turn, keyed_shift = conv.bone_basis(turn, shift, parent_turn, parent_shift, rest)
-        armature.pose.bones[bone].rotation_mode = "QUATERNION"
+        armature.pose.bones[bone].rotation_mode = rig.ROTATION_ORDER
         path = f'pose.bones["{bone}"]'
-        curves += [Curve(f"{path}.rotation_quaternion", i, keyed_turn[:, i], bone) for i in range(4)]
+        curves += [Curve(f"{path}.rotation_euler", i, keyed_turn[:, i], bone) for i in range(3)]
         curves += [Curve(f"{path}.location", i, keyed_shift[:, i], bone) for i in range(3)]
         parent_turn, parent_shift = turn, shift
     return curves

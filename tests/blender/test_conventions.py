@@ -97,7 +97,7 @@ def test_bone_basis_is_what_blender_computes(addon):
     }
     for row in range(8):
         for bone, (turn, shift) in keyed.items():
-            armature.pose.bones[bone].rotation_quaternion = turn[row]
+            armature.pose.bones[bone].rotation_euler = turn[row]
             armature.pose.bones[bone].location = shift[row]
         bpy.context.view_layer.update()
         for bone, turn, shift in ((rig.TORSO, torso, torso_shift), (rig.HEAD, head, head_shift)):

@@ -122,8 +122,8 @@ def test_the_head_bone_turns_the_head_when_it_should(shot, tmp_path):
     before = render(tmp_path)
     head = shot.armature.pose.bones["head"]
     shot.scene.frame_set(11)
-    head.rotation_quaternion = head.rotation_quaternion @ type(head.rotation_quaternion)((0, 1, 0), math.radians(12))
-    head.keyframe_insert("rotation_quaternion", frame=11)
+    head.rotation_euler.y += math.radians(12)
+    head.keyframe_insert("rotation_euler", frame=11)
     after = render(tmp_path)
     assert all(np.array_equal(before[f], after[f]) for f in FRAMES if f != 11)
     difference = change(before[11], after[11])

@@ -50,8 +50,8 @@ def test_a_keyed_head_bone_turns_the_head_and_nothing_else(nora):
     before, _ = nora.sample(FRAMES)
     head = nora.armature.pose.bones["head"]
     bpy.context.scene.frame_set(30)
-    head.rotation_quaternion = (math.cos(0.25), 0, math.sin(0.25), 0)
-    head.keyframe_insert("rotation_quaternion", frame=30)
+    head.rotation_euler.y = 0.5
+    head.keyframe_insert("rotation_euler", frame=30)
     after, _ = nora.sample(FRAMES)
     found = changed(before, after)
     assert set(found) == {"head_rotation", "head_translation"} and set().union(*found.values()) == {30}

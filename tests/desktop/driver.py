@@ -67,25 +67,61 @@ def browse(directory: str) -> bool:
 
 
 def scene() -> dict[str, Any]:
-    """What is in the scene: objects with their types, and the face's channels and evaluated shape."""
+    """What is in the scene: objects with their types, the face's channels, take and shape, the head's pose."""
     result: dict[str, Any] = {"objects": {o.name: o.type for o in bpy.context.scene.objects}, "channels": {}}
     depsgraph = bpy.context.evaluated_depsgraph_get()
     for thing in bpy.context.scene.objects:
         if thing.type == "MESH" and thing.data.shape_keys and "jawOpen" in thing.data.shape_keys.key_blocks:
             result["face"] = thing.name
+            motion = thing.data.shape_keys.animation_data
+            result["take"] = motion.action.name if motion is not None and motion.action is not None else ""
             result["channels"] = {k.name: k.value for k in thing.data.shape_keys.key_blocks}
             mesh = thing.evaluated_get(depsgraph).data
             points = np.empty(len(mesh.vertices) * 3, np.float32)
             mesh.vertices.foreach_get("co", points)
             result["shape"] = [float(points.sum()), float(np.abs(points).sum())]
+        elif thing.type == "ARMATURE" and "head" in thing.pose.bones:
+            result["head"] = [v for row in thing.pose.bones["head"].matrix_basis for v in row]
     result["frame"] = bpy.context.scene.frame_current
     return result
 
 
 def fill(**values: Any) -> None:
-    """Fills in the sidebar's form, as typing would."""
-    for name, value in values.items():
-        setattr(bpy.context.scene.portrait_actor, name, value)
+    """Fills in the sidebar's form, as typing would; ``line.audio`` is a field of a part of it."""
+    set_all(bpy.context.scene.portrait_actor, values)
+
+
+def fill_scene(**values: Any) -> None:
+    """The same for Blender's own fields of the scene, e.g. ``render.engine``."""
+    set_all(bpy.context.scene, values)
+
+
+def set_all(owner: Any, values: dict[str, Any]) -> None:
+    """Sets properties by their paths."""
+    for path, value in values.items():
+        *parts, name = path.split(".")
+        target = owner
+        for part in parts:
+            target = getattr(target, part)
+        setattr(target, name, value)
+
+
+def timeline() -> list[int]:
+    """Where the timeline is on the screen."""
+    window = bpy.context.window_manager.windows[0]
+    area = next(a for a in window.screen.areas if a.type == "DOPESHEET_EDITOR")
+    return rectangle(next(r for r in area.regions if r.type == "WINDOW"), window)
+
+
+def rendering() -> bool:
+    """Whether Blender renders."""
+    return bpy.app.is_job_running("RENDER")
+
+
+def save_render(path: str) -> None:
+    """Saves what was rendered last, as Image > Save does."""
+    bpy.context.scene.render.image_settings.file_format = "PNG"
+    bpy.data.images["Render Result"].save_render(path)
 
 
 def job() -> dict[str, Any]:
@@ -133,7 +169,13 @@ def reports() -> str:
     return clipboard()
 
 
-VERBS = {f.__name__: f for f in (show_tab, panels, clipboard, browse, fill, job, scene, preview, reports)}
+VERBS = {
+    f.__name__: f
+    for f in (
+        show_tab, panels, clipboard, browse, fill, fill_scene, timeline, rendering, save_render,
+        job, scene, preview, reports,
+    )
+}  # fmt: skip
 
 
 def answer() -> float | None:

@@ -1,4 +1,5 @@
-"""A job of the real backend in the window: Blender stays usable, Cancel ends it, pressing again finishes it."""
+"""A shot in the window, from the video to the composite: create the actor, look through its camera, preview, compare,
+turn the head, speak, scrub, render."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from window import Machine, Picture, Window
@@ -16,6 +18,8 @@ from window import Machine, Picture, Window
 ROOT = Path(__file__).resolve().parents[2]
 CANCEL = r"bpy\.ops\.portrait_actor\.cancel_job\("
 PREVIEW = r"bpy\.ops\.portrait_actor\.live_preview\("
+SPEAK = r"bpy\.ops\.portrait_actor\.speak\("
+RENDER = r"bpy\.ops\.portrait_actor\.render_actor\("
 CREATE = r"bpy\.ops\.portrait_actor\.create_actor\("
 
 
@@ -118,6 +122,8 @@ def test_the_footage_is_compared_with_the_actor(window: Window) -> None:
         window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=across))
         until(lambda: window.ask("preview").get("footage", False), "the footage", 30)
         before = drawn(window, before, f"compare_{name}", least=0.01, off=off)
+    window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=0.13))
+    drawn(window, before, "compare_off_again", least=0.01)
     window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
     until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
 
@@ -138,3 +144,80 @@ def drawn(window: Window, before: Picture, name: str, least: float = 0.02, off: 
     middle = after[top + height // 3 : top + 2 * height // 3, left + 2 * width // 5 : left + 3 * width // 5]
     assert np.abs(middle.mean((0, 1)) - state["colour"]).max() < off, "the screen shows the picture's own colours"
     return after
+
+
+def test_the_head_turns_and_keeps_its_key(window: Window) -> None:
+    """A field of the head's rotation is dragged and keyed with I; it stays when the playhead comes back."""
+    x, y = window.find(r'bones\["head"\]\.rotation_euler\[1\]', "ctrl+shift+c", across=0.7)
+    before = window.ask("scene")
+    window.drag(x, y, 30)
+    turned = window.ask("scene")["head"]
+    assert not np.allclose(turned, before["head"], atol=0.01)
+    window.mouse(f"mousemove {x} {y}", "sleep 0.5", "key i", "sleep 0.5", "mousemove 300 500", "sleep 0.5")
+    window.mouse("key Right", "key Right", "sleep 1", "key Left", "key Left", "sleep 1")
+    after = window.ask("scene")
+    assert after["frame"] == before["frame"]
+    assert np.allclose(after["head"], turned, atol=1e-3), "what is keyed is what is shown"
+    window.look("head_turned")
+
+
+def test_the_actor_speaks(window: Window, machine: Machine) -> None:
+    """One click on Speak: a take of its own, and a mouth that moves."""
+    line = machine.lab / "line.wav"
+    subprocess.run([sys.executable, "-m", "backend", "sample", str(line), "--seconds", "3"], cwd=ROOT, check=True)
+    before = window.ask("scene")
+    window.ask("fill", **{"line.audio": str(machine.there / "line.wav")})
+    window.click(*window.find(SPEAK, "ctrl+c"))
+    until(lambda: window.ask("job")["state"] not in ("running", "cancelling"), "the end of the job", 300)
+    job = window.ask("job")
+    assert job["state"] == "done", job
+    after = window.ask("scene")
+    assert after["take"] != before["take"]
+    window.look("spoken")
+
+
+def test_scrubbing_with_the_preview_shows_frame_after_frame(window: Window) -> None:
+    """The playhead is dragged along the timeline; the preview follows and ends on the frame that is shown."""
+    window.mouse("mousemove 300 500", "sleep 0.5")
+    before = window.look()
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    before = drawn(window, before, "scrub_before")
+    left, top, right, _ = window.ask("timeline")
+    start, y, shown, jaws = window.ask("scene")["frame"], top + 12, set(), set()
+    x = left + (right - left) // 4
+    window.mouse(f"mousemove {x} {y}", "sleep 0.5", "mousedown 1", "sleep 0.5")
+    for _ in range(8):
+        window.mouse("mousemove_relative -- 25 0", "sleep 0.4")
+        shown.add(window.ask("preview")["shown"])
+        jaws.add(round(window.ask("scene")["channels"]["jawOpen"], 3))
+    window.mouse("mouseup 1", "sleep 1")
+    now = window.ask("scene")["frame"]
+    assert now != start and len(shown) >= 4, f"frames {shown} were drawn while the playhead moved"
+    assert len(jaws) >= 3, "the mouth moves with the line"
+    until(lambda: window.ask("preview")["shown"] == now, "the picture of the frame where the playhead rests", 30)
+    drawn(window, before, "scrubbed", least=0.002)
+    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
+
+
+def test_the_rendered_actor_is_in_the_composite(window: Window, machine: Machine) -> None:
+    """Render Actor, then F12: the picture that Blender saves holds the actor over the scene's world."""
+    frame = window.ask("scene")["frame"]
+    window.ask("fill_scene", frame_start=frame, frame_end=frame + 1, **{"cycles.samples": 1, "render.engine": "CYCLES"})
+    window.ask("fill", output=str(machine.there / "frames"), file_format="exr", placement="compositor")
+    window.click(*window.find(RENDER, "ctrl+c"))
+    until(lambda: window.ask("job")["state"] not in ("running", "cancelling"), "the end of the job", 300)
+    job = window.ask("job")
+    assert job["state"] == "done", job
+    window.mouse("mousemove 300 500", "sleep 0.5", "key F12", "sleep 2")
+    until(lambda: not window.ask("rendering"), "the end of the render", 300)
+    window.mouse("sleep 2")
+    window.look("composite")
+    saved = machine.lab / "composite.png"
+    window.ask("save_render", path=str(machine.there / "composite.png"))
+    picture = cv2.imread(str(saved)).astype(float)
+    height, width = picture.shape[:2]
+    face = picture[height // 3 : 2 * height // 3, 2 * width // 5 : 3 * width // 5]
+    corner = picture[: height // 12, : width // 12]
+    assert face.std() > 8 and corner.std() < 4, "a face in the middle, the plain world in the corner"
+    assert face.mean((0, 1))[2] > face.mean((0, 1))[0] + 10, "skin is redder than it is blue"
