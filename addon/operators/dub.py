@@ -11,6 +11,7 @@ from ..contract import protocol
 from ..jobs import environment, job
 from ..properties import MOUTH, Mouth, values_of
 from ..scene import actor as scene_actor
+from ..scene import footage as footage_clips
 from ..scene.versions import BLEND_RELATIVE
 from .speak import heard, mouth_options
 from .verb import JobVerb, absolute, existing_file, start_backend
@@ -55,7 +56,9 @@ def start(
     shot = f"over {video.name}" if video else "over the actor's own crops"
 
     def finish(data: dict[str, Any]) -> str:
-        return f"The dub {shot} is {data['file']}."
+        clip = footage_clips.load_film(Path(data["file"]), "Dub again.")
+        footage_clips.show(clip)
+        return f"The dub {shot} is {data['file']}; Clip Editor and camera backgrounds list it as {clip.name}."
 
     return start_backend(f"Dub {shown.name}", "dub", arguments, place, finish)
 

@@ -59,19 +59,24 @@ def _other_camera(scene: bpy.types.Scene, matched: bpy.types.Object | None) -> p
 
 
 def load_overlay(found: SceneActor, film: Path) -> bpy.types.MovieClip:
-    """Loads the film, or finds it again in the file; its first frame lies where the footage's take begins.
-
-    Raises:
-        UserError: Blender cannot read it.
-    """
-    clip = bpy.data.movieclips.load(str(film), check_existing=True)
-    if clip.frame_duration < 1 or not all(clip.size):  # Blender loads what it cannot read without a word
-        bpy.data.movieclips.remove(clip)
-        raise protocol.UserError(
-            "unreadable_file", f"Blender cannot read {film}.", "Create the actor again to have it written again."
-        )
+    """`load_film` of the overlay; its first frame lies where the footage's take begins."""
+    clip = load_film(film, "Create the actor again to have it written again.")
     clip.name = f"{found.name} footage overlay"
     clip.frame_start = found.armature.portrait_actor.footage_start
+    return clip
+
+
+def load_film(film: Path, remedy: str) -> bpy.types.MovieClip:
+    """Loads a film as a movie clip, or reads it again when the file has it already.
+
+    Raises:
+        UserError: Blender cannot read it; `remedy` is what helps.
+    """
+    clip = bpy.data.movieclips.load(str(film), check_existing=True)
+    clip.filepath = clip.filepath  # forgets the pictures of a film that was there before
+    if clip.frame_duration < 1 or not all(clip.size):  # Blender loads what it cannot read without a word
+        bpy.data.movieclips.remove(clip)
+        raise protocol.UserError("unreadable_file", f"Blender cannot read {film}.", remedy)
     return clip
 
 

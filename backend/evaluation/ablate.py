@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import fields, replace
 from typing import Any
 
@@ -21,8 +22,9 @@ VARIANTS = {"full": Method()} | {f"no_{f.name}": replace(Method(), **{f.name: Fa
 
 
 def ablate(folder: ActorFolder, device: torch.device, preset: Preset, seed: int, reporter: Reporter) -> dict[str, Any]:
-    """{variant: {"tracked": the figures of `evaluate.measure_drive`, "refined": the same, "gaussians"}} for "full",
-    "no_alternation", "no_consistency", "no_refinement" and "no_prior". The actor itself is not changed."""
+    """{variant: {"tracked": the figures of `evaluate.measure_drive`, "refined": the same, "gaussians", "seconds" of
+    training}} for "full", "no_alternation", "no_consistency", "no_refinement" and "no_prior". The actor stays as it is.
+    """
     clip = Clip(folder, device)
     rows = list(range(clip.train_count, clip.count))
     footage = find_landmarks([clip.store.frame(row) for row in rows])
@@ -31,12 +33,14 @@ def ablate(folder: ActorFolder, device: torch.device, preset: Preset, seed: int,
         torch.manual_seed(seed)
         portrait = new_portrait(folder, clip, replace(preset, method=method), seed)
         trainer = Trainer(clip, portrait, replace(preset, method=method), seed)
+        started = time.perf_counter()
         for _ in reporter.track(range(preset.steps), f"train {name}", preset.steps):
             trainer.step()
+        seconds = time.perf_counter() - started
         drives = {"tracked": clip.poses, "refined": refined_poses(clip, portrait, rows, reporter)}
         figures[name] = {
             drive: measure_drive(clip, portrait, poses, rows, footage, reporter, f"{name}, {drive}")
             for drive, poses in drives.items()
         }
-        figures[name]["gaussians"] = portrait.size.gaussians
+        figures[name] |= {"gaussians": portrait.size.gaussians, "seconds": round(seconds, 1)}
     return figures

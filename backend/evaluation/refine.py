@@ -67,7 +67,7 @@ def _fit_frame(clip: Clip, portrait: Portrait, row: int, last: Corrections | Non
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / count))
     for _ in range(count):
         moved = portrait.move(now.apply_to(tracked, 0))
-        rgb, alpha, _ = portrait.draw(moved, moved.colours, clip.view, clip.camera(), clip.size, clip.size, False)
+        rgb, alpha, _ = portrait.draw(moved, moved.colours, clip.view, clip.intrinsics, clip.size, clip.size, False)
         picture = rgb + (1 - alpha)[..., None] * sample.plate
         loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
         loss = loss + fit.keep * now.channels.square().mean()

@@ -57,17 +57,14 @@ class Clip:
             raise damaged(folder.file("plate.png"))
         self.plate = self._tensor(picture[..., 2::-1].astype(np.float32) / 255)
 
-    def sample(self, index: int, weights: Weights, box: Box | None = None) -> Sample:
-        """Frame `index`, or the part of it inside `box`."""
-        x, y, w, h = box or (0, 0, self.size, self.size)
-        part = np.s_[y : y + h, x : x + w]
-        matte = self.store.matte(index)[part]
-        weight = pixel_weight(matte, weights)
+    def sample(self, index: int, weights: Weights) -> Sample:
+        """Frame `index`."""
+        matte = self.store.matte(index)
         return Sample(
-            self._tensor(self.store.frame(index)[part].astype(np.float32) / 255),
-            self.plate[part],
+            self._tensor(self.store.frame(index).astype(np.float32) / 255),
+            self.plate,
             self._tensor(matte[..., PERSON]),
-            self._tensor(weight),
+            self._tensor(pixel_weight(matte, weights)),
         )
 
     def on_background(self, sample: Sample, background: Tensor) -> Sample:
@@ -82,15 +79,6 @@ class Clip:
         peak = self.poses["channels"][:, columns].amax(1).cpu().numpy()
         return self.train_rows[peak[self.train_rows] > value]
 
-    def camera(self, box: Box | None = None) -> Tensor:
-        """(3, 3) intrinsics of the crop, or of the part of it inside `box`."""
-        if box is None:
-            return self.intrinsics
-        moved = self.intrinsics.clone()
-        moved[0, 2] -= box[0]
-        moved[1, 2] -= box[1]
-        return moved
-
     def face_box(self, index: int) -> Box:
         """The face in frame `index`, from brow to chin with a margin: what "face" means in every figure."""
         return self._around(self.landmarks[index, : topo.MESH], 0.06)
@@ -98,14 +86,6 @@ class Clip:
     def mouth_box(self, index: int) -> Box:
         """The lips in frame `index` with a margin."""
         return self._around(self.landmarks[index, list(topo.LIPS)], 0.35)
-
-    def window(self, index: int, part: str, share: float) -> Box:
-        """A square of `share` of the crop around the mouth or the face; the same size in all frames."""
-        x, y, w, h = self.mouth_box(index) if part == "mouth" else self.face_box(index)
-        side = int(self.size * share) // 16 * 16
-        left = int(np.clip(x + w / 2 - side / 2, 0, self.size - side))
-        top = int(np.clip(y + h / 2 - side / 2, 0, self.size - side))
-        return left, top, side, side
 
     def _around(self, points: NDArray[np.float32], margin: float) -> Box:
         low, high = points.min(0), points.max(0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..model.labels import TORSO
 from ..model.portrait import Moved, Portrait
-from .data import Box, Clip, Sample
+from .data import Clip, Sample
 from .frames import HEAD, PERSON
 from .schedule import Weights
 from .similarity import similarity
@@ -26,16 +26,12 @@ def picture_loss(picture: Tensor, target: Tensor, weight: Tensor, ssim: float) -
     return (1 - ssim) * difference + ssim * (1 - similarity(picture, target, weight))
 
 
-def apart_loss(
-    clip: Clip, portrait: Portrait, moved: Moved, sample: Sample, row: int, box: Box | None, weights: Weights
-) -> Tensor:
+def apart_loss(clip: Clip, portrait: Portrait, moved: Moved, sample: Sample, row: int, weights: Weights) -> Tensor:
     """The loss without motion consistency, as an ablation: head and torso each over the footage without them."""
-    height, width = sample.person.shape
     is_torso = (portrait.label == TORSO).to(moved.colours.dtype)[:, None]
     features = torch.cat([moved.colours * (1 - is_torso), 1 - is_torso, moved.colours * is_torso, is_torso], 1)
-    drawn, _, _ = portrait.draw(moved, features, clip.view, clip.camera(box), width, height, False)
-    x, y, w, h = box or (0, 0, clip.size, clip.size)
-    matte = torch.from_numpy(clip.store.matte(row)[y : y + h, x : x + w]).to(drawn.device)
+    drawn, _, _ = portrait.draw(moved, features, clip.view, clip.intrinsics, clip.size, clip.size, False)
+    matte = torch.from_numpy(clip.store.matte(row)).to(drawn.device)
     head = matte[..., PERSON] * matte[..., HEAD]
     loss = drawn.new_zeros(())
     for ours, real in ((drawn[..., :4], head), (drawn[..., 4:], matte[..., PERSON] - head)):

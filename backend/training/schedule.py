@@ -55,7 +55,7 @@ class Method:
     """The method's parts, each of which `ablate` leaves out once to see what it is worth.
 
     Attributes:
-        alternation: oral, facial and pose phases in turn, on crops of what they move; else all at once.
+        alternation: oral, facial and pose phases in turn, in each of which the other parts rest; else all at once.
         consistency: head over torso is supervised as one portrait, neighbours at the neck keep together, and the
             portrait stays solid beyond the footage's poses; else head and torso are each supervised over the footage.
         refinement: poses and channels of the training frames are corrected.

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..actor import ActorFolder
-from ..model.portrait import Portrait, PortraitSize
+from ..model.portrait import Moved, Portrait, PortraitSize
 from ..progress import Reporter
 from .corrections import Corrections, tracked_pose
 from .data import Clip
@@ -30,7 +30,6 @@ from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 CHECKPOINT_EVERY, FETCH_EVERY, SOLID_EVERY = 1000, 10, 5
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
-WINDOW = {ORAL: ("mouth", 0.38), FACIAL: ("face", 0.62)}  # what the phases look at, share of the crop's side
 
 
 class Trainer:
@@ -135,19 +134,16 @@ class Trainer:
 
     def _loss(self, row: int, part: str) -> Tensor:
         weights = self.preset.weights
-        box = self.clip.window(row, *WINDOW[part]) if part in WINDOW else None
-        sample = self.clip.sample(row, weights, box)
+        sample = self.clip.sample(row, weights)
         if self.rng.random() < self.preset.other_backgrounds:
             sample = self.clip.on_background(sample, self._background(sample.person.shape))
         pose = tracked_pose(self.clip.poses, row)
         if self.rng.random() >= self.preset.uncorrected:
             pose = self.corrections.apply_to(pose, row)
         moved = self.portrait.move(pose)
-        camera = self.clip.camera(box)
         if not self.preset.method.consistency:
-            return apart_loss(self.clip, self.portrait, moved, sample, row, box, weights)
-        height, width = sample.person.shape
-        rgb, alpha, _ = self.portrait.draw(moved, moved.colours, self.clip.view, camera, width, height, False)
+            return apart_loss(self.clip, self.portrait, moved, sample, row, weights)
+        rgb, alpha = self._draw(moved, moved.colours)
         picture = rgb + (1 - alpha)[..., None] * sample.plate
         loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
         loss = loss + weights.alpha * (alpha - sample.person).abs().mean()
@@ -158,10 +154,15 @@ class Trainer:
 
     def _gaps(self) -> Tensor:
         """What is not solid at a head pose beyond the footage."""
-        moved, size = self.portrait.move(self.far_poses.draw(self.rng)), self.clip.size
+        moved = self.portrait.move(self.far_poses.draw(self.rng))
         nothing = torch.zeros_like(moved.opacities)[:, None]  # one feature, the fewest there can be: alpha is looked at
-        _, alpha, _ = self.portrait.draw(moved, nothing, self.clip.view, self.clip.camera(), size, size, False)
-        return gap_loss(alpha)
+        return gap_loss(self._draw(moved, nothing)[1])
+
+    def _draw(self, moved: Moved, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(size, size, C) features and (size, size) alpha."""
+        clip = self.clip
+        drawn, alpha, _ = self.portrait.draw(moved, features, clip.view, clip.intrinsics, clip.size, clip.size, False)
+        return drawn, alpha
 
     def _background(self, shape: torch.Size) -> Tensor:
         """(H, W, 3) a colour that changes smoothly from corner to corner."""

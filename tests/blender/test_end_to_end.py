@@ -274,6 +274,9 @@ def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     shot.scene.portrait_actor.video = str(video)
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
     assert "over sample.mp4" in addon.job.current().outcome
+    clip = bpy.data.movieclips["dub.mp4"]
+    bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
+    assert list(clip.size) == [192, 192] and len([c for c in bpy.data.movieclips if "dub" in c.name]) == 1
     assert python(PROBE, str(tmp_path / "dub.mp4")).split() == ["192", "192", "True"]
     with pytest.raises(RuntimeError, match="There is no video at"):
         bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "x.mp4"), footage="/nowhere/x.mp4")
