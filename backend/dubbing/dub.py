@@ -28,6 +28,7 @@ from ..protocol import UserError
 from ..rendering.frames import frame_name, load_portrait
 from ..rendering.images import png_bytes
 from ..rendering.passes import Passes, passes_of, whole_numbers
+from ..rights import film_labels
 from ..training.frames import PERSON, FrameStore
 from ..video.encode import VideoWriter
 from ..whole_file import make_folder, save_whole
@@ -100,8 +101,8 @@ def dub(
     followed = reporter.track(pictures, STAGE, len(rows))
     make_folder(options.out.parent if film else options.out)
     if film:
-        title = {"title": folder.info.name or options.out.stem}
-        with VideoWriter(options.out, shot.width, shot.height, said.fps, sound, title) as writer:
+        labels = film_labels(folder.info, options.out.stem)
+        with VideoWriter(options.out, shot.width, shot.height, said.fps, sound, labels) as writer:
             for picture in followed:
                 writer.write(picture)
         data: dict[str, Any] = {"file": str(options.out)}

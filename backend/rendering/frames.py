@@ -18,6 +18,7 @@ from ..device import choose_device, device_name
 from ..performance import Performance
 from ..progress import Reporter
 from ..protocol import Cancelled, UserError
+from ..rights import consent_of, film_labels
 from ..video.encode import VideoWriter
 from ..whole_file import make_folder, save_whole
 from .images import exr_bytes, png_bytes
@@ -128,7 +129,7 @@ class _Job:
         step = (self.frames[-1] - self.frames[0]) / max(1, len(self.frames) - 1)
         writer = VideoWriter(
             path, camera.width, camera.height, self.performance.fps / max(step, 1), options.sound,
-            {"title": self.folder.info.name or options.name}, sound_offset=options.sound_offset,
+            film_labels(self.folder.info, options.name), sound_offset=options.sound_offset,
         )  # fmt: skip
         with writer:
             for frame in self.frames:
@@ -224,10 +225,13 @@ class _Job:
         return range(index * count, (index + 1) * count)
 
     def _encoded(self, passes: Passes, frame: int) -> bytes:
-        texts = {"actor": self.folder.info.name or self.options.name, "frame": str(frame)}
+        info = self.folder.info
+        name, agreed = info.name or self.options.name, consent_of(info)
         if self.options.format == "exr":
-            return exr_bytes(passes, self.performance.fps, texts)
-        return png_bytes(passes, self.options.bits, {"Title": texts["actor"], "Frame": texts["frame"]})
+            texts = {"actor": name, "frame": str(frame), "consent": agreed}
+            return exr_bytes(passes, self.performance.fps, {key: text for key, text in texts.items() if text})
+        texts = {"Title": name, "Frame": str(frame), "Consent": agreed}
+        return png_bytes(passes, self.options.bits, {key: text for key, text in texts.items() if text})
 
     def _fingerprint(self, index: int) -> str:
         """A short hash over all that the picture of a frame depends on."""

@@ -12,12 +12,10 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
+from ..rights import DIGITAL_SOURCE, SYNTHETIC
 from .passes import Passes, whole_numbers
 
 LAYER = "Actor"
-SYNTHETIC = "synthetic media"
-# IPTC NewsCodes: what a picture wholly made by a trained model is to be labelled as.
-DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 REC709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue, white
 XMP = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'

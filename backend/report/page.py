@@ -11,6 +11,7 @@ import numpy as np
 
 from ..actor import ActorFolder, ActorInfo
 from ..channels import GROUPS, ORAL
+from ..rights import consent_of
 from ..tracking.landmarks import TRACKER
 from . import overlay
 from .advice import Advice, advise
@@ -94,12 +95,11 @@ def _header(info: ActorInfo) -> str:
     camera, source = info.camera, info.source
     size = f"{camera.width} × {camera.height}" if camera else ""
     used = info.frame_count / info.fps
-    who = info.consent.get("who", "")
     facts = [
         ("Footage", f"{source.get('name', 'unknown')}{f', {size}' if size else ''}"),
         ("Used", f"{used:.1f} s, {info.frame_count} frames at {info.fps:g} fps"),
         ("Quality", f"{info.preset}, crops of {info.size} × {info.size}"),
-        ("Shown, and agreed", f"{who}, {info.consent.get('date', '')[:10]}" if who else "not stated"),
+        ("Shown, and agreed", consent_of(info) or "not stated"),
         ("Face tracked by", str(info.figures.get("tracker", TRACKER))),
         ("Device", str(info.figures.get("device", "")) or "unknown"),
     ]

@@ -23,10 +23,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..protocol import UserError
+from ..rights import DIGITAL_SOURCE, SYNTHETIC
 from ..whole_file import write_error
 from .decode import check_file
 
-SYNTHETIC = "synthetic media"
 SOUND_RATE = 48000
 MAX_SIDE = 16384  # pixels
 BT709 = 1  # the code of ITU-T H.273 for primaries, transfer and matrix alike
@@ -96,7 +96,9 @@ class VideoWriter:
         except OSError as error:
             self._close_sound()
             raise write_error(path, error) from error
-        self._container.metadata.update({"title": path.stem, **(metadata or {}), "comment": SYNTHETIC})
+        self._container.metadata.update(
+            {"title": path.stem, **(metadata or {}), "comment": f"{SYNTHETIC}, {DIGITAL_SOURCE}"}
+        )
         self._video = self._add_video()
         self._audio = self._add_audio(self._sound.layout) if self._sound else None
 

@@ -266,6 +266,15 @@ def test_another_video_drives_the_actor(shot, addon, tmp_path):
     assert np.ptp(table.head_rotation, axis=0).max() > 0.01
 
 
+def test_a_sample_clip_is_filled_in(addon, tmp_path):
+    settings = bpy.context.scene.portrait_actor
+    settings.actor_name, settings.face = "Jane", 2
+    bpy.ops.portrait_actor.sample_clip(filepath=str(tmp_path / "try"), seconds=1, size=96)
+    assert Path(settings.video) == tmp_path / "try.mp4" and Path(settings.video).is_file()
+    assert not settings.actor_name and settings.face == 0
+    assert settings.consent_given and "nobody" in settings.consent_who
+
+
 def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
     backend("sample", str(line), "--seed", "3")

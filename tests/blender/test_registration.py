@@ -13,7 +13,7 @@ from support import PACKAGE
 
 VERBS = (
     "setup_backend", "create_actor", "import_actor", "speak", "dub", "push_take", "render_actor", "cancel_job",
-    "open_log", "open_folder", "open_report", "load_overlay", "choose_face", "track_video",
+    "open_log", "open_folder", "open_report", "load_overlay", "choose_face", "track_video", "sample_clip",
 )  # fmt: skip
 
 

@@ -132,6 +132,7 @@ JOB_VERBS: dict[str, Callable[[Path, Path], object]] = {
     "render_actor": render_actor,
     "create_actor": create_actor,
     "track_video": track_video,
+    "sample_clip": lambda _, tmp_path: OPS.sample_clip(filepath=str(tmp_path / "try.mp4"), seconds=1, size=96),
 }
 HARMLESS = {"cancel_job", "choose_face", "dismiss", "dub", "export_capture", "live_preview", "open_folder", "open_log",
             "open_report", "setup_backend"}  # fmt: skip  # change nothing in the file, or are create_actor again

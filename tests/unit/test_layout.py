@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
 ROOMS = (
-    "protocol", "whole_file", "channels", "performance", "actor", "progress", "camera", "geometry", "live_link",
-    "device", "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model", "rendering",
-    "training", "dubbing", "evaluation", "console", "service", "doctor", "commands", "__main__",
+    "protocol", "whole_file", "channels", "performance", "actor", "rights", "progress", "camera", "geometry",
+    "live_link", "device", "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model",
+    "rendering", "training", "dubbing", "evaluation", "console", "service", "doctor", "commands", "__main__",
 )  # fmt: skip
 INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
 # What Blender imports as well.

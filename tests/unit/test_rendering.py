@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from rendering_stand_in import COLOR, SIZE, Frame, Run, beep, exr, folder, perfo
 from backend.actor import ActorFolder
 from backend.protocol import UserError
 from backend.rendering.frames import frame_name
-from backend.rendering.images import DIGITAL_SOURCE
 from backend.rendering.passes import FAR, passes_of, srgb_to_linear
+from backend.rights import DIGITAL_SOURCE
 from backend.video import decode
 
 
@@ -47,6 +48,19 @@ def test_exr_holds_light_depth_and_mattes(run: Run) -> None:
     assert header["comments"] == "synthetic media" and header["digitalSourceType"] == DIGITAL_SOURCE
     assert header["framesPerSecond"] == 25 and header["chromaticities"][:2] == pytest.approx((0.64, 0.33))
     assert header["actor"] == "Jané" and header["frame"] == "1"
+
+
+@pytest.mark.parametrize("kind", ["exr", "png", "mp4"])
+def test_who_agreed_is_said_in_every_file(run: Run, folder: ActorFolder, kind: str) -> None:
+    folder.info.consent = {"who": "Jane Doe", "statement": "She agreed.", "date": "2026-11-21T10:00:00+00:00"}
+    run(format=kind)
+    if kind == "exr":
+        assert exr(run.out / "jane doe_0001.exr")[1]["consent"] == "Jane Doe, 2026-11-21"
+    elif kind == "png":
+        assert png(run.out / "jane doe_0001.png")[1]["Consent"] == "Jane Doe, 2026-11-21"
+    else:
+        with av.open(str(run.out / "jane doe.mp4")) as film:
+            assert film.metadata["description"] == "Shown with consent: Jane Doe, 2026-11-21"
 
 
 def png(path: Path) -> tuple[NDArray[Any], dict[str, str], bytes]:

@@ -1,0 +1,63 @@
+"""Make Sample Clip: footage of a head drawn by code, to try everything with before there is a video."""
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import FloatProperty, IntProperty, StringProperty
+
+from ..contract import protocol
+from ..jobs import environment, job
+from ..scene.versions import BLEND_RELATIVE
+from .verb import JobVerb, Place, absolute, push_undo, start_backend
+
+NOBODY = "nobody: drawn by code"
+
+
+def start(context: bpy.types.Context, file: str, seconds: float, size: int) -> job.Job:
+    """Starts the job; when it is done the clip is filled in under Create Actor.
+
+    Args:
+        file: the .mp4 to write; `//` is the .blend's folder. seconds: its length. size: side of the frame in pixels.
+
+    Raises:
+        UserError: no file was named, the backend is not set up, or another job runs.
+    """
+    if not file:
+        raise protocol.UserError("no_output", "No file was named for the clip.", "Name an .mp4.")
+    clip, place = Path(absolute(file)).with_suffix(".mp4"), Place.of(context)
+
+    def finish(data: dict[str, Any]) -> str:
+        scene = place.find_scene()
+        if scene is None:
+            return f"The sample clip is {clip}."
+        settings = scene.portrait_actor
+        settings.video, settings.actor_name, settings.folder, settings.face = str(clip), "", "", 0
+        settings.consent_who, settings.consent_given = NOBODY, True
+        push_undo("Make Sample Clip")
+        return f"{clip.name} is filled in below: press Create Actor."
+
+    arguments = [str(clip), "--seconds", f"{seconds:.3f}", "--size", str(size)]
+    return start_backend("Make Sample Clip", "sample", arguments, environment.job_folder("sample"), finish)
+
+
+class PORTRAIT_ACTOR_OT_sample_clip(JobVerb, bpy.types.Operator):
+    """Draw a clip of a talking head that is no real person, to try the extension without a video"""
+
+    bl_idname = "portrait_actor.sample_clip"
+    bl_label = "Make Sample Clip"
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", default="sample.mp4", options=BLEND_RELATIVE)
+    filter_glob: StringProperty(default="*.mp4", options={"HIDDEN"})
+    seconds: FloatProperty(name="Length", min=1, max=120, default=12, subtype="TIME_ABSOLUTE")
+    size: IntProperty(name="Size", description="Side of the frame", min=96, max=1024, default=512, subtype="PIXEL")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        return self.follow(start(context, self.filepath, self.seconds, self.size))
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_sample_clip,)
