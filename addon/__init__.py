@@ -14,6 +14,7 @@ from .operators import (
     create_actor,
     dub,
     exchange,
+    export_job,
     import_actor,
     preview,
     render_actor,
@@ -42,6 +43,7 @@ MODULES = (
     track_video,
     preview,
     render_actor,
+    export_job,
     panels,
 )
 

@@ -1,4 +1,4 @@
-"""``blender -b scene.blend --command portrait_actor create|import|speak|dub|render …`` for farms and scripts."""
+"""``blender -b FILE.blend --command portrait_actor create|import|speak|dub|render|export-job …``: farms and scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import bpy
 
 from .contract import protocol
 from .jobs import job
-from .operators import backend, create_actor, dub, import_actor, render_actor, speak
+from .operators import backend, create_actor, dub, export_job, import_actor, render_actor, speak
 from .properties import FORMATS, LINE, MOUTH, PLACEMENTS, PRESETS
 
 NAME = "portrait_actor"
@@ -70,9 +70,17 @@ def _dub(options: argparse.Namespace) -> str:
 def _render(options: argparse.Namespace) -> str:
     request = render_actor.RenderRequest(
         options.out, options.format, options.frame_start, options.frame_end, options.place, options.actor,
-        options.device, options.frame_step, options.blur_samples, options.vectors,
+        options.device, options.frame_step, options.blur_samples, options.vectors, options.chunk, options.actor_folder,
     )  # fmt: skip
     return _wait(render_actor.start(bpy.context, request))
+
+
+def _export_job(options: argparse.Namespace) -> str:
+    wish = render_actor.RenderRequest(
+        options.out, options.format, options.frame_start, options.frame_end, actor=options.actor,
+        frame_step=options.frame_step, blur_samples=options.blur_samples, vectors=options.vectors,
+    )  # fmt: skip
+    return f"The job is in {export_job.export_job(bpy.context, wish, options.chunk)}."
 
 
 def _setup(options: argparse.Namespace) -> str:
@@ -153,17 +161,26 @@ def _parser() -> argparse.ArgumentParser:
     render = verbs.add_parser("render", help="render an actor of the scene through the scene's camera")
     render.add_argument("--out", required=True, metavar="DIR", help="folder for the frames; // is the .blend's")
     render.add_argument("--format", choices=[f[0] for f in FORMATS], default="exr")
-    render.add_argument("--frame-start", type=int, metavar="N", help="default: the scene's")
-    render.add_argument("--frame-end", type=int, metavar="N", help="default: the scene's")
-    render.add_argument("--frame-step", type=int, metavar="N", help="default: the scene's")
     render.add_argument("--place", choices=[p[0] for p in PLACEMENTS], default="compositor", help="where frames appear")
-    render.add_argument(
-        "--blur-samples", type=int, default=render_actor.BLUR_SAMPLES, metavar="N", help="where motion blur is on"
-    )
-    render.add_argument("--vectors", action="store_true", help="a Vector pass; not with motion blur")
+    render.add_argument("--chunk", type=int, default=0, metavar="N", help="no more than N frame numbers of the range")
+    render.add_argument("--actor-folder", default="", metavar="DIR", help="where it is on this machine, if elsewhere")
     render.set_defaults(run=_render)
 
-    for verb in (say, lay, render):
+    farm = verbs.add_parser("export-job", help="write the shot as an Open Job Description bundle for a render farm")
+    farm.add_argument("--out", required=True, metavar="DIR", help="folder for the bundle; // is the .blend's")
+    farm.add_argument("--format", choices=[f[0] for f in export_job.SEQUENCES], default="exr")
+    farm.add_argument("--chunk", type=int, default=10, metavar="N", help="frames per task")
+    farm.set_defaults(run=_export_job, save=None)
+
+    for verb in (render, farm):
+        for option in ("--frame-start", "--frame-end", "--frame-step"):
+            verb.add_argument(option, type=int, metavar="N", help="default: the scene's")
+        verb.add_argument(
+            "--blur-samples", type=int, default=render_actor.BLUR_SAMPLES, metavar="N", help="where motion blur is on"
+        )
+        verb.add_argument("--vectors", action="store_true", help="a Vector pass; not with motion blur")
+
+    for verb in (say, lay, render, farm):
         verb.add_argument("--actor", default="", metavar="NAME", help="which, when the scene has several")
 
     for verb in (create, lay, render):

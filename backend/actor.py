@@ -127,6 +127,9 @@ class ActorInfo:
     complete: bool = False
 
 
+TO_RENDER = ("actor.json", "model.safetensors", "plate.png", "proxy.npz", "footage.npz")  # what a farm needs of it
+
+
 @dataclass
 class Proxy:
     """The face mesh that an animator sees, in rest pose and actor space.

@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
+from ..contract import actor as contract_actor
 from ..contract import protocol, whole_file
 from ..jobs import environment, job
 from ..properties import FORMATS, PLACEMENTS
@@ -34,6 +35,8 @@ class RenderRequest:
         frame_step: every how many frames; None takes the scene's.
         blur_samples: moments that a frame is the mean of, where the scene has motion blur.
         vectors: EXR frames have a Vector pass; not with motion blur.
+        chunk: render no more than so many frame numbers of the range; 0: all of them.
+        actor_folder: where the actor's folder is on this machine; empty: where the scene says.
     """
 
     output: str
@@ -46,6 +49,8 @@ class RenderRequest:
     frame_step: int | None = None
     blur_samples: int = BLUR_SAMPLES
     vectors: bool = False
+    chunk: int = 0
+    actor_folder: str = ""
 
 
 def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
@@ -57,9 +62,9 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     """
     scene = context.scene
     shown = scene_actor.require(context, request.actor)
-    frames = _frames(scene, request)
-    moments = _moments(scene, request)
-    source = shown.folder().path
+    frames = frames_of(scene, request)
+    moments = moments_of(scene, request)
+    source = _folder(shown, request).path
     output = _output_folder(request.output)
     environment.require_python()
     table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames, moments)
@@ -88,18 +93,35 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)
 
 
-def _frames(scene: bpy.types.Scene, request: RenderRequest) -> range:
+def _folder(shown: scene_actor.SceneActor, request: RenderRequest) -> contract_actor.ActorFolder:
+    if request.actor_folder:
+        return contract_actor.ActorFolder.open(Path(absolute(request.actor_folder)))
+    return shown.folder()
+
+
+def frames_of(scene: bpy.types.Scene, request: RenderRequest) -> range:
+    """The frames that are asked for.
+
+    Raises:
+        UserError: there are none.
+    """
     first = scene.frame_start if request.frame_start is None else request.frame_start
     last = scene.frame_end if request.frame_end is None else request.frame_end
     if last < first:
         raise protocol.UserError(
             "empty_range", f"Frames {first} to {last} are no range.", "Let the last frame come after the first."
         )
+    if request.chunk > 0:
+        last = min(last, first + request.chunk - 1)
     return range(first, last + 1, request.frame_step or scene.frame_step)
 
 
-def _moments(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
-    """When each frame is looked at, in frames from its own time."""
+def moments_of(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
+    """When each frame is looked at, in frames from its own time.
+
+    Raises:
+        UserError: vectors were asked for, and the scene has motion blur.
+    """
     if not scene.render.use_motion_blur:
         return sampling.NEIGHBOURS if request.vectors else sampling.FRAME
     if request.vectors:

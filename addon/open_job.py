@@ -1,0 +1,106 @@
+"""A render as an Open Job Description bundle: a folder that render managers take as it is.
+
+Specification: "Open Job Description, Template Schemas, 2023-09". A bundle holds ``template.json`` and what it names: a
+copy of the .blend and of the actor, by paths within the bundle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+TEMPLATE = "template.json"
+CANCEL_SECONDS = 30  # between the request to end and the end by force: a frame that is being written gets done
+
+
+@dataclass(frozen=True)
+class FarmJob:
+    """What the tasks render.
+
+    Attributes:
+        name: of the job. blend, actor_folder: names within the bundle. actor: the armature's name.
+        first, last, step: the frames. chunk: frames per task.
+        file_format: "exr" or "png". options: further arguments of ``render``.
+    """
+
+    name: str
+    blend: str
+    actor_folder: str
+    actor: str
+    first: int
+    last: int
+    step: int
+    chunk: int
+    file_format: str
+    options: tuple[str, ...] = ()
+
+
+def template(job: FarmJob) -> dict[str, Any]:
+    """The job template, as it is written to ``template.json``: one step whose tasks are chunks of frames."""
+    return {
+        "specificationVersion": "jobtemplate-2023-09",
+        "name": job.name,
+        "parameterDefinitions": _parameters(job),
+        "steps": [
+            {
+                "name": "RenderActor",
+                "parameterSpace": {
+                    "taskParameterDefinitions": [
+                        {
+                            "name": "ChunkStart",
+                            "type": "INT",
+                            "range": "{{Param.FirstFrame}}-{{Param.LastFrame}}:{{Param.ChunkLength}}",
+                        }
+                    ]
+                },
+                "script": {
+                    "actions": {
+                        "onRun": {
+                            "command": "{{Param.Blender}}",
+                            "args": _arguments(job),
+                            "cancelation": {
+                                "mode": "NOTIFY_THEN_TERMINATE",
+                                "notifyPeriodInSeconds": CANCEL_SECONDS,
+                            },
+                        }
+                    }
+                },
+            }
+        ],
+    }
+
+
+def _parameters(job: FarmJob) -> list[dict[str, Any]]:
+    def path(name: str, kind: str, flow: str, default: str, text: str) -> dict[str, Any]:
+        typed = {"name": name, "type": "PATH", "objectType": kind, "dataFlow": flow}
+        return {**typed, "default": default, "description": text}
+
+    def number(name: str, default: int, text: str, **limits: int) -> dict[str, Any]:
+        return {"name": name, "type": "INT", "default": default, "description": text, **limits}
+
+    def choice(name: str, default: str, values: list[str], text: str) -> dict[str, Any]:
+        return {"name": name, "type": "STRING", "default": default, "allowedValues": values, "description": text}
+
+    return [
+        path("BlendFile", "FILE", "IN", job.blend, "The scene."),
+        path("ActorFolder", "DIRECTORY", "IN", job.actor_folder, "The actor."),
+        path("OutputFolder", "DIRECTORY", "OUT", "frames", "Where the frames go."),
+        number("FirstFrame", job.first, "The first frame."),
+        number("LastFrame", job.last, "The last frame."),
+        number("FrameStep", job.step, "Every how many frames.", minValue=1),
+        number("ChunkLength", job.chunk * job.step, "Frame numbers per task: a multiple of FrameStep.", minValue=1),
+        choice("Format", job.file_format, ["exr", "png"], "What the frames are."),
+        choice("Device", "auto", ["auto", "cpu", "cuda"], "What renders."),
+        {"name": "Blender", "type": "STRING", "default": "blender", "description": "The Blender program."},
+    ]
+
+
+def _arguments(job: FarmJob) -> list[str]:
+    return [
+        "-b", "{{Param.BlendFile}}", "--command", "portrait_actor", "render",
+        "--actor", job.actor, "--actor-folder", "{{Param.ActorFolder}}",
+        "--out", "{{Param.OutputFolder}}", "--format", "{{Param.Format}}", "--place", "none",
+        "--frame-start", "{{Task.Param.ChunkStart}}", "--frame-end", "{{Param.LastFrame}}",
+        "--frame-step", "{{Param.FrameStep}}", "--chunk", "{{Param.ChunkLength}}",
+        "--device", "{{Param.Device}}", *job.options,
+    ]  # fmt: skip

@@ -1,0 +1,108 @@
+"""Export Job: the shot as an Open Job Description bundle for a render farm."""
+
+import json
+import shutil
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+
+from .. import open_job
+from ..contract import actor as contract_actor
+from ..contract import protocol, whole_file
+from ..properties import FORMATS
+from ..scene import actor as scene_actor
+from ..scene.versions import BLEND_RELATIVE
+from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, moments_of
+from .verb import ActorVerb, absolute
+
+SCENE = "scene.blend"
+NAME_LENGTH = 128  # of a job, by the specification
+SEQUENCES = [kind for kind in FORMATS if kind[0] != "mp4"]  # a film cannot be made in parts
+
+
+def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10) -> Path:
+    """Writes the bundle; returns its folder.
+
+    Args:
+        wish: what each task renders; its `output` is the bundle's folder, new or of an earlier export.
+        chunk: frames per task.
+
+    Raises:
+        UserError: there is no actor or camera, the actor's folder is incomplete, or the bundle cannot be written.
+    """
+    scene, shown = context.scene, scene_actor.require(context, wish.actor)
+    frames = frames_of(scene, wish)
+    moments_of(scene, wish)
+    if scene.camera is None:
+        raise protocol.UserError("no_camera", "The scene has no camera.", "Choose one in Scene properties.")
+    folder, bundle = shown.folder(), _bundle(wish.output)
+    target = bundle / f"{bpy.path.clean_name(shown.name)}{contract_actor.SUFFIX}"
+    _copy_actor(folder, target)
+    _save_scene(bundle / SCENE)
+    options = ("--vectors",) if wish.vectors else ("--blur-samples", str(wish.blur_samples))
+    job = open_job.FarmJob(
+        f"{shown.name}, {scene.name}"[:NAME_LENGTH], SCENE, target.name, shown.name, frames[0], frames[-1], frames.step,
+        max(chunk, 1), wish.file_format, options,
+    )  # fmt: skip
+    text = json.dumps(open_job.template(job), indent=1, ensure_ascii=False)
+    whole_file.save_whole(bundle / open_job.TEMPLATE, text.encode("utf-8"))
+    return bundle
+
+
+def _bundle(output: str) -> Path:
+    if not output:
+        raise protocol.UserError("no_output", "No folder was named for the job.", "Name one.")
+    bundle = Path(absolute(output))
+    if bundle.is_dir() and any(bundle.iterdir()) and not (bundle / open_job.TEMPLATE).exists():
+        raise protocol.UserError("not_a_job", f"{bundle} holds other files.", "Choose an empty folder.")
+    whole_file.make_folder(bundle)
+    return bundle
+
+
+def _copy_actor(folder: contract_actor.ActorFolder, target: Path) -> None:
+    """What a machine needs that renders: not the footage, and not what training left."""
+    whole_file.make_folder(target)
+    for name in contract_actor.TO_RENDER:
+        source = folder.file(name)
+        if not source.is_file():
+            raise contract_actor.damaged(source)
+        with whole_file.replacing(target / name) as part:
+            shutil.copyfile(source, part)
+
+
+def _save_scene(file: Path) -> None:
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True, relative_remap=True, compress=True)
+    except RuntimeError as error:
+        raise protocol.UserError("write_failed", f"{file} could not be saved.", "Choose another place.") from error
+
+
+class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
+    """Write this shot as an Open Job Description bundle, which render managers take as it is"""
+
+    bl_idname = "portrait_actor.export_job"
+    bl_label = "Export Farm Job"
+
+    directory: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
+    filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    chunk: IntProperty(name="Frames per Task", default=10, min=1, soft_max=500)
+    file_format: EnumProperty(name="Format", items=SEQUENCES, default="exr")
+    blur_samples: IntProperty(name="Blur Samples", default=BLUR_SAMPLES, min=1, max=256)
+    vectors: BoolProperty(name="Vector Pass")
+    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        wish = RenderRequest(
+            self.directory, self.file_format, actor=self.actor, blur_samples=self.blur_samples, vectors=self.vectors
+        )
+        bundle = export_job(context, wish, self.chunk)
+        self.report({"INFO"}, f"The job is in {bundle}.")
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_export_job,)
