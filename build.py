@@ -58,7 +58,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     test.add_argument("--bpy", choices=BLENDERS, default="5.0", help="the Blender version of the blender tests")
     test.add_argument("--without-desktop", action="store_true", help="say that no window can be opened here")
 
-    verbs.add_parser("package", help="build the extension's zip")
+    package = verbs.add_parser("package", help="build the extension's zip")
+    package.add_argument("--repository", type=Path, metavar="DIR", help="offer it in a static repository there as well")
     install = verbs.add_parser("install", help="build the zip and install it in Blender")
     install.add_argument("--blender", type=Path, metavar="FILE", help="the Blender program; else the one on PATH")
     bench = verbs.add_parser("bench", help="measure speed and accuracy")

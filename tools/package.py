@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -61,14 +62,14 @@ def contents() -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(ROOT).as_posix(), path.read_bytes()
 
 
-def validator() -> list[str | Path] | None:
-    """The command for Blender's own check of an extension, out of a Blender module that is set up here, or None."""
+def extension_tool() -> list[str | Path] | None:
+    """Blender's own program for extensions, out of a Blender module that is set up here, or None."""
     for environment in sorted(ROOT.glob(".venv-bpy-*"), reverse=True):
         python = python_of(environment)
         pattern = "**/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
         script = next(environment.glob(pattern), None)
         if python.exists() and script is not None:
-            return [python, script, "validate"]
+            return [python, script]
     return None
 
 
@@ -78,8 +79,30 @@ def validate(archive: Path) -> None:
     Raises:
         StepFailed: Blender refuses it, and has said why.
     """
-    command = validator()
-    if command is None:
+    tool = extension_tool()
+    if tool is None:
         say("Not checked by Blender: no Blender module is set up here (`build.py test blender` sets one up).")
         return
-    step([*command, archive])
+    step([*tool, "validate", archive])
+
+
+def repository(archive: Path, folder: Path, tool: list[str | Path] | None = None) -> None:
+    """Makes `folder` a static repository of extensions that offers the zip: put it on any web server or shared disk,
+    and name its `index.json` in Blender's preferences.
+
+    Args:
+        tool: Blender's program for extensions; by default `extension_tool`.
+
+    Raises:
+        UserError: there is no such program. StepFailed: it failed, and has said why.
+    """
+    tool = tool or extension_tool()
+    if tool is None:
+        raise UserError(
+            "no_blender",
+            "A repository is made by Blender itself, and no Blender module is set up here.",
+            "`python3 build.py test blender` sets one up.",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(archive, folder / archive.name)
+    step([*tool, "server-generate", "--repo-dir", folder.absolute(), "--html"])

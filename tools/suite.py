@@ -66,7 +66,7 @@ def blender(options: argparse.Namespace) -> int:
     backend, bpy = environments.backend(), environments.bpy(options.bpy)
     archive = package.build()
     title(f"tests/blender, Blender {options.bpy}")
-    step([*(package.validator() or []), archive])
+    package.validate(archive)
     with tempfile.TemporaryDirectory(prefix="portrait_actor_") as folder:
         changes = environment(BLENDER_USER_RESOURCES=folder, PORTRAIT_ACTOR_PYTHON=backend, PORTRAIT_ACTOR_ZIP=archive)
         return run([bpy, "-m", "pytest", "tests/blender", *options.rest], env=changes, limit=LIMIT)

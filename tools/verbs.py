@@ -50,6 +50,9 @@ def make_package(options: argparse.Namespace) -> None:
     archive = package.build()
     package.validate(archive)
     say(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB)")
+    if options.repository:
+        package.repository(archive, options.repository)
+        say(f"Blender finds it in the repository {options.repository.absolute() / 'index.json'}")
 
 
 def install_extension(options: argparse.Namespace) -> None:

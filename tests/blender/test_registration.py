@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -30,11 +31,28 @@ def handler_count() -> int:
     return sum(map(len, handler_lists()))
 
 
-def test_blender_accepts_the_zip(archive):
+def extension_tool() -> Path:
     scripts = Path(bpy.utils.resource_path("LOCAL")) / "scripts"
-    command = next(scripts.glob("**/bl_pkg/cli/blender_ext.py"))
-    answer = subprocess.run([sys.executable, command, "validate", archive], capture_output=True, text=True)
+    return next(scripts.glob("**/bl_pkg/cli/blender_ext.py"))
+
+
+def test_blender_accepts_the_zip(archive):
+    answer = subprocess.run([sys.executable, extension_tool(), "validate", archive], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_a_static_repository_offers_the_zip(archive, tmp_path):
+    from tools import package
+
+    scripts = Path(bpy.utils.resource_path("LOCAL")) / "scripts"
+    package.repository(
+        archive, tmp_path / "shelf", [sys.executable, next(scripts.glob("**/bl_pkg/cli/blender_ext.py"))]
+    )
+    offered = json.loads((tmp_path / "shelf" / "index.json").read_text(encoding="utf-8"))
+    (ours,) = offered["data"]
+    assert ours["id"] == "portrait_actor" and ours["archive_url"].endswith(archive.name)
+    assert ours["archive_size"] == archive.stat().st_size and (tmp_path / "shelf" / archive.name).is_file()
+    assert "Portrait Actor" in (tmp_path / "shelf" / "index.html").read_text(encoding="utf-8")
 
 
 def test_every_verb_is_there():
