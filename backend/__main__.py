@@ -29,6 +29,7 @@ from .console import (
 )
 from .device import choose_device, device_name, settle_environment
 from .protocol import Cancelled, Request, UserError
+from .turns import own_turn
 from .whole_file import make_folder, save_whole
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _create(options: argparse.Namespace, console: Console) -> Outcome:
         preset=options.preset, device=options.device, face=options.face, name=options.name,
         consent_who=options.consent_who, seed=options.seed, landmarker=options.landmarker, pictures=options.pictures,
     )  # fmt: skip
-    folder = create_actor(options.video, options.actor, wishes, console)
+    with own_turn(console):
+        folder = create_actor(options.video, options.actor, wishes, console)
     info = folder.info
     data = {"folder": str(folder.path), "name": info.name, "frames": info.frame_count, "notes": info.notes}
     return f"{info.name} is in {folder.path}.", {**data, "figures": info.figures}
