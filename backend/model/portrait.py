@@ -231,6 +231,12 @@ class Portrait(nn.Module):
             state = pack({name: value.cpu() for name, value in self.state_dict().items()})
             part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=meta))
 
+    def _names_its_gaussians(self) -> bool:
+        """Whether every label and every index is one that there is: what a damaged file may get wrong."""
+        count = len(self.means)
+        members = [branch.members for branch in (self.facial, self.oral, self.rigid)]
+        return int(self.label.max()) < len(LABELS) and all(((m >= 0) & (m < count)).all() for m in members)
+
     @classmethod
     def load(cls, folder: ActorFolder, device: torch.device, name: str = "model.safetensors") -> Portrait:
         """The trained portrait of an actor.
@@ -257,6 +263,8 @@ class Portrait(nn.Module):
             portrait.load_state_dict(state)
             if not all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
                 raise ValueError("not finite")
+            if not portrait._names_its_gaussians():
+                raise ValueError("label or members")
         except UserError:
             raise
         except Exception as error:  # safetensors raises its own kinds on a damaged file

@@ -132,10 +132,11 @@ JOB_VERBS: dict[str, Callable[[Path, Path], object]] = {
     "render_actor": render_actor,
     "create_actor": create_actor,
     "track_video": track_video,
-    "sample_clip": lambda _, tmp_path: OPS.sample_clip(filepath=str(tmp_path / "try.mp4"), seconds=1, size=96),
 }
-HARMLESS = {"cancel_job", "choose_face", "dismiss", "dub", "export_capture", "live_preview", "open_folder", "open_log",
-            "open_report", "setup_backend"}  # fmt: skip  # change nothing in the file, or are create_actor again
+HARMLESS = {  # change nothing but a form, or are create_actor again
+    "cancel_job", "choose_face", "dismiss", "dub", "export_capture", "export_job", "live_preview", "open_folder",
+    "open_log", "open_report", "sample_clip", "setup_backend",
+}  # fmt: skip
 ELSEWHERE = {"override_channels"}  # test_files
 
 
