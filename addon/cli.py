@@ -13,6 +13,7 @@ import bpy
 from .contract import protocol
 from .jobs import job
 from .operators import backend, create_actor, dub, export_job, import_actor, render_actor, speak
+from .operators.verb import save_blend
 from .properties import FORMATS, LINE, MOUTH, PLACEMENTS, PRESETS
 
 NAME = "portrait_actor"
@@ -111,10 +112,7 @@ def _save(file: str) -> None:
     path = bpy.data.filepath if file == "." else str(Path(file).absolute())
     if not path:
         raise protocol.UserError("unsaved", "The scene has no file yet.", "Name one: --save FILE.blend")
-    try:
-        bpy.ops.wm.save_as_mainfile(filepath=path)
-    except RuntimeError as error:
-        raise protocol.UserError("write_failed", f"{path} could not be saved.", "Choose another place.") from error
+    save_blend(path)
 
 
 def _parser() -> argparse.ArgumentParser:

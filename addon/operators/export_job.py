@@ -12,9 +12,10 @@ from ..contract import actor as contract_actor
 from ..contract import protocol, whole_file
 from ..properties import FORMATS
 from ..scene import actor as scene_actor
+from ..scene import sampling
 from ..scene.versions import BLEND_RELATIVE
-from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, moments_of
-from .verb import ActorVerb, absolute
+from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, moments_of, output_folder
+from .verb import ActorVerb, save_blend
 
 SCENE = "scene.blend"
 NAME_LENGTH = 128  # of a job, by the specification
@@ -33,13 +34,12 @@ def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10)
     """
     scene, shown = context.scene, scene_actor.require(context, wish.actor)
     frames = frames_of(scene, wish)
-    moments_of(scene, wish)
-    if scene.camera is None:
-        raise protocol.UserError("no_camera", "The scene has no camera.", "Choose one in Scene properties.")
+    # what cannot be rendered is told here, not by each task: the camera is read as a task will read it
+    sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames[:1], moments_of(scene, wish))
     folder, bundle = shown.folder(), _bundle(wish.output)
     target = bundle / f"{bpy.path.clean_name(shown.name)}{contract_actor.SUFFIX}"
     _copy_actor(folder, target)
-    _save_scene(bundle / SCENE)
+    save_blend(bundle / SCENE, copy=True, relative_remap=True, compress=True)
     options = ("--vectors",) if wish.vectors else ("--blur-samples", str(wish.blur_samples))
     job = open_job.FarmJob(
         f"{shown.name}, {scene.name}"[:NAME_LENGTH], SCENE, target.name, shown.name, frames[0], frames[-1], frames.step,
@@ -51,12 +51,9 @@ def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10)
 
 
 def _bundle(output: str) -> Path:
-    if not output:
-        raise protocol.UserError("no_output", "No folder was named for the job.", "Name one.")
-    bundle = Path(absolute(output))
-    if bundle.is_dir() and any(bundle.iterdir()) and not (bundle / open_job.TEMPLATE).exists():
+    bundle = output_folder(output)
+    if any(bundle.iterdir()) and not (bundle / open_job.TEMPLATE).exists():
         raise protocol.UserError("not_a_job", f"{bundle} holds other files.", "Choose an empty folder.")
-    whole_file.make_folder(bundle)
     return bundle
 
 
@@ -69,13 +66,6 @@ def _copy_actor(folder: contract_actor.ActorFolder, target: Path) -> None:
             raise contract_actor.damaged(source)
         with whole_file.replacing(target / name) as part:
             shutil.copyfile(source, part)
-
-
-def _save_scene(file: Path) -> None:
-    try:
-        bpy.ops.wm.save_as_mainfile(filepath=str(file), copy=True, relative_remap=True, compress=True)
-    except RuntimeError as error:
-        raise protocol.UserError("write_failed", f"{file} could not be saved.", "Choose another place.") from error
 
 
 class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):

@@ -65,7 +65,7 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     frames = frames_of(scene, request)
     moments = moments_of(scene, request)
     source = _folder(shown, request).path
-    output = _output_folder(request.output)
+    output = output_folder(request.output)
     environment.require_python()
     table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames, moments)
     folder = environment.job_folder("render")
@@ -133,7 +133,12 @@ def moments_of(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, .
     return sampling.shutter(scene, request.blur_samples)
 
 
-def _output_folder(path: str) -> Path:
+def output_folder(path: str) -> Path:
+    """The folder that was chosen, made if it is not there.
+
+    Raises:
+        UserError: none was chosen, or it cannot be made.
+    """
     if not path:
         raise protocol.UserError("no_output", "No output folder was chosen.", "Choose a folder.")
     folder = Path(absolute(path))

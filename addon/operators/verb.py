@@ -133,6 +133,18 @@ def absolute(path: str) -> str:
     return str(Path(bpy.path.abspath(path)).absolute())
 
 
+def save_blend(file: str | Path, **how: bool) -> None:
+    """Saves the .blend, with the options of `wm.save_as_mainfile`.
+
+    Raises:
+        UserError: it could not be saved.
+    """
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(file), **how)
+    except RuntimeError as error:
+        raise protocol.UserError("write_failed", f"{file} could not be saved.", "Choose another place.") from error
+
+
 def push_undo(message: str) -> None:
     """Makes what a finished job did one step of undo; without a window there is nothing to undo."""
     if not bpy.app.background:

@@ -92,6 +92,16 @@ def test_a_folder_with_other_things_is_left_alone(sam, tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_scene_that_no_task_could_render_is_told_at_once(sam, tmp_path):
+    bpy.context.scene.camera.data.type = "ORTHO"
+    with pytest.raises(RuntimeError, match="perspective"):
+        bpy.ops.portrait_actor.export_job(directory=str(tmp_path / "job"))
+    bpy.context.scene.camera = None
+    with pytest.raises(RuntimeError, match="no camera"):
+        bpy.ops.portrait_actor.export_job(directory=str(tmp_path / "job"))
+    assert not (tmp_path / "job").exists()
+
+
 def test_the_command_line_exports_and_exports_again(sam, addon, tmp_path):
     folder = tmp_path / "job"
     for chunk in (2, 5):
