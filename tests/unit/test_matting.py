@@ -230,8 +230,7 @@ def test_mattes_of_the_sample_actor_are_good_at_the_edge(matted: Matted) -> None
     truth, pictures, masks, mattes, _ = matted
     some = range(0, len(mattes), 5)
     trues = {i: np.clip(truth.person(i), 0, 1) for i in some}
-    # 0.0598 to 0.0601 from run to run: neither the clip's compression nor the segmenter repeats itself to the bit
-    assert np.mean([alpha_error(mattes[i][..., PERSON], trues[i]) for i in some]) < 0.062
+    assert np.mean([alpha_error(mattes[i][..., PERSON], trues[i]) for i in some]) < 0.06
     ours = np.mean([gradient_error(mattes[i][..., PERSON], trues[i]) for i in some])
     size = pictures[0].shape[1], pictures[0].shape[0]
     raw = np.mean([gradient_error(cv2.resize(masks[i], size), trues[i]) for i in some])

@@ -209,6 +209,27 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:320, :320]
+
+    def shot(i: int) -> NDArray[np.uint8]:
+        disc = 160 * np.exp(-((x - 160 - 4 * i) ** 2 + (y - 150 - 2 * i) ** 2) / 5000)
+        noisy = (40 + 0.1 * x + disc)[..., None] + rng.normal(0, 2.5, (320, 320, 3))
+        return np.clip(noisy, 0, 255).astype(np.uint8)
+
+    shots = [shot(i) for i in range(30)]
+    films = set()
+    for run in range(4):
+        path = tmp_path / f"{run}" / "film.mp4"  # one name: it is the title of the film
+        path.parent.mkdir()
+        with VideoWriter(path, 320, 320, 25) as film:
+            for rgb in shots:
+                film.write(rgb)
+        films.add(path.read_bytes())
+    assert len(films) == 1
+
+
 def test_compression_trades_size_for_likeness_and_sets_keyframes(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
     films = {"fine": Compression(), "rough": Compression(crf=40), "keys": Compression(keyframes=5)}
