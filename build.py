@@ -67,6 +67,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one flat object")
     wheels = verbs.add_parser("wheels", help="collect the pinned packages for a machine without a network")
     wheels.add_argument("folder", type=Path, metavar="DIR")
+    wheels.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what PyTorch is built for")
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     options = parser.parse_args(own)
     options.rest = arguments[len(own) + 1 :]

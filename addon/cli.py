@@ -1,4 +1,4 @@
-"""``blender -b FILE.blend --command portrait_actor create|import|speak|dub|render|export-job …``: farms and scripts."""
+"""``blender -b FILE.blend --command portrait_actor create|import|speak|render|…``: for farms and scripts."""
 
 from __future__ import annotations
 
@@ -85,7 +85,11 @@ def _export_job(options: argparse.Namespace) -> str:
 
 
 def _setup(options: argparse.Namespace) -> str:
-    return _wait(backend.start_setup(options.wheels))
+    return _wait(backend.start_setup(options.wheels, again=options.again))
+
+
+def _doctor(options: argparse.Namespace) -> str:
+    return _wait(backend.start_check())
 
 
 def _wait(started: job.Job) -> str:
@@ -186,7 +190,11 @@ def _parser() -> argparse.ArgumentParser:
 
     setup = verbs.add_parser("setup", help="install the backend's Python environment")
     setup.add_argument("--wheels", default="", metavar="DIR", help="install from this folder, without a network")
+    setup.add_argument("--again", action="store_true", help="make it anew even if it looks complete")
     setup.set_defaults(run=_setup, save=None)
+
+    doctor = verbs.add_parser("doctor", help="tell whether the backend works, and on which device")
+    doctor.set_defaults(run=_doctor, save=None)
 
     for verb in (create, import_, say, render):
         verb.add_argument("--save", nargs="?", const=".", metavar="FILE", help="save the .blend (as FILE)")

@@ -3,8 +3,10 @@
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from .contract import PACKAGE
-from .jobs import environment
+from .contract import PACKAGE, install_torch
+from .jobs import environment, job
+from .panels.common import draw_text
+from .panels.job_box import draw_job, draw_setup
 
 DEVICES = (
     ("auto", "Automatic", "A CUDA GPU when there is one, else the CPU"),
@@ -16,7 +18,12 @@ DEVICES = (
 class PortraitActorPreferences(bpy.types.AddonPreferences):
     bl_idname = PACKAGE
 
-    device: EnumProperty(name="Device", description="What trains and renders actors", items=DEVICES, default="auto")
+    device: EnumProperty(
+        name="Device",
+        description="What trains and renders actors, and what Set Up Backend installs PyTorch for",
+        items=DEVICES,
+        default="auto",
+    )
     cache_folder: StringProperty(
         name="Cache Folder",
         description="For the backend, job files and logs; empty takes Blender's folder for this extension",
@@ -41,12 +48,18 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
-        state = environment.state()
-        row = layout.row()
-        row.label(
-            text=f"The backend is {state.value}", icon="CHECKMARK" if state is environment.State.READY else "ERROR"
-        )
-        row.operator("portrait_actor.setup_backend", icon="IMPORT")
+        state, shown = environment.state(), job.current()
+        if state is not environment.State.READY and not job.is_busy():
+            draw_setup(layout.box(), state)
+        if state.usable:
+            row = layout.row()
+            row.label(text=f"The backend is {state.value}", icon="CHECKMARK")
+            row.operator("portrait_actor.check_backend", icon="VIEWZOOM")
+            row.operator("portrait_actor.setup_backend", text="Repair Backend", icon="TOOL_SETTINGS").again = True
+        if shown is not None:
+            draw_job(layout.box(), shown)
+        if install_torch.wants_cuda(self.device) and not install_torch.has_compiler():
+            draw_text(layout, install_torch.KERNELS, "INFO")
         for name in ("device", "cache_folder", "host_python", "wheels", "backend_python"):
             layout.prop(self, name)
 

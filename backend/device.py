@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .install_torch import has_compiler
 from .protocol import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def can_rasterise_on_gpu() -> bool:
     if package is None or package.origin is None:
         return False
     built = any(Path(package.origin).parent.glob("csrc*.*"))
-    return built or bool(os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or shutil.which("nvcc"))
+    return built or has_compiler()
 
 
 def device_name(device: torch.device) -> str:

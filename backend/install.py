@@ -2,7 +2,7 @@
 
 Standard library only, and it runs as a plain script, because it runs before anything is installed:
 
-    python3.11 backend/install.py --target DIR [--dev | --pins PIN …] [--wheels DIR] [--json-lines]
+    python3.11 backend/install.py --target DIR [--device auto|cpu|cuda] [--again] [--wheels DIR] [--json-lines]
 
 How the folder DIR stays trustworthy:
 
@@ -14,6 +14,7 @@ How the folder DIR stays trustworthy:
   only when it is complete: a failed, cancelled or killed upgrade changes nothing. A venv finds itself through where
   it is started, so it survives the rename; only the first lines of its command scripts name a path: rewritten.
   (Windows' launchers `Scripts/*.exe` cannot be: use `python -m`, as this project does everywhere.)
+- What is broken although it looks complete (a file that went missing) is made anew in the same way (`--again`).
 - A folder that this program did not make is never deleted or changed. A venv made by hand that holds exactly the pins
   is accepted as it is.
 - `DIR.log` records what the last installation's programs said.
@@ -34,6 +35,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -41,13 +43,14 @@ ROOT = Path(__file__).resolve().parents[1]
 if not __package__:  # started as a plain script: the packages beside this file are not top-level modules
     sys.path[0] = str(ROOT)
 
-from backend import __version__  # noqa: E402
+from backend import __version__, install_torch  # noqa: E402
 from backend.install_pip import JOB, Child, PipWatch, Report, explain, normal  # noqa: E402
 from backend.protocol import (  # noqa: E402
     Cancelled,
     Error,
     Hello,
     Message,
+    Note,
     Progress,
     Request,
     Result,
@@ -58,7 +61,6 @@ from backend.protocol import (  # noqa: E402
 
 PYTHONS = ((3, 11), (3, 12))  # the versions for which every pinned package has a wheel
 PIP = "pip>=24.1"  # the first that reports its progress to programs; the one that Python brings may be older
-NEEDED_BYTES = 4 << 30  # the CPU environment takes 2.5 GB, and pip unpacks before it moves
 
 
 class State(enum.Enum):
@@ -78,11 +80,6 @@ def requirements(root: Path = ROOT, *, dev: bool = False, cuda: bool = False) ->
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     return [*project["dependencies"], *(extras["cuda"] if cuda else []), *(extras["dev"] if dev else [])]
-
-
-def has_nvidia() -> bool:
-    """Whether an NVIDIA driver is installed, so that the CUDA rasteriser is worth installing."""
-    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
 def python_of(target: Path) -> Path:
@@ -110,13 +107,30 @@ def state(target: Path, pins: Sequence[str]) -> State:
     return State.READY if set(pins) <= set(installed) else State.OUTDATED
 
 
-def install(target: Path, pins: Sequence[str], wheels: Path | None, report: Report, child: Child) -> None:
+@dataclass(frozen=True)
+class Source:
+    """Where packages come from.
+
+    Attributes:
+        wheels: a folder of wheels to install from without any network; None for pip's own settings.
+        cuda: whether torch is the build for CUDA.
+        torch_index: the index for torch; None takes the one that has its build, unless pip's settings name an index.
+    """
+
+    wheels: Path | None = None
+    cuda: bool = False
+    torch_index: str | None = None
+
+
+def install(
+    target: Path, pins: Sequence[str], source: Source, report: Report, child: Child, *, again: bool = False
+) -> None:
     """Brings the environment at `target` to `pins`; does nothing when it is there already.
 
     Args:
         target: the environment's folder.
         pins: requirement strings.
-        wheels: a folder of wheels to install from without any network, or None for pip's own settings.
+        again: makes it anew even if it looks complete; the old one stays in use until then.
         report: receives `Progress` messages.
         child: runs the processes, and can be cancelled.
 
@@ -124,12 +138,12 @@ def install(target: Path, pins: Sequence[str], wheels: Path | None, report: Repo
         UserError: see `explain`; or the folder is not ours, the disk is too full, the Python is unsuitable.
         Cancelled: the person asked to stop.
     """
-    log, old = log_of(target), target.with_name(target.name + ".old")
+    log, old, wheels = log_of(target), target.with_name(target.name + ".old"), source.wheels
     try:
         if not target.exists() and old.exists():
             old.rename(target)  # an upgrade was killed between its two renames
         found = state(target, pins)
-        if found is State.READY or (found is State.FOREIGN and adopt(target, pins)):
+        if (found is State.READY and not again) or (found is State.FOREIGN and adopt(target, pins)):
             return
         if found is State.FOREIGN:
             raise UserError(
@@ -139,14 +153,14 @@ def install(target: Path, pins: Sequence[str], wheels: Path | None, report: Repo
             )
         if wheels is not None and not wheels.is_dir():
             raise UserError("missing_file", f"There is no folder of wheels at {wheels}.", "Choose another folder.")
-        check_disk(target)
-        place = target.with_name(target.name + ".new") if found is State.OUTDATED else target
+        check_disk(target, install_torch.NEEDED_BYTES[source.cuda])
+        place = target.with_name(target.name + ".new") if found in (State.OUTDATED, State.READY) else target
         clear(place)
         place.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         try:
             (place / ".incomplete").touch()
-            build(place, pins, wheels, log, report, child)
+            build(place, pins, source, log, report, child)
             installed = {"pins": sorted(pins), "python": platform.python_version()}
             (place / ".complete").write_text(json.dumps(installed), encoding="utf-8")
             (place / ".incomplete").unlink()
@@ -159,27 +173,37 @@ def install(target: Path, pins: Sequence[str], wheels: Path | None, report: Repo
         raise explain(str(error), wheels, log) from error
 
 
-def build(place: Path, pins: Sequence[str], wheels: Path | None, log: Path, report: Report, child: Child) -> None:
+def build(place: Path, pins: Sequence[str], source: Source, log: Path, report: Report, child: Child) -> None:
     """The venv at `place` with `pins` in it. torch goes first and alone: it decides CPU or CUDA for the rest."""
     report(Progress(JOB, "environment", 0, 1, message=f"Python {platform.python_version()} environment in {place}"))
     output = child.run([sys.executable, "-I", "-m", "venv", str(place)], log)
     if child.code != 0:
-        raise explain(output, wheels, log)
+        raise explain(output, source.wheels, log)
     report(Progress(JOB, "environment", 1, 1))
     torch = [pin for pin in pins if pin.startswith("torch==")]
     for stage, wanted in (("pip", [PIP]), ("torch", torch), ("packages", list(pins))):
-        if not wanted or (stage == "pip" and wheels is not None and not any(wheels.glob("pip-*"))):
+        if not wanted or (stage == "pip" and source.wheels is not None and not any(source.wheels.glob("pip-*"))):
             continue
         command = [str(python_of(place)), "-I", "-m", "pip", "install", "--no-input", "--upgrade"]
-        if wheels is not None:
-            command += ["--no-index", "--find-links", str(wheels)]
+        if source.wheels is not None:
+            command += ["--no-index", "--find-links", str(source.wheels)]
         elif stage != "pip":
             command += ["--progress-bar", "raw"]
+            command += index_options(place, source, log, child) if stage == "torch" else []
         watch = PipWatch(stage, wanted, report)
         output = child.run([*command, *wanted], log, watch.line)
         if child.code != 0:
-            raise explain(output, wheels, log)
+            raise explain(output, source.wheels, log)
         watch.end()
+
+
+def index_options(place: Path, source: Source, log: Path, child: Child) -> list[str]:
+    """pip's options for the index that torch comes from."""
+    url = source.torch_index
+    if url is None:
+        settings = child.run([str(python_of(place)), "-I", "-m", "pip", "config", "list"], log)
+        url = "" if install_torch.chooses_packages(settings) else install_torch.index(source.cuda)
+    return ["--index-url", url] if url else []
 
 
 def adopt(target: Path, pins: Sequence[str]) -> bool:
@@ -210,16 +234,16 @@ def check_python() -> None:
         )
 
 
-def check_disk(target: Path) -> None:
+def check_disk(target: Path, needed: float) -> None:
     """Raises:
-    UserError: there is too little space for the environment.
+    UserError: there are fewer than `needed` bytes free for the environment.
     """
     place = next(p for p in (target, *target.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    if free < NEEDED_BYTES:
+    if free < needed:
         raise UserError(
             "disk_full",
-            f"The environment needs {NEEDED_BYTES / 1e9:.0f} GB, and only {free / 1e9:.1f} GB are free at {place}.",
+            f"The environment needs {needed / 1e9:.0f} GB, and only {free / 1e9:.1f} GB are free at {place}.",
             "Free some space or choose another folder.",
         )
 
@@ -267,6 +291,8 @@ def to_terminal(message: Message) -> None:
     if isinstance(message, Progress) and message.message:
         count = f" {message.done}/{message.total}" if message.total > 1 else ""
         sys.stdout.write(f"  [{message.stage}{count}] {message.message}\n")
+    elif isinstance(message, Note):
+        sys.stdout.write(f"  {message.message}\n")
     elif isinstance(message, Error):
         sys.stderr.write(f"{message.message} {message.remedy}".strip() + "\n")
     sys.stdout.flush()
@@ -289,6 +315,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="the environment's folder")
     parser.add_argument("--dev", action="store_true", help="with the developer tools")
     parser.add_argument("--pins", nargs="+", metavar="PIN", help="install these packages instead of the backend's")
+    parser.add_argument(
+        "--device", choices=install_torch.DEVICES, default="auto", help="which build of PyTorch; auto: what is here"
+    )
+    parser.add_argument("--torch-index", metavar="URL", help="the index that PyTorch comes from")
+    parser.add_argument("--again", action="store_true", help="make it anew even if it looks complete")
     parser.add_argument("--wheels", type=Path, metavar="DIR", help="install from this folder, without a network")
     parser.add_argument(
         "--json-lines", action="store_true", help="speak the protocol; cancel when standard input closes"
@@ -304,10 +335,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.pins is None:
             check_python()
-        pins = options.pins or requirements(dev=options.dev, cuda=has_nvidia())
+        source = Source(options.wheels, install_torch.wants_cuda(options.device), options.torch_index)
+        pins = options.pins or requirements(dev=options.dev, cuda=source.cuda)
         if options.json_lines:
             threading.Thread(target=listen, args=(child,), daemon=True).start()
-        install(target, pins, options.wheels, report, child)
+        if source.cuda and not install_torch.has_compiler():
+            report(Note(JOB, install_torch.KERNELS))
+        install(target, pins, source, report, child, again=options.again)
     except UserError as error:
         log = str(log_of(target)) if log_of(target).exists() else ""
         report(Error(JOB, error.code, error.message, error.remedy, log))

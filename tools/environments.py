@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from backend import install
+from backend import install, install_torch
 from backend.protocol import UserError
 
 from . import pythons
@@ -40,7 +40,7 @@ def backend() -> Path:
         StepFailed: the installation failed and has said why.
     """
     target = ROOT / ".venv"
-    pins = install.requirements(dev=True, cuda=install.has_nvidia())
+    pins = install.requirements(dev=True, cuda=install_torch.has_nvidia())
     if install.state(target, pins) is not install.State.READY:
         say(f"Setting up {target} (about 2.5 GB, some minutes the first time)")
         step([sys.executable, ROOT / "backend" / "install.py", "--target", target, "--dev"])

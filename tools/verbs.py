@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from backend import install
+from backend import install, install_torch
 from backend.protocol import Cancelled, UserError
 
 from . import environments, job, package, suite
@@ -83,7 +84,14 @@ def wheels(options: argparse.Namespace) -> None:
     """Every pinned package with what it needs, as wheels for this kind of machine."""
     folder = options.folder.absolute()
     python = environments.backend()
-    pins = install.requirements(cuda=install.has_nvidia())
-    step([python, "-m", "pip", "wheel", "--no-input", "--wheel-dir", folder, "pip", *pins])
+    cuda = install_torch.wants_cuda(options.device)
+    pins = install.requirements(cuda=cuda)
+    pip: list[str | Path] = [python, "-m", "pip"]
+    settings = subprocess.run([*pip, "config", "list"], capture_output=True, encoding="utf-8", check=True).stdout
+    collect = [*pip, "wheel", "--no-input", "--wheel-dir", folder]
+    index = "" if install_torch.chooses_packages(settings) else install_torch.index(cuda)
+    if index:
+        step([*collect, "--index-url", index, *(pin for pin in pins if pin.startswith("torch=="))])
+    step([*collect, "--find-links", folder, "pip", *pins])  # what has been collected counts as newer: +cpu, +cu130
     say(f"{folder} is complete. On the other machine, in this project's folder:")
-    say("  python3.11 backend/install.py --target .venv --wheels DIR")
+    say(f"  python3.11 backend/install.py --target .venv --device {'cuda' if cuda else 'cpu'} --wheels DIR")

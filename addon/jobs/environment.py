@@ -12,10 +12,11 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import bpy
 
-from ..contract import PACKAGE, ROOT, protocol
+from ..contract import PACKAGE, ROOT, install_torch, protocol
 
 OVERRIDE = "PORTRAIT_ACTOR_PYTHON"
 VERSIONS = ("3.12", "3.11")  # of Python: every package of the backend has wheels for them
@@ -30,6 +31,11 @@ class State(enum.Enum):
     INCOMPLETE = "set up only in part"
     OUTDATED = "set up for another version"
     MISSING = "not found"  # the Python that was chosen does not exist
+
+    @property
+    def usable(self) -> bool:
+        """Whether jobs may run: with the packages of another version they still do, until an upgrade has succeeded."""
+        return self in (State.READY, State.OUTDATED)
 
 
 def preferences() -> bpy.types.AddonPreferences:
@@ -73,7 +79,14 @@ def state() -> State:
         installed = json.loads((place / ".complete").read_text(encoding="utf-8"))["pins"]
     except (OSError, ValueError, KeyError):
         return State.INCOMPLETE
-    return State.READY if set(_pins()) <= set(installed) else State.OUTDATED
+    return State.READY if set(_pins(preferences().device == "cuda")) <= set(installed) else State.OUTDATED
+
+
+def cost() -> str:
+    """What Set Up Backend takes, for a person who decides."""
+    cuda = install_torch.wants_cuda(preferences().device)
+    download, disk = (sizes[cuda] / 1e9 for sizes in (install_torch.DOWNLOAD_BYTES, install_torch.DISK_BYTES))
+    return f"{download:g} GB to download, {disk:g} GB on disk, for the {'GPU' if cuda else 'CPU'}"
 
 
 def require_python() -> Path:
@@ -87,7 +100,7 @@ def require_python() -> Path:
         raise protocol.UserError(
             "no_backend", f"The backend's Python {python()} does not exist.", "Choose another, or set up the backend."
         )
-    if found is not State.READY:
+    if not found.usable:
         raise protocol.UserError(
             "no_backend",
             f"The backend is {found.value}.",
@@ -155,15 +168,15 @@ def _candidates() -> Iterator[list[str]]:
     yield from ([str(p)] for p in sorted(bundled.glob("python*")) if p.is_file())
 
 
-_pins_read: tuple[int, list[str]] | None = None
+_project_read: tuple[int, dict[str, Any]] | None = None
 
 
-def _pins() -> list[str]:
+def _pins(cuda: bool) -> list[str]:
     """The packages that this version of the backend needs, read again only when pyproject.toml has changed."""
-    global _pins_read
+    global _project_read
     file = ROOT / "pyproject.toml"
     stamp = file.stat().st_mtime_ns
-    if _pins_read is None or _pins_read[0] != stamp:
-        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-        _pins_read = stamp, list(project["dependencies"])
-    return _pins_read[1]
+    if _project_read is None or _project_read[0] != stamp:
+        _project_read = stamp, tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    project = _project_read[1]
+    return [*project["dependencies"], *(project["optional-dependencies"]["cuda"] if cuda else [])]

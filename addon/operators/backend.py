@@ -1,22 +1,23 @@
-"""Set up the backend, cancel its job, read its log."""
+"""Set up the backend, check it, cancel its job, read its log."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 
 from ..contract import ROOT, protocol
 from ..jobs import environment, job, main_thread
-from .verb import JobVerb, Verb
+from .verb import JobVerb, Verb, start_backend
 
 
-def start_setup(wheels: str = "") -> job.Job:
+def start_setup(wheels: str = "", *, again: bool = False) -> job.Job:
     """Starts the installation of the backend's own Python environment in the cache folder.
 
     Args:
         wheels: a folder of wheels to install from; empty: from the network.
+        again: makes it anew even if it looks complete.
 
     Raises:
         UserError: going online is not allowed, there is no suitable Python, or another job runs.
@@ -36,8 +37,9 @@ def start_setup(wheels: str = "") -> job.Job:
         )
     host = environment.find_host_python()
     command = [str(host), str(ROOT / "backend" / "install.py"), "--target", str(environment.target()), "--json-lines"]
-    if source:
-        command += ["--wheels", source]
+    command += ["--device", environment.preferences().device]
+    command += ["--wheels", source] if source else []
+    command += ["--again"] if again else []
 
     def finish(data: dict[str, Any]) -> str:
         environment.preferences().backend_python = ""  # from now on, the one that has been made
@@ -46,16 +48,49 @@ def start_setup(wheels: str = "") -> job.Job:
     return job.start("Set up the backend", command, environment.job_folder("setup") / "log.txt", finish)
 
 
+def start_check() -> job.Job:
+    """Starts the backend's own look at what is installed.
+
+    Raises:
+        UserError: there is no backend yet, or another job runs.
+    """
+
+    def finish(report: dict[str, Any]) -> str:
+        lacking = [found for found in report["findings"] if not found["ok"]]
+        for found in lacking:
+            if found["needed"]:
+                code = "disk_full" if found["what"] == "disk" else "broken_backend"
+                raise protocol.UserError(code, f"{found['what']}: {found['state']}.", found["remedy"])
+        rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in lacking)
+        return f"Everything needed is there; jobs run on {report['device_name']}.{rest}"
+
+    return start_backend("Check the backend", "doctor", [], environment.job_folder("doctor"), finish)
+
+
 class PORTRAIT_ACTOR_OT_setup_backend(JobVerb, bpy.types.Operator):
-    """Install the backend in its own Python environment: downloads about 1 GB, takes 3 GB on disk"""
+    """Install the backend in a Python environment of its own, for the device that the preferences name; Blender's own
+    Python stays as it is"""
 
     bl_idname = "portrait_actor.setup_backend"
     bl_label = "Set Up Backend"
 
     wheels: StringProperty(name="Wheels", description="Folder of wheels; empty: the preferences'", subtype="DIR_PATH")
+    again: BoolProperty(
+        name="Again", description="Make it anew even if it looks complete; until then the old one stays in use"
+    )
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        return self.follow(start_setup(self.wheels))
+        return self.follow(start_setup(self.wheels, again=self.again))
+
+
+class PORTRAIT_ACTOR_OT_check_backend(JobVerb, bpy.types.Operator):
+    """Look whether everything that the backend needs is installed and works, and on which device it works"""
+
+    bl_idname = "portrait_actor.check_backend"
+    bl_label = "Check Backend"
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        return self.follow(start_check())
 
 
 class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
@@ -137,6 +172,7 @@ class PORTRAIT_ACTOR_OT_dismiss(bpy.types.Operator):
 
 CLASSES = (
     PORTRAIT_ACTOR_OT_setup_backend,
+    PORTRAIT_ACTOR_OT_check_backend,
     PORTRAIT_ACTOR_OT_cancel_job,
     PORTRAIT_ACTOR_OT_open_log,
     PORTRAIT_ACTOR_OT_open_folder,

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import bpy
 
-from .. import thumbnails
 from ..jobs import environment, job
-from ..operators import report
 from ..preview import live
 from ..scene import actor as scene_actor
 from .common import Sidebar, draw_text
-
-# What helps against an error, as a button beneath it: operator and its label ("" = the operator's own).
-REMEDIES: dict[str, tuple[str, str]] = {
-    "no_backend": ("portrait_actor.setup_backend", ""),
-    "other_version": ("portrait_actor.setup_backend", ""),
-    "unsaved": ("wm.save_as_mainfile", "Save the File"),
-    "no_python": ("preferences.addon_show", "Preferences"),
-    "offline": ("extensions.userpref_allow_online", "Allow Online Access"),
-    "damaged_actor": ("portrait_actor.import_actor", ""),
-    "no_actor": ("portrait_actor.import_actor", ""),
-}
+from .job_box import draw_job, draw_setup
 
 
 class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
@@ -34,12 +19,10 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
         layout = self.layout
         state = environment.state()
         if state is not environment.State.READY and not job.is_busy():
-            box = layout.box()
-            box.label(text=f"The backend is {state.value}", icon="ERROR")
-            box.operator("portrait_actor.setup_backend", icon="IMPORT")
+            draw_setup(layout.box(), state)
         shown = job.current()
         if shown is not None:
-            _draw_job(layout.box(), shown)
+            draw_job(layout.box(), shown)
         found = scene_actor.find(context)
         if found is not None:
             layout.prop(context.scene.portrait_actor, "actor")
@@ -84,55 +67,6 @@ def _draw_comparison(column: bpy.types.UILayout, settings: bpy.types.PropertyGro
         column.prop(found[1].portrait_actor, "footage_start")
     if shown.incomparable:
         draw_text(column, shown.incomparable, "INFO")
-
-
-def _draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
-    box.label(text=shown.title)
-    if shown.is_running:
-        box.progress(factor=shown.fraction, type="BAR", text=shown.line)
-    elif shown.error is not None:
-        draw_text(box, shown.error.message, "ERROR" if shown.state is job.State.FAILED else "INFO")
-        if shown.error.code == "several_faces":
-            _draw_faces(box, shown.error.data)
-        else:
-            draw_text(box, shown.error.remedy)
-        if shown.error.code in REMEDIES:
-            operator, label = REMEDIES[shown.error.code]
-            button = box.operator(operator, text=label or None)
-            if operator == "preferences.addon_show":
-                button.module = environment.PACKAGE
-    else:
-        draw_text(box, shown.outcome, "CHECKMARK")
-    for note in shown.notes[-3:]:
-        draw_text(box, note, "INFO")
-    row = box.row(align=True)
-    if shown.is_running:
-        row.operator("portrait_actor.cancel_job", icon="CANCEL")
-    row.operator("portrait_actor.open_log", icon="TEXT")
-    if shown.is_running and report.page_of_job() is not None:
-        row.operator("portrait_actor.open_report", icon="DOCUMENTS").directory = str(shown.folder)
-    if not shown.is_running:
-        row.operator("portrait_actor.dismiss", icon="X", text="")
-
-
-def _draw_faces(box: bpy.types.UILayout, data: dict[str, Any]) -> None:
-    """A picture and a button for each face that the video shows."""
-    draw_text(box, "Which one is the actor?")
-    count = len(data.get("faces", []))
-    grid = box.grid_flow(row_major=True, columns=min(count, 3), even_columns=True)
-    for number in range(1, count + 1):
-        cell = grid.column(align=True)
-        pictures = data.get("pictures", [])
-        picture = thumbnails.icon(Path(pictures[number - 1])) if len(pictures) == count else 0
-        if picture:
-            cell.template_icon(picture, scale=5)
-        cell.operator("portrait_actor.choose_face", text=_face_name(number, count)).face = number
-
-
-def _face_name(number: int, count: int) -> str:
-    """e.g. ``Face 1 (left)``."""
-    places = {1: "left", count: "right"} | ({2: "middle"} if count == 3 else {})
-    return f"Face {number}" + (f" ({places[number]})" if number in places else "")
 
 
 CLASSES = (PORTRAIT_ACTOR_PT_job,)

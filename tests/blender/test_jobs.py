@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import venv
 from pathlib import Path
 
 import bpy
@@ -249,9 +250,9 @@ def test_a_job_finds_its_scene_again(addon, installed, actor_folder):
 
 
 def test_every_remedy_is_a_button_that_exists(installed):
-    for operator, _ in installed("addon.panels.overview").REMEDIES.values():
+    for operator, _, settings in installed("addon.panels.job_box").REMEDIES.values():
         group, name = operator.split(".")
-        assert getattr(getattr(bpy.ops, group), name).get_rna_type().identifier
+        assert set(settings) <= set(getattr(getattr(bpy.ops, group), name).get_rna_type().properties.keys())
 
 
 @pytest.mark.parametrize("verb", ["create_actor", "speak", "render_actor"])
@@ -293,6 +294,24 @@ def test_set_up_runs_the_installer_and_says_why_it_fails(addon, monkeypatch, tmp
         preferences.cache_folder = ""
 
 
+def test_a_check_says_what_works(addon):
+    bpy.ops.portrait_actor.check_backend()
+    assert addon.job.current().outcome.startswith("Everything needed is there; jobs run on ")
+
+
+def test_a_broken_backend_is_found_by_the_check_and_by_the_first_job(addon, installed, monkeypatch, tmp_path, nora):
+    """A Python without the backend's packages: what is missing is named, and the button is the one that mends it."""
+    bare = tmp_path / "bare"
+    venv.create(bare, with_pip=False)
+    monkeypatch.setenv("PORTRAIT_ACTOR_PYTHON", str(bare / ("Scripts/python.exe" if os.name == "nt" else "bin/python")))
+    remedies = installed("addon.panels.job_box").REMEDIES
+    for verb, settings in (("check_backend", {}), ("speak", {"audio": str(nora.folder / "audio.wav")})):
+        with pytest.raises(RuntimeError, match=r"(torch|numpy).*\. Set up the backend again") as error:
+            getattr(bpy.ops.portrait_actor, verb)(**settings)
+        assert len(str(error.value).splitlines()) == 1
+        assert remedies[addon.job.current().error.code][0] == "portrait_actor.setup_backend"
+
+
 def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
     monkeypatch.delenv("PORTRAIT_ACTOR_PYTHON")
     environment = addon.environment
@@ -306,8 +325,13 @@ def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
         python.touch()
         marker.write_text('{"pins": ["torch==0.1"]}')
         assert environment.state() is environment.State.OUTDATED
-        marker.write_text(json.dumps({"pins": environment._pins()}))
+        marker.write_text(json.dumps({"pins": environment._pins(cuda=False)}))
         assert environment.state() is environment.State.READY
+        preferences.device = "cuda"
+        assert environment.state() is environment.State.OUTDATED and environment.require_python() == python
+        assert "GPU" in environment.cost()
+        preferences.device = "cpu"
+        assert environment.state() is environment.State.READY and "CPU" in environment.cost()
         (environment.target() / ".incomplete").touch()
         assert environment.state() is environment.State.INCOMPLETE
         preferences.backend_python = str(python)
@@ -316,6 +340,7 @@ def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
         assert environment.state() is environment.State.MISSING
     finally:
         preferences.cache_folder = preferences.backend_python = ""
+        preferences.device = "auto"
 
 
 def test_old_job_folders_are_cleared_away(addon, tmp_path):

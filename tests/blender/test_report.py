@@ -118,7 +118,7 @@ def test_a_film_that_blender_cannot_read_is_told(reported):
     ],
 )
 def test_faces_are_called_by_where_they_are(addon, count, names):
-    assert [addon.panels.overview._face_name(n, count) for n in range(1, count + 1)] == names
+    assert [addon.panels.job_box._face_name(n, count) for n in range(1, count + 1)] == names
 
 
 def test_nothing_to_choose_from_says_so(addon):

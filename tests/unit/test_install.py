@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -14,34 +15,37 @@ import tomllib
 import venv
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from backend import install, install_pip, protocol
+from backend import install, install_pip, install_torch, protocol
 from backend.install import State
-from backend.protocol import Cancelled, Error, Hello, Message, Progress, Request, Result, UserError
+from backend.protocol import Cancelled, Error, Hello, Message, Note, Progress, Request, Result, UserError
 from tools import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "backend" / "install.py"
 
 
-def write_wheel(folder: Path, version: str) -> None:
-    """A package `sprite` whose version is its only content, with a command `sprite` that prints it."""
-    info = f"sprite-{version}.dist-info"
+def write_wheel(folder: Path, version: str, name: str = "sprite") -> Path:
+    """A package whose version is its only content, with a command `sprite` that prints it."""
+    info = f"{name}-{version}.dist-info"
     files = {
-        "sprite.py": f"VERSION = {version!r}\n\n\ndef main():\n    print(VERSION)\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: sprite\nVersion: {version}\n",
+        f"{name}.py": f"VERSION = {version!r}\n\n\ndef main():\n    print(VERSION)\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[console_scripts]\nsprite = sprite:main\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\nsprite = {name}:main\n",
     }
     record = ""
-    with zipfile.ZipFile(folder / f"sprite-{version}-py3-none-any.whl", "w") as wheel:
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
         for name, text in files.items():
             wheel.writestr(name, text)
             digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
             record += f"{name},sha256={digest},{len(text.encode())}\n"
         wheel.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+    return path
 
 
 @pytest.fixture
@@ -54,10 +58,12 @@ def wheels(tmp_path: Path) -> Path:
     return folder
 
 
-def run(target: Path, wheels: Path | None, version: str, **environment: str) -> tuple[int, list[Message]]:
+def run(
+    target: Path, wheels: Path | None, version: str, *options: str, package: str = "sprite", **environment: str
+) -> tuple[int, list[Message]]:
     """Runs the installer as Blender does, and returns its exit code and its messages."""
-    command = [sys.executable, str(SCRIPT), "--target", str(target), "--pins", f"sprite=={version}", "--json-lines"]
-    command += ["--wheels", str(wheels)] if wheels else []
+    command = [sys.executable, str(SCRIPT), "--target", str(target), "--pins", f"{package}=={version}", "--json-lines"]
+    command += [*options, "--wheels", str(wheels)] if wheels else options
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env={**os.environ, **environment}
     )
@@ -117,6 +123,71 @@ def test_an_environment_from_its_first_day_to_a_failed_upgrade(tmp_path: Path, w
     code, _ = run(target, wheels, "2.0")
     assert code == 0 and ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
     assert "env.old" not in beside(target)
+
+
+def test_a_broken_environment_is_made_anew_and_stays_if_that_fails(tmp_path: Path, wheels: Path) -> None:
+    target = tmp_path / "env"
+    assert run(target, wheels, "1.0")[0] == 0
+    broken = Path(ask(target, "import sprite; print(sprite.__file__)"))
+    broken.unlink()
+    (tmp_path / "nothing").mkdir()
+    code, messages = run(target, tmp_path / "nothing", "1.0", "--again")
+    assert code == 2 and isinstance(messages[-1], Error) and beside(target) == ["env", "env.log"]
+    assert install.state(target, ["sprite==1.0"]) is State.READY and not broken.exists()
+    assert run(target, wheels, "1.0", "--again")[0] == 0
+    assert ask(target, "import sprite; print(sprite.VERSION)") == "1.0" and beside(target) == ["env", "env.log"]
+
+
+def test_torch_comes_from_the_index_that_is_named(tmp_path: Path) -> None:
+    shelf = tmp_path / "index" / "torch"
+    shelf.mkdir(parents=True)
+    wheel = write_wheel(shelf, "0.0.9+cpu", "torch")
+    (shelf / "index.html").write_text(f'<a href="{quote(wheel.name)}">{wheel.name}</a>')
+    target = tmp_path / "env"
+    code, messages = run(target, None, "0.0.9", "--torch-index", shelf.parent.as_uri(), package="torch")
+    assert code == 0, messages[-1]
+    assert ask(target, "import torch; print(torch.VERSION)") == "0.0.9+cpu"
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "cuda", "ending"),
+    [
+        ("Linux", "x86_64", False, "/cpu"),
+        ("Linux", "x86_64", True, ""),
+        ("Linux", "aarch64", False, ""),
+        ("Windows", "AMD64", False, ""),
+        ("Windows", "AMD64", True, f"/{install_torch.CUDA}"),
+        ("Darwin", "arm64", False, ""),
+    ],
+)
+def test_the_index_has_the_build(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, cuda: bool, ending: str
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    assert install_torch.index(cuda) == (install_torch.PYTORCH + ending if ending else "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "chooses"),
+    [
+        ("", False),
+        ("global.timeout='60'\ninstall.cert='/etc/studio.pem'", False),
+        ("global.index-url='https://pypi.studio/simple'", True),
+        (":env:.find-links='/opt/wheels'", True),
+        (":env:.extra-index-url=''", False),
+    ],
+)
+def test_a_studios_own_index_decides(settings: str, chooses: bool) -> None:
+    assert install_torch.chooses_packages(settings) is chooses
+
+
+def test_a_gpu_without_the_toolkit_is_told_before_the_work(tmp_path: Path, wheels: Path) -> None:
+    without = {"PATH": str(tmp_path), "CUDA_HOME": "", "CUDA_PATH": ""}
+    code, messages = run(tmp_path / "env", wheels, "1.0", "--device", "cuda", **without)
+    assert code == 0
+    assert isinstance(messages[1], Note) and "nvcc" in messages[1].message
+    assert not [m for m in run(tmp_path / "other", wheels, "1.0", "--device", "cpu")[1] if isinstance(m, Note)]
 
 
 def test_a_killed_installation_is_begun_again(tmp_path: Path, wheels: Path) -> None:
@@ -248,9 +319,10 @@ def test_the_states(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install, "NEEDED_BYTES", 1 << 60)
+    monkeypatch.setitem(install_torch.NEEDED_BYTES, False, 1e18)
+    source = install.Source(wheels)
     with pytest.raises(UserError) as caught:
-        install.install(tmp_path / "env", ["sprite==1.0"], wheels, lambda message: None, install_pip.Child())
+        install.install(tmp_path / "env", ["sprite==1.0"], source, lambda message: None, install_pip.Child())
     assert caught.value.code == "disk_full" and not (tmp_path / "env").exists()
 
 

@@ -15,12 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
 ROOMS = (
     "protocol", "whole_file", "channels", "performance", "actor", "rights", "progress", "turns", "camera", "geometry",
-    "live_link", "device", "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model",
-    "rendering", "training", "dubbing", "evaluation", "console", "service", "doctor", "commands", "__main__",
+    "live_link", "install_torch", "device", "video", "audio", "rasterizer", "tracking", "matting", "report", "sample",
+    "model", "rendering", "training", "dubbing", "evaluation", "console", "service", "doctor", "commands", "__main__",
 )  # fmt: skip
-INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
+INSTALLER = ("install_torch", "install_pip", "install")  # runs before anything is installed: on the protocol alone
 # What Blender imports as well.
-SHARED = ("protocol", "whole_file", "channels", "performance", "actor", "camera", "geometry", "live_link")
+SHARED = (
+    "protocol", "whole_file", "channels", "performance", "actor", "camera", "geometry", "live_link", "install_torch",
+)  # fmt: skip
 STANDARD_ONLY = ("protocol", "whole_file", "channels", "progress", "turns", *INSTALLER)
 BLENDER = {
     "bpy", "bpy_extras", "bpy_types", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf",
@@ -139,7 +141,7 @@ def test_the_addon_imports_blender_numpy_and_itself(path: Path) -> None:
 def test_the_entry_needs_the_standard_library_only(path: Path) -> None:
     assert outside(path) <= ({"bpy"} if path.name == "make_scene.py" else set())
     used = {room_of(name) for name in imports(path) if name.split(".")[0] == "backend"}
-    assert used <= {"protocol", "install", ""}
+    assert used <= {"protocol", "install", "install_torch", ""}
 
 
 @pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)
