@@ -6,7 +6,7 @@ import atexit
 
 import bpy
 
-from . import cli, panels, preferences, properties, thumbnails
+from . import cli, panels, preferences, properties, render_ahead, thumbnails
 from .jobs import job, main_thread
 from .operators import (
     backend,
@@ -55,6 +55,7 @@ def register() -> None:
             bpy.utils.register_class(item)
     properties.register()
     paths.register()
+    render_ahead.register()
     cli.register()
     bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
     atexit.register(_stop)
@@ -66,6 +67,7 @@ def unregister() -> None:
     _stop()
     bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
     cli.unregister()
+    render_ahead.unregister()
     paths.unregister()
     properties.unregister()
     thumbnails.clear()

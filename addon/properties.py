@@ -92,6 +92,12 @@ class ActorSettings(bpy.types.PropertyGroup):
         name="Camera", description="The camera matched to the footage", type=bpy.types.Object, override=OVERRIDABLE
     )
     channels: CollectionProperty(type=ChannelRange)
+    rendered_blur: IntProperty(
+        name="Rendered Blur Samples", description="Those of the frames in the scene", default=8, min=1, max=256
+    )
+    rendered_vectors: BoolProperty(
+        name="Rendered Vectors", description="Whether the frames in the scene have a Vector pass"
+    )
     footage_start: IntProperty(
         name="Footage Start",
         description="The scene frame where the footage begins",
@@ -267,6 +273,12 @@ class SceneSettings(bpy.types.PropertyGroup):
         min=1,
         max=256,
         soft_max=32,
+    )
+    render_ahead: BoolProperty(
+        name="Up to Date without a Window",
+        description="Where Blender renders the animation without a window (-b -a), frames of placed actors that are "
+        "missing or out of date are rendered first",
+        default=True,
     )
     vectors: BoolProperty(
         name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"

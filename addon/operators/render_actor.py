@@ -93,6 +93,23 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)
 
 
+def placed(scene: bpy.types.Scene, shown: scene_actor.SceneActor) -> tuple[RenderRequest, Path] | None:
+    """What was asked for when the frames were rendered that the scene shows of an actor, for the scene's range now, and
+    one of those files; None where it shows none.
+    """
+    places = {"compositor": compositing.shown_file(scene, shown.armature), "card": card.shown_file(shown)}
+    settings = shown.armature.portrait_actor
+    for placement, file in places.items():
+        if file is not None and file.suffix.lower() in (".exr", ".png"):
+            vectors = settings.rendered_vectors and not scene.render.use_motion_blur
+            request = RenderRequest(
+                str(file.parent), file.suffix[1:].lower(), placement=placement, actor=shown.name,
+                blur_samples=settings.rendered_blur, vectors=vectors,
+            )  # fmt: skip
+            return request, file
+    return None
+
+
 def _folder(shown: scene_actor.SceneActor, request: RenderRequest) -> contract_actor.ActorFolder:
     if request.actor_folder:
         return contract_actor.ActorFolder.open(Path(absolute(request.actor_folder)))
@@ -181,6 +198,8 @@ def _show(
         return f"{told}."
     if sequence.first < 0:
         return f"{told}; Blender cannot show image sequences with negative frame numbers."
+    settings = shown.armature.portrait_actor
+    settings.rendered_blur, settings.rendered_vectors = request.blur_samples, request.vectors
     if request.placement == "card":
         card.place(shown, scene, sequence, where)
         compositing.set_muted(scene, shown.armature, True)

@@ -48,6 +48,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
             setattr(button, name, getattr(settings, name))
         button.vectors = settings.vectors and settings.file_format == "exr" and not scene.render.use_motion_blur
         button.frame_start, button.frame_end = scene.frame_start, scene.frame_end
+        layout.prop(settings, "render_ahead")
         farm = layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
         farm.blur_samples, farm.vectors = settings.blur_samples, button.vectors
         if settings.output and Path(bpy.path.abspath(settings.output)).is_dir():

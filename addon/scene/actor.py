@@ -97,6 +97,11 @@ def find(context: bpy.types.Context) -> SceneActor | None:
     return None
 
 
+def all_in(scene: bpy.types.Scene) -> list[SceneActor]:
+    """Every actor of a scene."""
+    return [found for found in map(of, scene.objects) if found is not None]
+
+
 def require(context: bpy.types.Context, name: str = "") -> SceneActor:
     """The actor called `name` (its armature's name), or the one that the artist means.
 

@@ -4,6 +4,7 @@ actor's shadow in its place. The way without a compositor, in Cycles and EEVEE."
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bmesh
@@ -17,7 +18,7 @@ from ..contract import geometry, performance
 from . import conventions as conv
 from . import rig, versions
 from .actor import SceneActor
-from .compositing import Sequence, load
+from .compositing import Sequence, file_of, load
 
 MARK = "portrait_actor_card"  # custom property of our objects: "card" or "shadow"
 HOLDOUT = "Card as Holdout"  # the node that turns the card into a hole
@@ -102,6 +103,15 @@ def holdout(armature: bpy.types.Object) -> Any | None:
         return None
     node = card.active_material.node_tree.nodes.get(HOLDOUT)
     return node.outputs[0] if node else None
+
+
+def shown_file(shown: SceneActor) -> Path | None:
+    """A file of the frames on an actor's card; None where there is no visible card."""
+    card = next((part for part in shown.armature.children if part.get(MARK) == "card"), None)
+    if card is None or card.hide_render or card.active_material is None or card.active_material.node_tree is None:
+        return None
+    nodes = card.active_material.node_tree.nodes
+    return next((file_of(node.image) for node in nodes if node.bl_idname == "ShaderNodeTexImage"), None)
 
 
 def _card(shown: SceneActor, collection: bpy.types.Collection) -> bpy.types.Object:

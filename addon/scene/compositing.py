@@ -122,6 +122,20 @@ def is_outdated(scene: bpy.types.Scene, actor: bpy.types.Object) -> bool:
     return any(node.node_tree.get(merge_group.MARK) != merge_group.mark(scene) for node in nodes)
 
 
+def shown_file(scene: bpy.types.Scene, actor: bpy.types.Object) -> Path | None:
+    """A file of the frames that the compositor shows of an actor; None where it shows none."""
+    tree = versions.existing_compositor(scene)
+    ours = {node.bl_idname: node for node in tree.nodes if node.get(MARK) == actor} if tree else {}
+    merge, image = ours.get(GROUP), ours.get(IMAGE)
+    return file_of(image.image) if merge is not None and image is not None and not merge.mute else None
+
+
+def file_of(image: bpy.types.Image | None) -> Path | None:
+    """Where an image is on disk, if it is a file."""
+    named = image is not None and image.filepath
+    return Path(bpy.path.abspath(image.filepath, library=image.library)) if named else None
+
+
 def set_muted(scene: bpy.types.Scene, actor: bpy.types.Object, muted: bool) -> None:
     """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
     tree = versions.existing_compositor(scene)

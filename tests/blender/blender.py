@@ -1,6 +1,7 @@
 """As much of Blender's command line as a farm's tasks use, on Blender as a Python module:
 
 PYTHON_WITH_BPY blender.py -b FILE.blend --command portrait_actor …
+PYTHON_WITH_BPY blender.py -b FILE.blend -a
 """
 
 import os
@@ -12,10 +13,15 @@ import addon_utils  # isort: skip (bpy makes it known)
 
 PACKAGE = "bl_ext.user_default.portrait_actor"
 
-assert sys.argv[1] == "-b" and sys.argv[3] == "--command" and sys.argv[4] == "portrait_actor", sys.argv
+_, background, file, task, *rest = sys.argv
+assert background == "-b" and (task == "-a" or (task == "--command" and rest[0] == "portrait_actor")), sys.argv
 addon_utils.enable(PACKAGE, default_set=True)
-bpy.ops.wm.open_mainfile(filepath=sys.argv[2])
-code = sys.modules[f"{PACKAGE}.addon.cli"].main(sys.argv[5:])
+bpy.ops.wm.open_mainfile(filepath=file)
+if task == "-a":
+    bpy.ops.render.render(animation=True)
+    code = 0
+else:
+    code = sys.modules[f"{PACKAGE}.addon.cli"].main(rest[1:])
 sys.stdout.flush()
 sys.stderr.flush()
 os._exit(code)  # Blender's own exit as a module crashes some versions after everything is done
