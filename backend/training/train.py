@@ -17,6 +17,7 @@ from torch import Tensor
 from ..actor import ActorFolder
 from ..model.portrait import Moved, Portrait, PortraitSize
 from ..progress import Reporter
+from .average import Average
 from .corrections import Corrections, tracked_pose
 from .data import Clip
 from .densify import next_selection, split
@@ -41,6 +42,7 @@ class Trainer:
         self._find_neighbours()
         self.home = Home(portrait)
         self.far_poses = FarPoses(clip)
+        self.average = Average(portrait, preset.steps)
         self.rng = np.random.default_rng(seed)
         self.order: list[int] = []
         self.rare = {FACIAL: clip.rows_beyond("eyeBlink", SHUT), ORAL: clip.rows_beyond("jawOpen", OPEN)}
@@ -100,6 +102,7 @@ class Trainer:
         if self.step_number % FETCH_EVERY == 0:
             self.home.fetch()
         self.step_number += 1
+        self.average.look(self.step_number)
         return float(loss.detach())
 
     def _densify(self) -> None:
@@ -175,6 +178,7 @@ class Trainer:
         state: dict[str, Tensor] = {f"portrait.{k}": v for k, v in self.portrait.state_dict().items()}
         state |= {f"corrections.{k}": v for k, v in self.corrections.state_dict().items()}
         state |= {f"home.{k}": v for k, v in self.home.tables.items()}
+        state |= {f"average.{k}": v for k, v in self.average.tables.items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             state |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         folder.file("checkpoints").mkdir(exist_ok=True)
@@ -203,6 +207,7 @@ class Trainer:
         self._find_neighbours()
         self.corrections.load_state_dict(part("corrections."))
         self.home.take({k: v.to(self.clip.device) for k, v in part("home.").items()})
+        self.average.tables = {k: v.to(self.clip.device) for k, v in part("average.").items()}
         moments: dict[int, dict[str, Tensor]] = {}
         for key, value in part("adam.").items():
             row, name = key.split(".")

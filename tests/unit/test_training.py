@@ -15,6 +15,7 @@ from backend.channels import INDEX
 from backend.evaluation.evaluate import evaluate
 from backend.model.portrait import Portrait
 from backend.progress import Reporter
+from backend.training.average import Average
 from backend.training.data import Clip, held_out_start
 from backend.training.losses import picture_loss
 from backend.training.neck import NeckPairs
@@ -85,6 +86,18 @@ def test_a_checkpoint_brings_back_everything(clip: Clip, sample_actor: ActorFold
     file.write_bytes(file.read_bytes()[:100])
     assert not Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1).resume(file)
     file.unlink()
+
+
+def test_the_end_is_the_average_of_the_last_steps() -> None:
+    module, steps = torch.nn.Linear(1, 1), 3 * 500
+    average = Average(module, steps)
+    for done in range(1, steps + 1):
+        seen = (1.0 if done // 5 % 2 else 3.0) if done > steps / 2 else 100.0
+        with torch.no_grad():
+            module.weight.fill_(seen)
+        average.look(done)
+        assert done == steps or module.weight.item() == pytest.approx(seen)
+    assert module.weight.item() == pytest.approx(2, abs=0.1)
 
 
 def test_rare_frames_are_drawn_more_often_in_their_phase(clip: Clip, sample_actor: ActorFolder) -> None:
