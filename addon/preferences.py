@@ -11,12 +11,19 @@ DEVICES = (
     ("cpu", "CPU", "Slower; works everywhere"),
     ("cuda", "CUDA", "An NVIDIA GPU"),
 )
+ON_QUIT = (
+    ("STOP", "Stop, and Resume Later", "Create Actor ends with Blender, and goes on where it was when pressed again"),
+    ("GO_ON", "Go On Training", "Create Actor goes on without Blender; pressed again, it waits for it and imports it"),
+)
 
 
 class PortraitActorPreferences(bpy.types.AddonPreferences):
     bl_idname = PACKAGE
 
     device: EnumProperty(name="Device", description="What trains and renders actors", items=DEVICES, default="auto")
+    on_quit: EnumProperty(
+        name="When Blender Closes", description="What becomes of an actor in the making", items=ON_QUIT, default="STOP"
+    )
     cache_folder: StringProperty(
         name="Cache Folder",
         description="For the backend, job files and logs; empty takes Blender's folder for this extension",
@@ -47,7 +54,7 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
             text=f"The backend is {state.value}", icon="CHECKMARK" if state is environment.State.READY else "ERROR"
         )
         row.operator("portrait_actor.setup_backend", icon="IMPORT")
-        for name in ("device", "cache_folder", "host_python", "wheels", "backend_python"):
+        for name in ("device", "on_quit", "cache_folder", "host_python", "wheels", "backend_python"):
             layout.prop(self, name)
 
 
