@@ -19,7 +19,11 @@ from child import LIMIT, REPO, Blender, assert_one_sentence, can_mount, command,
 
 from backend.actor import FORMAT_VERSION, ActorFolder
 from backend.performance import Performance
+from backend.progress import Reporter
 from backend.protocol import Error, Message, Progress, Result
+from backend.rendering.frames import render_performance
+from backend.rendering.options import RenderOptions
+from backend.training.create import CreateOptions, create_actor
 
 STAGES = {  # what is told while it runs, in order, and how many of FINISHED are by then
     "look at the footage": 0, "cut out the person": 1, "refine the mattes": 1, "track the face": 2,
@@ -204,25 +208,26 @@ def test_an_actor_of_a_newer_format_is_one_sentence_and_untouched(
     assert snapshot(actor.path) == before and not out.exists()
 
 
-@posix
 def test_clocks_decide_nothing(
-    sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
+    sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, make_actor: Callable[[Path], ActorFolder]
 ) -> None:
-    """Files dated a day ahead and a day back: a finished actor stays finished, unchanged frames stay."""
-    path, clip = tmp_path / "sample.actor", tmp_path / sample_clip.name
+    """Files dated 2100 and 1970: a finished actor stays finished, unchanged frames stay."""
+    path, clip, out = tmp_path / "sample.actor", tmp_path / sample_clip.name, tmp_path / "out"
     shutil.copytree(sample_actor.path, path)
     shutil.copy(sample_clip, clip)
-    table, out = tmp_path / "rest.npz", tmp_path / "out"
-    Performance.rest(2, 25).save(table)
-    render = ("render", path, table, "--out", out, "--format", "png", "--device", "cpu")
-    assert run(*render).returncode == 0
+    tiny, rest, wish = make_actor(tmp_path / "tiny.actor"), Performance.rest(2, 25), RenderOptions(out, device="cpu")
+    assert render_performance(tiny, rest, None, wish, Reporter())["rendered"] == 2
     before = snapshot(path)
-    ahead, back = 4102444800, 86400  # in the year 2100, in the year 1970
-    for file in (clip, *path.rglob("*"), table):
+    ahead, back = 4102444800, 86400
+    for file in (clip, *path.rglob("*"), *tiny.path.rglob("*")):
         os.utime(file, (ahead, ahead))
     for file in out.rglob("*"):
         os.utime(file, (back, back))
-    with Blender("create", clip, path, *TINY, env=own_turn) as blender:
-        said, code = blender.ended()
-    assert code == 0 and not told(said) and snapshot(path) == before
-    assert "2 of 2 frames are unchanged" in run(*render).stderr
+
+    class NothingToDo(Reporter):
+        def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
+            raise AssertionError(stage)
+
+    create_actor(clip, path, CreateOptions(preset="tiny", device="cpu"), NothingToDo())
+    assert snapshot(path) == before
+    assert render_performance(tiny, rest, None, wish, Reporter())["skipped"] == 2
