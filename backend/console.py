@@ -157,7 +157,7 @@ class LinesConsole(Reporter):
             try:
                 self._lines.write(line)
                 self._lines.flush()
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError:  # a broken pipe, which Windows calls an invalid argument
                 if not self.detached:
                     os._exit(Cancelled.exit_code)
                 self._lines, self._interval = sys.stderr, ALONE
