@@ -13,6 +13,10 @@ DEVICES = (
     ("cpu", "CPU", "Slower; works everywhere"),
     ("cuda", "CUDA", "An NVIDIA GPU"),
 )
+ON_QUIT = (
+    ("STOP", "Stop, and Resume Later", "Create Actor ends with Blender, and goes on where it was when pressed again"),
+    ("GO_ON", "Go On Training", "Create Actor goes on without Blender; pressed again, it waits for it and imports it"),
+)
 
 
 class PortraitActorPreferences(bpy.types.AddonPreferences):
@@ -23,6 +27,9 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
         description="What trains and renders actors, and what Set Up Backend installs PyTorch for",
         items=DEVICES,
         default="auto",
+    )
+    on_quit: EnumProperty(
+        name="When Blender Closes", description="What becomes of an actor in the making", items=ON_QUIT, default="STOP"
     )
     cache_folder: StringProperty(
         name="Cache Folder",
@@ -60,7 +67,7 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
             draw_job(layout.box(), shown)
         if install_torch.wants_cuda(self.device) and not install_torch.has_compiler():
             draw_text(layout, install_torch.KERNELS, "INFO")
-        for name in ("device", "cache_folder", "host_python", "wheels", "backend_python"):
+        for name in ("device", "on_quit", "cache_folder", "host_python", "wheels", "backend_python"):
             layout.prop(self, name)
 
 

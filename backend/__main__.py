@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         options = parser().parse_args(words)
         folder = getattr(options, "actor", None)
         if for_blender and options.command != "serve":
-            watch_requests(lambda r: canceller.cancel() if r.verb in ("cancel", "quit") else None, canceller.cancel)
+            _listen(console, canceller, detached=getattr(options, "detached", False))
         console.forecast = Forecast(options.shares)
         code = 0
         if options.command == "serve":
@@ -76,6 +76,16 @@ def main(words: Sequence[str] | None = None) -> int:
         return exit_code(told)
     canceller.stop()
     return code
+
+
+def _listen(console: Console, canceller: Canceller, *, detached: bool) -> None:
+    """A request may cancel the job; the end of all requests does, unless it is to go on without Blender."""
+    if detached and isinstance(console, LinesConsole):
+        console.detached = True
+    watch_requests(
+        lambda request: canceller.cancel() if request.verb in ("cancel", "quit") else None,
+        (lambda: None) if detached else canceller.cancel,
+    )
 
 
 def _greet(options: argparse.Namespace, console: Console) -> None:
@@ -252,7 +262,9 @@ def _serve(options: argparse.Namespace, console: Console, canceller: Canceller) 
 
     assert isinstance(console, LinesConsole)
     folder = ActorFolder.open(options.actor)
-    service = Service(folder, console.send, lambda error: explain(error, folder.path))
+    if options.pictures:
+        make_folder(options.pictures)
+    service = Service(folder, console.send, lambda error: explain(error, folder.path), options.pictures)
 
     def close() -> None:
         service.close()

@@ -11,7 +11,7 @@
     landmarker.npz    channels of the own fit and of the face landmarker that was provided, to compare (else absent)
     overlay.mp4       the crops with what tracking and matting found drawn over them, and the clip's sound
     report.html       one page to read; needs nothing but itself, and overlay.mp4 when the clip is long
-    model.safetensors, speech.safetensors, checkpoints/, log.jsonl
+    model.safetensors, speech.safetensors, checkpoints/ (while it is trained)
 
 Every file is written under a temporary name and renamed. `actor.json` lists the stages that are complete with the
 fingerprint of what went in, so a crashed run goes on where it stopped; `complete` is set last of all.
@@ -227,6 +227,17 @@ class ActorFolder:
         with self.replacing("actor.json") as part:
             text = json.dumps({"format_version": FORMAT_VERSION, **asdict(self.info)}, indent=1, ensure_ascii=False)
             part.write_text(text, encoding="utf-8")
+
+    def make_folder(self, name: str) -> None:
+        """Makes the folder `name` in it; the actor's own is not made again when it was moved away.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        try:
+            self.file(name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise write_error(self.file(name), error) from error
 
     @contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

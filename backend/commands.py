@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     create.add_argument(
         "--pictures", type=Path, metavar="DIR", help="where pictures of several faces go, to choose one"
     )
+    create.add_argument("--detached", action="store_true", help="with --json-lines: go on when standard input closes")
 
     speak = command("speak", "let an actor speak a sound file", on_device=False)
     speak.add_argument("actor", type=Path, metavar="ACTOR")
@@ -140,6 +141,7 @@ def parser() -> argparse.ArgumentParser:
 
     serve = command("serve", "draw previews for Blender until standard input closes")
     serve.add_argument("actor", type=Path, metavar="ACTOR")
+    serve.add_argument("--pictures", type=Path, metavar="DIR", help="where they go (default: for temporary files)")
 
     command("doctor", "tell what is installed, and what is missing", on_device=False)
 

@@ -22,7 +22,7 @@ from .protocol import Cancelled, Error, Message, Request, UserError
 
 JOB = "job"
 GRACE = 0.8  # seconds that a job has to react to a cancel request, before it is ended hard
-INTERVAL = 0.1  # seconds between two progress lines of a stage
+INTERVAL, ALONE = 0.1, 60.0  # seconds between two progress lines of a stage; the same when only the log is told
 GO_ON = "Run the same command again to go on."
 CHATTER = "portrait_actor_libraries.log"
 DISK_ERRORS = (
@@ -128,6 +128,9 @@ class LinesConsole(Reporter):
     """Blender's end of the line: one protocol message a line on standard output, and nothing else ever.
 
     Libraries that write to standard output reach standard error instead, and so the log.
+
+    Attributes:
+        detached: the job goes on when its reader has gone, and tells the log what is left to say.
     """
 
     def __init__(self, version: str) -> None:
@@ -135,6 +138,8 @@ class LinesConsole(Reporter):
         self._lines = claim_stdout()
         self._lock = threading.RLock()
         self._version = version
+        self.detached = False
+        self._interval = INTERVAL
         self._greeted = self._ended = False
         self._last: tuple[str, float] = ("", 0.0)
 
@@ -146,19 +151,23 @@ class LinesConsole(Reporter):
                 self.send(protocol.Hello(version=self._version, device=device, device_name=name, pid=os.getpid()))
 
     def send(self, message: Message) -> None:
-        """Writes one message; a reader that has gone ends the process."""
+        """Writes one message; a reader that has gone ends the process, unless it is detached."""
+        line = protocol.encode(message) + "\n"
         with self._lock:
             try:
-                self._lines.write(protocol.encode(message) + "\n")
+                self._lines.write(line)
                 self._lines.flush()
-            except (BrokenPipeError, ConnectionResetError):
-                os._exit(Cancelled.exit_code)
+            except OSError:  # a broken pipe, which Windows calls an invalid argument
+                if not self.detached:
+                    os._exit(Cancelled.exit_code)
+                self._lines, self._interval = sys.stderr, ALONE
+                self._lines.write(line)
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
         super().progress(stage, done, total, message)
         eta = self.forecast.eta(stage, done, total)
         now = time.monotonic()
-        if stage == self._last[0] and now - self._last[1] < INTERVAL and done < total:
+        if stage == self._last[0] and now - self._last[1] < self._interval and done < total:
             return
         self._last = stage, now
         self.send(protocol.Progress(JOB, stage, done, total, round(eta, 1), message))

@@ -90,14 +90,19 @@ class Service:
     """Answers `frame` requests until it is told to `quit` or `close`d. `post` and `close` may come from any thread."""
 
     def __init__(
-        self, folder: ActorFolder, send: Callable[[Message], None], explain: Callable[[BaseException], Error]
+        self,
+        folder: ActorFolder,
+        send: Callable[[Message], None],
+        explain: Callable[[BaseException], Error],
+        pictures: Path | None = None,
     ) -> None:
         """
         Args:
             send: writes a message to Blender.
             explain: turns any exception into an error message; its id is replaced.
+            pictures: where the pictures go; by default the system's folder for temporary files.
         """
-        self._folder, self._send, self._explain = folder, send, explain
+        self._folder, self._send, self._explain, self._pictures = folder, send, explain, pictures
         self._ready = threading.Condition()
         self._waiting: Request | None = None
         self._quit: Request | None = None
@@ -132,7 +137,7 @@ class Service:
         """
         self._send(Progress(JOB, "load", 0, 1))
         portrait = load(self._folder, device)
-        place = Path(tempfile.mkdtemp(prefix="portrait_actor_preview_"))
+        place = Path(tempfile.mkdtemp(prefix="portrait_actor_preview_", dir=self._pictures))
         renders, stills = _Pictures(place, "preview"), _Pictures(place, "footage")
         try:
             self._draw(portrait, device, Shot.of(Request(JOB, "frame"), self._folder))  # compiles the kernels

@@ -51,7 +51,7 @@ def make_folder(path: Path) -> None:
 
 
 def write_error(path: Path, error: OSError) -> UserError:
-    """One sentence for a failed write: full disk, read-only folder, missing drive."""
+    """One sentence for a failed write: full disk, read-only folder, one that was moved away."""
     if error.errno == errno.ENOSPC:
         return UserError(
             "disk_full",
@@ -60,6 +60,12 @@ def write_error(path: Path, error: OSError) -> UserError:
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError("read_only", f"{path} cannot be written.", "Choose a folder that you may write to.")
+    if error.errno == errno.ENOENT:
+        return UserError(
+            "folder_gone",
+            f"{path} could not be written: its folder is gone.",
+            "Put the folder back, or choose another, and run it again.",
+        )
     return UserError(
         "write_failed", f"{path} could not be written ({error.strerror}).", "Check the disk and run it again."
     )

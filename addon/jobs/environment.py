@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,22 +134,35 @@ def find_host_python() -> Path:
 
 
 def job_folder(verb: str) -> Path:
-    """A new folder for a job's files and log; old ones are cleared away.
+    """A new folder for a job's files and log; old ones are cleared away. Numbers tell the order, as clocks may jump.
 
     Raises:
         UserError: the cache folder cannot be written.
     """
     jobs = cache_folder() / "jobs"
-    folder = jobs / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 1000 % 10**6:06d}-{verb}"
     try:
-        folder.mkdir(parents=True)
-        for old in sorted(p for p in jobs.iterdir() if p.is_dir())[:-KEPT_JOBS]:
+        jobs.mkdir(parents=True, exist_ok=True)
+        before = sorted(p for p in jobs.iterdir() if p.name.split("-")[0].isdecimal())
+        number = int(before[-1].name.split("-")[0]) if before else 0
+        folder = _first_free(jobs, number + 1, verb)
+        for old in before[: 1 - KEPT_JOBS]:
             shutil.rmtree(old, ignore_errors=True)  # one that another Blender still uses may stay
     except OSError as error:
         raise protocol.UserError(
             "read_only", f"The cache folder {jobs} cannot be written.", "Choose another in the preferences."
         ) from error
     return folder
+
+
+def _first_free(jobs: Path, number: int, verb: str) -> Path:
+    """Makes the first folder from that number on that no other Blender has made at the same time."""
+    while True:
+        folder = jobs / f"{number:08d}-{verb}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
 
 
 def _candidates() -> Iterator[list[str]]:

@@ -41,6 +41,7 @@ class Job:
         error: why it failed.
         folder: the actor's folder that it works on, when it makes one.
         request: what was asked for, so that it can be asked for again with one change.
+        detached: its process goes on when Blender ends.
     """
 
     title: str
@@ -53,6 +54,7 @@ class Job:
     error: protocol.Error | None = None
     folder: Path | None = None
     request: Any = None
+    detached: bool = False
 
     @property
     def log(self) -> Path:
@@ -158,7 +160,14 @@ def is_busy() -> bool:
 
 
 def start(
-    title: str, command: list[str], log: Path, finish: Finish, *, folder: Path | None = None, request: Any = None
+    title: str,
+    command: list[str],
+    log: Path,
+    finish: Finish,
+    *,
+    folder: Path | None = None,
+    request: Any = None,
+    detached: bool = False,
 ) -> Job:
     """Starts a backend process as the current job; see `Job`.
 
@@ -168,15 +177,19 @@ def start(
     global _job
     if is_busy():
         raise protocol.UserError("busy", "Another job is running.", "Wait for it, or cancel it.")
-    _job = Job(title, BackendProcess(command, log), finish, folder=folder, request=request)
+    _job = Job(title, BackendProcess(command, log), finish, folder=folder, request=request, detached=detached)
     return _job
 
 
 def stop() -> None:
-    """Ends the running job at once and forgets it: the extension is switched off, or Blender quits."""
+    """Ends the running job at once, unless it is detached, and forgets it: the extension is switched off, or Blender
+    quits."""
     global _job
     if _job is not None and _job.is_running:
-        _job.process.close(1.0)
+        if _job.detached and _job.state is State.RUNNING:
+            _job.process.release()
+        else:
+            _job.process.close(1.0)
     _job = None
 
 

@@ -1,7 +1,7 @@
 """One backend process and its conversation. Knows nothing of Blender, so any thread may hold it.
 
 The child gets a clean environment: Blender's own PYTHONHOME or PYTHONPATH would make it load the wrong modules. It ends
-when its standard input closes, so it cannot outlive Blender.
+when its standard input closes, so it cannot outlive Blender unless it was started to (`--detached`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BackendProcess:
         self._started = time.monotonic()
         self._greeted = False
         self._deadline: float | None = None  # when a cancelled child is dealt with more firmly
-        self._cancelled = False
+        self._cancelled = self._released = False
         try:
             with log.open("ab") as errors:
                 self._child = subprocess.Popen(
@@ -118,6 +118,13 @@ class BackendProcess:
                 self._child.wait(limit)
                 return
 
+    def release(self) -> None:
+        """Lets a detached child go on alone. While this process lives, what the child says goes to its log."""
+        self.finished = self._released = True
+        with contextlib.suppress(OSError):
+            assert self._child.stdin is not None
+            self._child.stdin.close()
+
     def leave(self) -> None:
         """The last word is spoken, or nobody listens: ends the child in the background, as it may take seconds to free
         its memory."""
@@ -160,10 +167,14 @@ class BackendProcess:
         with self._child.stdout as output, self.log.open("ab") as log:
             for line in output:
                 try:
-                    self._said.put(protocol.decode(line.decode("utf-8", "replace")))
+                    message = protocol.decode(line.decode("utf-8", "replace"))
                 except ValueError:
+                    message = None
+                if message is None or self._released:
                     log.write(line)
                     log.flush()
+                else:
+                    self._said.put(message)
         self._said.put(None)
 
     def _terminate(self) -> None:

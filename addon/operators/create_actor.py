@@ -30,6 +30,7 @@ class CreateRequest:
         match_scene: whether the scene takes the footage's camera, size, rate and length.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
         landmarker: MediaPipe's face_landmarker.task, to measure the channels; empty: the own fit.
+        detached: it goes on when Blender ends; the next Create Actor waits for it and imports what it made.
     """
 
     video: str
@@ -42,6 +43,7 @@ class CreateRequest:
     match_scene: bool = True
     device: str = ""
     landmarker: str = ""
+    detached: bool = False
 
 
 def actor_path(video: Path, folder: str, name: str) -> Path:
@@ -85,7 +87,10 @@ def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
         arguments += ["--consent-who", request.consent_who]
     if request.landmarker:
         arguments += ["--landmarker", str(existing_file(request.landmarker, "face landmarker"))]
-    return start_backend(f"Create {name}", "create", arguments, log_folder, finish, actor=path, request=request)
+    return start_backend(
+        f"Create {name}", "create", arguments, log_folder, finish,
+        actor=path, request=request, detached=request.detached,
+    )  # fmt: skip
 
 
 def question() -> CreateRequest | None:
@@ -114,7 +119,7 @@ class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
     def act(self, context: bpy.types.Context) -> set[str]:
         request = CreateRequest(
             self.video, self.folder, self.actor_name, self.preset, self.face, self.consent_who, self.frame_start,
-            self.match_scene, landmarker=self.landmarker,
+            self.match_scene, landmarker=self.landmarker, detached=environment.preferences().on_quit == "GO_ON",
         )  # fmt: skip
         return self.follow(start(context, request))
 

@@ -93,17 +93,21 @@ def start_backend(
     *,
     actor: Path | None = None,
     request: Any = None,
+    detached: bool = False,
 ) -> job.Job:
     """Starts `python -m backend VERB …` as the current job, with its log in the job's folder.
 
     Args:
         actor: the actor's folder that it makes. request: what was asked for; see `job.Job`.
+        detached: it goes on when Blender ends.
 
     Raises:
         UserError: the backend is not set up, or another job runs.
     """
     command = [str(environment.require_python()), "-m", "backend", verb, *arguments, "--json-lines"]
-    return job.start(title, command, folder / "log.txt", finish, folder=actor, request=request)
+    if detached:
+        command.append("--detached")
+    return job.start(title, command, folder / "log.txt", finish, folder=actor, request=request, detached=detached)
 
 
 def existing_file(path: str, what: str) -> Path:

@@ -49,11 +49,15 @@ class Painter:
         Raises:
             UserError: the backend is not set up, or cannot be started.
         """
-        command = [str(environment.require_python()), "-m", "backend", "serve", str(folder)]
+        python = environment.require_python()
+        place = environment.job_folder(
+            "preview"
+        )  # cleared away some day, with the pictures of a process that was killed
+        command = [str(python), "-m", "backend", "serve", str(folder), "--pictures", str(place)]
         self.is_ready = False
         self.error: protocol.Error | None = None
         self.device = ""
-        self._process = BackendProcess(command, environment.job_folder("preview") / "log.txt", serves=True)
+        self._process = BackendProcess(command, place / "log.txt", serves=True)
         self._numbers = itertools.count(1)
         self._asked: dict[str, Asked] = {}
 
@@ -87,6 +91,8 @@ class Painter:
             elif isinstance(message, protocol.Error):
                 self.error = message
                 self._answered(message.id)
+        if self._process.finished:
+            self.is_ready, self._asked = False, {}
         return self._fetch(newest, asked) if newest is not None else None
 
     def close(self) -> None:

@@ -151,7 +151,7 @@ class _Create:
         speech, tracking = self.track()
         training = fingerprint(tracking, self.preset, self.options.seed, MODEL_VERSION)
         self._stage(REPORT, tracking, self._report)
-        self._stage(TRAIN, training, self._train)
+        self._stage(TRAIN, training, lambda: self._train(training))
         if self.folder.info.has_audio:
             self._stage(SPEECH, speech, self._speech)
         info = self.folder.info
@@ -248,7 +248,7 @@ class _Create:
         self.folder.info.figures["device"] = device_name(self.device)
         write_page(self.folder, held_out_start(self.folder.info.frame_count))
 
-    def _train(self) -> None:
+    def _train(self, inputs: str) -> None:
         import torch
 
         from .data import Clip
@@ -258,7 +258,7 @@ class _Create:
         torch.manual_seed(self.options.seed)
         clip = Clip(self.folder, self.device)
         portrait = new_portrait(self.folder, clip, self.preset, self.options.seed)
-        train(self.folder, clip, portrait, self.preset, self.options.seed, self.reporter)
+        train(self.folder, clip, portrait, self.preset, self.options.seed, self.reporter, inputs)
 
     def _speech(self) -> None:
         from ..model.speech import train_speech
@@ -292,5 +292,5 @@ def _sha256(path: Path) -> str:
 def _remove_empty(folder: ActorFolder) -> None:
     """Takes away a folder in which nothing was finished, and nothing that is not ours."""
     folder.file("actor.json").unlink(missing_ok=True)
-    if not any(folder.path.iterdir()):
+    if folder.path.is_dir() and not any(folder.path.iterdir()):
         folder.path.rmdir()

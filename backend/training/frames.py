@@ -27,13 +27,18 @@ class FrameStore:
     """
 
     def __init__(self, folder: ActorFolder) -> None:
+        self._folder = folder
         self._frames, self._mattes = folder.path / "frames", folder.path / "mattes"
         self._cache: dict[Path, NDArray[np.uint8]] = {}
 
     def make_folders(self) -> None:
-        """Creates the two folders."""
-        self._frames.mkdir(exist_ok=True)
-        self._mattes.mkdir(exist_ok=True)
+        """Creates the two folders.
+
+        Raises:
+            UserError: they cannot be made.
+        """
+        for place in (self._frames, self._mattes):
+            self._folder.make_folder(place.name)
 
     def write_frame(self, index: int, rgb: Picture) -> None:
         """Stores the crop (S, S, 3)."""
@@ -47,9 +52,12 @@ class FrameStore:
         save_whole(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(mask, alpha=255)))
 
     def mask(self, index: int) -> F32:
-        """The raw mask (h, w) in 0–1 that `write_mask` stored."""
-        data = np.fromfile(self._mattes / f"{index:06d}.png", np.uint8)
-        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
+        """The raw mask (h, w) in 0–1 that `write_mask` stored.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        return self._read(self._mattes / f"{index:06d}.png", keep=False).astype(np.float32) / 255
 
     def write_matte(self, index: int, matte: F32) -> None:
         """Stores the mattes (S, S, 4) in 0–1: person, head, mouth interior, hair."""

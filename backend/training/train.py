@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 from ..actor import ActorFolder
 from ..model.portrait import Moved, Portrait, PortraitSize
 from ..progress import Reporter
+from ..protocol import Cancelled
 from .average import Average
 from .corrections import Corrections, tracked_pose
 from .data import Clip
@@ -28,6 +30,7 @@ from .neck import NeckPairs
 from .restraint import Restraint
 from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 
+CHECKPOINT = Path("checkpoints", "training.safetensors")
 CHECKPOINT_EVERY, FETCH_EVERY, SOLID_EVERY = 1000, 10, 5
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
 FINAL_RATE = 0.02  # learning rates end at this share of where they began
@@ -173,23 +176,32 @@ class Trainer:
         picture = cv2.resize(corners, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
         return torch.from_numpy(picture).to(self.clip.device)
 
-    def save_checkpoint(self, folder: ActorFolder) -> None:
-        """Writes everything that training needs to go on, as one file."""
+    def save_checkpoint(self, folder: ActorFolder, inputs: str = "") -> None:
+        """Writes everything that training needs to go on, as one file.
+
+        Args:
+            inputs: the fingerprint of what is learned from.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         state: dict[str, Tensor] = {f"portrait.{k}": v for k, v in self.portrait.state_dict().items()}
         state |= {f"corrections.{k}": v for k, v in self.corrections.state_dict().items()}
         state |= {f"home.{k}": v for k, v in self.home.tables.items()}
         state |= {f"average.{k}": v for k, v in self.average.tables.items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
             state |= {f"adam.{i}.{k}": torch.as_tensor(v) for k, v in moments.items()}
-        folder.file("checkpoints").mkdir(exist_ok=True)
-        meta = {"step": str(self.step_number), "size": json.dumps(asdict(self.portrait.size))}
-        with folder.replacing("checkpoints/training.safetensors") as part:
+        folder.make_folder(CHECKPOINT.parent.name)
+        meta = {"inputs": inputs, "step": str(self.step_number), "size": json.dumps(asdict(self.portrait.size))}
+        with folder.replacing(str(CHECKPOINT)) as part:
             part.write_bytes(save({k: v.detach().contiguous().cpu() for k, v in state.items()}, metadata=meta))
 
-    def resume(self, path: Path) -> bool:
-        """Goes on from a checkpoint when there is one that fits; False when training must start anew."""
+    def resume(self, path: Path, inputs: str = "") -> bool:
+        """Goes on from a checkpoint when there is one of these inputs; False when training must start anew."""
         try:
             with safe_open(path, framework="pt") as file:
+                if file.metadata()["inputs"] != inputs:
+                    return False
                 step, size = int(file.metadata()["step"]), PortraitSize(**json.loads(file.metadata()["size"]))
                 state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
             self._load(state, size)
@@ -215,20 +227,40 @@ class Trainer:
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
 
 
-def train(folder: ActorFolder, clip: Clip, portrait: Portrait, preset: Preset, seed: int, reporter: Reporter) -> float:
-    """Trains and writes `model.safetensors`; returns the seconds it took in this run."""
+def train(
+    folder: ActorFolder,
+    clip: Clip,
+    portrait: Portrait,
+    preset: Preset,
+    seed: int,
+    reporter: Reporter,
+    inputs: str = "",
+) -> float:
+    """Trains and writes `model.safetensors`; returns the seconds it took in this run.
+
+    Args:
+        inputs: the fingerprint of what is learned from; a checkpoint of anything else is not used.
+
+    Raises:
+        UserError: the folder cannot be written.
+        Cancelled: the next run goes on from this step.
+    """
     torch.manual_seed(seed)
     trainer = Trainer(clip, portrait, preset, seed)
-    checkpoint = folder.file("checkpoints/training.safetensors")
-    if checkpoint.exists() and trainer.resume(checkpoint):
+    checkpoint = folder.file(str(CHECKPOINT))
+    if checkpoint.exists() and trainer.resume(checkpoint, inputs):
         reporter.note(f"Training goes on from step {trainer.step_number} of {preset.steps}.")
     started = time.perf_counter()
-    while trainer.step_number < preset.steps:
-        reporter.progress("train the actor", trainer.step_number, preset.steps)
-        trainer.step()
-        if trainer.step_number % CHECKPOINT_EVERY == 0 and trainer.step_number < preset.steps:
-            trainer.save_checkpoint(folder)
-    reporter.progress("train the actor", preset.steps, preset.steps)
+    try:
+        while trainer.step_number < preset.steps:
+            reporter.progress("train the actor", trainer.step_number, preset.steps)
+            trainer.step()
+            if trainer.step_number % CHECKPOINT_EVERY == 0 and trainer.step_number < preset.steps:
+                trainer.save_checkpoint(folder, inputs)
+        reporter.progress("train the actor", preset.steps, preset.steps)
+    except Cancelled:
+        trainer.save_checkpoint(folder, inputs)
+        raise
     portrait.save(folder)
-    checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(checkpoint.parent, ignore_errors=True)
     return time.perf_counter() - started

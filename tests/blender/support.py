@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
+PRELUDE = f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\nfrom backend.protocol import *\n" + (
+    "def say(m): print(encode(m), flush=True)\nsay(Hello())\n"
+)
+LIMIT = 20.0  # s, for a test that waits; what is tested ends in a second or two
 
 
 def backend(*arguments: str) -> str:
@@ -60,3 +65,39 @@ def drawn(live: ModuleType, seconds: float = 90.0) -> Any:
             return shown.picture
         time.sleep(0.005)
     raise AssertionError(f"no picture: {shown.trouble}")
+
+
+def handler_lists() -> list[list]:
+    found = (getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers))
+    return [functions for functions in found if isinstance(functions, list)]
+
+
+def everything(child, until=lambda said: False) -> list:
+    """All messages until the end, or until a condition holds."""
+    said, end = [], time.monotonic() + LIMIT
+    while not child.finished and not until(said):
+        assert time.monotonic() < end, f"no end after {said}"
+        said += child.poll()
+        time.sleep(0.01)
+    return said
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+
+
+def gone(pid: int) -> bool:
+    end = time.monotonic() + LIMIT
+    while is_alive(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not is_alive(pid)
+
+
+def script(tmp_path, code: str) -> list[str]:
+    file = tmp_path / "child.py"
+    file.write_text(PRELUDE + code, encoding="utf-8")
+    return [sys.executable, str(file)]

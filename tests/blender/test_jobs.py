@@ -8,16 +8,10 @@ import signal
 import sys
 import time
 import venv
-from pathlib import Path
 
 import bpy
 import pytest
-from support import ROOT
-
-PRELUDE = f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\nfrom backend.protocol import *\n" + (
-    "def say(m): print(encode(m), flush=True)\nsay(Hello())\n"
-)
-LIMIT = 20.0  # s, for a test that waits; what is tested ends in a second or two
+from support import LIMIT, PRELUDE, everything, gone, is_alive, script
 
 
 @pytest.fixture
@@ -34,31 +28,6 @@ def start(addon, tmp_path):
     yield run
     for child in started:
         child.close(0.2)
-
-
-def everything(child, until=lambda said: False) -> list:
-    """All messages until the end, or until a condition holds."""
-    said, end = [], time.monotonic() + LIMIT
-    while not child.finished and not until(said):
-        assert time.monotonic() < end, f"no end after {said}"
-        said += child.poll()
-        time.sleep(0.01)
-    return said
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
-
-
-def gone(pid: int) -> bool:
-    end = time.monotonic() + LIMIT
-    while is_alive(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not is_alive(pid)
 
 
 def test_messages_arrive_in_order_and_end_with_the_result(start, addon):
@@ -143,12 +112,6 @@ def test_the_environment_is_clean(start, monkeypatch):
 def test_a_python_that_cannot_start_is_one_sentence(addon, tmp_path):
     with pytest.raises(addon.contract.protocol.UserError, match="could not be started"):
         addon.process.BackendProcess([str(tmp_path / "python")], tmp_path / "log.txt")
-
-
-def script(tmp_path, code: str) -> list[str]:
-    file = tmp_path / "child.py"
-    file.write_text(PRELUDE + code, encoding="utf-8")
-    return [sys.executable, str(file)]
 
 
 def test_a_job_shows_what_the_panel_draws(addon, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import addon_utils
 import bpy
 import pytest
-from support import PACKAGE
+from support import PACKAGE, handler_lists
 
 VERBS = (
     "setup_backend", "create_actor", "import_actor", "speak", "dub", "push_take", "render_actor", "cancel_job",
@@ -20,11 +20,6 @@ VERBS = (
 
 def ours() -> set[str]:
     return {name for name in dir(bpy.types) if name.startswith("PORTRAIT_ACTOR_")}
-
-
-def handler_lists() -> list[list]:
-    found = (getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers))
-    return [functions for functions in found if isinstance(functions, list)]
 
 
 def handler_count() -> int:

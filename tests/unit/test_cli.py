@@ -7,87 +7,20 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import OpenEXR
 import pytest
+from child import LIMIT, REPO, Blender, assert_one_sentence, can_mount, command, posix, run
 
 from backend.actor import ActorFolder
 from backend.camera import CameraPath
 from backend.performance import Performance
-from backend.protocol import Error, Hello, Message, Note, Progress, Request, Result, decode, encode
+from backend.protocol import Error, Hello, Note, Progress, Result
 from backend.video import decode as video
-
-REPO = Path(__file__).resolve().parents[2]
-LIMIT = 120.0  # seconds after which a test process counts as hanging
-posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals or mounts")
-
-
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "backend", *map(str, words)]
-
-
-def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """As a person runs it; standard input is a terminal's, not closed."""
-    return subprocess.run(command(*words), cwd=REPO, capture_output=True, text=True, timeout=LIMIT, **options)
-
-
-def assert_one_sentence(answer: subprocess.CompletedProcess[str], *parts: str) -> None:
-    """Exit code 2, one line on standard error that says what is wrong and what to do, and nothing else."""
-    assert answer.returncode == 2, answer.stderr
-    assert "Traceback" not in answer.stderr and answer.stdout == ""
-    assert answer.stderr.startswith("Error: ") and answer.stderr.count("\n") == 1, answer.stderr
-    assert answer.stderr.count(". ") >= 1, "a sentence, and a remedy"
-    for part in parts:
-        assert part in answer.stderr
-
-
-class Blender:
-    """A backend process at the other end of the protocol."""
-
-    def __init__(self, *words: object) -> None:
-        self.child = subprocess.Popen(
-            command(*words, "--json-lines"), cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-    def __enter__(self) -> Blender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.child.kill()
-        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
-            assert pipe is not None
-            pipe.close()
-        self.child.wait()
-
-    def messages(self) -> Iterator[Message]:
-        """Every line, as it comes; a line that is no message fails the test."""
-        assert self.child.stdout is not None
-        for line in self.child.stdout:
-            yield decode(line)
-
-    def until_frames(self, count: int) -> None:
-        """Reads on until that many frames are done."""
-        for message in self.messages():
-            if isinstance(message, Progress) and message.done >= count:
-                return
-        raise AssertionError("the job ended too early")
-
-    def ask(self, verb: str) -> None:
-        assert self.child.stdin is not None
-        self.child.stdin.write(encode(Request("job", verb)) + "\n")
-        self.child.stdin.flush()
-
-    def ended(self) -> tuple[list[Message], int]:
-        """The rest of what it says, and its exit code."""
-        rest = list(self.messages())
-        return rest, self.child.wait(LIMIT)
 
 
 @pytest.fixture
@@ -230,7 +163,7 @@ def test_a_folder_that_may_not_be_written(actor: ActorFolder, tmp_path: Path) ->
     if os.geteuid() != 0:
         out.chmod(0o500)
         words = command("render", actor.path, table, "--out", out)
-    elif _can_mount():
+    elif can_mount():
         script = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
         words = [
             "unshare",
@@ -251,7 +184,7 @@ def test_a_folder_that_may_not_be_written(actor: ActorFolder, tmp_path: Path) ->
 @pytest.mark.parametrize(("file_format", "size", "scale"), [("exr", "64k", 3), ("mp4", "8k", 8)])
 def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size: str, scale: int) -> None:
     """What fits on a very small disk is whole, the rest is told, and nothing half-made stays."""
-    if os.geteuid() != 0 or not _can_mount():
+    if os.geteuid() != 0 or not can_mount():
         pytest.skip("only an administrator may mount a small disk")
     out, kept = tmp_path / "small", tmp_path / "kept"
     out.mkdir()
@@ -269,12 +202,6 @@ def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size:
         assert OpenEXR.isOpenExrFile(str(file))
         with OpenEXR.File(str(file)) as picture:
             assert picture.channels()
-
-
-def _can_mount() -> bool:
-    with contextlib.suppress(FileNotFoundError):
-        return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
-    return False
 
 
 # Being stopped

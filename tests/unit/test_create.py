@@ -21,6 +21,7 @@ class Watching(Reporter):
 
     def __init__(self, stop_at: str = "") -> None:
         self.stages: list[str] = []
+        self.notes: list[str] = []
         self.stop_at = stop_at
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
@@ -28,6 +29,9 @@ class Watching(Reporter):
             self.stages.append(stage)
         if stage == self.stop_at and done > 0:
             raise Cancelled
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
 
 
 def test_a_finished_actor_is_not_made_again(sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path) -> None:
@@ -54,6 +58,7 @@ def test_a_cancelled_job_is_unfinished_and_goes_on_where_it_stopped(
         ActorFolder.open(path)
     watching = Watching()
     create_actor(sample_clip, path, TINY, watching)
+    assert "Training goes on from step 1 of 300." in watching.notes
     assert "look at the footage" not in watching.stages and "train the actor" in watching.stages
     assert ActorFolder.open(path).info.complete
 

@@ -75,16 +75,17 @@ def test_a_checkpoint_brings_back_everything(clip: Clip, sample_actor: ActorFold
     trainer = Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1)
     for _ in range(4):
         trainer.step()
-    trainer.save_checkpoint(sample_actor)
+    trainer.save_checkpoint(sample_actor, "this face")
     file = sample_actor.file("checkpoints/training.safetensors")
     again = Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1)
-    assert again.resume(file)
+    assert not again.resume(file, "another face") and again.step_number == 0
+    assert again.resume(file, "this face")
     assert again.step_number == 4
     for name, value in trainer.portrait.state_dict().items():
         assert torch.equal(value, again.portrait.state_dict()[name]), name
     assert np.isfinite(again.step())
     file.write_bytes(file.read_bytes()[:100])
-    assert not Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1).resume(file)
+    assert not Trainer(clip, Portrait.load(sample_actor, CPU), PRESETS["tiny"], seed=1).resume(file, "this face")
     file.unlink()
 
 

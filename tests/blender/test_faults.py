@@ -1,0 +1,256 @@
+"""Blender and its backend when either is killed, and what is left after doing the same thing many times.
+
+docs/RELIABILITY.md lists these tests beside those of other files. PORTRAIT_ACTOR_SOAK=SECONDS makes the repeated ones
+long: 7200 scrubs the preview for two hours, and speaks and cancels a hundred times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import addon_utils
+import bpy
+import pytest
+from support import PACKAGE, drawn, everything, gone, handler_lists, is_alive, script
+
+OPS = bpy.ops.portrait_actor
+CREATING = Path(__file__).with_name("creating.py")
+TRAIN, WAIT = "train the actor", "wait for another actor"
+LIMIT = 120.0  # s after which a process counts as hanging
+SOAK = float(os.environ.get("PORTRAIT_ACTOR_SOAK", "0"))
+GROWTH = 24 << 20  # bytes of memory that a long run may hold more than at its first quarter
+posix = pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc and kills")
+
+
+def children() -> set[int]:
+    """Processes that this one started and that have not ended."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for task in tasks for pid in task.read_text().split() if is_alive(int(pid))}
+
+
+def held() -> dict[str, int]:
+    """What a leak would make grow, counted: of Blender, of this process, of the system."""
+    kinds = (getattr(bpy.data, name) for name in dir(bpy.data))
+    return {
+        "datablocks": sum(len(kind) for kind in kinds if isinstance(kind, bpy.types.bpy_prop_collection)),
+        "handlers": sum(map(len, handler_lists())),
+        "classes": sum(name.startswith("PORTRAIT_ACTOR_") for name in dir(bpy.types)),
+        "threads": threading.active_count(),
+        "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 (of numbers, not of paths)
+        "children": len(children()),
+    }
+
+
+def settled(before: dict[str, int]) -> dict[str, int]:
+    """What is held when processes that were let go have ended, which they may do in the background."""
+    end = time.monotonic() + LIMIT
+    while (now := held()) != before and time.monotonic() < end:
+        time.sleep(0.05)
+    return now
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process holds in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def another_blender(video: Path, folder: Path, on_quit: str) -> Iterator[subprocess.Popen]:
+    """A Blender of its own that creates an actor."""
+    command = [sys.executable, str(CREATING), str(video), str(folder), on_quit]
+    blender = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
+    try:
+        yield blender
+    finally:
+        blender.kill()
+        blender.communicate()
+
+
+def shown(blender: subprocess.Popen, until: Callable[[dict], bool]) -> dict:
+    """What its sidebar shows as soon as a condition holds."""
+    for line in blender.stdout:
+        if line.startswith("{") and until(now := json.loads(line)):
+            return now
+    raise AssertionError("that Blender ended")
+
+
+@posix
+def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addon, tmp_path, monkeypatch):
+    """Stopped: the backend ends too and the next one goes on from its step. Going on: the next Create Actor waits for
+    it and imports what it made."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where turns are kept: this test waits for no other
+    folder, video = tmp_path / "sample.actor", trained.with_name("sample.mp4")
+    shutil.copytree(trained, folder)
+    record = json.loads((folder / "actor.json").read_text(encoding="utf-8"))
+    del record["stages"]["train"]
+    (folder / "actor.json").write_text(json.dumps({**record, "complete": False}), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+
+    with another_blender(video, folder, "STOP") as blender:
+        now = shown(blender, lambda now: now["stage"] == TRAIN and now["done"] > 20)
+        blender.kill()
+        assert gone(now["pid"]), "the backend ends with Blender"
+    assert (folder / "checkpoints" / "training.safetensors").is_file()
+
+    with another_blender(video, folder, "GO_ON") as blender:
+        now = shown(blender, lambda now: any(note.startswith("Training goes on from step") for note in now["notes"]))
+        steps = int(next(n for n in now["notes"] if n.startswith("Training")).split()[5])
+        assert steps > 20
+        now = shown(blender, lambda now: now["stage"] == TRAIN and now["done"] > steps)
+        blender.kill()
+        blender.wait(LIMIT)
+        time.sleep(0.5)
+        assert is_alive(now["pid"]), "the backend goes on without Blender"
+
+    assert OPS.create_actor(video=str(video), folder=str(folder), preset="tiny") == {"FINISHED"}
+    assert gone(now["pid"]) and addon.actor.find(bpy.context) is not None
+    last = addon.job.current().progress
+    assert last is None or last.stage == WAIT, "nothing was left to do"
+    assert '"event": "result"' in Path(now["log"]).read_text(encoding="utf-8").replace('":"', '": "')
+    assert not list(folder.rglob("*.part")) and not (folder / "checkpoints").exists()
+
+
+@posix
+def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path):
+    code = "sys.stdin.read(); time.sleep(0.5); say(Result('job', {'frames': 7}))"
+    command, log = script(tmp_path, code), tmp_path / "log.txt"
+    job = addon.job.start("x", command, log, str, detached=True)
+    everything(job.process, until=bool)
+    addon.job.stop()
+    assert addon.job.current() is None and is_alive(job.process.pid)
+    assert gone(job.process.pid)
+    end = time.monotonic() + LIMIT
+    while "frames" not in log.read_text(encoding="utf-8") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert "frames" in log.read_text(encoding="utf-8")
+
+
+@posix
+def test_a_detached_job_is_cancelled_all_the_same(addon, tmp_path):
+    code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
+    job = addon.job.start("x", script(tmp_path, code), tmp_path / "log.txt", str, detached=True)
+    job.cancel()
+    addon.job.stop()
+    assert gone(job.process.pid)
+
+
+@posix
+def test_speak_and_cancel_again_and_again_leaves_nothing(sam, addon, installed):
+    """Cancelled at once, or when the voice is being read; the actor speaks afterwards."""
+    speak, scene = installed("addon.operators.speak"), bpy.context.scene
+    scene.portrait_actor.line.audio = str(sam.folder / "audio.wav")
+    before = held()
+    for turn in range(100 if SOAK else 4):
+        job = speak.start(bpy.context, scene.portrait_actor.line)
+        while turn % 2 and job.is_running and job.progress is None:
+            job.update()
+            time.sleep(0.01)
+        job.cancel()
+        with pytest.raises(addon.contract.protocol.UserError, match="ancelled"):
+            job.wait()
+    assert settled(before) == before
+    assert len(list((addon.environment.cache_folder() / "jobs").iterdir())) <= addon.environment.KEPT_JOBS
+    assert OPS.speak(audio=scene.portrait_actor.line.audio) == {"FINISHED"}
+
+
+@posix
+def test_switched_on_and_off_fifty_times_nothing_grows(addon, installed):
+    before = settled(held())
+    for _ in range(50):
+        addon_utils.disable(PACKAGE)
+        assert not any("portrait_actor" in f.__module__ for kind in handler_lists() for f in kind)
+        assert not bpy.app.timers.is_registered(addon.main_thread._tick)
+        addon_utils.enable(PACKAGE)
+    assert settled(before) == before
+
+
+@posix
+def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
+    """Memory of both processes, open files, threads and datablocks after a quarter of the time and at the end."""
+    scene, rest = bpy.context.scene, held()
+    live.start(bpy.context)
+    drawn(live)
+    backend, frames = live.current().painter._process.pid, random.Random(1)
+
+    def scrub(seconds: float) -> tuple[dict[str, int], list[int]]:
+        end, pictures = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            before = live.current().picture
+            scene.frame_set(frames.randint(scene.frame_start, scene.frame_end))
+            scene.portrait_actor.preview_size = frames.choice(("256", "256", "256", "512"))
+            live.tick()
+            time.sleep(0.002)
+            pictures += live.current().picture is not before
+        assert pictures and not live.current().trouble
+        drawn(live)
+        return held(), [memory(os.getpid()), memory(backend)]
+
+    seconds = SOAK or 8.0
+    early, small = scrub(seconds / 4)
+    late, large = scrub(seconds * 3 / 4)
+    assert late == early
+    assert all(end - start < GROWTH for start, end in zip(small, large, strict=True)), (small, large)
+    live.stop()
+    assert settled(rest) == rest and gone(backend)
+
+
+@posix
+def test_a_killed_preview_stays_told_and_leaves_no_file(sam, live, addon):
+    before = held()
+    live.start(bpy.context)
+    drawn(live)
+    painter = live.current().painter
+    pictures = {file.parent for file in (addon.environment.cache_folder() / "jobs").rglob("*.rgba")}
+    assert pictures and all(painter._process.log.parent in folder.parents for folder in pictures)
+    os.kill(painter._process.pid, signal.SIGKILL)
+    for frame in range(1, 6):
+        bpy.context.scene.frame_set(frame)
+        time.sleep(0.2)
+        live.tick()
+    assert "was killed" in live.current().trouble and not painter.is_drawing
+    live.stop()
+    live.start(bpy.context)
+    assert drawn(live) is not None and not live.current().trouble, "switched on again, it draws again"
+    live.stop()
+    assert settled(before) == before
+
+
+def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon, tmp_path):
+    preferences = addon.environment.preferences()
+    preferences.cache_folder = str(tmp_path)
+    later = tmp_path / "jobs"
+    later.mkdir()
+    for number in range(addon.environment.KEPT_JOBS):  # as an earlier version named them, by a clock far ahead
+        (later / f"21000101-000000-{number:06d}-speak").mkdir()
+    try:
+        folders = [addon.environment.job_folder("test") for _ in range(3)]
+        os.utime(folders[-1], (0, 0))
+        folders.append(addon.environment.job_folder("test"))
+    finally:
+        preferences.cache_folder = ""
+    assert all(folder.is_dir() for folder in folders) and len(list(later.iterdir())) == addon.environment.KEPT_JOBS
+    assert sorted(later.iterdir())[-4:] == folders
+
+
+@posix
+def test_two_blenders_make_job_folders_at_once(addon, tmp_path):
+    preferences, made = addon.environment.preferences(), []
+    preferences.cache_folder = str(tmp_path)
+    jobs = tmp_path / "jobs"
+    try:
+        made = [addon.environment.job_folder("test")]
+        made += [addon.environment._first_free(jobs, 1, "test") for _ in range(2)]  # both have counted up to one
+    finally:
+        preferences.cache_folder = ""
+    assert len(set(made)) == 3 and all(folder.is_dir() for folder in made)
