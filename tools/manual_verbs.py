@@ -47,13 +47,14 @@ def view(frame: int, turn: float | None = None) -> None:
     seen.view_perspective = "CAMERA" if turn is None else "PERSP"
     if turn is not None:
         seen.view_rotation = Euler((math.radians(86), 0, math.radians(turn))).to_quaternion()
-        seen.view_location, seen.view_distance = Vector((0.06, 0.05, -0.2)), 0.78
+        seen.view_location, seen.view_distance = Vector((0.06, 0.05, -0.2)), 0.7
 
 
 def pose(bone: str) -> None:
     """Pose mode with one bone selected."""
     armature = bpy.context.scene.portrait_actor.actor
     with in_view():
+        bpy.ops.object.select_all(action="DESELECT")
         bpy.context.view_layer.objects.active = armature
         armature.select_set(True)
         bpy.ops.object.mode_set(mode="POSE")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import bpy
 import pytest
+from support import ROOT
 
 
 def run(addon, capfd, *arguments: str) -> tuple[int, str, str]:
@@ -34,6 +37,18 @@ def test_save_in_place(addon, capfd, actor_folder, tmp_path):
 def test_help(addon, capfd, arguments):
     code, out, _ = run(addon, capfd, *arguments)
     assert code == 0 and "--command portrait_actor" in out
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/PIPELINE.md"])
+def test_the_manual_s_commands_can_be_parsed(addon, page):
+    written = (ROOT / page).read_text(encoding="utf-8")
+    commands = [line.partition("--command portrait_actor ")[2] for line in written.splitlines()]
+    commands = [words.partition("&&")[0] for words in commands if words and "`" not in words]
+    assert len(commands) > 1
+    for words in commands:
+        arguments = shlex.split(words.removesuffix("|| break"), comments=True)
+        if "--help" not in arguments:
+            addon.cli._parser().parse_args(arguments)
 
 
 FAILURES = {

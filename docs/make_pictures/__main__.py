@@ -1,7 +1,7 @@
 """The manual's pictures, made anew from the sample actor into docs/pictures.
 
     python3 build.py demo                                    # once: the sample actor, in portrait_actor_demo/
-    .venv/bin/python -m tools.manual_pictures [NAME …] [--demo DIR]
+    .venv/bin/python -m docs.make_pictures [NAME …] [--demo DIR]
 
 NAME is `shot` (composites and the GIF; Blender as a Python module, .venv-bpy-5.0), `work` or `steps` (Blender's window;
 what `build.py test desktop` needs) or `report` (chromium on PATH). Without one all are made, in about a quarter of an
@@ -11,6 +11,7 @@ hour on two cores. Look at what comes out: places in the window are measured in 
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -23,15 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.protocol import UserError
+from tools import environments, job, package
+from tools.processes import ROOT, StepFailed, environment, say, step
 
-from . import environments, job, manual_window, package
-from .processes import ROOT, StepFailed, environment, say, step
+from . import window
 
 Picture = NDArray[np.uint8]
 FOLDER = ROOT / "docs" / "pictures"
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 88]
 NAMES = ("shot", "work", "steps", "report")
 GIF_WIDTH = 640
+POLICY = r'<meta http-equiv="Content-Security-Policy"[^>]*>'  # of the report: runs no script but its own
+SEEK = '<script>document.querySelector("video").currentTime = 4.32</script>'  # an open mouth
 TICKS = 8  # hundredths of a second between the GIF's frames: every second frame of 25 a second
 
 
@@ -48,7 +52,7 @@ def shot(demo: Path) -> None:
         folder = Path(name)
         inputs: list[str | Path] = [package.build(), demo / "sample.actor", demo / "sample_line.wav", folder]
         places = environment(BLENDER_USER_RESOURCES=folder / "user", PORTRAIT_ACTOR_PYTHON=environments.backend())
-        step([environments.bpy("5.0"), ROOT / "tools" / "manual_shot.py", "--", *inputs], env=places)
+        step([environments.bpy("5.0"), ROOT / "docs" / "make_pictures" / "shot.py", "--", *inputs], env=places)
         before, after = (read(folder / f"{each}.png") for each in ("as_it_comes", "with_sliders"))
         keep("compositing", np.hstack([before, np.full((len(before), 8, 3), 255, np.uint8), after]))
         write_gif([read(file) for file in sorted(folder.glob("speaking_*.png"))], FOLDER / "speaking.gif")
@@ -101,7 +105,9 @@ def report(demo: Path) -> None:
     if browser is None:
         raise UserError("no_browser", "No chromium was found on PATH.", "Install it, or leave out `report`.")
     with tempfile.TemporaryDirectory(prefix="portrait_actor_manual_") as folder:
-        file, page = Path(folder) / "report.png", demo / "sample.actor" / "report.html"
+        file, page = Path(folder) / "report.png", Path(folder) / "report.html"
+        text = (demo / "sample.actor" / "report.html").read_text(encoding="utf-8")
+        page.write_text(re.sub(POLICY, "", text) + SEEK, encoding="utf-8")
         look = [
             "--headless",
             "--no-sandbox",
@@ -115,15 +121,15 @@ def report(demo: Path) -> None:
 
 def main() -> int:
     """0, 2 with one sentence on standard error, or the failing step's code."""
-    parser = argparse.ArgumentParser(prog="python -m tools.manual_pictures", description="The manual's pictures.")
+    parser = argparse.ArgumentParser(prog="python -m docs.make_pictures", description="The manual's pictures.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; else all")
     parser.add_argument("--demo", type=Path, default=ROOT / job.DEMO_FOLDER, metavar="DIR", help="what the demo made")
     options = parser.parse_args()
     demo = options.demo.absolute()
     make = {
         "shot": lambda: shot(demo),
-        "work": lambda: manual_window.take_work(demo / "sample.actor", demo / "sample_line.wav", keep),
-        "steps": lambda: manual_window.take_steps(keep),
+        "work": lambda: window.take_work(demo / "sample.actor", demo / "sample_line.wav", keep),
+        "steps": lambda: window.take_steps(keep),
         "report": lambda: report(demo),
     }
     try:

@@ -1,11 +1,10 @@
 """Runs inside Blender: the sample actor speaks in a simple set, composited, for the manual's pictures.
 
-python manual_shot.py -- ZIP ACTOR AUDIO FOLDER
+python shot.py -- ZIP ACTOR AUDIO FOLDER
 
 Writes `as_it_comes.png` and `with_sliders.png`, the same frame before and after the group's sliders are moved, and
 `speaking_####.png`, every second frame of the line's beginning. Only the actor moves, so the set is rendered once.
 """
-# mypy: ignore-errors, as the stubs of bpy know neither which kind of data an object has nor what add-ons bring
 
 from __future__ import annotations
 
