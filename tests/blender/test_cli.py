@@ -46,7 +46,7 @@ def test_the_manual_s_commands_can_be_parsed(addon, page):
     commands = [words.partition("&&")[0] for words in commands if words and "`" not in words]
     assert len(commands) > 1
     for words in commands:
-        arguments = shlex.split(words.removesuffix("|| break"), comments=True)
+        arguments = shlex.split(words.removesuffix("|| exit"), comments=True)
         if "--help" not in arguments:
             addon.cli._parser().parse_args(arguments)
 
