@@ -31,7 +31,8 @@ def in_view() -> Any:
 
 
 def empty() -> None:
-    """Takes away what a new file holds, and shows the footage's colours."""
+    """Takes away what a new file holds, and shows the footage's colours; views change at once, not gradually."""
+    bpy.context.preferences.view.smooth_view = 0
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
     _, area, _ = driver.sidebar()

@@ -152,6 +152,7 @@ def composite(window: Window, keep: Keep) -> None:
     for _ in range(2):  # nodes that were never drawn have no size yet
         window.ask("fit", kind="CompositorNodeTree", operator="node.view_all")
         window.mouse("sleep 1")
+    window.mouse("mousemove 528 470", "sleep 0.5", "click --repeat 5 --delay 100 4", "sleep 1")  # nearer
     keep("group", still(window))
     window.ask("become", kind="VIEW_3D")
 
@@ -207,9 +208,9 @@ def until(said: Callable[[], Any], patience: float = 600.0) -> None:
 
 
 def still(window: Window) -> Picture:
-    """The window without its right column, with the pointer aside."""
+    """The window without its right column, with the pointer aside in the status bar, which is left out."""
     window.mouse(ASIDE, "sleep 1.5")
-    return window.look()[:, :COLUMN]
+    return window.look()[:975, :COLUMN]
 
 
 def panel(window: Window) -> Picture:

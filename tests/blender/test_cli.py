@@ -25,6 +25,13 @@ def test_import_and_save(addon, capfd, actor_folder, tmp_path):
     assert action.frame_range[0] == 5
 
 
+def test_import_where_a_file_was_opened_without_a_window(addon, capfd, actor_folder):
+    """`blender -b FILE --command` has no window, so Blender knows no active object there."""
+    with bpy.context.temp_override(window=None):
+        code, out, err = run(addon, capfd, "import", actor_folder)
+    assert code == 0 and "Nora is in the scene." in out, err
+
+
 def test_save_in_place(addon, capfd, actor_folder, tmp_path):
     file = tmp_path / "a.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
