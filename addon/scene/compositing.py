@@ -96,12 +96,15 @@ def _wire(
     merge.width = 220
     color = (*background.mean, 1.0)
     merge.inputs["Footage Light"].default_value = merge.inputs["Spill Color"].default_value = color
+    x, y = output.node.location
     if output.links:
+        before = output.links[0].from_node
+        x = max(x, before.location.x + before.width + 340)  # room for the group between both
         tree.links.new(output.links[0].from_socket, merge.inputs["Scene"])
     tree.links.new(_depth(scene, tree), merge.inputs["Scene Depth"])
     tree.links.new(merge.outputs["Image"], output)
-    x, y = output.node.location
-    merge.location, image.location = (x - 280, y), (x - 560, y - 260)
+    output.node.location.x = x
+    merge.location, image.location = (x - 280, y), (x - 560, y - 400)
     return merge, image
 
 

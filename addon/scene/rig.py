@@ -35,7 +35,7 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
         other.select_set(False)
     view_layer.objects.active = rig
     rig.select_set(True)
-    bpy.ops.object.mode_set(mode="EDIT")  # the only way to add bones
+    _enter(rig, "EDIT")  # the only way to add bones
     parent = None
     for bone, head, tail in ((ROOT, BASE, CHEST), (TORSO, CHEST, NECK), (HEAD, NECK, CROWN)):
         edit = data.edit_bones.new(bone)
@@ -43,9 +43,15 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
         edit.parent = parent
         parent = edit
     data.edit_bones[ROOT].use_deform = False
-    bpy.ops.object.mode_set(mode="OBJECT")
+    _enter(rig, "OBJECT")
     for bone in rig.pose.bones:
         bone.rotation_mode = ROTATION_ORDER
     rig.show_in_front = True
     data.display_type = "STICK"
     return rig
+
+
+def _enter(rig: bpy.types.Object, mode: str) -> None:
+    """Blender without a window knows no active object once it has opened a file, so it is named."""
+    with bpy.context.temp_override(active_object=rig, object=rig):
+        bpy.ops.object.mode_set(mode=mode)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import bpy
 import pytest
+from support import ROOT
 
 
 def run(addon, capfd, *arguments: str) -> tuple[int, str, str]:
@@ -22,6 +25,13 @@ def test_import_and_save(addon, capfd, actor_folder, tmp_path):
     assert action.frame_range[0] == 5
 
 
+def test_import_where_a_file_was_opened_without_a_window(addon, capfd, actor_folder):
+    """`blender -b FILE --command` has no window, so Blender knows no active object there."""
+    with bpy.context.temp_override(window=None):
+        code, out, err = run(addon, capfd, "import", actor_folder)
+    assert code == 0 and "Nora is in the scene." in out, err
+
+
 def test_save_in_place(addon, capfd, actor_folder, tmp_path):
     file = tmp_path / "a.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
@@ -34,6 +44,18 @@ def test_save_in_place(addon, capfd, actor_folder, tmp_path):
 def test_help(addon, capfd, arguments):
     code, out, _ = run(addon, capfd, *arguments)
     assert code == 0 and "--command portrait_actor" in out
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/PIPELINE.md"])
+def test_the_manual_s_commands_can_be_parsed(addon, page):
+    written = (ROOT / page).read_text(encoding="utf-8")
+    commands = [line.partition("--command portrait_actor ")[2] for line in written.splitlines()]
+    commands = [words.partition("&&")[0] for words in commands if words and "`" not in words]
+    assert len(commands) > 1
+    for words in commands:
+        arguments = shlex.split(words.removesuffix("|| exit"), comments=True)
+        if "--help" not in arguments:
+            addon.cli._parser().parse_args(arguments)
 
 
 FAILURES = {

@@ -64,15 +64,20 @@ class Machine:
 
 
 class Window:
-    """The window: asks Blender, moves the mouse, looks at the screen."""
+    """The window: asks Blender, moves the mouse, looks at the screen.
 
-    def __init__(self, machine: Machine) -> None:
+    Args:
+        script: what Blender runs; another one than `driver.py` lies beside it there, and imports it.
+    """
+
+    def __init__(self, machine: Machine, script: Path = HERE / "driver.py") -> None:
         self.machine, self.numbers = machine, itertools.count(1)
         self.screen = self._open_screen()
-        shutil.copy(HERE / "driver.py", machine.lab / "driver.py")
+        for file in {HERE / "driver.py", script}:
+            shutil.copy(file, machine.lab / file.name)
         command = ("blender", "--no-window-focus", "--window-geometry", "0", "0", str(WIDTH), str(HEIGHT))
         there = str(machine.there)
-        self.blender = machine.start("blender.log", *command, "--python", f"{there}/driver.py", "--", there)
+        self.blender = machine.start("blender.log", *command, "--python", f"{there}/{script.name}", "--", there)
         self.ask("scene", patience=PATIENCE)
 
     def _open_screen(self) -> subprocess.Popen[bytes]:
