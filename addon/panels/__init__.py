@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from . import create, first_steps, overview, perform, pose, render
+from . import create, overview, perform, pose, render
 
-CLASSES = (
-    *overview.CLASSES,
-    *first_steps.CLASSES,
-    *create.CLASSES,
-    *pose.CLASSES,
-    *perform.CLASSES,
-    *render.CLASSES,
-)
+CLASSES = (*overview.CLASSES, *create.CLASSES, *pose.CLASSES, *perform.CLASSES, *render.CLASSES)

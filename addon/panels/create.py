@@ -34,6 +34,8 @@ class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
             setattr(button, name, getattr(settings, name))
         button.frame_start = context.scene.frame_start
         layout.operator("portrait_actor.import_actor", icon="FILE_FOLDER").match_scene = settings.match_scene
+        if not settings.video:
+            layout.operator("portrait_actor.sample_clip", icon="COMMUNITY")
 
 
 def _missing(settings: bpy.types.PropertyGroup) -> str:
