@@ -6,7 +6,7 @@ import atexit
 
 import bpy
 
-from . import cli, panels, preferences, properties, thumbnails
+from . import cli, panels, preferences, properties, thumbnails, translations
 from .jobs import job, main_thread
 from .operators import (
     backend,
@@ -24,6 +24,7 @@ from .operators import (
     takes,
     track_video,
 )
+from .panels import menu
 from .preview import live
 from .scene import paths
 
@@ -50,6 +51,7 @@ MODULES = (
 
 def register() -> None:
     """Called by Blender when the extension is switched on."""
+    translations.register()
     for module in MODULES:
         for item in module.CLASSES:
             bpy.utils.register_class(item)
@@ -57,6 +59,7 @@ def register() -> None:
     paths.register()
     cli.register()
     bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
+    menu.register()
     atexit.register(_stop)
 
 
@@ -64,6 +67,7 @@ def unregister() -> None:
     """Called by Blender when it is switched off: leaves nothing behind, no job, timer, menu line or setting."""
     atexit.unregister(_stop)
     _stop()
+    menu.unregister()
     bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
     cli.unregister()
     paths.unregister()
@@ -72,6 +76,7 @@ def unregister() -> None:
     for module in reversed(MODULES):
         for item in reversed(module.CLASSES):
             bpy.utils.unregister_class(item)
+    translations.unregister()
 
 
 def _stop() -> None:
