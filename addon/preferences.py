@@ -1,10 +1,11 @@
 """The extension's preferences: where the backend is and what it may use."""
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
 
 from .contract import PACKAGE
 from .jobs import environment
+from .translations import sentence
+from .translations.props import EnumProperty, StringProperty
 
 DEVICES = (
     ("auto", "Automatic", "A CUDA GPU when there is one, else the CPU"),
@@ -44,7 +45,8 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
         state = environment.state()
         row = layout.row()
         row.label(
-            text=f"The backend is {state.value}", icon="CHECKMARK" if state is environment.State.READY else "ERROR"
+            text=sentence(f"The backend is {state.value}."),
+            icon="CHECKMARK" if state is environment.State.READY else "ERROR",
         )
         row.operator("portrait_actor.setup_backend", icon="IMPORT")
         for name in ("device", "cache_folder", "host_python", "wheels", "backend_python"):
