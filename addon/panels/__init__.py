@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from . import create, menu, overview, perform, pose, render
+from . import create, menu, overview, perform, pose, presets, render
 
-CLASSES = (*menu.CLASSES, *overview.CLASSES, *create.CLASSES, *pose.CLASSES, *perform.CLASSES, *render.CLASSES)
+CLASSES = (
+    *menu.CLASSES,
+    *presets.CLASSES,
+    *overview.CLASSES,
+    *create.CLASSES,
+    *pose.CLASSES,
+    *perform.CLASSES,
+    *render.CLASSES,
+)

@@ -10,6 +10,7 @@ from ..operators import dub, speak
 from ..scene import actor as scene_actor
 from ..scene import versions
 from ..translations import iface_
+from . import presets
 from .common import ActorPanel
 
 STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
@@ -18,6 +19,9 @@ STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength
 class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
     bl_label = "Speak"
     bl_order = 5
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        presets.PORTRAIT_ACTOR_PT_speak_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene, line = self.layout, context.scene, context.scene.portrait_actor.line

@@ -9,12 +9,16 @@ import bpy
 from ..scene import actor as scene_actor
 from ..scene import card, compositing, merge_group
 from ..translations import iface_
+from . import presets
 from .common import ActorPanel, draw_text
 
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
     bl_label = "Render"
     bl_order = 9
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        presets.PORTRAIT_ACTOR_PT_render_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene

@@ -8,6 +8,8 @@ Failures, notes and stages are English where they are made, in the backend's pro
 that whoever helps can read them. Where they are shown, `sentence` finds the template that they were made from. One that
 has none stays English.
 
+Another language is another folder like german/, named in TEXTS and MESSAGES.
+
 Names that are stored in a file (bones, shape keys, actions, nodes, sockets) are never translated.
 """
 

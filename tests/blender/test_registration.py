@@ -65,7 +65,9 @@ def test_a_static_repository_offers_the_zip(archive, tmp_path):
 
 def test_every_verb_is_there():
     assert all(hasattr(bpy.types, f"PORTRAIT_ACTOR_OT_{verb}") for verb in VERBS)
-    assert {getattr(bpy.types, name).bl_category for name in ours() if "_PT_" in name} == {"Portrait Actor"}
+    assert {
+        getattr(bpy.types, name).bl_category for name in ours() if "_PT_" in name and not name.endswith("_presets")
+    } == {"Portrait Actor"}
 
 
 def test_search_finds_every_verb_in_a_menu(installed):
@@ -76,6 +78,36 @@ def test_search_finds_every_verb_in_a_menu(installed):
     assert listed | aside | {"key_viseme"} == set(VERBS) and not listed & aside
     for verb in listed:
         assert getattr(bpy.ops.portrait_actor, verb).get_rna_type().name, verb
+
+
+@pytest.mark.parametrize(
+    ("verb", "kept", "left"),
+    [("speak", {"line.lips_strength": 1.5, "line.seed": 7}, {"line.audio": "/a.wav"}),
+     ("render", {"file_format": "png", "placement": "card"}, {"output": "//there"})],
+)  # fmt: skip
+def test_a_preset_brings_back_how_not_what(verb, kept, left, monkeypatch):
+    menu = f"PORTRAIT_ACTOR_PT_{verb}_presets"
+    monkeypatch.setattr(getattr(bpy.types, menu), "bl_label", "")  # Blender writes the preset's name there
+    form = bpy.context.scene.portrait_actor
+    for path, value in (kept | left).items():
+        set_value(form, path, value)
+    add = getattr(bpy.ops.portrait_actor, f"add_{verb}_preset")
+    assert add(name="Mine") == {"FINISHED"}
+    bpy.ops.wm.read_homefile(use_empty=True)
+    form = bpy.context.scene.portrait_actor
+    (file,) = (f for folder in bpy.utils.preset_paths(f"portrait_actor/{verb}") for f in Path(folder).glob("*.py"))
+    bpy.ops.script.execute_preset(filepath=str(file), menu_idname=menu)
+    assert {path: form.path_resolve(path) for path in kept} == kept
+    assert all(form.path_resolve(path) != value for path, value in left.items())
+    add(name="Mine", remove_name=True)
+    assert not file.exists()
+
+
+def set_value(owner, path, value):
+    *parts, name = path.split(".")
+    for part in parts:
+        owner = getattr(owner, part)
+    setattr(owner, name, value)
 
 
 def test_what_the_caller_leaves_open_is_filled_in(installed):

@@ -78,8 +78,8 @@ def registered(installed) -> set[str]:
 
 def ours(kind, rna) -> list[bpy.types.Property]:
     """The properties that a class and its mixins define."""
-    named = {name for base in kind.__mro__ if not hasattr(bpy.types, base.__name__) or base is kind
-             for name in getattr(base, "__annotations__", {})}  # fmt: skip
+    own = [base for base in kind.__mro__ if base.__module__.startswith(PACKAGE)]
+    named = {name for base in own for name in getattr(base, "__annotations__", {})}
     return [item for item in rna.properties if item.identifier in named and not item.is_hidden]
 
 

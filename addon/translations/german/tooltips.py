@@ -137,6 +137,8 @@ TOOLTIPS: dict[str, str] = {
     "How much head and torso move": "Wie stark sich Kopf und Oberkörper bewegen",
     "How much the brows move": "Wie stark sich die Brauen bewegen",
     "How widely the mouth moves": "Wie weit sich der Mund bewegt",
+    "Keep how the actor speaks now under a name, or forget it":
+        "Bewahrt unter einem Namen auf, wie der Darsteller jetzt spricht, oder vergisst es",
     "Let the actor speak a sound file or a strip: makes curves that you can edit, and adds the sound":
         "Lässt den Darsteller eine Tondatei oder einen Streifen sprechen: erzeugt bearbeitbare Kurven und fügt den Ton "
         "hinzu",
@@ -209,6 +211,8 @@ TOOLTIPS: dict[str, str] = {
     "How far each pixel moves, for motion blur in the compositor; OpenEXR only":
         "Wie weit sich jedes Pixel bewegt, für Bewegungsunschärfe im Compositor; nur OpenEXR",
     "How many frames a machine renders in one go": "Wie viele Bilder ein Rechner in einem Durchgang rendert",
+    "Keep how frames are rendered and placed now under a name, or forget it":
+        "Bewahrt unter einem Namen auf, wie Bilder jetzt gerendert und platziert werden, oder vergisst es",
     "Moments while the shutter is open, whose mean is a frame; each takes as long as a frame":
         "Zeitpunkte bei offenem Verschluss, deren Mittel ein Bild ist; jeder dauert so lange wie ein Bild",
     "Over the scene, as a group with sliders for edge, color and grain":
