@@ -6,7 +6,7 @@ import atexit
 
 import bpy
 
-from . import cli, panels, preferences, properties, render_ahead, thumbnails
+from . import cli, panels, preferences, properties, render_ahead, thumbnails, translations
 from .jobs import job, main_thread
 from .operators import (
     backend,
@@ -24,6 +24,7 @@ from .operators import (
     takes,
     track_video,
 )
+from .panels import menu
 from .preview import live
 from .scene import paths
 
@@ -50,6 +51,7 @@ MODULES = (
 
 def register() -> None:
     """Called by Blender when the extension is switched on."""
+    translations.register()
     for module in MODULES:
         for item in module.CLASSES:
             bpy.utils.register_class(item)
@@ -58,6 +60,7 @@ def register() -> None:
     render_ahead.register()
     cli.register()
     bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
+    menu.register()
     atexit.register(_stop)
 
 
@@ -65,6 +68,7 @@ def unregister() -> None:
     """Called by Blender when it is switched off: leaves nothing behind, no job, timer, menu line or setting."""
     atexit.unregister(_stop)
     _stop()
+    menu.unregister()
     bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
     cli.unregister()
     render_ahead.unregister()
@@ -74,6 +78,7 @@ def unregister() -> None:
     for module in reversed(MODULES):
         for item in reversed(module.CLASSES):
             bpy.utils.unregister_class(item)
+    translations.unregister()
 
 
 def _stop() -> None:

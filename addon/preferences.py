@@ -1,12 +1,13 @@
 """The extension's preferences: where the backend is and what it may use."""
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
 
 from .contract import PACKAGE, install_torch
 from .jobs import environment, job
 from .panels.common import draw_text
 from .panels.job_box import draw_job, draw_setup
+from .translations import sentence
+from .translations.props import EnumProperty, StringProperty
 
 DEVICES = (
     ("auto", "Automatic", "A CUDA GPU when there is one, else the CPU"),
@@ -60,13 +61,13 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
             draw_setup(layout.box(), state)
         if state.usable:
             row = layout.row()
-            row.label(text=f"The backend is {state.value}", icon="CHECKMARK")
+            row.label(text=sentence(f"The backend is {state.value}."), icon="CHECKMARK")
             row.operator("portrait_actor.check_backend", icon="VIEWZOOM")
             row.operator("portrait_actor.setup_backend", text="Repair Backend", icon="TOOL_SETTINGS").again = True
         if shown is not None:
             draw_job(layout.box(), shown)
         if install_torch.wants_cuda(self.device) and not install_torch.has_compiler():
-            draw_text(layout, install_torch.KERNELS, "INFO")
+            draw_text(layout, sentence(install_torch.KERNELS), "INFO")
         for name in ("device", "on_quit", "cache_folder", "host_python", "wheels", "backend_python"):
             layout.prop(self, name)
 

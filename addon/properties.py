@@ -5,7 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import bpy
-from bpy.props import (
+
+from .scene.versions import BLEND_RELATIVE
+from .translations import iface_
+from .translations.props import (
     BoolProperty,
     CollectionProperty,
     EnumProperty,
@@ -15,19 +18,18 @@ from bpy.props import (
     StringProperty,
 )
 
-from .scene.versions import BLEND_RELATIVE
-
 PRESETS = (
     ("draft", "Draft", "Minutes on a CPU: to see whether the footage works"),
     ("standard", "Standard", "The usual choice"),
     ("final", "Final", "The best picture; wants a GPU or a night"),
     ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
 )
-STRENGTH = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2}  # of a part of a spoken line
+# of a part of a spoken line
+STRENGTH = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2, "subtype": "FACTOR"}
 SIZES = (
-    ("256", "256", "Fast"),
-    ("384", "384", "Between"),
-    ("512", "512", "Sharp; slower without a GPU"),
+    ("256", "256 px", "Fast"),
+    ("384", "384 px", "Between"),
+    ("512", "512 px", "Sharp; slower without a GPU"),
 )
 OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
 BARELY = 0.005  # of a channel: less is no difference that a person sees
@@ -38,8 +40,8 @@ COMPARISONS = (
     ("DIFFERENCE", "Diff", "What differs between the actor and the footage's person; black is the same"),
 )
 FORMATS = (
-    ("exr", "OpenEXR", "Scene-linear colour with alpha, depth and mattes; for compositing"),
-    ("png", "PNG", "Display colour with alpha"),
+    ("exr", "OpenEXR", "Scene-linear color with alpha, depth and mattes; for compositing"),
+    ("png", "PNG", "Display color with alpha"),
     ("mp4", "MP4", "A film to look at, with the scene's sound; not wired into the compositor"),
 )
 PLACEMENTS = (
@@ -67,8 +69,8 @@ class ChannelRange(bpy.types.PropertyGroup):
     """What the footage showed of one channel; `name` is the channel's."""
 
     measured: BoolProperty(name="Measured", description="The footage shows this channel moving")
-    low: FloatProperty(name="Lowest", description="Smallest value in the footage")
-    high: FloatProperty(name="Highest", description="Largest value in the footage")
+    low: FloatProperty(name="Lowest", description="Smallest value in the footage", subtype="FACTOR")
+    high: FloatProperty(name="Highest", description="Largest value in the footage", subtype="FACTOR")
 
     def is_left_by(self, value: float) -> bool:
         """Whether a channel at `value` is beyond what the footage showed, by more than the slider's digits tell."""
@@ -77,7 +79,7 @@ class ChannelRange(bpy.types.PropertyGroup):
     def as_text(self) -> str:
         """e.g. ``0–0.52``; short, because it stands beside a slider."""
         if not self.measured:
-            return "not seen"
+            return iface_("not seen")
         return "–".join("0" if abs(end) < BARELY else f"{end:.2f}" for end in (self.low, self.high))
 
 
@@ -91,7 +93,9 @@ class ActorSettings(bpy.types.PropertyGroup):
     camera: PointerProperty(
         name="Camera", description="The camera matched to the footage", type=bpy.types.Object, override=OVERRIDABLE
     )
-    channels: CollectionProperty(type=ChannelRange)
+    channels: CollectionProperty(
+        name="Channels", description="What the footage showed of each channel", type=ChannelRange
+    )
     rendered_blur: IntProperty(
         name="Rendered Blur Samples", description="Those of the frames in the scene", default=8, min=1, max=256
     )
@@ -102,6 +106,7 @@ class ActorSettings(bpy.types.PropertyGroup):
         name="Footage Start",
         description="The scene frame where the footage begins",
         default=1,
+        subtype="TIME",
         update=_draw_anew,
     )
 
@@ -120,14 +125,21 @@ class Mouth:
         max=0.3,
         precision=3,
         step=1,
+        subtype="TIME_ABSOLUTE",
     )
     lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH)
     use_style: BoolProperty(
         name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
     )
-    style_start: FloatProperty(name="From", description="Seconds into the footage", min=0, subtype="TIME_ABSOLUTE")
+    style_start: FloatProperty(
+        name="From", description="Second of the footage at which that part begins", min=0, subtype="TIME_ABSOLUTE"
+    )
     style_end: FloatProperty(
-        name="To", description="Seconds into the footage", min=0, default=5, subtype="TIME_ABSOLUTE"
+        name="To",
+        description="Second of the footage at which that part ends",
+        min=0,
+        default=5,
+        subtype="TIME_ABSOLUTE",
     )
 
 
@@ -146,34 +158,9 @@ class Line(Mouth):
     blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
 
 
-# Their properties by name, as Blender keeps them before registering.
-MOUTH: dict[str, Any] = dict(Mouth.__annotations__)
-LINE: dict[str, Any] = {**MOUTH, **Line.__annotations__}
+class CreateForm:
+    """What an actor is made of, beside its video: the sidebar and the operator ask this."""
 
-
-def values_of(source: Any, names: Iterable[str]) -> SimpleNamespace:
-    """What a form, an operator or a parsed command line says, for a job to keep."""
-    return SimpleNamespace(**{name: getattr(source, name) for name in names})
-
-
-class LineSettings(Line, bpy.types.PropertyGroup):
-    """What the sidebar's form holds."""
-
-
-class SceneSettings(bpy.types.PropertyGroup):
-    """On the scene: what the sidebar's forms hold."""
-
-    actor: PointerProperty(
-        name="Actor", description="The actor that the sidebar shows", type=bpy.types.Object, poll=_is_actor
-    )
-
-    video: StringProperty(
-        name="Video",
-        description="One person talking, facing the camera",
-        subtype="FILE_PATH",
-        options=BLEND_RELATIVE,
-        update=_new_video,
-    )
     actor_name: StringProperty(name="Name", description="What the actor is called; empty takes the video's name")
     folder: StringProperty(
         name="Save In",
@@ -194,13 +181,80 @@ class SceneSettings(bpy.types.PropertyGroup):
         options=BLEND_RELATIVE,
     )
     consent_who: StringProperty(name="Who Is Shown", description="The person in the video; kept in the actor")
-    consent_given: BoolProperty(
-        name="This person agreed", description="The person in the video agreed to become a digital actor"
-    )
     match_scene: BoolProperty(
         name="Match Scene",
         description="Set the scene's camera, resolution, frame rate and last frame to the footage's",
         default=True,
+    )
+
+
+class RenderForm:
+    """Where frames go and what they hold: the sidebar and the operator ask this."""
+
+    output: StringProperty(
+        name="Output",
+        description="Folder for the rendered frames",
+        subtype="DIR_PATH",
+        default="//actor_render/",
+        options=BLEND_RELATIVE,
+    )
+    file_format: EnumProperty(
+        name="Format", description="What the rendered frames are for", items=FORMATS, default="exr"
+    )
+    placement: EnumProperty(
+        name="Place In", description="Where the rendered frames appear", items=PLACEMENTS, default="compositor"
+    )
+    blur_samples: IntProperty(
+        name="Blur Samples",
+        description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
+        default=8,
+        min=1,
+        max=256,
+        soft_max=32,
+    )
+    vectors: BoolProperty(
+        name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"
+    )
+
+
+# Their properties by name, as Blender keeps them before registering.
+MOUTH: dict[str, Any] = dict(Mouth.__annotations__)
+LINE: dict[str, Any] = {**MOUTH, **Line.__annotations__}
+CREATE: dict[str, Any] = dict(CreateForm.__annotations__)
+RENDER: dict[str, Any] = dict(RenderForm.__annotations__)
+
+
+def values_of(source: Any, names: Iterable[str]) -> SimpleNamespace:
+    """What a form, an operator or a parsed command line says, for a job to keep."""
+    return SimpleNamespace(**{name: getattr(source, name) for name in names})
+
+
+class LineSettings(Line, bpy.types.PropertyGroup):
+    """What the sidebar's form holds."""
+
+
+class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
+    """On the scene: what the sidebar's forms hold."""
+
+    actor: PointerProperty(
+        name="Actor", description="The actor that the sidebar shows", type=bpy.types.Object, poll=_is_actor
+    )
+    render_ahead: BoolProperty(
+        name="Up to Date without a Window",
+        description="Where Blender renders the animation without a window (-b -a), frames of placed actors that are "
+        "missing or out of date are rendered first",
+        default=True,
+    )
+
+    video: StringProperty(
+        name="Video",
+        description="One person talking, facing the camera",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+        update=_new_video,
+    )
+    consent_given: BoolProperty(
+        name="This person agreed", description="The person in the video agreed to become a digital actor"
     )
 
     preview_size: EnumProperty(
@@ -228,7 +282,7 @@ class SceneSettings(bpy.types.PropertyGroup):
         name="Position", description="How far from the left the line is", default=0.5, min=0, max=1, subtype="FACTOR"
     )
     difference_gain: FloatProperty(
-        name="Gain", description="How much brighter differences are shown than they are", default=4, min=1, max=32
+        name="Gain", description="How many times brighter differences are shown than they are", default=4, min=1, max=32
     )
     channel_search: StringProperty(
         name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}
@@ -243,7 +297,7 @@ class SceneSettings(bpy.types.PropertyGroup):
         options=BLEND_RELATIVE,
     )
     dub_start: FloatProperty(
-        name="Start", description="Seconds into the footage where the line begins", min=0, subtype="TIME_ABSOLUTE"
+        name="Start", description="Second of the footage at which the line begins", min=0, subtype="TIME_ABSOLUTE"
     )
     dub_film: StringProperty(
         name="Film",
@@ -251,37 +305,6 @@ class SceneSettings(bpy.types.PropertyGroup):
         subtype="FILE_PATH",
         default="//dub.mp4",
         options=BLEND_RELATIVE,
-    )
-
-    output: StringProperty(
-        name="Output",
-        description="Folder for the rendered frames",
-        subtype="DIR_PATH",
-        default="//actor_render/",
-        options=BLEND_RELATIVE,
-    )
-    file_format: EnumProperty(
-        name="Format", description="What the rendered frames are for", items=FORMATS, default="exr"
-    )
-    placement: EnumProperty(
-        name="Place In", description="Where the rendered frames appear", items=PLACEMENTS, default="compositor"
-    )
-    blur_samples: IntProperty(
-        name="Blur Samples",
-        description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
-        default=8,
-        min=1,
-        max=256,
-        soft_max=32,
-    )
-    render_ahead: BoolProperty(
-        name="Up to Date without a Window",
-        description="Where Blender renders the animation without a window (-b -a), frames of placed actors that are "
-        "missing or out of date are rendered first",
-        default=True,
-    )
-    vectors: BoolProperty(
-        name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import bpy
 
 from ..contract import PACKAGE, ROOT, install_torch, protocol
+from ..translations import iface_
 
 OVERRIDE = "PORTRAIT_ACTOR_PYTHON"
 VERSIONS = ("3.12", "3.11")  # of Python: every package of the backend has wheels for them
@@ -85,7 +86,8 @@ def cost() -> str:
     """What Set Up Backend takes, for a person who decides."""
     cuda = install_torch.wants_cuda(preferences().device)
     download, disk = (sizes[cuda] / 1e9 for sizes in (install_torch.DOWNLOAD_BYTES, install_torch.DISK_BYTES))
-    return f"{download:g} GB to download, {disk:g} GB on disk, for the {'GPU' if cuda else 'CPU'}"
+    told = iface_("{} GB to download, {} GB on disk, for the {}")
+    return told.format(f"{download:g}", f"{disk:g}", "GPU" if cuda else "CPU")
 
 
 def require_python() -> Path:

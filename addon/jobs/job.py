@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import protocol
+from ..translations import iface_, sentence
 from .process import BackendProcess
 
 Finish = Callable[[dict[str, Any]], str]
@@ -73,12 +74,12 @@ class Job:
     def line(self) -> str:
         """What to write on the progress bar."""
         if self.state is State.CANCELLING:
-            return "Cancelling…"
+            return iface_("Cancelling…")
         if self.progress is None:
-            return "Starting…"
+            return iface_("Starting…")
         step = self.progress
-        rest = f" · {duration(step.eta)} left" if step.eta >= 0 else ""
-        return f"{step.message or step.stage.replace('_', ' ').capitalize()}{rest}"
+        now = sentence(step.message or step.stage.replace("_", " ").capitalize())
+        return f"{now} · {iface_('{} left').format(duration(step.eta))}" if step.eta >= 0 else now
 
     def cancel(self) -> None:
         """Asks the backend to stop; what it finished is used again by the next run."""

@@ -151,12 +151,13 @@ class BackendProcess:
         code = self._child.poll()
         if self._cancelled:
             return self._error("cancelled", "The job was cancelled.", "")
-        if code in (-signal.SIGTERM, -9, 137):
-            how, remedy = "was killed", "If memory ran out, close other programs; then start again: it goes on."
-        else:
-            how, remedy = f"stopped (exit code {code})", "Open the log; start again: it goes on where it stopped."
         last = last_line(self.log)
-        return self._error("backend_died", f"The backend {how}{': ' + last.rstrip('.') if last else ''}.", remedy)
+        said = f": {last.rstrip('.')}" if last else ""
+        if code in (-signal.SIGTERM, -9, 137):
+            remedy = "If memory ran out, close other programs; then start again: it goes on."
+            return self._error("backend_died", f"The backend was killed{said}.", remedy)
+        remedy = "Open the log; start again: it goes on where it stopped."
+        return self._error("backend_died", f"The backend stopped (exit code {code}){said}.", remedy)
 
     def _error(self, code: str, message: str, remedy: str) -> protocol.Error:
         return protocol.Error(JOB, code, message, remedy, str(self.log))

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, StringProperty
 
 from ..contract import ROOT, protocol
 from ..jobs import environment, job, main_thread
+from ..translations import CONTEXT, iface_, rpt_, tip_
+from ..translations.props import BoolProperty, StringProperty
 from .verb import JobVerb, Verb, start_backend
 
 
@@ -43,9 +44,9 @@ def start_setup(wheels: str = "", *, again: bool = False) -> job.Job:
 
     def finish(data: dict[str, Any]) -> str:
         environment.preferences().backend_python = ""  # from now on, the one that has been made
-        return "The backend is ready."
+        return rpt_("The backend is ready.")
 
-    return job.start("Set up the backend", command, environment.job_folder("setup") / "log.txt", finish)
+    return job.start(iface_("Set Up Backend"), command, environment.job_folder("setup") / "log.txt", finish)
 
 
 def start_check() -> job.Job:
@@ -62,9 +63,9 @@ def start_check() -> job.Job:
                 code = "disk_full" if found["what"] == "disk" else "broken_backend"
                 raise protocol.UserError(code, f"{found['what']}: {found['state']}.", found["remedy"])
         rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in lacking)
-        return f"Everything needed is there; jobs run on {report['device_name']}.{rest}"
+        return rpt_("Everything needed is there; jobs run on {}.").format(report["device_name"]) + rest
 
-    return start_backend("Check the backend", "doctor", [], environment.job_folder("doctor"), finish)
+    return start_backend(iface_("Check Backend"), "doctor", [], environment.job_folder("doctor"), finish)
 
 
 class PORTRAIT_ACTOR_OT_setup_backend(JobVerb, bpy.types.Operator):
@@ -97,12 +98,13 @@ class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
     """Stop the running job. What it has finished is kept and used again"""
 
     bl_idname = "portrait_actor.cancel_job"
-    bl_label = "Cancel"
+    bl_label = "Cancel Job"
+    bl_translation_context = CONTEXT
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not job.is_busy():
-            cls.poll_message_set("No job is running")
+            cls.poll_message_set(tip_("No job is running"))
             return False
         return True
 
@@ -119,11 +121,12 @@ class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
 
     bl_idname = "portrait_actor.open_log"
     bl_label = "Open Log"
+    bl_translation_context = CONTEXT
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if job.current() is None:
-            cls.poll_message_set("No job has run yet")
+            cls.poll_message_set(tip_("No job has run yet"))
             return False
         return True
 
@@ -131,11 +134,11 @@ class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
         last = job.current()
         log = Path(last.error.log) if last and last.error and last.error.log else last.log if last else None
         if log is None or not log.is_file():
-            self.report({"ERROR"}, "The log does not exist any more.")
+            self.report({"ERROR"}, rpt_("The log does not exist any more."))
             return {"CANCELLED"}
         if not bpy.app.background:
             bpy.ops.wm.path_open(filepath=str(log))
-        self.report({"INFO"}, f"The log is {log}")
+        self.report({"INFO"}, rpt_("The log is {}").format(log))
         return {"FINISHED"}
 
 
@@ -144,8 +147,9 @@ class PORTRAIT_ACTOR_OT_open_folder(Verb, bpy.types.Operator):
 
     bl_idname = "portrait_actor.open_folder"
     bl_label = "Open Folder"
+    bl_options = {"INTERNAL"}
 
-    directory: StringProperty(name="Folder", subtype="DIR_PATH")
+    directory: StringProperty(name="Folder", description="The folder to show", subtype="DIR_PATH")
 
     def act(self, context: bpy.types.Context) -> set[str]:
         folder = Path(bpy.path.abspath(self.directory))
@@ -160,10 +164,15 @@ class PORTRAIT_ACTOR_OT_dismiss(bpy.types.Operator):
 
     bl_idname = "portrait_actor.dismiss"
     bl_label = "Dismiss"
+    bl_options = {"INTERNAL"}
+    bl_translation_context = CONTEXT
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return not job.is_busy()
+        if job.is_busy():
+            cls.poll_message_set(tip_("A job is running: wait for it, or cancel it"))
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         job.stop()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, StringProperty
 
 from ..contract import channels
 from ..scene import actor as scene_actor
 from ..scene import visemes
+from ..translations import rpt_, tip_
+from ..translations.props import EnumProperty, FloatProperty, StringProperty
 from .verb import ActorVerb
 
 PARTS = (
@@ -34,7 +35,12 @@ class ChannelVerb(ActorVerb):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return super().poll(context) and scene_actor.require(context).face.data.shape_keys is not None
+        if not super().poll(context):
+            return False
+        if scene_actor.require(context).face.data.shape_keys is None:
+            cls.poll_message_set(tip_("The face has lost its channels: undo the change, or import the actor again"))
+            return False
+        return True
 
     def blocks(self, context: bpy.types.Context, names: Iterable[str]) -> dict[str, bpy.types.ShapeKey]:
         """The actor's shape keys of these channels, those that it has lost left out.
@@ -63,7 +69,7 @@ def change(
 class ManyChannels(ChannelVerb):
     """Base of those that work on what the sidebar lists."""
 
-    part: EnumProperty(name="Channels", items=PARTS)
+    part: EnumProperty(name="Channels", description="Which channels are meant", items=PARTS)
     search: StringProperty(
         name="Search", description="Only channels whose names have this in them", options={"SKIP_SAVE"}
     )
@@ -102,7 +108,8 @@ class PORTRAIT_ACTOR_OT_key_channels(ManyChannels, bpy.types.Operator):
     def act(self, context: bpy.types.Context) -> set[str]:
         blocks = self.blocks(context, named(self.part, self.search))
         change(context, blocks, lambda name: blocks[name].value, key=True)
-        self.report({"INFO"}, f"{len(blocks)} channels are keyed at frame {context.scene.frame_current}.")
+        told = rpt_("{} channels are keyed at frame {}.")
+        self.report({"INFO"}, told.format(len(blocks), context.scene.frame_current))
         return {"FINISHED"}
 
 
@@ -112,12 +119,14 @@ class PORTRAIT_ACTOR_OT_key_viseme(ChannelVerb, bpy.types.Operator):
     bl_idname = "portrait_actor.key_viseme"
     bl_label = "Key Viseme"
 
-    viseme: EnumProperty(name="Sound", items=SOUNDS)
-    strength: FloatProperty(name="Strength", default=1.0, min=0, soft_max=1.5, max=2)
+    viseme: EnumProperty(name="Sound", description="The speech sound whose mouth shape is keyed", items=SOUNDS)
+    strength: FloatProperty(
+        name="Strength", description="How far the mouth goes", default=1.0, min=0, soft_max=1.5, max=2, subtype="FACTOR"
+    )
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        return f"Key the mouth for {visemes.VISEMES[properties.viseme][0]}"
+        return tip_("Key the mouth for {}").format(tip_(visemes.VISEMES[properties.viseme][0]))
 
     def act(self, context: bpy.types.Context) -> set[str]:
         shape = visemes.shape_of(self.viseme, self.strength)
@@ -136,7 +145,7 @@ class PORTRAIT_ACTOR_OT_override_channels(ActorVerb, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         found = scene_actor.find(context)
         if found is None or found.linked is None or found.face.override_library is None:
-            cls.poll_message_set("The actor is no library override whose channels are linked")
+            cls.poll_message_set(tip_("The actor is no library override whose channels are linked"))
             return False
         return True
 

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..contract import actor
 from ..jobs import environment, job
-from ..properties import PRESETS
+from ..properties import CREATE, CreateForm, values_of
 from ..scene.versions import BLEND_RELATIVE
+from ..translations import iface_, n_, rpt_, tip_
+from ..translations.props import IntProperty, StringProperty
 from .import_actor import import_into
-from .verb import JobVerb, Place, absolute, existing_file, push_undo, start_backend
+from .verb import JobVerb, Place, absolute, existing_file, fill_in, push_undo, start_backend
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
     video = existing_file(request.video, "video")
     name = request.name.strip() or video.stem
     path = actor_path(video, request.folder, bpy.path.clean_name(name))
-    place = Place.of(context)
+    place, title = Place.of(context), iface_("Create {}").format(name)
 
     def finish(data: dict[str, Any]) -> str:
         if (scene := place.find_scene()) is not None:
             scene.portrait_actor.consent_given = False  # the next video may show somebody else
         outcome = import_into(place, path, frame_start=request.frame_start, match_scene=request.match_scene)
-        push_undo(f"Create {name}")
+        push_undo(title)
         return outcome
 
     log_folder = environment.job_folder("create")
@@ -88,9 +89,8 @@ def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:
     if request.landmarker:
         arguments += ["--landmarker", str(existing_file(request.landmarker, "face landmarker"))]
     return start_backend(
-        f"Create {name}", "create", arguments, log_folder, finish,
-        actor=path, request=request, detached=request.detached,
-    )  # fmt: skip
+        title, "create", arguments, log_folder, finish, actor=path, request=request, detached=request.detached
+    )
 
 
 def question() -> CreateRequest | None:
@@ -100,21 +100,39 @@ def question() -> CreateRequest | None:
     return last.request if asked and isinstance(last.request, CreateRequest) else None
 
 
-class PORTRAIT_ACTOR_OT_create_actor(JobVerb, bpy.types.Operator):
+def missing(form: bpy.types.PropertyGroup) -> str:
+    """Why the sidebar's form is not enough for an actor yet, or nothing."""
+    if not form.video:
+        return n_("Choose a video")
+    if not form.consent_who.strip():
+        return n_("Say who is shown")
+    return "" if form.consent_given else n_("Confirm that this person agreed")
+
+
+class PORTRAIT_ACTOR_OT_create_actor(CreateForm, JobVerb, bpy.types.Operator):
     """Turn the video into an actor. Blender stays usable meanwhile, and a stopped job goes on where it was"""
 
     bl_idname = "portrait_actor.create_actor"
     bl_label = "Create Actor"
 
-    video: StringProperty(name="Video", subtype="FILE_PATH", options=BLEND_RELATIVE)
-    folder: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
-    actor_name: StringProperty(name="Name")
-    preset: EnumProperty(name="Quality", items=PRESETS, default="draft")
-    face: IntProperty(name="Face", min=0, default=0)
-    consent_who: StringProperty(name="Who Is Shown")
-    frame_start: IntProperty(name="First Frame", default=1)
-    match_scene: BoolProperty(name="Match Scene", default=True)
-    landmarker: StringProperty(name="Face Landmarker", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    video: StringProperty(
+        name="Video",
+        description="One person talking, facing the camera",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+    )
+    frame_start: IntProperty(
+        name="First Frame", description="The scene frame where the footage begins", default=1, subtype="TIME"
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        form = context.scene.portrait_actor
+        if not self.properties.is_property_set("video"):
+            if why := missing(form):
+                self.report({"ERROR"}, rpt_(why))
+                return {"CANCELLED"}
+            fill_in(self, video=form.video, frame_start=context.scene.frame_start, **vars(values_of(form, CREATE)))
+        return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         request = CreateRequest(
@@ -129,6 +147,7 @@ class PORTRAIT_ACTOR_OT_choose_face(JobVerb, bpy.types.Operator):
 
     bl_idname = "portrait_actor.choose_face"
     bl_label = "Choose Face"
+    bl_options = {"REGISTER", "INTERNAL"}  # its picture is in the sidebar
 
     face: IntProperty(name="Face", description="Which face, from the left", min=1, default=1, options={"SKIP_SAVE"})
 
@@ -137,7 +156,7 @@ class PORTRAIT_ACTOR_OT_choose_face(JobVerb, bpy.types.Operator):
         if not super().poll(context):
             return False
         if question() is None:
-            cls.poll_message_set("No video with several faces waits for a choice")
+            cls.poll_message_set(tip_("No video with several faces waits for a choice"))
             return False
         return True
 

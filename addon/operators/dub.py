@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import FloatProperty, StringProperty
 
 from ..contract import actor as contract_actor
 from ..contract import protocol
@@ -13,8 +12,10 @@ from ..properties import MOUTH, Mouth, values_of
 from ..scene import actor as scene_actor
 from ..scene import footage as footage_clips
 from ..scene.versions import BLEND_RELATIVE
+from ..translations import iface_, n_, rpt_
+from ..translations.props import FloatProperty, StringProperty
 from .speak import heard, mouth_options
-from .verb import JobVerb, absolute, existing_file, start_backend
+from .verb import ActorJobVerb, absolute, existing_file, fill_in, start_backend
 
 
 def start(
@@ -53,14 +54,14 @@ def start(
     arguments += ["--device", device or environment.preferences().device, *mouth_options(line)]
     if video is not None:
         arguments += ["--footage", str(video)]
-    shot = f"over {video.name}" if video else "over the actor's own crops"
 
     def finish(data: dict[str, Any]) -> str:
         clip = footage_clips.load_film(Path(data["file"]), "Dub again.")
         footage_clips.show(clip)
-        return f"The dub {shot} is {data['file']}; Clip Editor and camera backgrounds list it as {clip.name}."
+        told = rpt_("The dub over {} is {}; Clip Editor and camera backgrounds list it as {}.")
+        return told.format(video.name if video else rpt_("the actor's own crops"), data["file"], clip.name)
 
-    return start_backend(f"Dub {shown.name}", "dub", arguments, place, finish)
+    return start_backend(iface_("Dub {}").format(shown.name), "dub", arguments, place, finish)
 
 
 def _video_of(context: bpy.types.Context, folder: contract_actor.ActorFolder) -> Path | None:
@@ -73,16 +74,42 @@ def _video_of(context: bpy.types.Context, folder: contract_actor.ActorFolder) ->
     return video if same else None
 
 
-class PORTRAIT_ACTOR_OT_dub(Mouth, JobVerb, bpy.types.Operator):
+def missing(form: bpy.types.PropertyGroup) -> str:
+    """Why the sidebar's form is not enough for a dub yet, or nothing."""
+    if not (form.line.audio or form.line.strip):
+        return n_("Choose a sound under Speak")
+    return "" if form.dub_film else n_("Name the film")
+
+
+class PORTRAIT_ACTOR_OT_dub(Mouth, ActorJobVerb, bpy.types.Operator):
     """Let the person in the original footage say another line: the shot stays, mouth and jaw are the actor's"""
 
     bl_idname = "portrait_actor.dub"
     bl_label = "Dub"
 
-    film: StringProperty(name="Film", subtype="FILE_PATH", default="//dub.mp4", options=BLEND_RELATIVE)
-    footage: StringProperty(name="Original", subtype="FILE_PATH", options=BLEND_RELATIVE)
-    start: FloatProperty(name="Start", min=0, subtype="TIME_ABSOLUTE")
+    film: StringProperty(
+        name="Film",
+        description="The .mp4 to write",
+        subtype="FILE_PATH",
+        default="//dub.mp4",
+        options=BLEND_RELATIVE,
+    )
+    footage: StringProperty(
+        name="Original",
+        description="The video that the actor was made from; empty takes the actor's own crops of it",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+    )
+    start: FloatProperty(
+        name="Start", description="Second of the footage at which the line begins", min=0, subtype="TIME_ABSOLUTE"
+    )
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        form = context.scene.portrait_actor
+        fill_in(self, footage=form.dub_footage, start=form.dub_start, film=form.dub_film)
+        fill_in(self, **vars(values_of(form.line, MOUTH)))
+        return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         return self.follow(start(context, self, self.film, self.footage, self.start, self.actor))

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 
 from ..contract import live_link, performance, protocol
 from ..scene import actor as scene_actor
 from ..scene import sampling, takes
 from ..scene.versions import BLEND_RELATIVE
-from .verb import ActorVerb, absolute, existing_file
+from ..translations import rpt_
+from ..translations.props import BoolProperty, FloatProperty, IntProperty, StringProperty
+from .verb import ActorVerb, absolute, existing_file, fill_in
 
 ENDINGS = "*.csv;*.npz"
 
@@ -29,13 +30,16 @@ def add_capture(
     takes.add_take(f"{shown.name} {file.stem}", shown.armature, shown.face, table, frames, rigid=rigid)
     scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)
-    return f"{shown.name} plays {file.name} from frame {frame_start} to {int(frames[-1])}."
+    told = rpt_("{} plays {} from frame {} to {}.")
+    return told.format(shown.name, file.name, frame_start, int(frames[-1]))
 
 
 class CaptureFile(ActorVerb):
     """What reading and writing a capture ask alike."""
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    filepath: StringProperty(
+        name="File", description="The .csv or .npz on disk", subtype="FILE_PATH", options=BLEND_RELATIVE
+    )
     filter_glob: StringProperty(default=ENDINGS, options={"HIDDEN", "SKIP_SAVE"})
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
     flip_yaw: BoolProperty(name="Flip Yaw", description="The file counts turns to the actor's right as positive")
@@ -57,20 +61,28 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
 
     bl_idname = "portrait_actor.import_capture"
     bl_label = "Import Capture"
-    bl_options = {"REGISTER", "UNDO"}
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
 
-    frame_start: IntProperty(name="First Frame", description="The scene frame where the performance begins", default=1)
+    frame_start: IntProperty(
+        name="First Frame", description="The scene frame where the performance begins", default=1, subtype="TIME"
+    )
     head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
     use_neutral: BoolProperty(
         name="Take Out Neutral", description="The capture shows a relaxed face once, which becomes rest"
     )
-    neutral: FloatProperty(name="Neutral At", description="Seconds into the capture", min=0, subtype="TIME_ABSOLUTE")
+    neutral: FloatProperty(
+        name="Neutral At", description="Second of the capture that shows it", min=0, subtype="TIME_ABSOLUTE"
+    )
     capture_fps: FloatProperty(
         name="Capture Rate",
         description="Frames per second that its timecodes count; 0 reads it off them",
         min=0,
         max=1000,
     )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        fill_in(self, frame_start=context.scene.frame_current)
+        return super().invoke(context, event)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context, self.actor)
@@ -98,6 +110,7 @@ class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
 
     bl_idname = "portrait_actor.export_capture"
     bl_label = "Export Capture"
+    bl_options = {"REGISTER", "PRESET"}
 
     check_existing: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
 
@@ -118,7 +131,7 @@ class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
             table.save(file)
         else:
             live_link.write_live_link(table, file, self.signs())
-        self.report({"INFO"}, f"{len(table)} frames of {found.name} are in {file}.")
+        self.report({"INFO"}, rpt_("{} frames of {} are in {}.").format(len(table), found.name, file))
         return {"FINISHED"}
 
 

@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from .. import open_job
 from ..contract import actor as contract_actor
@@ -14,8 +13,10 @@ from ..properties import FORMATS
 from ..scene import actor as scene_actor
 from ..scene import sampling
 from ..scene.versions import BLEND_RELATIVE
-from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, moments_of, output_folder
-from .verb import ActorVerb, save_blend
+from ..translations import rpt_
+from ..translations.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, has_vectors, moments_of, output_folder
+from .verb import ActorVerb, fill_in, save_blend
 
 SCENE = "scene.blend"
 NAME_LENGTH = 128  # of a job, by the specification
@@ -74,15 +75,41 @@ class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
     bl_idname = "portrait_actor.export_job"
     bl_label = "Export Farm Job"
 
-    directory: StringProperty(name="Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
+    directory: StringProperty(
+        name="Folder",
+        description="For the bundle: an empty folder, or one of an earlier export",
+        subtype="DIR_PATH",
+        options=BLEND_RELATIVE,
+    )
     filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
-    chunk: IntProperty(name="Frames per Task", default=10, min=1, soft_max=500)
-    file_format: EnumProperty(name="Format", items=SEQUENCES, default="exr")
-    blur_samples: IntProperty(name="Blur Samples", default=BLUR_SAMPLES, min=1, max=256)
-    vectors: BoolProperty(name="Vector Pass")
+    chunk: IntProperty(
+        name="Frames per Task",
+        description="How many frames a machine renders in one go",
+        default=10,
+        min=1,
+        soft_max=500,
+    )
+    file_format: EnumProperty(
+        name="Format", description="What the rendered frames are for", items=SEQUENCES, default="exr"
+    )
+    blur_samples: IntProperty(
+        name="Blur Samples",
+        description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
+        default=BLUR_SAMPLES,
+        min=1,
+        max=256,
+        soft_max=32,
+    )
+    vectors: BoolProperty(
+        name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"
+    )
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        form = context.scene.portrait_actor
+        fill_in(self, blur_samples=form.blur_samples, vectors=has_vectors(context.scene))
+        if form.file_format != "mp4":
+            fill_in(self, file_format=form.file_format)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -91,7 +118,7 @@ class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
             self.directory, self.file_format, actor=self.actor, blur_samples=self.blur_samples, vectors=self.vectors
         )
         bundle = export_job(context, wish, self.chunk)
-        self.report({"INFO"}, f"The job is in {bundle}.")
+        self.report({"INFO"}, rpt_("The job is in {}.").format(bundle))
         return {"FINISHED"}
 
 

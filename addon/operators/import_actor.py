@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from ..contract import actor
 from ..scene import actor as scene_actor
 from ..scene.versions import BLEND_RELATIVE
+from ..translations import iface_, rpt_
+from ..translations.props import BoolProperty, IntProperty, StringProperty
 from .verb import Place, Verb, absolute
 
 
@@ -46,7 +47,7 @@ def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bo
     """
     scene = place.find_scene()
     if scene is None:
-        return f"{folder.name} is ready. Import it: the scene where it was begun is not open."
+        return rpt_("{} is ready. Import it: the scene where it was begun is not open.").format(folder.name)
     windows = bpy.context.window_manager.windows
     window = next((w for w in windows if w.scene == scene), windows[0])
     shown = window.scene
@@ -56,7 +57,7 @@ def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bo
             made = import_actor(bpy.context, folder, frame_start=frame_start, match_scene=match_scene)
     finally:
         window.scene = shown
-    return f"{made.name} is in the scene."
+    return rpt_("{} is in the scene.").format(made.name)
 
 
 class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
@@ -66,9 +67,13 @@ class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
     bl_label = "Import Actor"
     bl_options = {"REGISTER", "UNDO"}
 
-    directory: StringProperty(name="Actor Folder", subtype="DIR_PATH", options=BLEND_RELATIVE)
+    directory: StringProperty(
+        name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH", options=BLEND_RELATIVE
+    )
     filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
-    frame_start: IntProperty(name="First Frame", description="Where the footage begins on the timeline", default=1)
+    frame_start: IntProperty(
+        name="First Frame", description="The scene frame where the footage begins", default=1, subtype="TIME"
+    )
     match_scene: BoolProperty(
         name="Match Scene",
         description="Set the scene's camera, resolution, frame rate and last frame to the footage's",
@@ -83,13 +88,13 @@ class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
         made = import_actor(
             context, Path(absolute(self.directory)), frame_start=self.frame_start, match_scene=self.match_scene
         )
-        self.report({"INFO"}, f"{made.name} is in the scene.")
+        self.report({"INFO"}, rpt_("{} is in the scene.").format(made.name))
         return {"FINISHED"}
 
 
 def draw_menu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     """The line in File ▸ Import."""
-    self.layout.operator(PORTRAIT_ACTOR_OT_import_actor.bl_idname, text="Portrait Actor (.actor)")
+    self.layout.operator(PORTRAIT_ACTOR_OT_import_actor.bl_idname, text=iface_("Portrait Actor (.actor)"))
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_import_actor,)

@@ -6,16 +6,16 @@ from typing import Any
 
 import bpy
 import numpy as np
-from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..contract import actor as contract_actor
 from ..contract import protocol, whole_file
 from ..jobs import environment, job
-from ..properties import FORMATS, PLACEMENTS
+from ..properties import RENDER, RenderForm, values_of
 from ..scene import actor as scene_actor
 from ..scene import card, compositing, sampling, sound
-from ..scene.versions import BLEND_RELATIVE
-from .verb import JobVerb, Place, absolute, push_undo, start_backend
+from ..translations import iface_, rpt_
+from ..translations.props import IntProperty, StringProperty
+from .verb import ActorJobVerb, Place, absolute, fill_in, push_undo, start_backend
 
 WHOLE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
 BLUR_SAMPLES = 8
@@ -71,13 +71,13 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     folder = environment.job_folder("render")
     table.save(folder / "performance.npz")
     view.save(folder / "camera.json")
-    place = Place.of(context, shown.armature)
+    place, title = Place.of(context, shown.armature), iface_("Render {}").format(shown.name)
     where = card.Placement.of(table, view, frames, len(moments))
     background = _background(source) if request.placement == "compositor" else compositing.Background()
 
     def finish(data: dict[str, Any]) -> str:
         outcome = _show(place, data, request, where, background)
-        push_undo(f"Render {shown.name}")
+        push_undo(title)
         return outcome
 
     arguments = [str(source), str(folder / "performance.npz"), "--camera", str(folder / "camera.json")]
@@ -90,7 +90,7 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     if request.file_format == "mp4":
         track = sound.mixdown(scene, frames[0], frames[-1] + frames.step - 1, folder / "sound.wav")
         arguments += ["--sound", str(track)] if track else []
-    return start_backend(f"Render {shown.name}", "render", arguments, folder, finish)
+    return start_backend(title, "render", arguments, folder, finish)
 
 
 def placed(scene: bpy.types.Scene, shown: scene_actor.SceneActor) -> tuple[RenderRequest, Path] | None:
@@ -150,6 +150,12 @@ def moments_of(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, .
     return sampling.shutter(scene, request.blur_samples)
 
 
+def has_vectors(scene: bpy.types.Scene) -> bool:
+    """Whether the sidebar's form asks for a Vector pass, and for frames that can have one."""
+    form = scene.portrait_actor
+    return form.vectors and form.file_format == "exr" and not scene.render.use_motion_blur
+
+
 def output_folder(path: str) -> Path:
     """The folder that was chosen, made if it is not there.
 
@@ -190,40 +196,48 @@ def _show(
 ) -> str:
     """Puts the result of `backend render` into the scene. Returns one sentence for the person."""
     if request.file_format == "mp4":
-        return f"The film is {data['file']}."
+        return rpt_("The film is {}.").format(data["file"])
     sequence = compositing.Sequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
-    told = f"{data['count']} frames are in {sequence.folder}"
+    written = data["count"], sequence.folder
     scene, shown = place.find_scene(), scene_actor.of(place.find_actor())
     if request.placement == "none" or scene is None or shown is None:
-        return f"{told}."
+        return rpt_("{} frames are in {}.").format(*written)
     if sequence.first < 0:
-        return f"{told}; Blender cannot show image sequences with negative frame numbers."
+        told = rpt_("{} frames are in {}; Blender cannot show image sequences with negative frame numbers.")
+        return told.format(*written)
     settings = shown.armature.portrait_actor
     settings.rendered_blur, settings.rendered_vectors = request.blur_samples, request.vectors
     if request.placement == "card":
         card.place(shown, scene, sequence, where)
         compositing.set_muted(scene, shown.armature, True)
-        return f"{told} and on a card in the scene."
+        return rpt_("{} frames are in {} and on a card in the scene.").format(*written)
     compositing.place(scene, shown.armature, sequence, background)
     card.set_visible(shown, False)
-    return f"{told} and over the scene in the compositor."
+    return rpt_("{} frames are in {} and over the scene in the compositor.").format(*written)
 
 
-class PORTRAIT_ACTOR_OT_render_actor(JobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobVerb, bpy.types.Operator):
     """Render the actor through the scene's camera, and place the frames in the compositor"""
 
     bl_idname = "portrait_actor.render_actor"
     bl_label = "Render Actor"
 
-    output: StringProperty(name="Output", subtype="DIR_PATH", default="//actor_render/", options=BLEND_RELATIVE)
-    file_format: EnumProperty(name="Format", items=FORMATS, default="exr")
-    frame_start: IntProperty(name="First Frame", description="The scene's, when not set", default=WHOLE_RANGE)
-    frame_end: IntProperty(name="Last Frame", description="The scene's, when not set", default=WHOLE_RANGE)
-    frame_step: IntProperty(name="Step", description="0 takes the scene's", default=0, min=0)
-    blur_samples: IntProperty(name="Blur Samples", default=BLUR_SAMPLES, min=1, max=256)
-    vectors: BoolProperty(name="Vector Pass")
-    placement: EnumProperty(name="Place In", items=PLACEMENTS, default="compositor")
+    frame_start: IntProperty(
+        name="First Frame", description="The scene's, when not set", default=WHOLE_RANGE, subtype="TIME"
+    )
+    frame_end: IntProperty(
+        name="Last Frame", description="The scene's, when not set", default=WHOLE_RANGE, subtype="TIME"
+    )
+    frame_step: IntProperty(
+        name="Step", description="Every how many frames; 0 takes the scene's", default=0, min=0, subtype="TIME"
+    )
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        scene, form = context.scene, values_of(context.scene.portrait_actor, RENDER)
+        form.vectors = has_vectors(scene)
+        fill_in(self, frame_start=scene.frame_start, frame_end=scene.frame_end, **vars(form))
+        return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         first, last = (None if f == WHOLE_RANGE else f for f in (self.frame_start, self.frame_end))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-from bpy.props import StringProperty
 
 from ..contract import protocol
 from ..jobs import job
 from ..scene import actor as scene_actor
 from ..scene import footage, paths
 from ..scene.versions import BLEND_RELATIVE
+from ..translations import rpt_, tip_
+from ..translations.props import StringProperty
 from .verb import Verb, absolute
 
 PAGE, FILM = "report.html", "overlay.mp4"
@@ -47,7 +48,7 @@ class PORTRAIT_ACTOR_OT_open_report(Verb, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if file_of_actor(context, PAGE) is None and page_of_job() is None:
-            cls.poll_message_set("There is no report: Create Actor writes one into the actor's folder")
+            cls.poll_message_set(tip_("There is no report: Create Actor writes one into the actor's folder"))
             return False
         return True
 
@@ -60,7 +61,7 @@ class PORTRAIT_ACTOR_OT_open_report(Verb, bpy.types.Operator):
             raise protocol.UserError("no_report", f"There is no report at {page}.", "Create the actor again.")
         if not bpy.app.background:
             bpy.ops.wm.url_open(url=page.as_uri())
-        self.report({"INFO"}, f"The report is {page}")
+        self.report({"INFO"}, rpt_("The report is {}").format(page))
         return {"FINISHED"}
 
 
@@ -74,20 +75,22 @@ class PORTRAIT_ACTOR_OT_load_overlay(Verb, bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if file_of_actor(context, FILM) is None:
-            cls.poll_message_set("The actor has no footage overlay: Create Actor writes one into the actor's folder")
+            why = tip_("The actor has no footage overlay: Create Actor writes one into the actor's folder")
+            cls.poll_message_set(why)
             return False
         return True
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context)
         clip = footage.load_overlay(found, paths.absolute(found.armature) / FILM)
-        shown = footage.show(clip)
-        where = "the Clip Editor" if shown else "the file; open a Movie Clip Editor to see it"
-        self.report({"INFO"}, f"{clip.name} is in {where}.")
+        if footage.show(clip):
+            told = rpt_("{} is in the Clip Editor.")
+        else:
+            told = rpt_("{} is in the file; open a Movie Clip Editor to see it.")
+        self.report({"INFO"}, told.format(clip.name))
         if footage.drifts(context.scene, clip):
-            self.report(
-                {"WARNING"}, f"The overlay runs at {clip.fps:g} fps, the scene at another rate: they drift apart."
-            )
+            told = rpt_("The overlay runs at {:g} fps, the scene at another rate: they drift apart.")
+            self.report({"WARNING"}, told.format(clip.fps))
         return {"FINISHED"}
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from ..contract import protocol
 from ..jobs import environment, job
 from ..scene.versions import BLEND_RELATIVE
+from ..translations import iface_, rpt_
+from ..translations.props import FloatProperty, IntProperty, StringProperty
 from .verb import JobVerb, Place, absolute, push_undo, start_backend
 
 NOBODY = "nobody: drawn by code"
@@ -26,19 +27,20 @@ def start(context: bpy.types.Context, file: str, seconds: float, size: int) -> j
     if not file:
         raise protocol.UserError("no_output", "No file was named for the clip.", "Name an .mp4.")
     clip, place = Path(absolute(file)).with_suffix(".mp4"), Place.of(context)
+    title = iface_("Make Sample Clip")
 
     def finish(data: dict[str, Any]) -> str:
         scene = place.find_scene()
         if scene is None:
-            return f"The sample clip is {clip}."
+            return rpt_("The sample clip is {}.").format(clip)
         settings = scene.portrait_actor
         settings.video, settings.actor_name, settings.folder, settings.face = str(clip), "", "", 0
         settings.consent_who, settings.consent_given = NOBODY, True
-        push_undo("Make Sample Clip")
-        return f"{clip.name} is filled in below: press Create Actor."
+        push_undo(title)
+        return rpt_("{} is filled in below: press Create Actor.").format(clip.name)
 
     arguments = [str(clip), "--seconds", f"{seconds:.3f}", "--size", str(size)]
-    return start_backend("Make Sample Clip", "sample", arguments, environment.job_folder("sample"), finish)
+    return start_backend(title, "sample", arguments, environment.job_folder("sample"), finish)
 
 
 class PORTRAIT_ACTOR_OT_sample_clip(JobVerb, bpy.types.Operator):
@@ -47,9 +49,17 @@ class PORTRAIT_ACTOR_OT_sample_clip(JobVerb, bpy.types.Operator):
     bl_idname = "portrait_actor.sample_clip"
     bl_label = "Make Sample Clip"
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", default="sample.mp4", options=BLEND_RELATIVE)
+    filepath: StringProperty(
+        name="File",
+        description="The .mp4 to write",
+        subtype="FILE_PATH",
+        default="sample.mp4",
+        options=BLEND_RELATIVE,
+    )
     filter_glob: StringProperty(default="*.mp4", options={"HIDDEN"})
-    seconds: FloatProperty(name="Length", min=1, max=120, default=12, subtype="TIME_ABSOLUTE")
+    seconds: FloatProperty(
+        name="Length", description="Seconds that the head talks", min=1, max=120, default=12, subtype="TIME_ABSOLUTE"
+    )
     size: IntProperty(name="Size", description="Side of the frame", min=96, max=1024, default=512, subtype="PIXEL")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:

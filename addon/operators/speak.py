@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import IntProperty, StringProperty
 
 from ..contract import channels, performance, protocol
 from ..jobs import environment, job
 from ..properties import LINE, Line, values_of
 from ..scene import actor as scene_actor
 from ..scene import sound, takes, versions
-from .verb import JobVerb, Place, existing_file, push_undo, start_backend
+from ..translations import iface_, n_, rpt_
+from ..translations.props import IntProperty, StringProperty
+from .verb import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
 
 
 def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: str = "") -> job.Job:
@@ -37,18 +38,18 @@ def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: st
         takes.check_in_use(speaker.armature, speaker.face, rigid=line.head)
     audio = heard(context, line, folder)
     table = folder / "performance.npz"
-    place = Place.of(context, speaker.armature)
+    place, title = Place.of(context, speaker.armature), iface_("Speak {}").format(audio.stem)
 
     def finish(data: dict[str, Any]) -> str:
         outcome = _apply(place, table, audio, line, frame_start)
-        push_undo(f"Speak {audio.stem}")
+        push_undo(title)
         return outcome
 
     arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{takes.scene_fps(scene):.6f}"]
     arguments += ["--first-frame", str(frame_start), "--seed", str(line.seed), *mouth_options(line)]
     for part in ("brows", "head", "blink"):
         arguments += [f"--{part}", f"{getattr(line, f'{part}_strength'):.4f}"]
-    return start_backend(f"Speak {audio.stem}", "speak", arguments, folder, finish)
+    return start_backend(title, "speak", arguments, folder, finish)
 
 
 def heard(context: bpy.types.Context, line: Any, folder: Path) -> Path:
@@ -81,30 +82,47 @@ def _apply(place: Place, file: Path, audio: Path, line: Any, frame_start: int) -
     armature, face = speaker.armature, speaker.face
     names = channels.CHANNELS if line.blink else channels.ORAL
     frames = table.frames.astype(float)  # the backend was told the scene's rate and first frame
-    told = f"{armature.name} speaks {line.strip or audio.name} from frame {frame_start} to {int(frames[-1])}"
+    said = armature.name, line.strip or audio.name, frame_start, int(frames[-1])
     if line.into_take:
         take = takes.put_into_take(armature, face, table, frames, rigid=line.head, names=names)
-        told += f", in {take}: its keys before and after are as they were"
+        told = rpt_("{} speaks {} from frame {} to {}, in {}: its keys before and after are as they were.")
+        told = told.format(*said, take)
     else:
         name = f"{armature.name} {line.strip or audio.stem}"
         takes.add_take(name, armature, face, table, frames, rigid=line.head, names=names)
+        told = rpt_("{} speaks {} from frame {} to {}.").format(*said)
     if not line.strip:
         sound.add(scene, armature, audio, frame_start)
     elif any(strip.name == line.strip for strip in versions.existing_strips(scene)):
         sound.claim(scene, armature, sound.find(scene, line.strip))
     scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)
-    return f"{told}."
+    return told
 
 
-class PORTRAIT_ACTOR_OT_speak(Line, JobVerb, bpy.types.Operator):
+def missing(form: bpy.types.PropertyGroup) -> str:
+    """Why the sidebar's form has nothing to say yet, or nothing."""
+    return "" if form.line.audio or form.line.strip else n_("Choose a sound")
+
+
+class PORTRAIT_ACTOR_OT_speak(Line, ActorJobVerb, bpy.types.Operator):
     """Let the actor speak a sound file or a strip: makes curves that you can edit, and adds the sound"""
 
     bl_idname = "portrait_actor.speak"
     bl_label = "Speak"
 
-    frame_start: IntProperty(name="First Frame", default=1)
+    frame_start: IntProperty(
+        name="First Frame",
+        description="The scene frame where a sound file begins; a strip is spoken where it lies",
+        default=1,
+        subtype="TIME",
+    )
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        line = context.scene.portrait_actor.line
+        fill_in(self, frame_start=context.scene.frame_current, **vars(values_of(line, LINE)))
+        return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         return self.follow(start(context, self, self.frame_start, self.actor))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import bpy
-from bpy.props import EnumProperty, IntProperty
 
 from ..contract import protocol
 from ..scene import actor as scene_actor
 from ..scene import takes
+from ..translations import rpt_, tip_
+from ..translations.props import EnumProperty, IntProperty
 from .verb import ActorVerb
 
 PARTS = (
@@ -24,15 +25,27 @@ class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
     bl_label = "Push Take to NLA"
     bl_options = {"REGISTER", "UNDO"}
 
-    part: EnumProperty(name="Part", items=PARTS, default="BOTH")
-    fade: IntProperty(name="Fade", description="Frames of fades at overlaps", default=10, min=0, soft_max=100)
+    part: EnumProperty(name="Part", description="Whose take is put there", items=PARTS, default="BOTH")
+    fade: IntProperty(
+        name="Fade", description="Frames of fades at overlaps", default=10, min=0, soft_max=100, subtype="TIME"
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        found = scene_actor.require(context)
+        if not any(_has_take(owner) for owner in (found.armature, found.face.data.shape_keys)):
+            cls.poll_message_set(tip_("The actor has no take in use: choose one, or let it speak"))
+            return False
+        return True
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.require(context)
         found.check_editable()
         owners = {"HEAD": found.armature, "FACE": found.face.data.shape_keys}
         wanted = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
-        moved = [owner for owner in wanted if owner.animation_data and owner.animation_data.action]
+        moved = [owner for owner in wanted if _has_take(owner)]
         if not moved:
             raise protocol.UserError(
                 "no_take", f"{found.name} has no take in use there.", "Choose one, or let the actor speak."
@@ -40,8 +53,12 @@ class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
         if any(owner.animation_data.use_tweak_mode for owner in moved):
             raise protocol.UserError("tweak_mode", "A strip of the actor is being edited.", "Leave tweak mode first.")
         strips = [takes.push(owner, self.fade) for owner in moved]
-        self.report({"INFO"}, f"{strips[0].name} is on an NLA track.")
+        self.report({"INFO"}, rpt_("{} is on an NLA track.").format(strips[0].name))
         return {"FINISHED"}
+
+
+def _has_take(owner: bpy.types.ID | None) -> bool:
+    return owner is not None and owner.animation_data is not None and owner.animation_data.action is not None
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_push_take,)

@@ -4,25 +4,33 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from ..contract import performance, protocol
 from ..jobs import environment
 from ..scene import actor as scene_actor
 from ..scene.versions import BLEND_RELATIVE
+from ..translations import iface_
+from ..translations.props import BoolProperty, IntProperty, StringProperty
 from .exchange import add_capture
-from .verb import JobVerb, Place, existing_file, push_undo, start_backend
+from .verb import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
 
 
-class PORTRAIT_ACTOR_OT_track_video(JobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_track_video(ActorJobVerb, bpy.types.Operator):
     """Let the person in another video drive the actor: head, torso and face become a new take"""
 
     bl_idname = "portrait_actor.track_video"
     bl_label = "Track Video"
 
-    filepath: StringProperty(name="Video", subtype="FILE_PATH", options=BLEND_RELATIVE)
+    filepath: StringProperty(
+        name="Video",
+        description="One person talking, facing the camera",
+        subtype="FILE_PATH",
+        options=BLEND_RELATIVE,
+    )
     actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
-    frame_start: IntProperty(name="First Frame", description="The scene frame where the video begins", default=1)
+    frame_start: IntProperty(
+        name="First Frame", description="The scene frame where the video begins", default=1, subtype="TIME"
+    )
     head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
     face: IntProperty(
         name="Face", description="Which face, from the left, when the video shows several; 0: the only one", min=0
@@ -32,6 +40,7 @@ class PORTRAIT_ACTOR_OT_track_video(JobVerb, bpy.types.Operator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        fill_in(self, frame_start=context.scene.frame_current)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -41,16 +50,17 @@ class PORTRAIT_ACTOR_OT_track_video(JobVerb, bpy.types.Operator):
         video, folder = existing_file(self.filepath, "video"), environment.job_folder("track")
         place, table = Place.of(context, found.armature), folder / "performance.npz"
         first, rigid = self.frame_start, self.head  # the operator is gone when the job ends
+        title = iface_("Track {}").format(video.name)
 
         def finish(data: dict[str, Any]) -> str:
             outcome = _apply(place, table, video, first, rigid)
-            push_undo(f"Track {video.name}")
+            push_undo(title)
             return outcome
 
         arguments = [str(video), str(table), "--for", str(found.folder().path)]
         arguments += ["--face", str(self.face)] if self.face else []
         arguments += ["--match-range"] if self.match_range else []
-        return self.follow(start_backend(f"Track {video.name}", "track", arguments, folder, finish))
+        return self.follow(start_backend(title, "track", arguments, folder, finish))
 
 
 def _apply(place: Place, table: Path, video: Path, first: int, rigid: bool) -> str:

@@ -12,18 +12,24 @@ import bpy
 from ..contract import protocol
 from ..jobs import environment, job, main_thread
 from ..scene import actor as scene_actor
+from ..translations import CONTEXT, failure, tip_
 
 
 class Verb:
     """Base of the operators: `act` does the work and may raise UserError."""
 
     bl_options = {"REGISTER"}
+    bl_translation_context = CONTEXT
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             return self.act(context)
         except protocol.UserError as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, failure(error))
             return {"CANCELLED"}
 
     def act(self, context: bpy.types.Context) -> set[str]:
@@ -50,9 +56,9 @@ class ActorVerb(Verb):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if scene_actor.find(context) is None:
-            cls.poll_message_set("There is no actor in the scene: create or import one")
+            cls.poll_message_set(tip_("There is no actor in the scene: create or import one"))
             return False
-        return True
+        return super().poll(context)
 
 
 class JobVerb(Verb):
@@ -61,9 +67,29 @@ class JobVerb(Verb):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if job.is_busy():
-            cls.poll_message_set("A job is running: wait for it, or cancel it")
+            cls.poll_message_set(tip_("A job is running: wait for it, or cancel it"))
+            return False
+        return super().poll(context)
+
+
+class ActorJobVerb(JobVerb):
+    """Base of those that start a job for an actor, which a script may name."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not super().poll(context):
+            return False
+        if not scene_actor.is_any_in(context.scene):
+            cls.poll_message_set(tip_("There is no actor in the scene: create or import one"))
             return False
         return True
+
+
+def fill_in(operator: bpy.types.Operator, **values: Any) -> None:
+    """Sets what the caller has left open: a button, or a line of a menu, means what the sidebar's form says."""
+    for name, value in values.items():
+        if not operator.properties.is_property_set(name):
+            setattr(operator, name, value)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,15 @@
-"""The sidebar tab: drawing only. Every button and slider belongs to an operator, a setting or the rig itself."""
+"""The sidebar tab and a menu: drawing only. Every button and slider belongs to an operator, a setting or the rig."""
 
 from __future__ import annotations
 
-from . import create, overview, perform, pose, render
+from . import create, menu, overview, perform, pose, presets, render
 
-CLASSES = (*overview.CLASSES, *create.CLASSES, *pose.CLASSES, *perform.CLASSES, *render.CLASSES)
+CLASSES = (
+    *menu.CLASSES,
+    *presets.CLASSES,
+    *overview.CLASSES,
+    *create.CLASSES,
+    *pose.CLASSES,
+    *perform.CLASSES,
+    *render.CLASSES,
+)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import bpy
 
 from ..scene import actor as scene_actor
+from ..translations import CONTEXT
 
 LETTER = 6.6  # pixels of an average letter of the interface at scale 1
 MARGIN = 70.0  # pixels of a sidebar that text in a box leaves free at scale 1, its icon included
@@ -18,6 +17,7 @@ class Sidebar:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Portrait Actor"
+    bl_translation_context = CONTEXT
 
 
 class ActorPanel(Sidebar):
@@ -40,9 +40,4 @@ def draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(lines if text else []):
-        column.label(text=line, icon=icon if number == 0 else "NONE")
-
-
-def fill(button: bpy.types.OperatorProperties, settings: bpy.types.PropertyGroup, names: Iterable[str]) -> None:
-    for name in names:
-        setattr(button, name, getattr(settings, name))
+        column.label(text=line, icon=icon if number == 0 else "NONE", translate=False)

@@ -11,6 +11,7 @@ from .. import thumbnails
 from ..contract import PACKAGE
 from ..jobs import environment, job
 from ..operators import report
+from ..translations import iface_, n_, sentence
 from .common import draw_text
 
 # What helps against an error, as a button beneath it: operator, its label ("" = the operator's own), its settings.
@@ -19,11 +20,11 @@ REMEDIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "other_version": ("portrait_actor.setup_backend", "", {}),
     "no_cuda": ("portrait_actor.check_backend", "", {}),
     "no_gsplat": ("portrait_actor.check_backend", "", {}),
-    "broken_backend": ("portrait_actor.setup_backend", "Repair Backend", {"again": True}),
-    "missing_package": ("portrait_actor.setup_backend", "Repair Backend", {"again": True}),
-    "no_python": ("preferences.addon_show", "Preferences", {"module": PACKAGE}),
-    "unsaved": ("wm.save_as_mainfile", "Save the File", {}),
-    "offline": ("extensions.userpref_allow_online", "Allow Online Access", {}),
+    "broken_backend": ("portrait_actor.setup_backend", n_("Repair Backend"), {"again": True}),
+    "missing_package": ("portrait_actor.setup_backend", n_("Repair Backend"), {"again": True}),
+    "no_python": ("preferences.addon_show", n_("Preferences"), {"module": PACKAGE}),
+    "unsaved": ("wm.save_as_mainfile", n_("Save the File"), {}),
+    "offline": ("extensions.userpref_allow_online", n_("Allow Online Access"), {}),
     "damaged_actor": ("portrait_actor.import_actor", "", {}),
     "no_actor": ("portrait_actor.import_actor", "", {}),
 }
@@ -31,7 +32,7 @@ REMEDIES: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def draw_setup(box: bpy.types.UILayout, state: environment.State) -> None:
     """What the backend lacks, what it costs to get it, and the button."""
-    box.label(text=f"The backend is {state.value}", icon="ERROR")
+    box.label(text=sentence(f"The backend is {state.value}."), icon="ERROR")
     draw_text(box, environment.cost())
     if not bpy.app.online_access and not environment.preferences().wheels:
         box.operator("extensions.userpref_allow_online", icon="INTERNET")
@@ -40,27 +41,27 @@ def draw_setup(box: bpy.types.UILayout, state: environment.State) -> None:
 
 def draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
     """A job with its progress, or its end and what helps."""
-    box.label(text=shown.title)
+    box.label(text=shown.title, translate=False)
     if shown.is_running:
         box.progress(factor=shown.fraction, type="BAR", text=shown.line)
     elif shown.error is not None:
-        draw_text(box, shown.error.message, "ERROR" if shown.state is job.State.FAILED else "INFO")
+        draw_text(box, sentence(shown.error.message), "ERROR" if shown.state is job.State.FAILED else "INFO")
         if shown.error.code == "several_faces":
             _draw_faces(box, shown.error.data)
         else:
-            draw_text(box, shown.error.remedy)
+            draw_text(box, sentence(shown.error.remedy))
         if shown.error.code in REMEDIES:
             operator, label, settings = REMEDIES[shown.error.code]
-            button = box.operator(operator, text=label or None)
+            button = box.operator(operator, text=iface_(label) if label else None)
             for name, value in settings.items():
                 setattr(button, name, value)
     else:
         draw_text(box, shown.outcome, "CHECKMARK")
     for note in shown.notes[-3:]:
-        draw_text(box, note, "INFO")
+        draw_text(box, sentence(note), "INFO")
     row = box.row(align=True)
     if shown.is_running:
-        row.operator("portrait_actor.cancel_job", icon="CANCEL")
+        row.operator("portrait_actor.cancel_job", text="Cancel", icon="CANCEL")
     row.operator("portrait_actor.open_log", icon="TEXT")
     if shown.is_running and report.page_of_job() is not None:
         row.operator("portrait_actor.open_report", icon="DOCUMENTS").directory = str(shown.folder)
@@ -70,7 +71,7 @@ def draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
 
 def _draw_faces(box: bpy.types.UILayout, data: dict[str, Any]) -> None:
     """A picture and a button for each face that the video shows."""
-    draw_text(box, "Which one is the actor?")
+    draw_text(box, iface_("Which one is the actor?"))
     count = len(data.get("faces", []))
     grid = box.grid_flow(row_major=True, columns=min(count, 3), even_columns=True)
     for number in range(1, count + 1):
@@ -79,10 +80,11 @@ def _draw_faces(box: bpy.types.UILayout, data: dict[str, Any]) -> None:
         picture = thumbnails.icon(Path(pictures[number - 1])) if len(pictures) == count else 0
         if picture:
             cell.template_icon(picture, scale=5)
-        cell.operator("portrait_actor.choose_face", text=_face_name(number, count)).face = number
+        cell.operator("portrait_actor.choose_face", text=_face_name(number, count), translate=False).face = number
 
 
 def _face_name(number: int, count: int) -> str:
     """e.g. ``Face 1 (left)``."""
-    places = {1: "left", count: "right"} | ({2: "middle"} if count == 3 else {})
-    return f"Face {number}" + (f" ({places[number]})" if number in places else "")
+    places = {1: iface_("left"), count: iface_("right")} | ({2: iface_("middle")} if count == 3 else {})
+    name = iface_("Face {}").format(number)
+    return f"{name} ({places[number]})" if number in places else name

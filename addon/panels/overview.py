@@ -7,6 +7,7 @@ import bpy
 from ..jobs import environment, job
 from ..preview import live
 from ..scene import actor as scene_actor
+from ..translations import iface_
 from .common import Sidebar, draw_text
 from .job_box import draw_job, draw_setup
 
@@ -26,11 +27,11 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
         found = scene_actor.find(context)
         if found is not None:
             layout.prop(context.scene.portrait_actor, "actor")
-            layout.prop(found.armature.portrait_actor, "folder", text="Folder")
+            layout.prop(found.armature.portrait_actor, "folder", text=iface_("Folder"))
             row = layout.row(align=True)
-            row.operator("view3d.view_camera", text="Camera", icon="VIEW_CAMERA")
-            row.operator("view3d.view_selected", text="Selected", icon="ZOOM_SELECTED")
-            layout.prop(context.space_data.shading, "color_type", text="Colors")
+            row.operator("view3d.view_camera", text=iface_("Camera"), icon="VIEW_CAMERA")
+            row.operator("view3d.view_selected", text=iface_("Selected"), icon="ZOOM_SELECTED")
+            layout.prop(context.space_data.shading, "color_type", text=iface_("Colors"))
             _draw_preview(layout, context)
             column = layout.column(align=True)
             column.operator("portrait_actor.open_report", icon="DOCUMENTS")
@@ -48,16 +49,17 @@ def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
     if shown.trouble:
         draw_text(layout, shown.trouble, "ERROR")
     elif shown.picture is None:
-        layout.label(text="The preview starts", icon="TIME")
+        layout.label(text=iface_("The preview starts"), icon="TIME")
     elif context.space_data.region_3d.view_perspective != "CAMERA" and not settings.preview_card:
-        layout.label(text="Press Camera to see the preview", icon="INFO")
+        layout.label(text=iface_("Press Camera to see the preview"), icon="INFO")
     else:
-        layout.label(text=f"{1000 * shown.picture.latency:.0f} ms on {shown.painter.device}", icon="CHECKMARK")
+        told = iface_("{:.0f} ms on {}").format(1000 * shown.picture.latency, shown.painter.device)
+        layout.label(text=told, icon="CHECKMARK")
     _draw_comparison(layout.column(align=True), settings, shown)
 
 
 def _draw_comparison(column: bpy.types.UILayout, settings: bpy.types.PropertyGroup, shown: live.Live) -> None:
-    column.label(text="Compare with Footage:")
+    column.label(text=iface_("Compare with Footage:"))
     column.row(align=True).prop(settings, "compare", expand=True)
     if settings.compare == "OFF":
         return

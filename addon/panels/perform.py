@@ -6,10 +6,12 @@ from pathlib import Path
 
 import bpy
 
-from ..properties import LINE, MOUTH
+from ..operators import dub, speak
 from ..scene import actor as scene_actor
 from ..scene import versions
-from .common import ActorPanel, fill
+from ..translations import iface_
+from . import presets
+from .common import ActorPanel
 
 STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 
@@ -17,6 +19,9 @@ STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength
 class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
     bl_label = "Speak"
     bl_order = 5
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        presets.PORTRAIT_ACTOR_PT_speak_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene, line = self.layout, context.scene, context.scene.portrait_actor.line
@@ -28,7 +33,8 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
             layout.prop(line, "audio")
         for name in ("head", "blink", "into_take", "seed", "smoothing"):
             layout.prop(line, name)
-        strengths = layout.column(heading="Strength", align=True)
+        strengths = layout.column(align=True)
+        strengths.label(text=iface_("Strength"))
         for name in STRENGTHS:
             strengths.prop(line, name, slider=True)
         layout.prop(line, "use_style")
@@ -36,14 +42,16 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
             part = layout.column(align=True)
             part.prop(line, "style_start")
             part.prop(line, "style_end")
+        why = speak.missing(scene.portrait_actor)
+        if why:
+            layout.label(text=iface_(why), icon="INFO")
         row = layout.row()
-        row.enabled, row.scale_y = bool(line.audio or line.strip), 1.4
-        text = f"Speak {line.strip}" if line.strip else f"Speak from Frame {scene.frame_current}"
-        button = row.operator("portrait_actor.speak", icon="PLAY_SOUND", text=text)
-        fill(button, line, LINE)
-        button.frame_start = scene.frame_current
-        if not row.enabled:
-            layout.label(text="Choose a sound", icon="INFO")
+        row.enabled, row.scale_y = not why, 1.4
+        if line.strip:
+            text = iface_("Speak {}").format(line.strip)
+        else:
+            text = iface_("Speak from Frame {}").format(scene.frame_current)
+        row.operator("portrait_actor.speak", icon="PLAY_SOUND", text=text, translate=False)
 
 
 class PORTRAIT_ACTOR_PT_dub(ActorPanel, bpy.types.Panel):
@@ -58,12 +66,12 @@ class PORTRAIT_ACTOR_PT_dub(ActorPanel, bpy.types.Panel):
         for name in ("dub_footage", "dub_start", "dub_film"):
             layout.prop(settings, name)
         said = line.strip or Path(line.audio).name
-        layout.label(text=f"Says {said}, as set under Speak" if said else "Choose a sound under Speak", icon="INFO")
+        why = dub.missing(settings)
+        told = iface_(why) if why else iface_("Says {}, as set under Speak").format(said)
+        layout.label(text=told, icon="INFO", translate=False)
         row = layout.row()
-        row.enabled, row.scale_y = bool(said and settings.dub_film), 1.4
-        button = row.operator("portrait_actor.dub", icon="RENDER_ANIMATION")
-        fill(button, line, MOUTH)
-        button.footage, button.start, button.film = settings.dub_footage, settings.dub_start, settings.dub_film
+        row.enabled, row.scale_y = not why, 1.4
+        row.operator("portrait_actor.dub", icon="RENDER_ANIMATION")
 
 
 class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
@@ -73,18 +81,17 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, found = self.layout, scene_actor.find(context)
-        for part, label, owner in (("FACE", "Face", found.face.data.shape_keys), ("HEAD", "Head", found.armature)):
+        owners = ("FACE", iface_("Face"), found.face.data.shape_keys), ("HEAD", iface_("Head"), found.armature)
+        for part, label, owner in owners:
             motion = owner.animation_data if owner is not None else None
             split = layout.split(factor=0.2)
-            split.label(text=label)
+            split.label(text=label, translate=False)
             row = split.row(align=True)
             if motion is None:
-                row.label(text="No take", icon="INFO")
+                row.label(text=iface_("No take"), icon="INFO")
                 continue
             row.template_ID(motion, "action")
-            push = row.row(align=True)
-            push.enabled = motion.action is not None
-            push.operator("portrait_actor.push_take", text="", icon="NLA_PUSHDOWN").part = part
+            row.operator("portrait_actor.push_take", text="", icon="NLA_PUSHDOWN").part = part
             if versions.SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
                 layout.template_search(motion, "action_slot", motion, "action_suitable_slots")
         layout.operator("portrait_actor.push_take", icon="NLA_PUSHDOWN").part = "BOTH"
@@ -97,11 +104,9 @@ class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         row = self.layout.row(align=True)
-        button = row.operator("portrait_actor.import_capture", text="Import", icon="IMPORT")
-        button.frame_start = context.scene.frame_current
+        row.operator("portrait_actor.import_capture", text="Import", icon="IMPORT")
         row.operator("portrait_actor.export_capture", text="Export", icon="EXPORT")
-        driven = self.layout.operator("portrait_actor.track_video", icon="TRACKING")
-        driven.frame_start = context.scene.frame_current
+        self.layout.operator("portrait_actor.track_video", icon="TRACKING")
 
 
 CLASSES = (PORTRAIT_ACTOR_PT_speak, PORTRAIT_ACTOR_PT_dub, PORTRAIT_ACTOR_PT_takes, PORTRAIT_ACTOR_PT_capture)

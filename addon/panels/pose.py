@@ -8,7 +8,10 @@ from ..contract import channels
 from ..operators import channels as channel_verbs
 from ..scene import actor as scene_actor
 from ..scene import rig, visemes
+from ..translations import iface_, n_
 from .common import ActorPanel, draw_text
+
+BONES = {rig.HEAD: n_("Head"), rig.TORSO: n_("Torso"), rig.ROOT: n_("Root")}
 
 
 class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
@@ -18,10 +21,10 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, found = self.layout, scene_actor.find(context)
         layout.use_property_split = True
-        for name in (rig.HEAD, rig.TORSO, rig.ROOT):
+        for name, label in BONES.items():
             bone = found.armature.pose.bones.get(name)
             header, body = layout.panel(f"portrait_actor_{name}", default_closed=name != rig.HEAD)
-            header.label(text=name.capitalize(), icon="BONE_DATA")
+            header.label(text=iface_(label), icon="BONE_DATA", translate=False)
             if bone is None or body is None:
                 continue
             _draw_turns(body.column(align=True), bone)
@@ -30,12 +33,12 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
 
 def _draw_turns(column: bpy.types.UILayout, bone: bpy.types.PoseBone) -> None:
     if bone.rotation_mode == "QUATERNION":
-        column.prop(bone, "rotation_quaternion", text="Rotation")
+        column.prop(bone, "rotation_quaternion", text=iface_("Rotation"))
     elif bone.rotation_mode == "AXIS_ANGLE":
-        column.prop(bone, "rotation_axis_angle", text="Rotation")
+        column.prop(bone, "rotation_axis_angle", text=iface_("Rotation"))
     else:
-        for axis, name in enumerate(("Nod", "Turn", "Tilt")):
-            column.prop(bone, "rotation_euler", index=axis, text=name)
+        for axis, name in enumerate((iface_("Nod"), iface_("Turn"), iface_("Tilt"))):
+            column.prop(bone, "rotation_euler", index=axis, text=name, translate=False)
 
 
 class ChannelPanel(ActorPanel):
@@ -49,15 +52,15 @@ class ChannelPanel(ActorPanel):
         layout, found = self.layout, scene_actor.find(context)
         keys = found.face.data.shape_keys
         if keys is None:
-            layout.label(text=f"{found.face.name} has lost its channels", icon="ERROR")
+            layout.label(text=iface_("{} has lost its channels").format(found.face.name), icon="ERROR")
             return
         if found.linked is not None:
             box = layout.box()
-            draw_text(box, f"{found.linked.name} is linked from another file.", "LINKED")
+            draw_text(box, iface_("{} is linked from another file.").format(found.linked.name), "LINKED")
             if found.face.override_library:
                 box.operator("portrait_actor.override_channels")
             else:
-                draw_text(box, "Make a Library Override of it to key it here.")
+                draw_text(box, iface_("Make a Library Override of it to key it here."))
         search = context.scene.portrait_actor.channel_search.strip()
         tools = layout.row(align=True)
         tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")
@@ -71,13 +74,13 @@ class ChannelPanel(ActorPanel):
             for name in matching:
                 _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
             if not matching:
-                column.label(text=f"None has “{search}” in its name", icon="INFO")
+                column.label(text=iface_("None has “{}” in its name").format(search), icon="INFO")
             return
         for group, members in channels.GROUPS.items():
             if members[0] not in self.names:
                 continue
             header, body = layout.panel(f"portrait_actor_{group}", default_closed=group in {"Tongue", "Cheeks", "Nose"})
-            header.label(text=group)
+            header.label(text=iface_(group), translate=False)
             if body is None:
                 continue
             column = body.column(align=True)
@@ -95,14 +98,14 @@ def _draw_channel(
     row.alert = beyond
     parts = row.split(factor=0.72, align=True)
     slider = parts.row(align=True)
-    slider.prop(key, "value", text=_readable(key.name), slider=True)  # its name stands on it, where there is room
+    slider.prop(key, "value", text=_readable(key.name), translate=False, slider=True)  # on it, where there is room
     slider.prop_decorator(key, "value")
     if span is not None:
-        parts.label(text=span.as_text(), icon="ERROR" if beyond else "NONE")
+        parts.label(text=span.as_text(), icon="ERROR" if beyond else "NONE", translate=False)
 
 
 def _readable(channel: str) -> str:
-    """``mouthSmileLeft`` → ``Smile Left``: the group's heading says the rest."""
+    """``mouthSmileLeft`` → ``Smile Left``: the group's heading says the rest. Not translated: it is ARKit's name."""
     words = "".join(f" {c}" if c.isupper() else c for c in channel).split()
     return " ".join(w.capitalize() for w in (words[1:] if len(words) > 1 else words))
 

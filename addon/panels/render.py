@@ -8,12 +8,17 @@ import bpy
 
 from ..scene import actor as scene_actor
 from ..scene import card, compositing, merge_group
+from ..translations import iface_
+from . import presets
 from .common import ActorPanel, draw_text
 
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
     bl_label = "Render"
     bl_order = 9
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        presets.PORTRAIT_ACTOR_PT_render_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
@@ -22,9 +27,8 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         layout.prop(scene, "camera")
         for name in ("output", "file_format"):
             layout.prop(settings, name)
-        placement = layout.row()
-        placement.enabled = settings.file_format != "mp4"
-        placement.prop(settings, "placement")
+        if settings.file_format != "mp4":
+            layout.prop(settings, "placement")
         layout.prop(scene.render, "use_motion_blur")
         if scene.render.use_motion_blur:
             layout.prop(settings, "blur_samples")
@@ -33,24 +37,19 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         layout.prop(scene.view_settings, "view_transform")
         shown = scene_actor.find(context)
         if compositing.is_outdated(scene, shown.armature):
-            draw_text(
-                layout, "The compositor's group is for another view transform: render again, frames are kept", "INFO"
-            )
+            why = iface_("The compositor's group is for another view transform: render again, frames are kept")
+            draw_text(layout, why, "INFO")
         if settings.placement == "card" and settings.file_format == "exr" and merge_group.look_space(scene):
-            draw_text(layout, "A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG", "INFO")
+            why = iface_("A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG")
+            draw_text(layout, why, "INFO")
         hole = card.holdout(shown.armature)
         if hole is not None:
-            layout.prop(hole, "default_value", text="Card as Holdout", slider=True)
+            layout.prop(hole, "default_value", text=iface_("Card as Holdout"), slider=True)
         row = layout.row()
         row.scale_y = 1.4
-        button = row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")
-        for name in ("output", "file_format", "placement", "blur_samples"):
-            setattr(button, name, getattr(settings, name))
-        button.vectors = settings.vectors and settings.file_format == "exr" and not scene.render.use_motion_blur
-        button.frame_start, button.frame_end = scene.frame_start, scene.frame_end
+        row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")
         layout.prop(settings, "render_ahead")
-        farm = layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
-        farm.blur_samples, farm.vectors = settings.blur_samples, button.vectors
+        layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
         if settings.output and Path(bpy.path.abspath(settings.output)).is_dir():
             layout.operator("portrait_actor.open_folder", icon="FILE_FOLDER").directory = settings.output
 

@@ -16,6 +16,7 @@ from ..contract import actor, performance, protocol
 from ..contract import camera as contract_camera
 from ..scene import actor as scene_actor
 from ..scene import camera, footage, paths, rig, sampling
+from ..translations import failure
 from . import compare, overlay
 from .painter import Painter, Picture, Still
 
@@ -60,7 +61,7 @@ class Live:
         if drawn is not None:
             self.picture = drawn
         told = self.painter.error
-        self.trouble = f"{told.message} {told.remedy}".strip() if told else self.trouble
+        self.trouble = failure(told) if told else self.trouble
         if self.is_old and self.painter.is_ready and not self.painter.is_drawing:
             self._ask()
         return drawn is not None
@@ -74,7 +75,7 @@ class Live:
         try:
             table, view = self._sample(scene, armature)
         except protocol.UserError as error:
-            self.trouble = str(error)
+            self.trouble = failure(error)
             return
         self.trouble = self.incomparable = ""
         self.painter.error = None
@@ -90,7 +91,7 @@ class Live:
         try:
             return Still(footage.frame_at(scene, armature, self.info, view), mode == compare.DIFFERENCE)
         except protocol.UserError as error:
-            self.incomparable = str(error)
+            self.incomparable = failure(error)
             return None
 
     def shown(self, scene: bpy.types.Scene) -> Picture | None:

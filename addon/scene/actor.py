@@ -87,6 +87,11 @@ def is_in(scene: bpy.types.Scene, thing: bpy.types.Object) -> bool:
     return scene.objects.get(thing.name) == thing or thing in scene.objects.values()
 
 
+def is_any_in(scene: bpy.types.Scene) -> bool:
+    """Whether the scene has an actor."""
+    return any(of(thing) is not None for thing in scene.objects)
+
+
 def find(context: bpy.types.Context) -> SceneActor | None:
     """The actor that the artist means: the active object's, else the scene's."""
     active = getattr(context, "object", None)

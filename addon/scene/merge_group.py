@@ -25,7 +25,7 @@ INPUTS: tuple[Any, ...] = (
     ("Scene Depth", "D", FAR, 0, FAR, "The Depth pass of the scene"),
     ("Actor", "P", (0.0, 0.0, 0.0, 0.0), None, None, "Combined of the actor's frames"),
     ("Actor Depth", "D", 0.0, 0, FAR, "Depth of the actor's frames; 0 is in front of everything"),
-    ("Footage Look", "F", 1.0, 0, 1, "1 shows the footage's own colours through the scene's view transform"),
+    ("Footage Look", "F", 1.0, 0, 1, "1 shows the footage's own colors through the scene's view transform"),
     "Depth",
     ("Depth Merge", "F", 1.0, 0, 1, "Hides the actor behind what stands before it"),
     ("Depth Offset", "F", 0.0, -10, 10, "Metres by which the actor counts as farther away"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..contract import channels
+from ..translations import n_
 
 Shape = dict[str, float]
 
@@ -36,7 +37,7 @@ VISEMES: dict[str, tuple[str, Shape]] = {
 
 def label(viseme: str) -> str:
     """What its button says."""
-    return "Rest" if viseme == "REST" else viseme
+    return n_("Rest") if viseme == "REST" else viseme
 
 
 def shape_of(viseme: str, strength: float) -> Shape:

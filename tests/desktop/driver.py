@@ -169,11 +169,17 @@ def reports() -> str:
     return clipboard()
 
 
+def language(code: str, texts: dict[str, str]) -> list[str]:
+    """Switches Blender's language, and looks texts up: each with its context."""
+    bpy.context.preferences.view.language = code
+    return [bpy.app.translations.pgettext_iface(text, context) for text, context in texts.items()]
+
+
 VERBS = {
     f.__name__: f
     for f in (
         show_tab, panels, clipboard, browse, fill, fill_scene, timeline, rendering, save_render,
-        job, scene, preview, reports,
+        job, scene, preview, reports, language,
     )
 }  # fmt: skip
 

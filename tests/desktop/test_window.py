@@ -87,3 +87,25 @@ def test_a_slider_moves_the_face(window: Window, nora: Path, channel: str, dista
     window.look(f"slider_{channel}")
     window.mouse("mousemove 300 500", "sleep 0.3", "key ctrl+z", "sleep 1")
     assert window.ask("scene")["channels"] == before["channels"], "one undo takes it back"
+
+
+def test_search_finds_what_the_sidebar_has(window: Window, nora: Path) -> None:
+    """F3, a word, Enter: the operator runs as its button would."""
+    window.mouse("mousemove 300 500", "sleep 0.3", "key F3", "sleep 1")
+    window.mouse("type --delay 100 Farm")
+    window.mouse("sleep 1")
+    window.look("search")
+    window.mouse("key Return", "sleep 1")
+    assert window.ask("browse", directory=f"{nora.parent}/"), "Export Farm Job asks for a folder"
+    window.mouse("mousemove 640 500", "key Escape", "sleep 1")
+
+
+def test_it_speaks_german_where_blender_does(window: Window) -> None:
+    """Our own word where Blender has another of the same name: its "Face" is a polygon, "Fläche"."""
+    texts = {"Face": TAB, "Import Actor": TAB, "No {} was chosen.": f"{TAB} message", "Camera": "*"}
+    try:
+        told = window.ask("language", code="de_DE", texts=texts)
+        assert told == ["Gesicht", "Darsteller importieren", "Nichts gewählt: {}.", "Kamera"]
+        keep(shown(window, TAB), "tab_in_german")
+    finally:
+        window.ask("language", code="en_US", texts={})

@@ -25,8 +25,8 @@ SHARED = (
 )  # fmt: skip
 STANDARD_ONLY = ("protocol", "whole_file", "channels", "progress", "turns", *INSTALLER)
 BLENDER = {
-    "bpy", "bpy_extras", "bpy_types", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf",
-    "aud", "idprop", "rna_keymap_ui", "addon_utils",
+    "bpy", "bpy_extras", "bpy_types", "bl_operators", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras",
+    "blf", "imbuf", "aud", "idprop", "rna_keymap_ui", "addon_utils",
 }  # fmt: skip
 # Where a package is not imported under the name that pip knows, or brings another one that is used with it.
 IMPORT_NAMES = {"opencv-python": {"cv2"}, "opencv-contrib-python": {"cv2"}, "numba": {"numba", "llvmlite"}}

@@ -1,0 +1,298 @@
+"""What explains: tooltips, why a button is grey, and what operators report when they are done."""
+
+TOOLTIPS: dict[str, str] = {
+    # the backend, its preferences and jobs
+    "A CUDA GPU when there is one, else the CPU": "Eine CUDA-GPU, wenn es eine gibt, sonst die CPU",
+    "A Python that has the backend's packages already; empty takes the one that Set Up Backend made":
+        "Ein Python, das die Pakete des Backends schon hat; leer: das von „Backend einrichten“ angelegte",
+    "An NVIDIA GPU": "Eine NVIDIA-GPU",
+    "Clear the message of the last job": "Meldung des letzten Auftrags ausblenden",
+    "Folder of Python packages to set up from without a network; empty downloads them":
+        "Ordner mit Python-Paketen, aus dem ohne Netzwerk eingerichtet wird; leer: sie werden heruntergeladen",
+    "Folder of wheels; empty: the preferences'": "Ordner mit Wheels; leer: der aus den Einstellungen",
+    "For the backend, job files and logs; empty takes Blender's folder for this extension":
+        "Für Backend, Auftragsdateien und Protokolle; leer: der Ordner, den Blender dieser Erweiterung gibt",
+    "Install the backend in its own Python environment: downloads about 1 GB, takes 3 GB on disk":
+        "Installiert das Backend in einer eigenen Python-Umgebung: lädt etwa 1 GB herunter, belegt 3 GB",
+    "Makes the backend's environment; empty looks for one on this computer":
+        "Legt die Umgebung des Backends an; leer: auf diesem Rechner wird eines gesucht",
+    "Show the folder in the system's file browser": "Zeigt den Ordner im Dateimanager des Systems",
+    "Show what the backend wrote during the last job": "Zeigt, was das Backend beim letzten Auftrag geschrieben hat",
+    "Slower; works everywhere": "Langsamer; läuft überall",
+    "Stop the running job. What it has finished is kept and used again":
+        "Hält den laufenden Auftrag an. Was fertig ist, bleibt erhalten und wird wieder verwendet",
+    "The folder to show": "Der Ordner, der gezeigt wird",
+    "What trains and renders actors": "Worauf Darsteller trainiert und gerendert werden",
+    # making an actor
+    "A blurred actor in seconds, to test a pipeline":
+        "Ein verschwommener Darsteller in Sekunden, um eine Pipeline zu testen",
+    "Add an actor folder to the scene: rig, face, camera, the footage's performance and its sound":
+        "Fügt der Szene einen Darsteller aus seinem Ordner hinzu: Rig, Gesicht, Kamera, die Darbietung der Aufnahme "
+        "und ihren Ton",
+    "Create the actor from this face": "Erstellt den Darsteller aus diesem Gesicht",
+    "Draw a clip of a talking head that is no real person, to try the extension without a video":
+        "Zeichnet einen Clip mit einem sprechenden Kopf, der keine wirkliche Person ist, um die Erweiterung ohne Video "
+        "auszuprobieren",
+    "Folder for the actor; empty puts it beside the video": "Ordner für den Darsteller; leer: neben dem Video",
+    "How long and how finely the actor is trained": "Wie lange und wie fein der Darsteller trainiert wird",
+    "MediaPipe's face_landmarker.task, if you have it, to measure the channels; empty: the own fit":
+        "MediaPipes face_landmarker.task, falls vorhanden, um die Kanäle zu messen; leer: die eigene Anpassung",
+    "Minutes on a CPU: to see whether the footage works":
+        "Minuten auf einer CPU: um zu sehen, ob die Aufnahme taugt",
+    "One person talking, facing the camera": "Eine Person, die zur Kamera spricht",
+    "Seconds that the head talks": "Wie viele Sekunden der Kopf spricht",
+    "Set the scene's camera, resolution, frame rate and last frame to the footage's":
+        "Setzt Kamera, Auflösung, Bildrate und letztes Bild der Szene auf die der Aufnahme",
+    "Side of the frame": "Seitenlänge des Bildes",
+    "The .actor folder on disk": "Der .actor-Ordner auf der Festplatte",
+    "The .mp4 to write": "Die .mp4-Datei, die geschrieben wird",
+    "The best picture; wants a GPU or a night": "Das beste Bild; braucht eine GPU oder eine Nacht",
+    "The person in the video agreed to become a digital actor":
+        "Die Person im Video hat eingewilligt, ein digitaler Darsteller zu werden",
+    "The person in the video; kept in the actor": "Die Person im Video; wird im Darsteller vermerkt",
+    "The scene frame where the footage begins": "Das Bild der Szene, bei dem die Aufnahme beginnt",
+    "The usual choice": "Die übliche Wahl",
+    "Turn the video into an actor. Blender stays usable meanwhile, and a stopped job goes on where it was":
+        "Macht aus dem Video einen Darsteller. Blender bleibt dabei benutzbar, und ein angehaltener Auftrag macht dort "
+        "weiter, wo er war",
+    "What the actor is called; empty takes the video's name": "Wie der Darsteller heißt; leer: wie das Video",
+    "Which face, from the left": "Welches Gesicht, von links gezählt",
+    "Which face, from the left, when the video shows several; 0: the only one":
+        "Welches Gesicht, von links gezählt, wenn das Video mehrere zeigt; 0: das einzige",
+    # the actor in the scene
+    "The actor that the sidebar shows": "Der Darsteller, den die Seitenleiste zeigt",
+    "The armature's name; empty takes the active actor": "Name des Skeletts; leer: der aktive Darsteller",
+    "The camera matched to the footage": "Die Kamera, die zur Aufnahme passt",
+    "What the footage showed of each channel": "Was die Aufnahme von jedem Kanal zeigte",
+    "The footage shows this channel moving": "Die Aufnahme zeigt diesen Kanal in Bewegung",
+    "The proxy face": "Das Proxy-Gesicht",
+    "Largest value in the footage": "Größter Wert in der Aufnahme",
+    "Smallest value in the footage": "Kleinster Wert in der Aufnahme",
+    "Load the footage with mesh, axes and mattes drawn over it as a movie clip, in time with the footage's take":
+        "Lädt die Aufnahme, überzeichnet mit Netz, Achsen und Masken, als Filmclip, im Takt mit dem Take der Aufnahme",
+    "Read what was found in the footage: film with overlay, curves, warnings and figures, in the web browser":
+        "Zeigt im Webbrowser, was in der Aufnahme gefunden wurde: Film mit Overlay, Kurven, Hinweise und Messwerte",
+    "Whose report; empty: the scene's actor": "Wessen Bericht; leer: der des Darstellers der Szene",
+    # the preview
+    "Beside the camera's view, show the preview as a card before the actor's face":
+        "Zeigt die Vorschau außerhalb der Kameraansicht als Karte vor dem Gesicht des Darstellers",
+    "Between": "Dazwischen",
+    "Draw the actor over the camera's view, anew whenever it moves; press again to switch it off":
+        "Zeichnet den Darsteller über die Kameraansicht, neu bei jeder Bewegung; erneutes Drücken schaltet es ab",
+    "Fast": "Schnell",
+    "How far from the left the line is": "Wie weit die Linie vom linken Rand entfernt ist",
+    "How many times brighter differences are shown than they are":
+        "Wievielmal heller die Unterschiede gezeigt werden, als sie sind",
+    "How much of the footage is seen": "Wie stark die Aufnahme zu sehen ist",
+    "Pixels of the live preview's longer side": "Pixel der längeren Seite der Live-Vorschau",
+    "Sharp; slower without a GPU": "Scharf; ohne GPU langsamer",
+    "Show the footage and the actor in one picture, through the matched camera":
+        "Zeigt Aufnahme und Darsteller in einem Bild, durch die zur Aufnahme passende Kamera",
+    "The actor alone": "Nur der Darsteller",
+    "The footage left of a line, the actor right of it": "Links einer Linie die Aufnahme, rechts davon der Darsteller",
+    "The footage lies over the actor, as clear as you like":
+        "Die Aufnahme liegt über dem Darsteller, so durchsichtig wie gewünscht",
+    "What differs between the actor and the footage's person; black is the same":
+        "Worin sich der Darsteller von der Person der Aufnahme unterscheidet; Schwarz heißt gleich",
+    # channels
+    "Every channel": "Jeder Kanal",
+    "Eyes, brows, cheeks and nose": "Augen, Brauen, Wangen und Nase",
+    "How far the mouth goes": "Wie weit der Mund geht",
+    "Jaw, lips and tongue": "Kiefer, Lippen und Zunge",
+    "Key the channels that are listed at the current frame as they are":
+        "Setzt beim aktuellen Bild ein Schlüsselbild für die aufgelisteten Kanäle, so wie sie stehen",
+    "Key the mouth for {}": "Setzt ein Schlüsselbild mit der Mundform für: {}",
+    "Key the mouth shape of a speech sound at the current frame":
+        "Setzt beim aktuellen Bild ein Schlüsselbild mit der Mundform eines Sprachlauts",
+    "Let the channels of an overridden actor be keyed here: its mesh is overridden too, its takes are copied":
+        "Macht die Kanäle eines überschriebenen Darstellers hier animierbar: auch sein Netz wird überschreibbar, seine "
+        "Takes werden kopiert",
+    "Only channels whose names have this in them": "Nur Kanäle, deren Namen dies enthalten",
+    "Put the channels that are listed to rest": "Setzt die aufgelisteten Kanäle in die Ruhelage",
+    "Show the channels whose names have this in them": "Zeigt die Kanäle, deren Namen dies enthalten",
+    "Swap left and right of the channels that are listed": "Vertauscht links und rechts der aufgelisteten Kanäle",
+    "The actor is no library override whose channels are linked":
+        "Der Darsteller ist keine Bibliotheksüberschreibung mit verknüpften Kanälen",
+    "The face has lost its channels: undo the change, or import the actor again":
+        "Das Gesicht hat seine Kanäle verloren: die Änderung rückgängig machen oder den Darsteller neu importieren",
+    "The speech sound whose mouth shape is keyed": "Der Sprachlaut, dessen Mundform gesetzt wird",
+    "Which channels are meant": "Welche Kanäle gemeint sind",
+    "bed, see": "e, i: Bett, sie",
+    "ch, sh, j": "sch, tsch, dsch",
+    "f, v: lower lip at the teeth": "f, w: Unterlippe an den Zähnen",
+    "father, cat": "a: Vater, Mann",
+    "l, n, d, t": "l, n, d, t",
+    "law, go": "o: Sonne, Boot",
+    "m, b, p: lips together": "m, b, p: Lippen geschlossen",
+    "s, z": "s, ß, z",
+    "the mouth at rest": "den Mund in Ruhe",
+    "w, wh": "englisches w: gerundete Lippen",
+    "you, book": "u: du, Buch",
+    # speaking and dubbing
+    "A strip of the sequencer whose sound is spoken where it lies, in place of a file":
+        "Ein Streifen des Sequenzers, dessen Ton dort gesprochen wird, wo er liegt, statt einer Datei",
+    "Another seed gives another reading of the line": "Ein anderer Startwert ergibt eine andere Lesart des Textes",
+    "Blinks and brows move with the voice": "Blinzeln und Brauen folgen der Stimme",
+    "How far blinks close the eyes": "Wie weit das Blinzeln die Augen schließt",
+    "How much head and torso move": "Wie stark sich Kopf und Oberkörper bewegen",
+    "How much the brows move": "Wie stark sich die Brauen bewegen",
+    "How widely the mouth moves": "Wie weit sich der Mund bewegt",
+    "Keep how the actor speaks now under a name, or forget it":
+        "Bewahrt unter einem Namen auf, wie der Darsteller jetzt spricht, oder vergisst es",
+    "Let the actor speak a sound file or a strip: makes curves that you can edit, and adds the sound":
+        "Lässt den Darsteller eine Tondatei oder einen Streifen sprechen: erzeugt bearbeitbare Kurven und fügt den Ton "
+        "hinzu",
+    "Let the person in the original footage say another line: the shot stays, mouth and jaw are the actor's":
+        "Lässt die Person der Originalaufnahme einen anderen Text sprechen: das Bild bleibt, Mund und Kiefer sind die "
+        "des Darstellers",
+    "Replace this stretch of the take in use; your keys before and after it stay":
+        "Ersetzt diesen Abschnitt des aktuellen Takes; die Schlüsselbilder davor und danach bleiben",
+    "Second of the footage at which that part begins": "Sekunde der Aufnahme, bei der dieser Teil beginnt",
+    "Second of the footage at which that part ends": "Sekunde der Aufnahme, bei der dieser Teil endet",
+    "Second of the footage at which the line begins": "Sekunde der Aufnahme, bei der der Text beginnt",
+    "Seconds over which the mouth's motion is averaged; lips close all the same":
+        "Sekunden, über die die Mundbewegung gemittelt wird; die Lippen schließen trotzdem",
+    "Speak in the manner that the actor has in one part of the footage":
+        "Spricht in der Art, die der Darsteller in einem Teil der Aufnahme hat",
+    "The head moves with the voice": "Der Kopf folgt der Stimme",
+    "The line to speak": "Der Text, der gesprochen wird",
+    "The scene frame where a sound file begins; a strip is spoken where it lies":
+        "Das Bild der Szene, bei dem eine Tondatei beginnt; ein Streifen wird gesprochen, wo er liegt",
+    "The video that the actor was made from; empty takes the actor's own crops of it":
+        "Das Video, aus dem der Darsteller entstand; leer: die Ausschnitte davon, die der Darsteller aufbewahrt",
+    "What is spoken and how": "Was gesprochen wird und wie",
+    # takes and captures
+    "Bones and channels": "Knochen und Kanäle",
+    "Frames of fades at overlaps": "Bilder, über die Überlappungen ineinander überblenden",
+    "Frames per second that its timecodes count; 0 reads it off them":
+        "Bilder pro Sekunde, die seine Timecodes zählen; 0 liest sie daran ab",
+    "Key the head too; else it keeps its own take":
+        "Setzt auch Schlüsselbilder für den Kopf; sonst behält er seinen eigenen Take",
+    "Let the person in another video drive the actor: head, torso and face become a new take":
+        "Lässt die Person eines anderen Videos den Darsteller steuern: Kopf, Oberkörper und Gesicht ergeben einen "
+        "neuen Take",
+    "Put the take in use on an NLA track of its own over the others, faded into what it overlaps":
+        "Legt den aktuellen Take auf eine eigene NLA-Spur über den anderen, mit Überblendung, wo er sie überlappt",
+    "Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)":
+        "Liest eine Darbietung als neuen Take: ein Capture von Live Link Face (.csv) oder was gesprochen oder "
+        "gespeichert wurde (.npz)",
+    "Scale each channel to what the actor's own footage shows of it":
+        "Skaliert jeden Kanal auf das, was die eigene Aufnahme des Darstellers von ihm zeigt",
+    "Second of the capture that shows it": "Sekunde des Captures, die es zeigt",
+    "The .csv or .npz on disk": "Die .csv- oder .npz-Datei auf der Festplatte",
+    "The actor has no take in use: choose one, or let it speak":
+        "Der Darsteller hat keinen aktuellen Take: einen wählen oder ihn sprechen lassen",
+    "The bones alone": "Nur die Knochen",
+    "The capture shows a relaxed face once, which becomes rest":
+        "Das Capture zeigt einmal ein entspanntes Gesicht, das zur Ruhelage wird",
+    "The channels alone": "Nur die Kanäle",
+    "The file counts tilts to the left shoulder as positive": "Die Datei zählt Neigen zur linken Schulter positiv",
+    "The file counts turns to the actor's right as positive":
+        "Die Datei zählt Drehen nach rechts, vom Darsteller aus, positiv",
+    "The file counts upward nods as positive": "Die Datei zählt Nicken nach oben positiv",
+    "The scene frame where the performance begins": "Das Bild der Szene, bei dem die Darbietung beginnt",
+    "The scene frame where the video begins": "Das Bild der Szene, bei dem das Video beginnt",
+    "Whose take is put there": "Wessen Take dorthin gelegt wird",
+    "Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)":
+        "Schreibt, was der Darsteller im Bildbereich tut: wie Live Link Face (.csv) oder als Darbietung (.npz)",
+    # rendering
+    "A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG":
+        "Eine Karte aus OpenEXR-Bildern behält die Farben der Aufnahme nur mit „Standard“; PNG wählen",
+    "A film to look at, with the scene's sound; not wired into the compositor":
+        "Ein Film zum Ansehen, mit dem Ton der Szene; nicht mit dem Compositor verbunden",
+    "A rectangle before the camera, and what casts the actor's shadow; without a compositor":
+        "Ein Rechteck vor der Kamera und etwas, das den Schatten des Darstellers wirft; ohne Compositor",
+    "Display color with alpha": "Anzeigefarben mit Alpha",
+    "Every how many frames; 0 takes the scene's": "Jedes wievielte Bild; 0: wie in der Szene",
+    "Files only": "Nur Dateien",
+    "Folder for the rendered frames": "Ordner für die gerenderten Bilder",
+    "For the bundle: an empty folder, or one of an earlier export":
+        "Für das Bündel: ein leerer Ordner oder der eines früheren Exports",
+    "How far each pixel moves, for motion blur in the compositor; OpenEXR only":
+        "Wie weit sich jedes Pixel bewegt, für Bewegungsunschärfe im Compositor; nur OpenEXR",
+    "How many frames a machine renders in one go": "Wie viele Bilder ein Rechner in einem Durchgang rendert",
+    "Keep how frames are rendered and placed now under a name, or forget it":
+        "Bewahrt unter einem Namen auf, wie Bilder jetzt gerendert und platziert werden, oder vergisst es",
+    "Moments while the shutter is open, whose mean is a frame; each takes as long as a frame":
+        "Zeitpunkte bei offenem Verschluss, deren Mittel ein Bild ist; jeder dauert so lange wie ein Bild",
+    "Over the scene, as a group with sliders for edge, color and grain":
+        "Über der Szene, als Gruppe mit Reglern für Kante, Farbe und Korn",
+    "Render the actor through the scene's camera, and place the frames in the compositor":
+        "Rendert den Darsteller durch die Kamera der Szene und legt die Bilder in den Compositor",
+    "Scene-linear color with alpha, depth and mattes; for compositing":
+        "Szenenlineare Farben mit Alpha, Tiefe und Masken; für das Compositing",
+    "The scene's, when not set": "Wie in der Szene, wenn nicht gesetzt",
+    "What the rendered frames are for": "Wofür die gerenderten Bilder sind",
+    "Where the rendered frames appear": "Wo die gerenderten Bilder erscheinen",
+    "Write this shot as an Open Job Description bundle, which render managers take as it is":
+        "Schreibt diese Einstellung als Bündel nach Open Job Description, das Render-Manager unverändert annehmen",
+    # the sockets of the compositor's group
+    "1 shows the footage's own colors through the scene's view transform":
+        "1 zeigt die eigenen Farben der Aufnahme durch die Anzeigetransformation der Szene",
+    "Brightens or darkens it likewise": "Hellt ihn ebenso auf oder dunkelt ihn ab",
+    "Combined of the actor's frames": "Combined der Bilder des Darstellers",
+    "Depth of the actor's frames; 0 is in front of everything":
+        "Tiefe der Bilder des Darstellers; 0 ist vor allem anderen",
+    "Hides the actor behind what stands before it": "Verdeckt den Darsteller hinter dem, was vor ihm steht",
+    "Is added to the actor's light": "Wird zum Licht des Darstellers addiert",
+    "Lets the light behind the actor spread over its edge":
+        "Lässt das Licht hinter dem Darsteller über seine Kante strahlen",
+    "Metres by which the actor counts as farther away": "Meter, um die der Darsteller als weiter entfernt gilt",
+    "Multiplies the actor's light": "Multipliziert das Licht des Darstellers",
+    "Noise as of a film or a sensor": "Rauschen wie von Film oder Sensor",
+    "Pixels by which the edge grows, or shrinks below 0": "Pixel, um die die Kante wächst, unter 0 schrumpft",
+    "Pixels from the edge inwards": "Pixel von der Kante nach innen",
+    "Pixels over which it is blurred": "Pixel, über die es weichgezeichnet wird",
+    "Pixels over which the edge is blurred": "Pixel, über die die Kante weichgezeichnet wird",
+    "Takes the color of the footage's background out of the edge":
+        "Nimmt die Farbe des Hintergrunds der Aufnahme aus der Kante",
+    "The Depth pass of the scene": "Der Tiefen-Durchgang der Szene",
+    "The mean of the footage's background": "Das Mittel des Hintergrunds der Aufnahme",
+    "Tints the actor as the scene's light differs from the footage's":
+        "Färbt den Darsteller so, wie das Licht der Szene von dem der Aufnahme abweicht",
+    "What is taken out; at first the background's mean": "Was herausgenommen wird; anfangs das Mittel des Hintergrunds",
+    "What the actor stands before": "Wovor der Darsteller steht",
+    # why a button is grey
+    "A job is running: wait for it, or cancel it": "Ein Auftrag läuft: abwarten oder abbrechen",
+    "No job has run yet": "Es ist noch kein Auftrag gelaufen",
+    "No job is running": "Es läuft kein Auftrag",
+    "No video with several faces waits for a choice": "Kein Video mit mehreren Gesichtern wartet auf eine Auswahl",
+    "The actor has no footage overlay: Create Actor writes one into the actor's folder":
+        "Zu diesem Darsteller gibt es kein Overlay: „Darsteller erstellen“ legt eines in seinen Ordner",
+    "There is no actor in the scene: create or import one":
+        "In der Szene ist kein Darsteller: einen erstellen oder importieren",
+    "There is no report: Create Actor writes one into the actor's folder":
+        "Es gibt keinen Bericht: „Darsteller erstellen“ legt einen in den Ordner des Darstellers",
+    # reports
+    "The dub over {} is {}; Clip Editor and camera backgrounds list it as {}.":
+        "Die Synchronfassung über {} ist {}; Clipeditor und Kamerahintergründe führen sie als {}.",
+    "The film is {}.": "Der Film ist {}.",
+    "The job is in {}.": "Der Auftrag ist in {}.",
+    "The log does not exist any more.": "Das Protokoll gibt es nicht mehr.",
+    "The log is {}": "Das Protokoll ist {}",
+    "The overlay runs at {:g} fps, the scene at another rate: they drift apart.":
+        "Das Overlay läuft mit {:g} Bildern pro Sekunde, die Szene mit einer anderen Rate: sie laufen auseinander.",
+    "The report is {}": "Der Bericht ist {}",
+    "The sample clip is {}.": "Der Beispielclip ist {}.",
+    "the actor's own crops": "die Ausschnitte des Darstellers",
+    "{} channels are keyed at frame {}.": "{} Kanäle haben bei Bild {} ein Schlüsselbild.",
+    "{} frames are in {} and on a card in the scene.": "{} Bilder sind in {} und auf einer Karte in der Szene.",
+    "{} frames are in {} and over the scene in the compositor.":
+        "{} Bilder sind in {} und im Compositor über der Szene.",
+    "{} frames are in {}.": "{} Bilder sind in {}.",
+    "{} frames are in {}; Blender cannot show image sequences with negative frame numbers.":
+        "{} Bilder sind in {}; Bildsequenzen mit negativen Bildnummern kann Blender nicht zeigen.",
+    "{} frames of {} are in {}.": "{} Bilder von {} sind in {}.",
+    "{} is filled in below: press Create Actor.": "{} ist unten eingetragen: „Darsteller erstellen“ drücken.",
+    "{} is in the Clip Editor.": "{} ist im Clipeditor.",
+    "{} is in the file; open a Movie Clip Editor to see it.":
+        "{} ist in der Datei; ein Film-Clip-Editor zeigt ihn.",
+    "{} is in the scene.": "{} ist in der Szene.",
+    "{} is on an NLA track.": "{} ist auf einer NLA-Spur.",
+    "{} is ready. Import it: the scene where it was begun is not open.":
+        "{} ist fertig. Bitte importieren: die Szene, in der es begonnen wurde, ist nicht offen.",
+    "{} plays {} from frame {} to {}.": "{} spielt {} von Bild {} bis {}.",
+    "{} speaks {} from frame {} to {}, in {}: its keys before and after are as they were.":
+        "{} spricht {} von Bild {} bis {}, in {}: die Schlüsselbilder davor und danach sind wie zuvor.",
+    "{} speaks {} from frame {} to {}.": "{} spricht {} von Bild {} bis {}.",
+}  # fmt: skip
