@@ -60,8 +60,11 @@ def start_check() -> job.Job:
         lacking = [found for found in report["findings"] if not found["ok"]]
         for found in lacking:
             if found["needed"]:
-                code = "disk_full" if found["what"] == "disk" else "broken_backend"
-                raise protocol.UserError(code, f"{found['what']}: {found['state']}.", found["remedy"])
+                if found["what"] == "disk":
+                    raise protocol.UserError("disk_full", f"The disk is full: {found['state']}.", found["remedy"])
+                raise protocol.UserError(
+                    "broken_backend", f"The backend lacks {found['what']}: {found['state']}.", found["remedy"]
+                )
         rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in lacking)
         return rpt_("Everything needed is there; jobs run on {}.").format(report["device_name"]) + rest
 
@@ -69,8 +72,7 @@ def start_check() -> job.Job:
 
 
 class PORTRAIT_ACTOR_OT_setup_backend(JobVerb, bpy.types.Operator):
-    """Install the backend in a Python environment of its own, for the device that the preferences name; Blender's own
-    Python stays as it is"""
+    """Install the backend in a Python environment of its own; Blender's Python stays as it is"""
 
     bl_idname = "portrait_actor.setup_backend"
     bl_label = "Set Up Backend"

@@ -36,7 +36,7 @@ def labels() -> set[str]:
     for file in (ROOT / "addon").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.add(node.value.strip())
+                texts |= {part.strip() for part in node.value.split("{}")}
     return texts
 
 

@@ -55,6 +55,14 @@ MESSAGES: dict[str, str] = {
         "Erneut versuchen; geschieht es wieder, bitte das Protokoll schicken.",
     "Set it up again.": "Bitte neu einrichten.",
     "Set up the backend again.": "Das Backend neu einrichten.",
+    "Set up the backend again (Preferences ▸ Portrait Actor, or backend/install.py).":
+        "Das Backend neu einrichten (Einstellungen ▸ Portrait Actor oder backend/install.py).",
+    "gsplat builds its GPU kernels at the first job on the GPU, which takes minutes and wants the CUDA toolkit (nvcc); "
+    "without it, jobs run on the CPU.":
+        "gsplat übersetzt seine GPU-Kernel beim ersten Auftrag auf der GPU; das dauert Minuten und braucht das "
+        "CUDA-Toolkit (nvcc). Ohne es laufen Aufträge auf der CPU.",
+    "The backend lacks {}: {}.": "Dem Backend fehlt {}: {}.",
+    "The disk is full: {}.": "Die Platte ist voll: {}.",
     "Set up the backend again; `python -m backend doctor` tells what is missing.":
         "Das Backend neu einrichten; `python -m backend doctor` sagt, was fehlt.",
     "The Python package {} is missing or cannot be loaded.": "Das Python-Paket {} fehlt oder lässt sich nicht laden.",

@@ -12,8 +12,16 @@ TOOLTIPS: dict[str, str] = {
     "Folder of wheels; empty: the preferences'": "Ordner mit Wheels; leer: der aus den Einstellungen",
     "For the backend, job files and logs; empty takes Blender's folder for this extension":
         "Für Backend, Auftragsdateien und Protokolle; leer: der Ordner, den Blender dieser Erweiterung gibt",
-    "Install the backend in its own Python environment: downloads about 1 GB, takes 3 GB on disk":
-        "Installiert das Backend in einer eigenen Python-Umgebung: lädt etwa 1 GB herunter, belegt 3 GB",
+    "Create Actor ends with Blender, and goes on where it was when pressed again":
+        "„Darsteller erstellen“ endet mit Blender und macht da weiter, wo es war, wenn es wieder gedrückt wird",
+    "Create Actor goes on without Blender; pressed again, it waits for it and imports it":
+        "„Darsteller erstellen“ läuft ohne Blender weiter; wieder gedrückt, wartet es darauf und importiert ihn",
+    "Install the backend in a Python environment of its own; Blender's Python stays as it is":
+        "Installiert das Backend in einer eigenen Python-Umgebung; das Python von Blender bleibt, wie es ist",
+    "Look whether everything that the backend needs is installed and works, and on which device it works":
+        "Sieht nach, ob alles installiert ist und läuft, was das Backend braucht, und auf welchem Gerät es läuft",
+    "Make it anew even if it looks complete; until then the old one stays in use":
+        "Legt es neu an, auch wenn es vollständig scheint; bis dahin bleibt das alte in Gebrauch",
     "Makes the backend's environment; empty looks for one on this computer":
         "Legt die Umgebung des Backends an; leer: auf diesem Rechner wird eines gesucht",
     "Show the folder in the system's file browser": "Zeigt den Ordner im Dateimanager des Systems",
@@ -22,7 +30,15 @@ TOOLTIPS: dict[str, str] = {
     "Stop the running job. What it has finished is kept and used again":
         "Hält den laufenden Auftrag an. Was fertig ist, bleibt erhalten und wird wieder verwendet",
     "The folder to show": "Der Ordner, der gezeigt wird",
-    "What trains and renders actors": "Worauf Darsteller trainiert und gerendert werden",
+    "Those of the frames in the scene": "Die der Bilder in der Szene",
+    "What becomes of an actor in the making": "Was aus einem Darsteller wird, der gerade entsteht",
+    "What trains and renders actors, and what Set Up Backend installs PyTorch for":
+        "Worauf Darsteller trainiert und gerendert werden und wofür „Backend einrichten“ PyTorch installiert",
+    "Where Blender renders the animation without a window (-b -a), frames of placed actors that are missing or out of "
+    "date are rendered first":
+        "Wo Blender die Animation ohne Fenster rendert (-b -a), werden fehlende oder veraltete Bilder platzierter "
+        "Darsteller zuerst gerendert",
+    "Whether the frames in the scene have a Vector pass": "Ob die Bilder in der Szene einen Vektor-Durchgang haben",
     # making an actor
     "A blurred actor in seconds, to test a pipeline":
         "Ein verschwommener Darsteller in Sekunden, um eine Pipeline zu testen",
