@@ -9,7 +9,7 @@ import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..contract import actor as contract_actor
-from ..contract import protocol, whole_file
+from ..contract import protocol, reading, whole_file
 from ..jobs import environment, job
 from ..properties import FORMATS, PLACEMENTS
 from ..scene import actor as scene_actor
@@ -149,7 +149,7 @@ def output_folder(path: str) -> Path:
 def _background(folder: Path) -> compositing.Background:
     """The mean of what the footage shows behind the person."""
     plate = folder / "plate.png"
-    if not plate.is_file():
+    if not reading.is_file(plate):
         return compositing.Background()
     image = bpy.data.images.load(str(plate))
     try:

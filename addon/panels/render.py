@@ -6,6 +6,7 @@ from pathlib import Path
 
 import bpy
 
+from ..contract import reading
 from ..scene import actor as scene_actor
 from ..scene import card, compositing, merge_group
 from .common import ActorPanel, draw_text
@@ -50,7 +51,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         button.frame_start, button.frame_end = scene.frame_start, scene.frame_end
         farm = layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
         farm.blur_samples, farm.vectors = settings.blur_samples, button.vectors
-        if settings.output and Path(bpy.path.abspath(settings.output)).is_dir():
+        if settings.output and reading.is_folder(Path(bpy.path.abspath(settings.output))):
             layout.operator("portrait_actor.open_folder", icon="FILE_FOLDER").directory = settings.output
 
 

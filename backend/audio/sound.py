@@ -11,6 +11,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from ..protocol import UserError
+from ..video.decode import SOUNDS, open_media
 
 F32 = NDArray[np.float32]
 
@@ -40,11 +41,11 @@ def load_sound(path: Path, rate: int = RATE) -> F32:
     if path.stat().st_size == 0:
         raise UserError("empty_file", f"{path.name} is empty.", "Choose another file.")
     try:
-        with av.open(str(path)) as container:
+        with open_media(path, SOUNDS) as container:
             if not container.streams.audio:
                 raise UserError("no_sound", f"{path.name} has no sound track.", "Choose a file with sound.")
             start = _video_start(container)
-        with av.open(str(path)) as container:
+        with open_media(path, SOUNDS) as container:
             samples = _decode(container, start, rate)
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(path) from error

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..actor import ActorFolder
-from ..model.portrait import Moved, Portrait, PortraitSize
+from ..model.portrait import Moved, Portrait
 from ..progress import Reporter
 from .corrections import Corrections, tracked_pose
 from .data import Clip
@@ -182,40 +182,65 @@ class Trainer:
         with folder.replacing("checkpoints/training.safetensors") as part:
             part.write_bytes(save({k: v.detach().contiguous().cpu() for k, v in state.items()}, metadata=meta))
 
-    def resume(self, path: Path) -> bool:
-        """Goes on from a checkpoint when there is one that fits; False when training must start anew."""
+    @classmethod
+    def resumed(cls, path: Path, clip: Clip, preset: Preset) -> Trainer | None:
+        """The run that a checkpoint holds; None when there is none that fits, and training must start anew."""
+        if not path.is_file():
+            return None
         try:
             with safe_open(path, framework="pt") as file:
-                step, size = int(file.metadata()["step"]), PortraitSize(**json.loads(file.metadata()["size"]))
+                meta = file.metadata()
                 state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            self._load(state, size)
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError):
-            return False
-        self.step_number = step
-        self.rng = np.random.default_rng([step])
-        return True
+            portrait = Portrait.of(_part(state, "portrait."), json.loads(meta["size"])).to(clip.device)
+            portrait.method = "cuda" if clip.device.type == "cuda" else "cpu"
+            step = int(meta["step"])
+            if not 0 <= step < preset.steps:
+                raise ValueError("step")
+            trainer = cls(clip, portrait, preset, seed=step)
+            trainer._take(_part(state, "corrections."), _part(state, "home."), _part(state, "adam."))
+        except (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError):
+            return None
+        trainer.step_number = step
+        trainer.rng = np.random.default_rng([step])
+        return trainer
 
-    def _load(self, state: dict[str, Tensor], size: PortraitSize) -> None:
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    def _take(self, corrections: dict[str, Tensor], home: dict[str, Tensor], adam: dict[str, Tensor]) -> None:
+        """Takes over what a checkpoint holds beside the portrait.
 
-        self.portrait.adopt(part("portrait."), size)
-        self._find_neighbours()
-        self.corrections.load_state_dict(part("corrections."))
-        self.home.take({k: v.to(self.clip.device) for k, v in part("home.").items()})
+        Raises:
+            LookupError, ValueError: it does not fit.
+        """
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("adam.").items():
+        for key, value in adam.items():
             row, name = key.split(".")
+            if value.shape != (() if name == "step" else parameters[int(row)].shape) or not value.isfinite().all():
+                raise ValueError(key)
             moments.setdefault(int(row), {})[name] = value
+        for found, wanted in ((corrections, self.corrections.state_dict()), (home, self.home.tables)):
+            if _kinds(found) != _kinds(wanted) or not all(value.isfinite().all() for value in found.values()):
+                raise ValueError("shapes")
+        self.corrections.load_state_dict(corrections)
+        self.home.take({name: value.to(self.clip.device) for name, value in home.items()})
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _kinds(state: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (value.shape, value.dtype) for name, value in state.items()}
 
 
 def train(folder: ActorFolder, clip: Clip, portrait: Portrait, preset: Preset, seed: int, reporter: Reporter) -> float:
     """Trains and writes `model.safetensors`; returns the seconds it took in this run."""
     torch.manual_seed(seed)
-    trainer = Trainer(clip, portrait, preset, seed)
     checkpoint = folder.file("checkpoints/training.safetensors")
-    if checkpoint.exists() and trainer.resume(checkpoint):
+    trainer = Trainer.resumed(checkpoint, clip, preset)
+    if trainer is None:
+        trainer = Trainer(clip, portrait, preset, seed)
+    else:
         reporter.note(f"Training goes on from step {trainer.step_number} of {preset.steps}.")
     started = time.perf_counter()
     while trainer.step_number < preset.steps:
@@ -224,6 +249,6 @@ def train(folder: ActorFolder, clip: Clip, portrait: Portrait, preset: Preset, s
         if trainer.step_number % CHECKPOINT_EVERY == 0 and trainer.step_number < preset.steps:
             trainer.save_checkpoint(folder)
     reporter.progress("train the actor", preset.steps, preset.steps)
-    portrait.save(folder)
+    trainer.portrait.save(folder)
     checkpoint.unlink(missing_ok=True)
     return time.perf_counter() - started

@@ -30,11 +30,9 @@ from .timing import at_constant_rate, grid_count, is_variable, packet_times, tim
 Picture = NDArray[np.uint8]
 Notify = Callable[[str], None]
 
-# Only real film containers: ffmpeg would also open play lists that name other files, and text as terminal art.
-OPTIONS = {
-    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg",
-    "protocol_whitelist": "file",
-}
+# Only real containers: ffmpeg would also open play lists that name other files, and text as terminal art.
+FILMS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg"
+SOUNDS = f"{FILMS},wav,w64,aiff,au,caf,voc,mp3,aac,loas,flac,ac3,eac3,dts,truehd,amr,ape,wv,tta,tak,mpc,mpc8"
 SCALING = int(Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND)
 
 # Codes of ITU-T H.273, as frames carry them.
@@ -153,6 +151,17 @@ def check_file(path: Path) -> None:
         raise UserError("empty_file", f"{path.name} is empty.", "Copy or export the file again.")
 
 
+def open_media(path: Path, formats: str) -> InputContainer:
+    """The file as one of the container formats; nothing but that file is read, whatever it says.
+
+    Raises:
+        av.error.FFmpegError, ValueError: it is none of those.
+    """
+    # The prefix keeps ffmpeg from reading a name like "concat:a" as an instruction.
+    options = {"format_whitelist": formats, "protocol_whitelist": "file"}
+    return av.open(f"file:{path.resolve()}", options=options)
+
+
 class _Layout:
     """How a stored frame becomes the upright picture: target size, colour conversion, turn and flips."""
 
@@ -241,8 +250,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         "not_a_video", f"{path.name} is not a video that can be read.", "Choose an MP4, MOV, MKV, WebM or AVI file."
     )
     try:
-        # The prefix keeps ffmpeg from reading a name like "concat:a" as an instruction.
-        container = av.open(f"file:{path.resolve()}", options=dict(OPTIONS))
+        container = open_media(path, FILMS)
     except (av.error.FFmpegError, ValueError) as error:
         raise not_a_video from error
     with container:

@@ -14,13 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
 ROOMS = (
-    "protocol", "whole_file", "channels", "performance", "actor", "rights", "progress", "turns", "camera", "geometry",
-    "live_link", "device", "video", "audio", "rasterizer", "tracking", "matting", "report", "sample", "model",
-    "rendering", "training", "dubbing", "evaluation", "console", "service", "doctor", "commands", "__main__",
+    "protocol", "reading", "whole_file", "channels", "performance", "actor", "pictures", "rights", "progress", "turns",
+    "camera", "geometry", "live_link", "device", "video", "audio", "rasterizer", "tracking", "matting", "report",
+    "sample", "model", "rendering", "training", "dubbing", "evaluation", "console", "service", "doctor", "commands",
+    "__main__",
 )  # fmt: skip
 INSTALLER = ("install_pip", "install")  # runs before anything is installed: beside the house, on the protocol alone
 # What Blender imports as well.
-SHARED = ("protocol", "whole_file", "channels", "performance", "actor", "camera", "geometry", "live_link")
+SHARED = ("protocol", "reading", "whole_file", "channels", "performance", "actor", "camera", "geometry", "live_link")
 STANDARD_ONLY = ("protocol", "whole_file", "channels", "progress", "turns", *INSTALLER)
 BLENDER = {
     "bpy", "bpy_extras", "bpy_types", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras", "blf", "imbuf",
