@@ -43,6 +43,7 @@ EYES = tuple(f"{side}Eye{angle}" for side in ("Left", "Right") for angle in ("Ya
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
 TIMECODE = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,3}(?:\.\d+)?)")
 MOST_BYTES = 512 * 2**20
+MOST_LEFT_OUT = 1000  # frames of the performance to each of the capture, on average
 PIVOT = np.array([0.0, -0.08, -0.09])  # metres from between the eyes to the joint on which a head turns
 WIDEST = np.pi  # radians; what is beyond is written in degrees
 
@@ -80,7 +81,7 @@ def read_live_link(path: Path, how: Reading | None = None) -> Performance:
     rate = _capture_rate(path, seconds, frames, how.capture_fps)
     times = _times(path, seconds + frames / rate)
     fps = how.fps or rate
-    if not 0 < fps <= FASTEST or times[-1] * fps >= MAX_FRAMES:
+    if not 0 < fps <= FASTEST or times[-1] * fps >= min(MAX_FRAMES, MOST_LEFT_OUT * len(times)):
         raise _bad(path, f"at {fps:g} frames per second it is no sensible length")
     at = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
     channels, angles = (_sampled(at, times, values) for values in (channels, angles))

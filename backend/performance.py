@@ -126,11 +126,13 @@ class Performance:
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `check` refuses
                 column = {k: np.asarray(table[k], np.float32) for k in (*POSE, "channels")}
             names = tuple(str(n) for n in table["names"])
-            fps, frames = float(table["fps"]), np.asarray(table["frames"], np.int64)
+            fps, frames = float(table["fps"].item()), table["frames"]
+            if frames.dtype.kind not in "iu":
+                raise ValueError("frame numbers that are not whole")
         except FileNotFoundError as error:
             raise UserError("missing_file", f"There is no performance at {path}.", "Choose another file.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 "bad_performance", f"{path.name} is not a readable performance.", "Export or speak it again."
             ) from error
-        return cls(fps=fps, frames=frames, names=names, **column).check(path.name)
+        return cls(fps=fps, frames=frames.astype(np.int64), names=names, **column).check(path.name)

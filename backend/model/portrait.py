@@ -21,6 +21,7 @@ from ..actor import ActorFolder, damaged
 from ..channels import CHANNELS, ORAL
 from ..protocol import UserError
 from ..rasterizer import Method, rasterize
+from ..reading import is_file
 from .branch import COLOUR, OPACITY, POSITION, Branch
 from .labels import LABELS
 from .storage import pack, unpack
@@ -254,6 +255,8 @@ class Portrait(nn.Module):
             UserError: the file is missing, damaged, or does not fit this version.
         """
         path = folder.file(name)
+        if not is_file(path):
+            raise damaged(path)
         try:
             with safe_open(path, framework="pt") as file:
                 meta = file.metadata()

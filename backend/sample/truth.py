@@ -79,7 +79,7 @@ class Truth:
                 raise ValueError("format")
             frames = np.arange(len(table["channels"]), dtype=np.int64)
             performance = Performance(
-                float(table["fps"]), frames, table["head_rotation"], table["head_translation"],
+                float(table["fps"].item()), frames, table["head_rotation"], table["head_translation"],
                 table["torso_rotation"], table["torso_translation"], table["channels"],
             )  # fmt: skip
             return cls(
