@@ -72,6 +72,7 @@ def decoded(data: bytes, longest: int, way: int = UNCHANGED) -> NDArray[Any]:
 def _size(data: bytes) -> tuple[int, int]:
     """The sides that the header tells; decoders take memory for them before they look further."""
     if data[:8] == PNG and len(data) >= 24:
+        _check_chunks(data)
         width, height = struct.unpack_from(">II", data, 16)
         return int(width), int(height)
     at = 2 if data[:3] == JPEG else len(data)
@@ -81,3 +82,15 @@ def _size(data: bytes) -> tuple[int, int]:
             return int(width), int(height)
         at += 2 + length
     raise ValueError("neither PNG nor JPEG")
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuses a PNG with a chunk longer than the rest of the file: OpenCV fills as much memory as a chunk claims."""
+    at = len(PNG)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+        if kind == b"IEND":
+            break
+    if at > len(data):
+        raise ValueError("a chunk is longer than the file")
