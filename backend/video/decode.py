@@ -6,7 +6,6 @@ sound begins on that clock.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from ..performance import FASTEST, MAX_FRAMES
 from ..protocol import UserError
 from .timing import at_constant_rate, grid_count, is_variable, packet_times, timed, usual_rate
 
@@ -40,6 +40,7 @@ UNSPECIFIED = 2
 BT470BG, SMPTE170M, BT2020_NCL, BT2020_CL = 5, 6, 9, 10
 HDR_TRANSFERS = (16, 18)  # PQ and HLG
 
+MOST_FILLED = 1000  # frames on the grid to each that is stored, on average
 BREAK = 0.5  # seconds by which a file may end before what its header says
 
 
@@ -89,6 +90,12 @@ def probe(path: Path) -> VideoInfo:
         rate = usual_rate(times, stream)
         fps = float(rate)
         count = grid_count(float(times[-1] - times[0]), fps) if len(times) else 1
+        if not 0 < fps <= FASTEST or count > min(MAX_FRAMES, MOST_FILLED * max(len(times), 1)):
+            raise UserError(
+                "bad_times",
+                f"The times of {path.name}'s frames make no sense.",
+                "Convert the video to MP4 and try again.",
+            )
         sound = container.streams.audio[0] if container.streams.audio else None
         audio_start = 0.0
         if sound is not None and sound.start_time is not None and sound.time_base is not None and len(times):
@@ -117,7 +124,7 @@ def frames(
         UserError: as `probe`.
     """
     rate = fps if fps is not None else probe(path).fps
-    if not (math.isfinite(rate) and 0 < rate <= 1000):
+    if not 0 < rate <= FASTEST:
         raise UserError("bad_frame_rate", f"{rate} frames per second is not possible.", "Choose a rate from 1 to 1000.")
     with _opened(path) as (container, stream):
         layout: _Layout | None = None

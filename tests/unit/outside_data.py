@@ -8,11 +8,13 @@ import json
 import sys
 import wave
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import torch
@@ -153,16 +155,17 @@ def sound() -> bytes:
     return file.getvalue()
 
 
-def video() -> bytes:
-    """Three small frames."""
-    import av
-
+def video(stamps: Sequence[int] = (0, 40, 80)) -> bytes:
+    """Small frames at these milliseconds."""
     file = io.BytesIO()
     with av.open(file, "w", "matroska") as out:
         stream = out.add_stream("mpeg4", 25, width=32, height=32)
-        for value in (0, 90, 180):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), value, np.uint8))))
-        out.mux(stream.encode(None))
+        grey = [av.VideoFrame.from_ndarray(np.full((32, 32, 3), 60 * i, np.uint8)) for i in range(len(stamps))]
+        packets = [packet for frame in [*grey, None] for packet in stream.encode(frame)]
+        for packet, stamp in zip(packets, stamps, strict=True):
+            packet.pts = packet.dts = stamp
+            packet.time_base = Fraction(1, 1000)
+            out.mux(packet)
     return file.getvalue()
 
 

@@ -10,6 +10,7 @@ import random
 import shutil
 import struct
 import tracemalloc
+import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ from backend.rendering.ledger import Ledger
 from backend.training.create import SCANNED
 from backend.whole_file import save_whole
 
-FUZZ = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TABLES: dict[str, Callable[[], dict[str, Any]]] = {
     "proxy": outside.proxy, "performance": outside.performance, "truth": outside.truth,
     "tracking": lambda: outside.of_layout(dict(TRACKING)), "scan": lambda: outside.of_layout(dict(SCANNED)),
@@ -229,7 +230,7 @@ def replaced(data: Any, value: Any, rng: random.Random) -> Any:
 
 
 @pytest.mark.parametrize("name", ["actor", "camera", "messages", "ledger"])
-@settings(FUZZ, max_examples=150)
+@settings(FUZZ, max_examples=60)
 @given(value=values, seed=st.integers(0, 2**32))
 def test_json_with_a_strange_value_is_read_or_told(tmp_path: Path, name: str, value: Any, seed: int) -> None:
     reader = READERS[name]
@@ -294,7 +295,7 @@ def test_an_event_that_is_no_name_is_refused(event: str) -> None:
 cells = st.sampled_from(["", "nan", "1e999", "-1e308", "x", '"', '"a\nb"', "\0", "9" * 4000, "a" * 200_000, "²", "1_0"])
 
 
-@settings(FUZZ, max_examples=80)
+@settings(FUZZ, max_examples=50)
 @given(cell=cells, row=st.integers(0, 4), column=st.integers(0, 56), more=st.integers(0, 2), code=st.booleans())
 def test_a_bent_capture_is_read_or_told(
     tmp_path: Path, cell: str, row: int, column: int, more: int, code: bool
@@ -420,6 +421,22 @@ def test_a_list_of_sounds_is_no_sound(tmp_path: Path, text: str, name: str) -> N
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError):
         load_sound(tmp_path / name)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 16, 63])
+def test_a_sound_of_many_channels_is_heard(tmp_path: Path, count: int) -> None:
+    with wave.open(str(tmp_path / "many.wav"), "wb") as out:
+        out.setparams((count, 2, 16000, 0, "NONE", ""))
+        out.writeframes(np.full((1600, count), 8000, "<i2").tobytes())
+    assert np.allclose(load_sound(tmp_path / "many.wav"), 8000 / 32768)
+
+
+@pytest.mark.parametrize(("stamps", "told"), [([0, 40, 47], ""), ([0, 40, 10**12], "bad_times"), ([0, 40, 80], "")])
+def test_frames_at_strange_times_are_read_or_told(tmp_path: Path, stamps: list[int], told: str) -> None:
+    path = tmp_path / "clip.mkv"
+    path.write_bytes(outside.video(stamps))
+    found = outside.outcome(READERS["video"], path)
+    assert found.code == told if isinstance(found, UserError) else not told
 
 
 @pytest.fixture
