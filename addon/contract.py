@@ -6,9 +6,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backend import actor, camera, channels, geometry, install_torch, live_link, performance, protocol, whole_file
+    from backend import (
+        actor,
+        camera,
+        channels,
+        geometry,
+        install_torch,
+        live_link,
+        performance,
+        protocol,
+        reading,
+        whole_file,
+    )
 else:
-    from ..backend import actor, camera, channels, geometry, install_torch, live_link, performance, protocol, whole_file
+    from ..backend import (
+        actor,
+        camera,
+        channels,
+        geometry,
+        install_torch,
+        live_link,
+        performance,
+        protocol,
+        reading,
+        whole_file,
+    )
 
 __all__ = [
     "PACKAGE",
@@ -21,6 +43,7 @@ __all__ = [
     "live_link",
     "performance",
     "protocol",
+    "reading",
     "whole_file",
 ]
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -32,12 +32,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .channels import CHANNELS
-from .performance import Performance
+from .performance import FASTEST, MAX_FRAMES, UNIT, Performance
 from .protocol import UserError
+from .reading import Layout, fits_layout, read_arrays, read_json
 from .whole_file import replacing, write_error
 
 FORMAT_VERSION = 1
 SUFFIX = ".actor"
+LARGEST_SIDE = 65536  # pixels of footage
+LARGEST_CROP = 4096  # pixels of what is kept of it
+MOST_INFO = 16 * 2**20  # bytes of actor.json
 
 
 @dataclass
@@ -60,8 +64,8 @@ class Camera:
     def is_sound(self) -> bool:
         """Whether a picture can be seen through it."""
         view = self.view()
-        sizes = (self.width, self.height, self.focal, self.crop[2])
-        return view.shape == (4, 4) and bool(np.isfinite(view).all()) and all(size > 0 for size in sizes)
+        sides = (self.width, self.height, self.crop[2])
+        return view.shape == (4, 4) and self.focal > 0 and all(0 < side <= LARGEST_SIDE for side in sides)
 
     def view(self) -> NDArray[np.float64]:
         """(4, 4) actor space → OpenCV camera."""
@@ -126,6 +130,22 @@ class ActorInfo:
     figures: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
 
+    def is_sound(self) -> bool:
+        """Whether every field holds what it should, within its range."""
+        stretches: list[Any] = [*self.segments, *(stretch[:2] for stretch in self.excluded)]
+        counts = [self.source.get(name, 0) for name in ("bytes", "frames", "width", "height")]
+        return (
+            fields_fit(self)
+            and 0 < self.fps <= FASTEST
+            and 0 < self.size <= LARGEST_CROP
+            and 0 <= self.frame_count <= MAX_FRAMES
+            and all(len(s) == 2 and fits(s, list[int]) and 0 <= s[0] <= s[1] for s in stretches)
+            and all(len(stretch) == 3 and isinstance(stretch[2], str) for stretch in self.excluded)
+            and all(len(span) == 2 for span in self.channel_ranges.values())
+            and fits(counts, list[int])
+            and fits(self.figures.get("seconds", {}), dict[str, float])
+        )
+
 
 TO_RENDER = ("actor.json", "model.safetensors", "plate.png", "proxy.npz", "footage.npz")  # what a farm needs of it
 
@@ -147,6 +167,19 @@ class Proxy:
     shapes: NDArray[np.float32]
     colors: NDArray[np.float32]
     head_weight: NDArray[np.float32]
+
+
+PROXY: Layout = {
+    "vertices": ("V", 3), "faces": ("F", 3), "shapes": (len(CHANNELS), "V", 3), "colors": ("V", 3),
+    "head_weight": ("V",),
+}  # fmt: skip
+# Landmarks in pixels of the crop; intrinsics of the crop; view: actor space → camera; poses and channels as in a
+# performance; the rig's neutral face and shapes, metres; reprojection: RMS distance per frame, pixels.
+TRACKING: Layout = {
+    "landmarks": ("T", 478, 2), "intrinsics": (3, 3), "view": (4, 4),
+    "head_rotation": ("T", 4), "head_translation": ("T", 3), "torso_rotation": ("T", 4), "torso_translation": ("T", 3),
+    "channels": ("T", len(CHANNELS)), "neutral": (478, 3), "shapes": (len(CHANNELS), 478, 3), "reprojection": ("T",),
+}  # fmt: skip
 
 
 class ActorFolder:
@@ -181,7 +214,8 @@ class ActorFolder:
         """
         file = path / "actor.json"
         try:
-            data = json.loads(file.read_text(encoding="utf-8"))
+            refuse_links(path)
+            data = read_json(file, MOST_INFO)
             version = data.pop("format_version")
             if not fits(version, int) or version < 1:
                 raise ValueError("format_version")
@@ -194,7 +228,7 @@ class ActorFolder:
             camera = data.pop("camera")
             known = {k: v for k, v in data.items() if k in ActorInfo.__dataclass_fields__}
             info = ActorInfo(**known)
-            if not fields_fit(info) or info.fps <= 0 or info.size <= 0:
+            if not info.is_sound():
                 raise ValueError("a field has the wrong type or range")
             if camera is not None:
                 info.camera = Camera(**{**camera, "crop": tuple(camera["crop"])})
@@ -206,7 +240,7 @@ class ActorFolder:
             raise UserError(
                 "no_actor", f"There is no actor at {path}.", "Create it first, or choose its folder."
             ) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
                 "damaged_actor", f"{file} is damaged.", "Restore it from a backup or create the actor again."
             ) from error
@@ -258,17 +292,19 @@ class ActorFolder:
         self.info.stages[stage] = fingerprint
         self.save()
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """All arrays of the `.npz` file `name`.
+    def arrays(self, name: str, layout: Layout) -> dict[str, NDArray[Any]]:
+        """The arrays of the `.npz` file `name` that `layout` asks for.
 
         Raises:
-            UserError: missing or damaged.
+            UserError: missing, damaged, or of another layout.
         """
         try:
-            with np.load(self.path / name, allow_pickle=False) as table:
-                return {key: table[key] for key in table.files}
-        except Exception as error:  # numpy, zipfile and zlib each raise their own kinds on a damaged file
+            table = read_arrays(self.path / name, layout)
+        except (OSError, ValueError) as error:
             raise damaged(self.path / name) from error
+        if not fits_layout(table, layout):
+            raise damaged(self.path / name)
+        return table
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Writes the arrays as the `.npz` file `name`."""
@@ -281,27 +317,27 @@ class ActorFolder:
         Raises:
             UserError: missing or damaged.
         """
-        table = self.arrays("proxy.npz")
-        try:
-            proxy = Proxy(**{k: table[k] for k in Proxy.__dataclass_fields__})
-        except KeyError as error:
-            raise damaged(self.path / "proxy.npz") from error
-        reals = (proxy.vertices, proxy.shapes, proxy.colors, proxy.head_weight)
-        count = proxy.vertices.size // 3
-        sound = (
-            all(array.dtype.kind == "f" and np.isfinite(array).all() for array in reals)
-            and proxy.vertices.shape == (count, 3)
-            and proxy.shapes.shape == (len(CHANNELS), count, 3)
-            and proxy.colors.shape == (count, 3)
-            and proxy.head_weight.shape == (count,)
-            and proxy.faces.dtype.kind == "i"
-            and proxy.faces.size > 0
-            and proxy.faces.shape == (proxy.faces.size // 3, 3)
-            and 0 <= int(proxy.faces.min()) <= int(proxy.faces.max()) < count
-        )
-        if not sound:
+        table = self.arrays("proxy.npz", PROXY)
+        faces, count = table["faces"], len(table["vertices"])
+        whole = faces.dtype.kind == "i" and faces.size > 0
+        if not whole or not 0 <= int(faces.min()) <= int(faces.max()) < count:
             raise damaged(self.path / "proxy.npz")
-        return proxy
+        vertices, shapes, colors, weight = (
+            table[name].astype(np.float32) for name in ("vertices", "shapes", "colors", "head_weight")
+        )
+        return Proxy(vertices, faces.astype(np.int32), shapes, colors, weight)
+
+    def tracking(self) -> dict[str, NDArray[Any]]:
+        """The arrays of `tracking.npz`, checked: see `TRACKING`.
+
+        Raises:
+            UserError: missing or damaged.
+        """
+        table = self.arrays("tracking.npz", TRACKING)
+        turns = np.concatenate([table["head_rotation"], table["torso_rotation"]])
+        if not len(turns) or np.abs(np.linalg.norm(turns, axis=1) - 1).max() > UNIT:
+            raise damaged(self.path / "tracking.npz")
+        return table
 
     def footage(self) -> Performance:
         """The footage's own performance."""
@@ -314,11 +350,11 @@ def fields_fit(record: Any) -> bool:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the type `hint`: finite numbers, str, bool, list, dict or tuple of those, or either."""
+    """Whether `value` is of the type `hint`: numbers, str, bool, list, dict or tuple of those, or either."""
     parts = get_args(hint)
     if hint is Any or not parts:
         if hint is float:
-            return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
         return hint is Any or (isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
     if get_origin(hint) is list:
         return isinstance(value, list) and all(fits(item, parts[0]) for item in value)
@@ -327,6 +363,31 @@ def fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is tuple:
         return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
     return any(fits(value, part) for part in parts)
+
+
+def refuse_links(folder: Path) -> None:
+    """Passes when all that an actor's folder holds lies in it. What a link leads to would be read, and copied to a
+    farm, as if it were the actor's. The folder itself may be a link.
+
+    Raises:
+        UserError: it holds a link that leads out. OSError: it cannot be read, or holds something else than files.
+    """
+    home = folder.resolve()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not Path(entry).resolve().is_relative_to(home):
+                raise foreign_link(Path(entry))
+            if not (entry.is_file() or entry.is_dir()):
+                raise OSError(f"{entry.path} is neither file nor folder")
+
+
+def foreign_link(file: Path) -> UserError:
+    """The error for a link within an actor's folder."""
+    return UserError(
+        "foreign_link",
+        f"{file} is a link to something outside of the actor's folder.",
+        "Put what it leads to in its place, or link the whole folder.",
+    )
 
 
 def damaged(file: Path) -> UserError:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .actor import Camera as FootageCamera
 from .protocol import UserError
+from .reading import read_json
 from .whole_file import replacing
 
 FORMAT = "portrait_actor.camera.1"
@@ -139,13 +140,13 @@ class CameraPath:
             UserError: missing_file, bad_camera.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = read_json(path)
             if data["format"] != FORMAT:
                 raise ValueError(f"unknown format {data['format']!r}")
             return cls._from_json(data).check(path.name)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise UserError("missing_file", f"There is no camera file at {path}.", "Choose another file.") from error
-        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 "bad_camera", f"{path.name} is not a readable camera file.", "Export the camera again."
             ) from error

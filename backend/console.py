@@ -25,6 +25,8 @@ GRACE = 0.8  # seconds that a job has to react to a cancel request, before it is
 INTERVAL, ALONE = 0.1, 60.0  # seconds between two progress lines of a stage; the same when only the log is told
 GO_ON = "Run the same command again to go on."
 CHATTER = "portrait_actor_libraries.log"
+# A log goes into folders that others may write to as well: never through a link, nor into a pipe.
+WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG,
 )  # fmt: skip
@@ -239,18 +241,15 @@ def watch_requests(on_request: Callable[[Request], None], on_close: Callable[[],
     """Reads requests from standard input in a thread of its own; what is no request is left out."""
 
     def listen() -> None:
-        rest = b""
         # os.read, not sys.stdin: a thread that waits in a buffered reader would hold its lock when Python ends.
-        while chunk := _read(0):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                try:
-                    message = protocol.decode(line.decode("utf-8"))
-                except ValueError as error:
-                    sys.stderr.write(f"Not a request: {error}\n")
-                    continue
-                if isinstance(message, Request):
-                    on_request(message)
+        for line in protocol.lines(lambda: _read(0)):
+            try:
+                message = protocol.decode(line.decode("utf-8"))
+            except ValueError as error:
+                sys.stderr.write(f"Not a request: {error}\n")
+                continue
+            if isinstance(message, Request):
+                on_request(message)
         on_close()
 
     threading.Thread(target=listen, name="requests", daemon=True).start()
@@ -276,7 +275,7 @@ def quiet_libraries() -> None:
     sys.stderr.flush()
     terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     try:
-        chatter = os.open(Path(tempfile.gettempdir()) / CHATTER, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        chatter = os.open(Path(tempfile.gettempdir()) / CHATTER, WRITE | os.O_TRUNC, 0o600)
     except OSError:  # nowhere to write: then the terminal bears it
         chatter = os.dup(2)
     os.dup2(chatter, 2)
@@ -342,7 +341,8 @@ def _write_log(error: BaseException, folder: Path | None) -> str:
             continue
         file = place / "portrait_actor_error.log"
         try:
-            with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            handle = os.open(file, WRITE | os.O_APPEND, 0o600)
+            with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(text)
         except OSError:
             continue  # the next place

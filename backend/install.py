@@ -99,12 +99,12 @@ def state(target: Path, pins: Sequence[str]) -> State:
     if (target / ".incomplete").exists():
         return State.INCOMPLETE
     try:
-        installed = json.loads((target / ".complete").read_text(encoding="utf-8"))["pins"]
-    except (OSError, ValueError, KeyError, TypeError):
+        installed = set(json.loads((target / ".complete").read_text(encoding="utf-8"))["pins"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return State.FOREIGN
     if not python_of(target).exists():
         return State.INCOMPLETE
-    return State.READY if set(pins) <= set(installed) else State.OUTDATED
+    return State.READY if set(pins) <= installed else State.OUTDATED
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,11 @@ round: `signs` turns them.
 from __future__ import annotations
 
 import csv
+import io
 import re
+from array import array
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +22,9 @@ from numpy.typing import NDArray
 
 from .channels import CHANNELS, FACIAL, INDEX, ORAL
 from .geometry import matrix_from_quaternion, quaternion_from_turns, yaw_pitch_roll
-from .performance import MAX_FRAMES, Performance
+from .performance import FASTEST, MAX_FRAMES, Performance
 from .protocol import UserError
+from .reading import opened
 from .whole_file import replacing
 
 F64 = NDArray[np.float64]
@@ -39,6 +43,7 @@ EYES = tuple(f"{side}Eye{angle}" for side in ("Left", "Right") for angle in ("Ya
 RATES = (24.0, 25.0, 30.0, 48.0, 50.0, 60.0, 120.0)
 TIMECODE = re.compile(r"(\d{1,2}):(\d{1,2}):(\d{1,2})[:;](\d{1,3}(?:\.\d+)?)")
 MOST_BYTES = 512 * 2**20
+MOST_LEFT_OUT = 1000  # frames of the performance to each of the capture, on average
 PIVOT = np.array([0.0, -0.08, -0.09])  # metres from between the eyes to the joint on which a head turns
 WIDEST = np.pi  # radians; what is beyond is written in degrees
 
@@ -69,20 +74,14 @@ def read_live_link(path: Path, how: Reading | None = None) -> Performance:
         UserError: ``missing_file``, or ``bad_capture`` with what is wrong with it.
     """
     how = how or Reading()
-    columns, rows = _table(path)
-    shapes = {name.lower(): i for i, name in enumerate(columns)}
-    missing = [name for name in CHANNELS if name.lower() not in shapes]
-    if len(missing) > len(CHANNELS) // 2:
-        raise _bad(path, f"it has {len(CHANNELS) - len(missing)} of ARKit's blend shapes")
-    channels = np.stack([_numbers(path, rows, shapes.get(name.lower())) for name in CHANNELS], 1)
-    angles = np.stack([_numbers(path, rows, shapes.get(name.lower())) for name in HEAD], 1)
+    values, seconds, frames = _table(path)
+    channels, angles = values[:, : len(CHANNELS)], values[:, len(CHANNELS) :]
     if np.abs(angles).max(initial=0) > WIDEST:
         raise _bad(path, "its head angles are beyond half a turn, so they are no radians")
-    seconds, frames = _clock(path, columns, rows)
     rate = _capture_rate(path, seconds, frames, how.capture_fps)
     times = _times(path, seconds + frames / rate)
     fps = how.fps or rate
-    if not 0 < fps <= 1000 or times[-1] * fps >= MAX_FRAMES:
+    if not 0 < fps <= FASTEST or times[-1] * fps >= min(MAX_FRAMES, MOST_LEFT_OUT * len(times)):
         raise _bad(path, f"at {fps:g} frames per second it is no sensible length")
     at = np.arange(int(np.floor(times[-1] * fps + 1e-6)) + 1) / fps
     channels, angles = (_sampled(at, times, values) for values in (channels, angles))
@@ -122,51 +121,63 @@ def write_live_link(performance: Performance, path: Path, signs: tuple[int, int,
             writer.writerow([_timecode(int(frame), performance.fps), count, *numbers])
 
 
-def _table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a capture; rows that a crash of the phone cut short are left out at the end."""
+def _table(path: Path) -> tuple[F64, F64, F64]:
+    """(T, 55) channels and head angles, (T,) whole seconds and (T,) frames of the timecodes. Rows become numbers as
+    they are read, so a table never lies in memory as text. One that a crash of the phone cut short is left out."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise _bad(path, "it is larger than half a gigabyte")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
+        with opened(path, MOST_BYTES) as data, io.TextIOWrapper(data, "utf-8-sig", newline="") as file:
+            rows = (row for row in csv.reader(file) if row)
+            columns = [name.strip().lower() for name in next(rows, [])]
+            first = next(rows, None)
+            if first is None:
+                raise _bad(path, "it has no frames")
+            clock, *places = _places(path, columns)
+            found, times = array("d"), array("d")
+            for row in chain([first], rows):
+                if len(row) < len(columns) and times and not any(rows):
+                    break
+                if len(row) != len(columns) or len(times) >= 2 * MAX_FRAMES:
+                    raise _bad(path, "its rows do not fit its header")
+                found.extend(_number(path, row, place) for place in places)
+                times.extend(_seconds(path, row[clock or 0]))
     except FileNotFoundError as error:
         raise UserError("missing_file", f"There is no capture at {path}.", "Choose another file.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _bad(path, "it is no readable table") from error
-    columns = [name.strip() for name in rows[0]] if rows else []
-    body = rows[1:]
-    while body and len(body[-1]) < len(columns):
-        body.pop()
-    if not body or not columns:
-        raise _bad(path, "it has no frames")
-    if len(body) > MAX_FRAMES or any(len(row) != len(columns) for row in body):
-        raise _bad(path, "its rows do not fit its header")
-    return columns, body
-
-
-def _numbers(path: Path, rows: list[list[str]], column: int | None) -> F64:
-    """(T,) the values of a column; zeros for one that is not there."""
-    if column is None:
-        return np.zeros(len(rows))
-    try:
-        values = np.array([float(row[column] or 0) for row in rows])
     except ValueError as error:
-        raise _bad(path, "it holds words where numbers belong") from error
+        raise _bad(path, "it is larger than half a gigabyte") from error
+    values, (seconds, frames) = np.array(found).reshape(-1, len(places)), np.array(times).reshape(-1, 2).T
     if not np.isfinite(values).all():
         raise _bad(path, "it holds values that are not numbers")
-    return values
+    return values, seconds, frames
 
 
-def _clock(path: Path, columns: list[str], rows: list[list[str]]) -> tuple[F64, F64]:
-    """(T,) whole seconds and (T,) frames of the timecodes."""
-    names = [name.lower() for name in columns]
-    if "timecode" not in names:
+def _places(path: Path, columns: list[str]) -> list[int | None]:
+    """Where timecode, channels and the head's angles stand in a row; None for what is not there."""
+    names = ("timecode", *CHANNELS, *HEAD)
+    places = [columns.index(name.lower()) if name.lower() in columns else None for name in names]
+    missing = places[1 : len(CHANNELS) + 1].count(None)
+    if missing > len(CHANNELS) // 2:
+        raise _bad(path, f"it has {len(CHANNELS) - missing} of ARKit's blend shapes")
+    if places[0] is None:
         raise _bad(path, "it has no column Timecode")
-    found = [TIMECODE.fullmatch(row[names.index("timecode")].strip()) for row in rows]
-    if not all(found):
+    return places
+
+
+def _number(path: Path, row: list[str], place: int | None) -> float:
+    try:
+        return float(row[place] or 0) if place is not None else 0.0
+    except ValueError as error:
+        raise _bad(path, "it holds words where numbers belong") from error
+
+
+def _seconds(path: Path, timecode: str) -> tuple[float, float]:
+    """Whole seconds and frames of a timecode."""
+    found = TIMECODE.fullmatch(timecode.strip())
+    if found is None:
         raise _bad(path, "its timecodes are not of the form 10:59:36:02.5")
-    parts = np.array([[float(part) for part in match.groups()] for match in found if match])
-    return parts[:, 0] * 3600 + parts[:, 1] * 60 + parts[:, 2], parts[:, 3]
+    hours, minutes, seconds, frames = map(float, found.groups())
+    return hours * 3600 + minutes * 60 + seconds, frames
 
 
 def _capture_rate(path: Path, seconds: F64, frames: F64, wish: float | None) -> float:
@@ -174,7 +185,7 @@ def _capture_rate(path: Path, seconds: F64, frames: F64, wish: float | None) -> 
     if wish is None and len(np.unique(seconds)) < 2:
         raise _bad(path, "it is too short to tell its frame rate, which must be given")
     rate = wish or next((r for r in RATES if r > frames.max()), 0.0)
-    if rate <= np.floor(frames.max()):
+    if not np.floor(frames.max()) < rate <= FASTEST:
         raise _bad(path, f"its timecodes count up to {frames.max():.0f} frames a second")
     return rate
 

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from .channels import CHANNELS
 from .protocol import UserError
+from .reading import read_arrays
 from .whole_file import replacing
 
 Array = NDArray[np.float32]
 MAX_FRAMES = 1_000_000
+FASTEST = 1000.0  # frames per second
+UNIT = 1e-2  # by which the length of a rotation's quaternion may differ from 1
 POSE = ("head_rotation", "head_translation", "torso_rotation", "torso_translation")  # fields of a performance
 
 
@@ -70,7 +73,7 @@ class Performance:
             "channels": (count, len(CHANNELS)),
         }  # fmt: skip
         problem = ""
-        if not 0 < self.fps <= 1000 or not np.isfinite(self.fps):
+        if not 0 < self.fps <= FASTEST:
             problem = f"its frame rate is {self.fps}"
         elif not 0 < count <= MAX_FRAMES:
             problem = f"it has {count} frames"
@@ -84,7 +87,7 @@ class Performance:
                 problem = f"{name} has shape {value.shape} instead of {shape}"
             elif not np.isfinite(value).all():
                 problem = f"{name} holds values that are not numbers"
-            elif name.endswith("rotation") and np.abs(np.linalg.norm(value, axis=1) - 1).max() > 1e-2:
+            elif name.endswith("rotation") and np.abs(np.linalg.norm(value, axis=1) - 1).max() > UNIT:
                 problem = f"{name} holds quaternions that are not of unit length"
         if not problem and np.any(np.diff(self.frames) <= 0):
             problem = "its frame numbers do not increase"
@@ -117,16 +120,19 @@ class Performance:
             UserError: the file is missing, damaged, or not a performance.
         """
         try:
-            with np.load(path, allow_pickle=False) as table:
-                if str(table["format"]) != "portrait_actor.performance.1":
-                    raise ValueError("unknown format")
+            table = read_arrays(path, (*POSE, "channels", "names", "fps", "frames", "format"))
+            if str(table["format"]) != "portrait_actor.performance.1":
+                raise ValueError("unknown format")
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `check` refuses
                 column = {k: np.asarray(table[k], np.float32) for k in (*POSE, "channels")}
-                names = tuple(str(n) for n in table["names"])
-                fps, frames = float(table["fps"]), np.asarray(table["frames"], np.int64)
+            names = tuple(str(n) for n in table["names"])
+            fps, frames = float(table["fps"].item()), table["frames"]
+            if frames.dtype.kind not in "iu":
+                raise ValueError("frame numbers that are not whole")
         except FileNotFoundError as error:
             raise UserError("missing_file", f"There is no performance at {path}.", "Choose another file.") from error
-        except Exception as error:  # numpy, zipfile and zlib each raise their own kinds on a damaged file
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 "bad_performance", f"{path.name} is not a readable performance.", "Export or speak it again."
             ) from error
-        return cls(fps=fps, frames=frames, names=names, **column).check(path.name)
+        return cls(fps=fps, frames=frames.astype(np.int64), names=names, **column).check(path.name)

@@ -7,11 +7,13 @@ library. Pixels never travel as JSON: a message names a file that holds them.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 PROTOCOL_VERSION = 1
 MAX_LINE = 1 << 20  # bytes; a longer line is not one of ours
+LARGEST = 2**53  # the largest number in a field: every reader of JSON holds whole ones up to it exactly
 
 
 class UserError(Exception):
@@ -142,9 +144,9 @@ def decode(line: str) -> Message:
         data = json.loads(line)
     except RecursionError as error:
         raise ValueError("message nested too deeply") from error
-    if not isinstance(data, dict) or data.get("event") not in _KINDS:
+    kind = _KINDS.get(str(data.pop("event", ""))) if isinstance(data, dict) else None
+    if kind is None:
         raise ValueError("not a Portrait Actor message")
-    kind = _KINDS[data.pop("event")]
     known = {k: v for k, v in data.items() if k in kind.__dataclass_fields__}
     try:
         message: Message = kind(**known)
@@ -157,12 +159,26 @@ def decode(line: str) -> Message:
     return message
 
 
+def lines(read: Callable[[], bytes]) -> Iterator[bytes]:
+    """The lines that come in pieces from `read`, which gives nothing at the end. Of a line that is too long for a
+    message only the beginning is kept, enough for `decode` to refuse it."""
+    rest = b""
+    while piece := read():
+        *whole, last = piece.split(b"\n")
+        for line in whole:
+            yield (rest + line)[: MAX_LINE + 1]
+            rest = b""
+        rest += last[: MAX_LINE + 1 - len(rest)]
+    if rest:
+        yield rest
+
+
 def _fits(value: object, annotation: str) -> bool:
     """Whether a decoded JSON value may stand in a field of this annotation."""
     if annotation == "str":
         return isinstance(value, str)
     if annotation == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
     if annotation == "float":
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
     return isinstance(value, dict)

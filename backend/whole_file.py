@@ -19,6 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(path.name + ".part")
     try:
+        part.unlink(missing_ok=True)  # a link of that name would be written through
         try:
             yield part
             part.replace(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 import os
 import shutil
 import subprocess
@@ -15,11 +14,12 @@ from typing import Any
 
 import bpy
 
-from ..contract import PACKAGE, ROOT, install_torch, protocol
+from ..contract import PACKAGE, ROOT, install_torch, protocol, reading
 from ..translations import iface_
 
 OVERRIDE = "PORTRAIT_ACTOR_PYTHON"
 VERSIONS = ("3.12", "3.11")  # of Python: every package of the backend has wheels for them
+MOST_RECORD = 2**20  # bytes of what an installation says of itself
 KEPT_JOBS = 20  # job folders that stay for their logs
 
 
@@ -69,17 +69,17 @@ def python() -> Path:
 def state() -> State:
     """Whether the backend can be used; reads two small files at most, so panels may ask."""
     if chosen_python() is not None:
-        return State.READY if python().is_file() else State.MISSING
+        return State.READY if reading.is_file(python()) else State.MISSING
     place = target()
-    if not place.is_dir():
+    if not reading.is_folder(place):
         return State.ABSENT
-    if (place / ".incomplete").exists() or not python().is_file():
+    if (place / ".incomplete").exists() or not reading.is_file(python()):
         return State.INCOMPLETE
     try:
-        installed = json.loads((place / ".complete").read_text(encoding="utf-8"))["pins"]
-    except (OSError, ValueError, KeyError):
+        installed = reading.read_json(place / ".complete", MOST_RECORD)["pins"]
+        return State.READY if set(_pins(preferences().device == "cuda")) <= set(installed) else State.OUTDATED
+    except (OSError, ValueError, KeyError, TypeError):
         return State.INCOMPLETE
-    return State.READY if set(_pins(preferences().device == "cuda")) <= set(installed) else State.OUTDATED
 
 
 def cost() -> str:

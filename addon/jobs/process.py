@@ -20,6 +20,7 @@ from ..contract import ROOT, protocol
 
 HELLO_LIMIT = 120.0  # s until the first message: a cold disk needs most of a minute to load torch
 CANCEL_LIMIT = 5.0  # s that a child may take to answer a cancel request, and then again to end when told to
+PIECE = 1 << 16  # bytes that are taken from the child's standard output at a time
 JOB = "job"
 
 _KEPT = {
@@ -166,13 +167,13 @@ class BackendProcess:
         """Reader thread: turns lines into messages. What is not a message (a library's chatter) goes to the log."""
         assert self._child.stdout is not None
         with self._child.stdout as output, self.log.open("ab") as log:
-            for line in output:
+            for line in protocol.lines(lambda: output.read1(PIECE)):
                 try:
                     message = protocol.decode(line.decode("utf-8", "replace"))
                 except ValueError:
                     message = None
                 if message is None or self._released:
-                    log.write(line)
+                    log.write(line + b"\n")
                     log.flush()
                 else:
                     self._said.put(message)

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ..contract import actor as contract_actor
-from ..contract import protocol
+from ..contract import protocol, reading
 from ..jobs import environment, job
 from ..properties import MOUTH, Mouth, values_of
 from ..scene import actor as scene_actor
@@ -70,7 +70,7 @@ def _video_of(context: bpy.types.Context, folder: contract_actor.ActorFolder) ->
     if not named or (named.startswith("//") and not bpy.data.filepath):
         return None
     video, source = Path(absolute(named)), folder.info.source
-    same = video.is_file() and (video.name, video.stat().st_size) == (source.get("name"), source.get("bytes"))
+    same = reading.is_file(video) and (video.name, video.stat().st_size) == (source.get("name"), source.get("bytes"))
     return video if same else None
 
 

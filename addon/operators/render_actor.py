@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 
 from ..contract import actor as contract_actor
-from ..contract import protocol, whole_file
+from ..contract import protocol, reading, whole_file
 from ..jobs import environment, job
 from ..properties import RENDER, RenderForm, values_of
 from ..scene import actor as scene_actor
@@ -172,7 +172,7 @@ def output_folder(path: str) -> Path:
 def _background(folder: Path) -> compositing.Background:
     """The mean of what the footage shows behind the person."""
     plate = folder / "plate.png"
-    if not plate.is_file():
+    if not reading.is_file(plate):
         return compositing.Background()
     image = bpy.data.images.load(str(plate))
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ..contract import protocol
+from ..contract import protocol, reading
 from ..jobs import job
 from ..scene import actor as scene_actor
 from ..scene import footage, paths
@@ -22,14 +22,14 @@ def page_of_job() -> Path | None:
     """The report of the actor that is in the making or was made last, once there is one."""
     last = job.current()
     page = last.folder / PAGE if last is not None and last.folder is not None else None
-    return page if page is not None and page.is_file() else None
+    return page if page is not None and reading.is_file(page) else None
 
 
 def file_of_actor(context: bpy.types.Context, name: str) -> Path | None:
     """The file of that name of the actor that the artist means; None when there is no actor or no such file."""
     found = scene_actor.find(context)
     file = paths.absolute(found.armature) / name if found is not None else None
-    return file if file is not None and file.is_file() else None
+    return file if file is not None and reading.is_file(file) else None
 
 
 class PORTRAIT_ACTOR_OT_open_report(Verb, bpy.types.Operator):
@@ -57,7 +57,7 @@ class PORTRAIT_ACTOR_OT_open_report(Verb, bpy.types.Operator):
             page = Path(absolute(self.directory)) / PAGE
         else:
             page = file_of_actor(context, PAGE) or page_of_job()
-        if page is None or not page.is_file():
+        if page is None or not reading.is_file(page):
             raise protocol.UserError("no_report", f"There is no report at {page}.", "Create the actor again.")
         if not bpy.app.background:
             bpy.ops.wm.url_open(url=page.as_uri())

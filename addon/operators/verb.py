@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import protocol
+from ..contract import protocol, reading
 from ..jobs import environment, job, main_thread
 from ..scene import actor as scene_actor
 from ..translations import CONTEXT, failure, tip_
@@ -145,7 +145,7 @@ def existing_file(path: str, what: str) -> Path:
     if not path:
         raise protocol.UserError("missing_file", f"No {what} was chosen.", f"Choose a {what}.")
     file = Path(absolute(path))
-    if not file.is_file():
+    if not reading.is_file(file):
         raise protocol.UserError("missing_file", f"There is no {what} at {file}.", "Choose another file.")
     return file
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import bpy
 
+from ..contract import reading
 from ..scene import actor as scene_actor
 from ..scene import card, compositing, merge_group
 from ..translations import iface_
@@ -50,7 +51,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")
         layout.prop(settings, "render_ahead")
         layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
-        if settings.output and Path(bpy.path.abspath(settings.output)).is_dir():
+        if settings.output and reading.is_folder(Path(bpy.path.abspath(settings.output))):
             layout.operator("portrait_actor.open_folder", icon="FILE_FOLDER").directory = settings.output
 
 

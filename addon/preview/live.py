@@ -12,7 +12,7 @@ import time
 import bpy
 from mathutils import Vector
 
-from ..contract import actor, performance, protocol
+from ..contract import actor, performance, protocol, reading
 from ..contract import camera as contract_camera
 from ..scene import actor as scene_actor
 from ..scene import camera, footage, paths, rig, sampling
@@ -113,7 +113,7 @@ class Live:
         if time.monotonic() - self._seen_on_disk < ON_DISK:
             return True
         self._seen_on_disk = time.monotonic()
-        return paths.absolute(armature).is_dir()
+        return reading.is_folder(paths.absolute(armature))
 
     def _sample(
         self, scene: bpy.types.Scene, armature: bpy.types.Object

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import camera, performance, protocol
+from ..contract import camera, performance, protocol, reading
 from ..jobs import environment
 from ..jobs.process import BackendProcess
 
@@ -115,4 +116,6 @@ class Painter:
 
 
 def _read(path: str, message: protocol.Preview) -> NDArray[np.uint8]:
-    return np.fromfile(path, np.uint8).reshape(message.height, message.width, 4)
+    shape = message.height, message.width, 4
+    data = reading.read_bytes(Path(path), math.prod(shape))
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -8,13 +8,15 @@ from pathlib import Path
 import bpy
 from bpy.app.handlers import persistent
 
+from ..contract import reading
+
 
 def absolute(armature: bpy.types.Object) -> Path:
     """The folder of an actor's armature. Where it is no more, one of its name beside the open .blend is meant."""
     origin = armature.override_library.reference if armature.override_library else armature
     folder = Path(bpy.path.abspath(armature.portrait_actor.folder, library=origin.library))
     beside = Path(bpy.data.filepath).parent / folder.name
-    return beside if bpy.data.filepath and not folder.is_dir() and beside.is_dir() else folder
+    return beside if bpy.data.filepath and not reading.is_folder(folder) and reading.is_folder(beside) else folder
 
 
 def stored(folder: Path, blend: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..protocol import UserError
+from ..reading import opened, read_array, read_arrays
 
 F32 = NDArray[np.float32]
 
@@ -28,12 +29,11 @@ def load_plugged(path: Path, seconds: float, count: int, rate: float) -> F32:
         UserError: ``bad_features`` with what is wrong.
     """
     try:
-        table = np.load(path, allow_pickle=False)
-        if not isinstance(table, np.ndarray):
-            with table:
-                table = table[KEY]
-        values = np.asarray(table).reshape(len(table), -1)
-    except Exception as error:  # numpy and zipfile each raise their own kinds on a damaged file
+        with opened(path) as file:
+            packed = file.read(2) == b"PK"
+        table = read_arrays(path, [KEY])[KEY] if packed else read_array(path)
+        values = table.reshape(len(table), -1)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _bad(path, "it is no .npy, nor an .npz with an entry called features") from error
     if not np.issubdtype(values.dtype, np.floating):
         raise _bad(path, "it does not hold numbers with a fraction")

@@ -11,6 +11,7 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from ..protocol import UserError
+from ..video.decode import SOUNDS, open_media
 
 F32 = NDArray[np.float32]
 
@@ -40,11 +41,11 @@ def load_sound(path: Path, rate: int = RATE) -> F32:
     if path.stat().st_size == 0:
         raise UserError("empty_file", f"{path.name} is empty.", "Choose another file.")
     try:
-        with av.open(str(path)) as container:
+        with open_media(path, SOUNDS) as container:
             if not container.streams.audio:
                 raise UserError("no_sound", f"{path.name} has no sound track.", "Choose a file with sound.")
             start = _video_start(container)
-        with av.open(str(path)) as container:
+        with open_media(path, SOUNDS) as container:
             samples = _decode(container, start, rate)
     except (av.FFmpegError, ValueError) as error:
         raise _unreadable(path) from error
@@ -99,7 +100,7 @@ def _decode(container: av.container.InputContainer, start: float | None, rate: i
     """
     stream = container.streams.audio[0]
     runs: list[tuple[float, list[F32]]] = []
-    resampler = av.AudioResampler(format="fltp", rate=rate)
+    resampler = av.AudioResampler(format="flt", rate=rate)
     expected = 0.0
     for packet in container.demux(stream):
         try:
@@ -111,7 +112,7 @@ def _decode(container: av.container.InputContainer, start: float | None, rate: i
             if not runs or abs(time - expected) > GAP:
                 if runs:
                     runs[-1][1].extend(_mono(resampler, None))
-                    resampler = av.AudioResampler(format="fltp", rate=rate)
+                    resampler = av.AudioResampler(format="flt", rate=rate)
                 runs.append((time, []))
                 expected = time
             runs[-1][1].extend(_mono(resampler, frame))
@@ -125,8 +126,12 @@ def _decode(container: av.container.InputContainer, start: float | None, rate: i
 
 
 def _mono(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[F32]:
-    """The mean of the channels: FFmpeg's own downmix of equal channels is louder than either and would clip."""
-    return [np.asarray(out.to_ndarray(), np.float32).mean(0) for out in resampler.resample(frame)]
+    """The mean of the channels: FFmpeg's own downmix of equal channels is louder than either and would clip.
+
+    They come interleaved: PyAV crashes on eight channels or more in planes of their own.
+    """
+    heard = resampler.resample(frame)
+    return [np.asarray(out.to_ndarray(), np.float32).reshape(-1, out.layout.nb_channels).mean(1) for out in heard]
 
 
 def _lay(runs: list[tuple[float, list[F32]]], start: float | None, rate: int) -> F32:

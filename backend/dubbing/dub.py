@@ -23,6 +23,7 @@ from ..device import choose_device, device_name
 from ..geometry import matrix_from_quaternion, project
 from ..model.speech import Delivery, speak
 from ..performance import Performance
+from ..pictures import COLOUR, read_picture
 from ..progress import Reporter
 from ..protocol import UserError
 from ..rendering.frames import frame_name, load_portrait
@@ -146,14 +147,12 @@ class _Mouth:
         self.x, self.y, self.side = shot.square
         self.camera = footage_camera(folder.info.camera, self.side)
         self.tracked, self.said = folder.footage(), said
-        table = folder.arrays("tracking.npz")
+        table = folder.tracking()
         self.shapes = np.asarray(table["shapes"], np.float64)
         self.neutral = np.asarray(table["neutral"], np.float64)
         self.landmarks = np.asarray(table["landmarks"], np.float64) * (self.side / folder.info.size)
         self.mattes, self.match = FrameStore(folder), ColourMatch()
-        plate = cv2.imread(str(folder.file("plate.png")), cv2.IMREAD_COLOR)
-        if plate is None:
-            raise damaged(folder.file("plate.png"))
+        plate = read_picture(folder.file("plate.png"), COLOUR)
         self.plate = self._fitted(plate[..., ::-1].astype(np.float32) / 255)
 
     def over(self, step: int, picture: Picture) -> Picture:

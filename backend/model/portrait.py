@@ -21,6 +21,7 @@ from ..actor import ActorFolder, damaged
 from ..channels import CHANNELS, ORAL
 from ..protocol import UserError
 from ..rasterizer import Method, rasterize
+from ..reading import is_file
 from .branch import COLOUR, OPACITY, POSITION, Branch
 from .labels import LABELS
 from .storage import pack, unpack
@@ -30,6 +31,7 @@ MODEL_VERSION = 4
 ORAL_COUNT = len(ORAL)
 RIGID_CONTROLS = 12
 CENTIMETRE = 0.01
+MOST = 2_000_000  # Gaussians, or shapes, of a model that is read
 PLAIN = ("means", "quats", "log_scales", "opacity_logits", "colours", "skin_logits")  # a row for each Gaussian
 Change = Callable[[Tensor], Tensor]
 
@@ -166,21 +168,6 @@ class Portrait(nn.Module):
         )  # fmt: skip
         return replaced
 
-    def adopt(self, state: dict[str, Tensor], size: PortraitSize) -> None:
-        """Takes the values of a portrait of another size; parameters stay the same objects.
-
-        Raises:
-            RuntimeError: they do not fit the size.
-        """
-        other = Portrait(size)
-        other.load_state_dict(state)
-        for mine, theirs in zip(self.modules(), other.modules(), strict=True):
-            for name, value in theirs.named_parameters(recurse=False):
-                getattr(mine, name).data = value.data.to(self.means.device)
-            for name, buffer in theirs.named_buffers(recurse=False):
-                setattr(mine, name, buffer.to(self.means.device))
-        self.size = size
-
     def draw(
         self, moved: Moved, features: Tensor, view: Tensor, intrinsics: Tensor, width: int, height: int, depth: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -231,11 +218,34 @@ class Portrait(nn.Module):
             state = pack({name: value.cpu() for name, value in self.state_dict().items()})
             part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=meta))
 
+    @classmethod
+    def of(cls, state: dict[str, Tensor], sizes: dict[str, int]) -> Portrait:
+        """The portrait of a state that a file holds, with the fields of its `PortraitSize`.
+
+        Raises:
+            ValueError, TypeError, RuntimeError: it is damaged; no memory was taken for more than there is.
+        """
+        if not all(type(count) is int and 0 <= count <= MOST for count in sizes.values()):
+            raise ValueError("size")
+        size = PortraitSize(**sizes)
+        with torch.device("meta"):
+            planned = {name: (value.shape, value.dtype) for name, value in cls(size).state_dict().items()}
+        if planned != {name: (value.shape, value.dtype) for name, value in state.items()}:
+            raise ValueError("size")
+        if not all(torch.isfinite(value).all() for value in state.values()):
+            raise ValueError("not finite")
+        portrait = cls(size)
+        portrait.load_state_dict(state)
+        if not portrait._names_its_gaussians():
+            raise ValueError("label or members")
+        return portrait
+
     def _names_its_gaussians(self) -> bool:
         """Whether every label and every index is one that there is: what a damaged file may get wrong."""
         count = len(self.means)
         members = [branch.members for branch in (self.facial, self.oral, self.rigid)]
-        return int(self.label.max()) < len(LABELS) and all(((m >= 0) & (m < count)).all() for m in members)
+        known = count > 0 and int(self.label.max()) < len(LABELS)
+        return known and all(((m >= 0) & (m < count)).all() for m in members)
 
     @classmethod
     def load(cls, folder: ActorFolder, device: torch.device, name: str = "model.safetensors") -> Portrait:
@@ -245,6 +255,8 @@ class Portrait(nn.Module):
             UserError: the file is missing, damaged, or does not fit this version.
         """
         path = folder.file(name)
+        if not is_file(path):
+            raise damaged(path)
         try:
             with safe_open(path, framework="pt") as file:
                 meta = file.metadata()
@@ -255,16 +267,7 @@ class Portrait(nn.Module):
                     f"The model of {folder.path.name} was trained by another version of Portrait Actor.",
                     "Create the actor again from its video: what was tracked is kept, only training runs anew.",
                 )
-            sizes = json.loads(meta["size"])
-            if not all(isinstance(v, int) and 0 <= v <= 2_000_000 for v in sizes.values()):
-                raise ValueError("size")
-            portrait = cls(PortraitSize(**sizes))
-            state = unpack(state)
-            portrait.load_state_dict(state)
-            if not all(torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
-                raise ValueError("not finite")
-            if not portrait._names_its_gaussians():
-                raise ValueError("label or members")
+            portrait = cls.of(unpack(state), json.loads(meta["size"]))
         except UserError:
             raise
         except Exception as error:  # safetensors raises its own kinds on a damaged file

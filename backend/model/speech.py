@@ -20,6 +20,7 @@ from ..channels import INDEX, ORAL
 from ..performance import Performance
 from ..progress import Reporter
 from ..protocol import UserError
+from ..reading import Layout, fits_layout, is_file
 from .speech_motion import POSE, Strengths, learn_manner, move
 from .speech_mouth import Mouth, closing, lip_gap, measure_mouth, pauses, shape_mouth
 from .speech_network import SpeechNetwork, fit_network, linear_unseen, unseen
@@ -39,6 +40,15 @@ DIRECTIONS = 32  # of plugged features that are kept
 LEAST_FRAMES = 48  # of footage with sound from which a mouth can be learned
 CHUNK = 2000  # frames spoken at once: windows of an hour would fill the memory
 WEAK = 0.25  # correlation of the lips' opening on held-out frames below which the person is told
+
+LAYOUT: Layout = {
+    "network.centre": ("D",), "network.basis": ("D", "K"), "network.supports": ("N", "K"),
+    "network.kernel": ("N", len(ORAL)), "network.width": (1,), "network.w0": ("E", "K", "H"),
+    "network.b0": ("E", 1, "H"), "network.w1": ("E", "H", "H"), "network.b1": ("E", 1, "H"),
+    "network.w2": ("E", "H", len(ORAL)), "network.b2": ("E", 1, len(ORAL)), "network.skip": ("E", "K", len(ORAL)),
+    "network.mean": (len(ORAL),), "network.deviation": (len(ORAL),), "activity": ("T",), "plugged": ("P", "C"),
+    **{f"mouth.{f.name}": ({"span": 2, "liveliness": 1}.get(f.name, len(ORAL)),) for f in fields(Mouth)},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,7 +150,7 @@ class Speaker:
             UserError: ``cannot_speak`` (it never learned), ``newer_format``, or ``damaged_actor``.
         """
         path = folder.file(FILE)
-        if not path.exists():
+        if not is_file(path):
             raise UserError(
                 "cannot_speak",
                 f"{folder.info.name or folder.path.name} cannot speak, because its footage had no usable sound.",
@@ -164,20 +174,16 @@ class Speaker:
 
     @classmethod
     def _checked(cls, arrays: dict[str, F32]) -> Speaker:
-        if not all(value.dtype == np.float32 and np.isfinite(value).all() for value in arrays.values()):
-            raise ValueError("not finite")
+        if not all(value.dtype == np.float32 for value in arrays.values()) or not fits_layout(arrays, LAYOUT):
+            raise ValueError("shape")
         network = SpeechNetwork({k[8:]: v for k, v in arrays.items() if k.startswith("network.")})
         mouth = Mouth(*(arrays[f"mouth.{f.name}"] for f in fields(Mouth)))
         plugged = arrays["plugged"]
         count = feature_count(max(len(plugged) - 1, 0))
-        if network.arrays["centre"].shape != (count,) or network.arrays["mean"].shape != (len(ORAL),):
+        if network.arrays["centre"].shape != (count,):
             raise ValueError("made for other features")
-        sizes = {f.name: {"span": 2, "liveliness": 1}.get(f.name, len(ORAL)) for f in fields(Mouth)}
-        if any(getattr(mouth, name).shape != (size,) for name, size in sizes.items()) or arrays["activity"].ndim != 1:
-            raise ValueError("shape")
-        if plugged.ndim != 2 or len(plugged) == 1 or len(plugged) > DIRECTIONS + 1:
+        if len(plugged) == 1 or len(plugged) > DIRECTIONS + 1:
             raise ValueError("plugged")
-        network(np.zeros((1, count), np.float32))  # every matrix fits the next
         return cls(network, mouth, arrays["activity"], plugged)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..channels import CHANNELS
 from .branch import OFFSETS
 
 STEPS = 127
@@ -44,6 +45,8 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
     for name in BASES:
         state[name] = _from_bytes(state, name).flatten(1)
     count = len(state["means"])
+    if len(state[WHERE]) != len(CHANNELS) or state[WHERE].shape[1:] != (-(-count // 8),):
+        raise ValueError(WHERE)
     moves = torch.from_numpy(np.unpackbits(state.pop(WHERE).numpy(), axis=1, count=count)).bool()
     prior = torch.zeros(len(moves), count, state["prior"].shape[1], dtype=torch.int8)
     prior[moves] = state["prior"]
@@ -61,4 +64,7 @@ def _in_bytes(name: str, values: Tensor) -> dict[str, Tensor]:
 
 
 def _from_bytes(state: dict[str, Tensor], name: str) -> Tensor:
-    return state[name].float() * state.pop(name + SCALE)
+    stored, scale = state[name], state.pop(name + SCALE)
+    if scale.shape != (len(stored), 1, stored.shape[2]) and stored.numel():
+        raise ValueError(name)
+    return stored.float() * scale

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..actor import ActorFolder, damaged, fingerprint
-from ..camera import CameraPath, footage_camera
+from ..camera import MAX_SIDE, CameraPath, footage_camera
 from ..device import choose_device, device_name
 from ..performance import Performance
 from ..progress import Reporter
 from ..protocol import Cancelled, UserError
+from ..reading import read_bytes
 from ..rights import consent_of, film_labels
 from ..video.encode import VideoWriter
 from ..whole_file import make_folder, save_whole
@@ -133,7 +134,8 @@ class _Job:
         )  # fmt: skip
         with writer:
             for frame in self.frames:
-                writer.write(_read_png(kept / frame_name(options.name, frame, "png")).over(background))
+                file = kept / frame_name(options.name, frame, "png")
+                writer.write(_read_png(file, camera.width, camera.height).over(background))
         return {"file": str(path), "rendered": rendered, "skipped": len(self.frames) - rendered}
 
     def _render_changed(self, place: Path, suffix: str, ledger: Ledger) -> int:
@@ -267,30 +269,26 @@ class _Job:
             return np.broadcast_to(np.asarray(self.options.background, np.float32), (height, width, 3))
         import cv2
 
-        file = self.folder.file("plate.png")
-        try:
-            plate = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
-        except (OSError, cv2.error) as error:
-            raise damaged(file) from error
-        if plate is None:
-            raise damaged(file)
+        from ..pictures import COLOUR, read_picture
+
+        plate = read_picture(self.folder.file("plate.png"), COLOUR)
         way = cv2.INTER_AREA if width < plate.shape[1] else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(plate, (width, height), interpolation=way)[..., ::-1], np.float32) / 255
 
 
-def _read_png(path: Path) -> Passes:
+def _read_png(path: Path, width: int, height: int) -> Passes:
     """Colour and alpha of a frame that `png_bytes` wrote.
 
     Raises:
         UserError: it is damaged.
     """
-    import cv2
+    from ..pictures import decoded
 
     try:
-        picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, cv2.error) as error:
+        picture = decoded(read_bytes(path), MAX_SIDE)
+    except (OSError, ValueError) as error:
         raise _unreadable(path) from error
-    if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+    if picture.shape != (height, width, 4) or picture.dtype.kind != "u":
         raise _unreadable(path)
     top = np.float32(np.iinfo(picture.dtype).max)
     color, alpha = (np.ascontiguousarray(part, np.float32) / top for part in (picture[..., 2::-1], picture[..., 3]))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ..protocol import UserError
+from ..reading import read_bytes
 from ..whole_file import write_error
 
 
@@ -20,16 +21,16 @@ class Ledger:
         self.path = path
         self.marks: dict[str, str] = {}
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_bytes(path).decode("utf-8").splitlines()
         except FileNotFoundError:
             lines = []
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError("unreadable_file", f"{path} cannot be read.", "Delete it and render again.") from error
         for line in filter(None, lines):
             try:
                 entry = json.loads(line)
                 self.marks[str(entry["file"])] = str(entry["inputs"])
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 continue  # a line that a crash cut off: that frame is rendered again
 
     def add(self, name: str, mark: str) -> None:

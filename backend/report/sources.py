@@ -29,12 +29,9 @@ def compare(folder: ActorFolder) -> list[Agreement]:
     """
     if not folder.file(TABLE).exists():
         return []
-    table = folder.arrays(TABLE)
-    try:
-        ours, theirs = (np.asarray(table[name], np.float64) for name in ("fitted", "scores"))
-    except KeyError as error:
-        raise damaged(folder.file(TABLE)) from error
-    if ours.shape != theirs.shape or ours.shape[1:] != (len(CHANNELS),):
+    table = folder.arrays(TABLE, {"fitted": ("T", len(CHANNELS)), "scores": ("T", len(CHANNELS))})
+    ours, theirs = (np.asarray(table[name], np.float64) for name in ("fitted", "scores"))
+    if not len(ours):
         raise damaged(folder.file(TABLE))
     result = []
     for index, name in enumerate(CHANNELS):

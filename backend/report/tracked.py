@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import ActorFolder, damaged
-from ..channels import CHANNELS
+from ..actor import ActorFolder
 from ..geometry import matrix_from_quaternion, yaw_pitch_roll
 from ..tracking import topology as topo
 
@@ -49,17 +48,11 @@ class Tracked:
         Raises:
             UserError: missing or damaged.
         """
-        table = folder.arrays("tracking.npz")
-        try:
-            columns: dict[str, F64] = {k: np.asarray(table[k], np.float64) for k in cls.__dataclass_fields__}
-        except KeyError as error:
-            raise damaged(folder.file("tracking.npz")) from error
+        table = folder.tracking()
+        columns: dict[str, F64] = {k: np.asarray(table[k], np.float64) for k in cls.__dataclass_fields__}
         for name in ("head_rotation", "torso_rotation"):
             columns[name] = matrix_from_quaternion(columns[name])
-        tracked = cls(**columns)
-        if tracked.channels.shape != (len(tracked), len(CHANNELS)) or tracked.neutral.shape != (topo.COUNT, 3):
-            raise damaged(folder.file("tracking.npz"))
-        return tracked
+        return cls(**columns)
 
     def __len__(self) -> int:
         return len(self.landmarks)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..channels import CHANNELS
 from ..performance import Performance
 from ..protocol import UserError
+from ..reading import Layout, fits_layout, read_arrays
 from ..whole_file import replacing
 
 F32 = NDArray[np.float32]
@@ -22,6 +23,11 @@ F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
 FORMAT = "portrait_actor.sample_truth.1"
+LAYOUT: Layout = {
+    "head_rotation": ("T", 4), "head_translation": ("T", 3), "torso_rotation": ("T", 4), "torso_translation": ("T", 3),
+    "channels": ("T", len(CHANNELS)), "view": (4, 4), "intrinsics": (3, 3), "landmarks": ("T", 478, 2),
+    "mouth_opening": ("T",), "phone_times": ("P", 2),
+}  # fmt: skip
 
 
 @dataclass
@@ -67,24 +73,24 @@ class Truth:
             UserError: missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as table:
-                if str(table["format"]) != FORMAT:
-                    raise ValueError("format")
-                names = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
-                performance = Performance(
-                    fps=float(table["fps"]), frames=np.arange(len(table["channels"]), dtype=np.int64),
-                    **{name: table[name] for name in names},
-                )  # fmt: skip
-                wanted = [n for n in ("mattes", "depth") if pictures and n in table.files]
-                return cls(
-                    performance=performance.check(path.name), view=table["view"], intrinsics=table["intrinsics"],
-                    landmarks=table["landmarks"], mouth_opening=table["mouth_opening"],
-                    phones=tuple(str(p) for p in table["phones"]), phone_times=table["phone_times"],
-                    **{name: table[name] for name in wanted},
-                )  # fmt: skip
+            wanted = ("mattes", "depth") if pictures else ()
+            table = read_arrays(path, ("format", "fps", "phones", *LAYOUT, *wanted))
+            if str(table["format"]) != FORMAT or not fits_layout(table, LAYOUT):
+                raise ValueError("format")
+            frames = np.arange(len(table["channels"]), dtype=np.int64)
+            performance = Performance(
+                float(table["fps"].item()), frames, table["head_rotation"], table["head_translation"],
+                table["torso_rotation"], table["torso_translation"], table["channels"],
+            )  # fmt: skip
+            return cls(
+                performance=performance.check(path.name), view=table["view"], intrinsics=table["intrinsics"],
+                landmarks=table["landmarks"], mouth_opening=table["mouth_opening"],
+                phones=tuple(str(p) for p in table["phones"]), phone_times=table["phone_times"],
+                **{name: table[name] for name in wanted if name in table},
+            )  # fmt: skip
         except FileNotFoundError as error:
             raise UserError("missing_file", f"There is no sample truth at {path}.", "Make the sample again.") from error
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError("bad_truth", f"{path.name} is not a readable truth.", "Make the sample again.") from error
 
 

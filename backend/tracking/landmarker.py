@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..channels import CHANNELS, INDEX
 from ..geometry import matrix_from_quaternion
 from ..protocol import UserError
+from ..reading import read_bytes
 from .expression import FitOptions, personalise, unpose
 from .rig import build_rig
 from .solve import Track
@@ -28,6 +29,7 @@ F64 = NDArray[np.float64]
 
 BLENDSHAPES = "face_blendshapes.tflite"  # the part of the bundle that gives the scores
 REMEDY = "Choose MediaPipe's face_landmarker.task, or leave the choice empty."
+MOST_BYTES = 64 * 2**20  # of the file; MediaPipe's has 4
 FEWEST = 0.5  # share of frames in which the landmarker must find the face
 ROUNDS = 3  # of fitting the rig's shapes to the scores
 STIFFNESS = 5.0  # softer than for the own fit: what a score moves is not what the anatomical shape moves
@@ -58,15 +60,17 @@ def open_landmarker(path: Path) -> Landmarker:
         UserError: it is missing, cannot be read, or is no landmarker with blend shapes.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, MOST_BYTES)
     except FileNotFoundError as error:
         raise UserError("missing_file", f"There is no face landmarker at {path}.", REMEDY) from error
     except OSError as error:
-        raise UserError("unreadable_file", f"{path} cannot be read ({error.strerror}).", REMEDY) from error
+        raise UserError("unreadable_file", f"{path} cannot be read ({error.strerror or error}).", REMEDY) from error
+    except ValueError as error:
+        raise UserError("bad_landmarker", f"{path.name} is too large for a face landmarker.", REMEDY) from error
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
             parts = set(bundle.namelist())
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UserError("bad_landmarker", f"{path.name} is not a face landmarker.", REMEDY) from error
     if BLENDSHAPES not in parts:
         raise UserError("bad_landmarker", f"{path.name} holds no model of blend shapes.", REMEDY)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..actor import SUFFIX, ActorFolder, ActorInfo, fingerprint
+from ..actor import SUFFIX, ActorFolder, ActorInfo, damaged, fingerprint
 from ..device import choose_device, device_name
 from ..progress import Reporter
 from ..protocol import UserError
+from ..reading import Layout
 from ..tracking.landmarker import Landmarker, open_landmarker
 from ..tracking.landmarks import TRACKER
 from ..video.decode import check_file
@@ -25,6 +26,8 @@ from .schedule import PRESETS, Preset
 
 SCAN, CROPS, TRACK, REPORT, TRAIN, SPEECH = "scan", "crops", "track", "report", "train", "speech"
 
+# scan.npz: landmarks of the chosen stretch in footage pixels, the footage's width and height, the first frame chosen.
+SCANNED: Layout = {"landmarks": ("T", 478, 3), "size": (2,), "first": ()}
 MATTES = 3  # counts up when mattes are made in another way, so that unfinished actors get the new ones
 
 
@@ -205,8 +208,10 @@ class _Create:
         from ..tracking.selection import Selection
         from .crops import crop_box
 
-        table = self.folder.arrays("scan.npz")
+        table = self.folder.arrays("scan.npz", SCANNED)
         first, size = int(table["first"]), (int(table["size"][0]), int(table["size"][1]))
+        if first < 0 or min(size) < 1 or not len(table["landmarks"]):
+            raise damaged(self.folder.file("scan.npz"))
         selection = Selection(first, first + len(table["landmarks"]) - 1, table["landmarks"])
         box = crop_box(selection.landmarks, size)
         side = min(self.preset.size, max(96, int(box[2]) // 16 * 16))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..actor import ActorFolder, ActorInfo, damaged
 from ..channels import INDEX
+from ..pictures import read_picture
 from ..tracking import topology as topo
 from .frames import HEAD, MOUTH, PERSON, FrameStore
 from .schedule import Weights
@@ -40,7 +41,7 @@ class Clip:
     """
 
     def __init__(self, folder: ActorFolder, device: torch.device) -> None:
-        table = folder.arrays("tracking.npz")
+        table = folder.tracking()
         self.store = FrameStore(folder)
         self.device = device
         self.landmarks = np.asarray(table["landmarks"], np.float32)
@@ -52,8 +53,8 @@ class Clip:
         self.poses = {n: torch.as_tensor(table[n], dtype=torch.float32, device=device) for n in names}
         self.view = torch.as_tensor(table["view"], dtype=torch.float32, device=device)
         self.intrinsics = torch.as_tensor(table["intrinsics"], dtype=torch.float32, device=device)
-        picture = cv2.imread(str(folder.file("plate.png")), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.shape != (self.size, self.size, 4):
+        picture = read_picture(folder.file("plate.png"))
+        if picture.shape != (self.size, self.size, 4):
             raise damaged(folder.file("plate.png"))
         self.plate = self._tensor(picture[..., 2::-1].astype(np.float32) / 255)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..actor import ActorFolder, damaged
+from ..pictures import COLOUR, UNCHANGED, decode_picture, read_picture, read_picture_bytes
 from ..whole_file import save_whole
 
 F32 = NDArray[np.float32]
@@ -29,7 +30,8 @@ class FrameStore:
     def __init__(self, folder: ActorFolder) -> None:
         self._folder = folder
         self._frames, self._mattes = folder.path / "frames", folder.path / "mattes"
-        self._cache: dict[Path, NDArray[np.uint8]] = {}
+        self._info = folder.info
+        self._cache: dict[Path, bytes] = {}
 
     def make_folders(self) -> None:
         """Creates the two folders.
@@ -57,7 +59,11 @@ class FrameStore:
         Raises:
             UserError: missing or damaged.
         """
-        return self._read(self._mattes / f"{index:06d}.png", keep=False).astype(np.float32) / 255
+        file = self._mattes / f"{index:06d}.png"
+        mask = read_picture(file)
+        if mask.ndim != 2:
+            raise damaged(file)
+        return mask.astype(np.float32) / 255
 
     def write_matte(self, index: int, matte: F32) -> None:
         """Stores the mattes (S, S, 4) in 0–1: person, head, mouth interior, hair."""
@@ -69,7 +75,8 @@ class FrameStore:
         Raises:
             UserError: missing or damaged.
         """
-        return cv2.cvtColor(self._read(self._frames / f"{index:06d}.jpg", keep), cv2.COLOR_BGR2RGB).astype(np.uint8)
+        picture = self._read(self._frames / f"{index:06d}.jpg", keep, COLOUR)
+        return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
     def matte(self, index: int, *, keep: bool = True) -> F32:
         """The mattes (S, S, 4) float32 in 0–1: person, and what part of the person is head, mouth interior, hair.
@@ -89,19 +96,14 @@ class FrameStore:
         result: F32 = matte[..., PERSON] * (1 - matte[..., HEAD])
         return result
 
-    def _read(self, path: Path, keep: bool = True) -> Picture:
-        data = self._cache.get(path)
-        if data is None:
-            try:
-                data = np.fromfile(path, np.uint8)
-            except OSError as error:
-                raise damaged(path) from error
-            if keep:
-                self._cache[path] = data
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-        if picture is None:
+    def _read(self, path: Path, keep: bool = True, way: int = UNCHANGED) -> Picture:
+        data = self._cache.get(path) or read_picture_bytes(path)
+        if keep:
+            self._cache[path] = data
+        picture = decode_picture(path, data, way)
+        if picture.shape[:2] != (self._info.size, self._info.size):
             raise damaged(path)
-        return picture.astype(np.uint8, copy=False)
+        return picture
 
 
 def quick_png(picture: NDArray[np.uint8]) -> bytes:

@@ -98,7 +98,7 @@ def load_track(folder: ActorFolder) -> Track:
     Raises:
         UserError: missing or damaged.
     """
-    table = {k: np.asarray(v, np.float64) for k, v in folder.arrays("tracking.npz").items()}
+    table = {k: np.asarray(v, np.float64) for k, v in folder.tracking().items()}
     rig = Rig(table.pop("neutral"), table.pop("shapes"))
     table.pop("landmarks")
     return Track(rig=rig, **table)

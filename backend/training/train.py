@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..actor import ActorFolder
-from ..model.portrait import Moved, Portrait, PortraitSize
+from ..model.portrait import Moved, Portrait
 from ..progress import Reporter
 from ..protocol import Cancelled
 from .average import Average
@@ -196,35 +197,61 @@ class Trainer:
         with folder.replacing(str(CHECKPOINT)) as part:
             part.write_bytes(save({k: v.detach().contiguous().cpu() for k, v in state.items()}, metadata=meta))
 
-    def resume(self, path: Path, inputs: str = "") -> bool:
-        """Goes on from a checkpoint when there is one of these inputs; False when training must start anew."""
+    @classmethod
+    def resumed(cls, path: Path, clip: Clip, preset: Preset, inputs: str = "") -> Trainer | None:
+        """The run that a checkpoint holds; None when there is none of these inputs, and training must start anew."""
+        if not path.is_file():
+            return None
         try:
             with safe_open(path, framework="pt") as file:
-                if file.metadata()["inputs"] != inputs:
-                    return False
-                step, size = int(file.metadata()["step"]), PortraitSize(**json.loads(file.metadata()["size"]))
+                meta = file.metadata()
+                if meta["inputs"] != inputs:
+                    return None
                 state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            self._load(state, size)
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError):
-            return False
-        self.step_number = step
-        self.rng = np.random.default_rng([step])
-        return True
+            portrait = Portrait.of(_part(state, "portrait."), json.loads(meta["size"])).to(clip.device)
+            portrait.method = "cuda" if clip.device.type == "cuda" else "cpu"
+            step = int(meta["step"])
+            if not 0 <= step < preset.steps:
+                raise ValueError("step")
+            trainer = cls(clip, portrait, preset, seed=step)
+            trainer._take(state)
+        except (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError):
+            return None
+        trainer.step_number = step
+        trainer.rng = np.random.default_rng([step])
+        return trainer
 
-    def _load(self, state: dict[str, Tensor], size: PortraitSize) -> None:
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    def _take(self, state: dict[str, Tensor]) -> None:
+        """Takes over what a checkpoint holds beside the portrait.
 
-        self.portrait.adopt(part("portrait."), size)
-        self._find_neighbours()
-        self.corrections.load_state_dict(part("corrections."))
-        self.home.take({k: v.to(self.clip.device) for k, v in part("home.").items()})
-        self.average.tables = {k: v.to(self.clip.device) for k, v in part("average.").items()}
+        Raises:
+            LookupError, ValueError: it does not fit.
+        """
+        corrections, home, average, adam = (_part(state, p) for p in ("corrections.", "home.", "average.", "adam."))
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("adam.").items():
+        for key, value in adam.items():
             row, name = key.split(".")
+            if value.shape != (() if name == "step" else parameters[int(row)].shape) or not value.isfinite().all():
+                raise ValueError(key)
             moments.setdefault(int(row), {})[name] = value
+        tables = [(corrections, self.corrections.state_dict()), (home, self.home.tables)]
+        tables += [(average, dict(self.portrait.named_parameters()))] if average else []
+        for found, wanted in tables:
+            if _kinds(found) != _kinds(wanted) or not all(value.isfinite().all() for value in found.values()):
+                raise ValueError("shapes")
+        self.corrections.load_state_dict(corrections)
+        self.home.take({name: value.to(self.clip.device) for name, value in home.items()})
+        self.average.tables = {name: value.to(self.clip.device) for name, value in average.items()}
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _kinds(state: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (value.shape, value.dtype) for name, value in state.items()}
 
 
 def train(
@@ -246,9 +273,11 @@ def train(
         Cancelled: the next run goes on from this step.
     """
     torch.manual_seed(seed)
-    trainer = Trainer(clip, portrait, preset, seed)
     checkpoint = folder.file(str(CHECKPOINT))
-    if checkpoint.exists() and trainer.resume(checkpoint, inputs):
+    trainer = Trainer.resumed(checkpoint, clip, preset, inputs)
+    if trainer is None:
+        trainer = Trainer(clip, portrait, preset, seed)
+    else:
         reporter.note(f"Training goes on from step {trainer.step_number} of {preset.steps}.")
     started = time.perf_counter()
     try:
@@ -261,6 +290,6 @@ def train(
     except Cancelled:
         trainer.save_checkpoint(folder, inputs)
         raise
-    portrait.save(folder)
+    trainer.portrait.save(folder)
     shutil.rmtree(checkpoint.parent, ignore_errors=True)
     return time.perf_counter() - started

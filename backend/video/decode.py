@@ -6,7 +6,6 @@ sound begins on that clock.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,17 +23,16 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from ..performance import FASTEST, MAX_FRAMES
 from ..protocol import UserError
 from .timing import at_constant_rate, grid_count, is_variable, packet_times, timed, usual_rate
 
 Picture = NDArray[np.uint8]
 Notify = Callable[[str], None]
 
-# Only real film containers: ffmpeg would also open play lists that name other files, and text as terminal art.
-OPTIONS = {
-    "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg",
-    "protocol_whitelist": "file",
-}
+# Only real containers: ffmpeg would also open play lists that name other files, and text as terminal art.
+FILMS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg"
+SOUNDS = f"{FILMS},wav,w64,aiff,au,caf,voc,mp3,aac,loas,flac,ac3,eac3,dts,truehd,amr,ape,wv,tta,tak,mpc,mpc8"
 SCALING = int(Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND)
 
 # Codes of ITU-T H.273, as frames carry them.
@@ -42,6 +40,7 @@ UNSPECIFIED = 2
 BT470BG, SMPTE170M, BT2020_NCL, BT2020_CL = 5, 6, 9, 10
 HDR_TRANSFERS = (16, 18)  # PQ and HLG
 
+MOST_FILLED = 1000  # frames on the grid to each that is stored, on average
 BREAK = 0.5  # seconds by which a file may end before what its header says
 
 
@@ -91,6 +90,12 @@ def probe(path: Path) -> VideoInfo:
         rate = usual_rate(times, stream)
         fps = float(rate)
         count = grid_count(float(times[-1] - times[0]), fps) if len(times) else 1
+        if not 0 < fps <= FASTEST or count > min(MAX_FRAMES, MOST_FILLED * max(len(times), 1)):
+            raise UserError(
+                "bad_times",
+                f"The times of {path.name}'s frames make no sense.",
+                "Convert the video to MP4 and try again.",
+            )
         sound = container.streams.audio[0] if container.streams.audio else None
         audio_start = 0.0
         if sound is not None and sound.start_time is not None and sound.time_base is not None and len(times):
@@ -119,7 +124,7 @@ def frames(
         UserError: as `probe`.
     """
     rate = fps if fps is not None else probe(path).fps
-    if not (math.isfinite(rate) and 0 < rate <= 1000):
+    if not 0 < rate <= FASTEST:
         raise UserError("bad_frame_rate", f"{rate} frames per second is not possible.", "Choose a rate from 1 to 1000.")
     with _opened(path) as (container, stream):
         layout: _Layout | None = None
@@ -151,6 +156,17 @@ def check_file(path: Path) -> None:
         ) from error
     if size == 0:
         raise UserError("empty_file", f"{path.name} is empty.", "Copy or export the file again.")
+
+
+def open_media(path: Path, formats: str) -> InputContainer:
+    """The file as one of the container formats; nothing but that file is read, whatever it says.
+
+    Raises:
+        av.error.FFmpegError, ValueError: it is none of those.
+    """
+    # The prefix keeps ffmpeg from reading a name like "concat:a" as an instruction.
+    options = {"format_whitelist": formats, "protocol_whitelist": "file"}
+    return av.open(f"file:{path.resolve()}", options=options)
 
 
 class _Layout:
@@ -241,8 +257,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         "not_a_video", f"{path.name} is not a video that can be read.", "Choose an MP4, MOV, MKV, WebM or AVI file."
     )
     try:
-        # The prefix keeps ffmpeg from reading a name like "concat:a" as an instruction.
-        container = av.open(f"file:{path.resolve()}", options=dict(OPTIONS))
+        container = open_media(path, FILMS)
     except (av.error.FFmpegError, ValueError) as error:
         raise not_a_video from error
     with container:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..protocol import UserError
 from ..rights import DIGITAL_SOURCE, SYNTHETIC
 from ..whole_file import write_error
-from .decode import check_file
+from .decode import SOUNDS, check_file, open_media
 
 SOUND_RATE = 48000
 MAX_SIDE = 16384  # pixels
@@ -211,7 +211,7 @@ class _SoundTrack:
         check_file(path)
         no_sound = UserError("no_sound", f"{path.name} holds no sound that can be read.", "Choose another sound file.")
         try:
-            self._container = av.open(f"file:{path.resolve()}", options={"protocol_whitelist": "file"})
+            self._container = open_media(path, SOUNDS)
         except (av.error.FFmpegError, ValueError) as error:
             raise no_sound from error
         if not self._container.streams.audio:

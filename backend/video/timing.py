@@ -25,7 +25,7 @@ def packet_times(container: InputContainer, stream: VideoStream) -> NDArray[np.f
     try:
         for packet in container.demux(stream):
             stamp = packet.pts if packet.pts is not None else packet.dts
-            if packet.size and stamp is not None and not packet.is_discard:
+            if packet.size and stamp is not None and packet.time_base and not packet.is_discard:
                 times.append(float(stamp * packet.time_base))
     except av.error.FFmpegError:
         pass  # a broken tail: what was read so far is what there is
@@ -39,7 +39,8 @@ def usual_rate(times: NDArray[np.float64], stream: VideoStream) -> Fraction:
     if len(steps) == 0:
         return said
     middle = float(np.median(steps))
-    measured = 1 / float(steps[np.abs(steps - middle) < 0.1 * middle].mean())
+    alike = steps[np.abs(steps - middle) < 0.1 * middle]
+    measured = 1 / (float(alike.mean()) if len(alike) else middle)
     if abs(float(said) / measured - 1) < 2e-3:
         measured = float(said)
     nearest = min(RATES, key=lambda rate: abs(float(rate) / measured - 1))

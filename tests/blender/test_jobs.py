@@ -44,6 +44,13 @@ def test_chatter_and_broken_bytes_go_to_the_log(start, addon, tmp_path):
     assert b"chatter" in log and b'{"event": 1}' in log
 
 
+def test_a_line_without_an_end_and_an_event_without_a_name_do_no_harm(start, addon, tmp_path):
+    code = "for _ in range(64): sys.stdout.buffer.write(b'x' * 2**20)\nprint()\nprint('{\"event\": []}')\n"
+    said = everything(start(code + "say(Progress('job', 'train', 1, 3, 1.0))\nsay(Result('job'))"))
+    assert [m.event for m in said] == ["hello", "progress", "result"]
+    assert (tmp_path / "log.txt").stat().st_size < 2**21
+
+
 def test_a_child_that_dies_is_an_error_with_its_last_words(start):
     (error,) = everything(start("raise SystemExit('the disk is on fire')"))[1:]
     assert error.event == "error" and error.code == "backend_died"

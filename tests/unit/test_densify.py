@@ -92,8 +92,8 @@ def test_training_goes_on_with_the_moments_of_those_that_stay(clip: Clip, sample
                 assert name == "step" or moment.shape == parameter.shape
     trainer.save_checkpoint(sample_actor)
     file = sample_actor.file("checkpoints/training.safetensors")
-    again = Trainer(clip, Portrait.load(sample_actor, CPU), preset, seed=1)
-    assert again.resume(file)
+    again = Trainer.resumed(file, clip, preset)
+    assert again is not None
     file.unlink()
     assert again.portrait.size == trainer.portrait.size
     assert np.isfinite(again.step())

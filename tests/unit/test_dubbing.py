@@ -50,7 +50,7 @@ def pngs(folder: Path) -> list[NDArray[np.uint8]]:
 
 
 def landmarks(folder: ActorFolder, scale: float) -> NDArray[np.float64]:
-    return np.asarray(folder.arrays("tracking.npz")["landmarks"], np.float64) * scale
+    return np.asarray(folder.tracking()["landmarks"], np.float64) * scale
 
 
 def test_only_the_lower_face_changes(sample_actor: ActorFolder, sample_clip: Path, line: Path, tmp_path: Path) -> None:

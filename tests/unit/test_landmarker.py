@@ -15,6 +15,7 @@ from backend.actor import ActorFolder
 from backend.channels import CHANNELS, INDEX
 from backend.progress import Reporter
 from backend.protocol import Cancelled, UserError
+from backend.reading import read_arrays
 from backend.report.tracked import Tracked
 from backend.tracking.landmarker import Landmarker, open_landmarker, read_scores
 from backend.training.create import CreateOptions, create_actor
@@ -103,7 +104,7 @@ def test_its_scores_become_the_actor_s_channels(sample_actor: ActorFolder, sampl
     with pytest.raises(Cancelled):
         create_actor(sample_clip, path, options, UntilTraining())
     folder = ActorFolder.open(path, must_be_complete=False)
-    sources, tracked = folder.arrays("landmarker.npz"), Tracked.load(folder)
+    sources, tracked = read_arrays(folder.file("landmarker.npz")), Tracked.load(folder)
     assert np.array_equal(tracked.channels.astype(np.float32), sources["scores"])
     assert np.array_equal(folder.footage().channels, sources["scores"])
     own = Tracked.load(sample_actor)

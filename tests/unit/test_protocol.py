@@ -13,7 +13,7 @@ from backend.protocol import Error, Hello, Message, Note, Preview, Progress, Req
 
 text = st.text(max_size=40)
 whole = st.integers(-(2**40), 2**40)
-number = st.floats(allow_nan=False, allow_infinity=False)
+number = st.floats(-protocol.LARGEST, protocol.LARGEST)
 json_value = st.recursive(
     st.none() | st.booleans() | whole | number | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),

@@ -66,7 +66,7 @@ def make(path: Path, **info) -> ActorFolder:
         neutral=neutral, shapes=np.zeros((len(CHANNELS), topo.COUNT, 3)), reprojection=np.zeros(COUNT),
     )  # fmt: skip
     tracked = Tracked.load(folder)  # what was seen is what is rebuilt
-    table = folder.arrays("tracking.npz")
+    table = folder.tracking()
     table["landmarks"] = np.stack([tracked.mesh(t) for t in range(COUNT)]).astype(np.float32)
     folder.write_arrays("tracking.npz", **table)
     save_wav(folder.file("audio.wav"), np.sin(np.arange(int(COUNT / FPS * 16000)) / 20).astype(np.float32) / 2, 16000)
@@ -241,7 +241,7 @@ def test_the_rebuilt_mesh_is_projected_like_the_camera_sees_it(folder: ActorFold
 
 
 def test_damaged_tracking_is_told(folder: ActorFolder) -> None:
-    table = folder.arrays("tracking.npz")
+    table = folder.tracking()
     del table["channels"]
     folder.write_arrays("tracking.npz", **table)
     with pytest.raises(UserError, match="damaged"):

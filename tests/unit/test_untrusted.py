@@ -18,6 +18,7 @@ from backend.model.portrait import Portrait, Pose
 from backend.model.speech import Speaker
 from backend.protocol import UserError
 from backend.training.corrections import tracked_pose
+from backend.training.create import SCANNED
 from backend.training.data import Clip
 from backend.training.schedule import Weights
 
@@ -54,7 +55,7 @@ READERS: dict[str, Callable[[ActorFolder], object]] = {
     "model.safetensors": drawn,
     "speech.safetensors": Speaker.load,
     "audio.wav": lambda folder: load_sound(folder.file("audio.wav")),
-    "scan.npz": lambda folder: folder.arrays("scan.npz"),
+    "scan.npz": lambda folder: folder.arrays("scan.npz", SCANNED),
 }
 
 

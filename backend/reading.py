@@ -1,0 +1,193 @@
+"""Reading files that nobody vouches for. numpy only, so Blender reads through it too.
+
+A file is measured before it is taken into memory: one that is no plain file, that promises more than it holds, or that
+unpacks to far more than its own size, is refused. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .protocol import LARGEST
+
+MOST_BYTES = 16 * 2**30  # of any file that is read whole
+MOST_JSON = 128 * 2**20  # bytes
+SMALL, RATIO = 64 * 2**20, 300  # an .npz of S bytes may unpack to SMALL bytes or RATIO · S, whichever is more
+MOST_DIRECTORY = 2**20  # bytes of a zip's table of contents
+MOST_EMPTY = 2**16  # length of any side of an array that holds nothing
+KINDS = "biufU"  # of numpy's types: truth values, whole and real numbers, text
+Layout = Mapping[str, tuple[int | str, ...]]
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there that may be looked at. pathlib raises where a name is too long or a folder is closed."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there that may be looked at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+@contextmanager
+def opened(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> Iterator[BinaryIO]:
+    """A file to read. Pipes and devices are refused: to open or read one may take for ever.
+
+    Args:
+        most: bytes that it may have.
+        follow: whether it may be a link.
+
+    Raises:
+        OSError: it is not there, or is no plain file. ValueError: it is too large.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is no plain file")
+        if found.st_size > most:
+            raise ValueError(f"{path} is larger than {most} bytes")
+        yield file
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES, *, follow: bool = True) -> bytes:
+    """What is in a file; see `opened`."""
+    with opened(path, most, follow=follow) as file:
+        return file.read()
+
+
+def read_json(path: Path, most: int = MOST_JSON) -> Any:
+    """The JSON value in a file; `is_plain` holds for it.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it holds none.
+    """
+    try:
+        data = json.loads(read_bytes(path, most).decode("utf-8-sig"))
+        plain = is_plain(data)
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply") from error
+    if not plain:
+        raise ValueError(f"{path} holds a number or a text that cannot be used")
+    return data
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of an `.npy` file.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is damaged, or not of numbers or text.
+    """
+    with opened(path) as file, _one_kind_of_error(path):
+        return _array(file, os.fstat(file.fileno()).st_size)
+
+
+def read_arrays(path: Path, only: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of an `.npz` file by their names, or those of `only` that are there.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is damaged, would unpack to too much, or is not of numbers or text.
+    """
+    with opened(path) as file, _one_kind_of_error(path):
+        size = os.fstat(file.fileno()).st_size
+        _check_directory(file, size)
+        with zipfile.ZipFile(file) as archive:
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            if len(entries) < len(archive.infolist()):
+                raise ValueError("a name is given twice")
+            wanted = {name: entry for name, entry in entries.items() if only is None or name in only}
+            if sum(entry.file_size for entry in wanted.values()) > max(SMALL, RATIO * size):
+                raise ValueError("it unpacks to far more than its size")
+            arrays = {}
+            for name, entry in wanted.items():
+                with archive.open(entry) as stream:
+                    arrays[name] = _array(stream, entry.file_size)
+            return arrays
+
+
+def is_plain(value: object) -> bool:
+    """Whether what JSON gave can be used and written again: numbers up to `LARGEST`, text without NUL that UTF-8 can
+    say, and lists and tables of those.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, (int, float)):
+        return -LARGEST <= value <= LARGEST  # false for what is not a number, too
+    if isinstance(value, dict):
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    return value is None
+
+
+def fits_layout(arrays: Mapping[str, NDArray[Any]], layout: Layout) -> bool:
+    """Whether all that a layout names is there, of finite numbers and of that shape. A letter in a shape stands for
+    any length, the same wherever it is used."""
+    lengths: dict[str, int] = {}
+    for name, shape in layout.items():
+        array = arrays.get(name)
+        if array is None or array.ndim != len(shape) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            return False
+        for found, wanted in zip(array.shape, shape, strict=True):
+            if found != (lengths.setdefault(wanted, found) if isinstance(wanted, str) else wanted):
+                return False
+    return True
+
+
+def _array(stream: IO[bytes], size: int) -> NDArray[Any]:
+    """The array in a stream of `size` bytes, whose header is looked at before memory is taken."""
+    version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = readers[version](stream)  # type: ignore[no-untyped-call]
+    if dtype.kind not in KINDS or dtype.itemsize == 0 or any(side < 0 for side in shape):
+        raise ValueError(f"{dtype} {shape} is no array of numbers or text")
+    if math.prod(shape) * dtype.itemsize > size or (0 in shape and max(shape) > MOST_EMPTY):
+        raise ValueError(f"{dtype} {shape} is more than there is")
+    stream.seek(0)
+    array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)  # type: ignore[no-untyped-call]
+    return array
+
+
+def _check_directory(file: BinaryIO, size: int) -> None:
+    """Refuses a zip with a table of contents that is too long: Python would make ten times its size of it.
+
+    The last 22 bytes say how long it is (APPNOTE 4.3.16); a comment after them, or the longer form of very large
+    archives (4.3.15), is nothing that numpy writes.
+    """
+    file.seek(max(0, size - 42))
+    end = file.read()
+    if end[-22:-18] != b"PK\5\6" or end[:4] == b"PK\6\7" or int.from_bytes(end[-10:-6], "little") > MOST_DIRECTORY:
+        raise ValueError("no .npz")
+    file.seek(0)
+
+
+@contextmanager
+def _one_kind_of_error(path: Path) -> Iterator[None]:
+    """numpy, zipfile and zlib each raise their own kinds on a damaged file."""
+    try:
+        yield
+    except (OSError, MemoryError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is damaged") from error
