@@ -90,7 +90,6 @@ def _check_chunks(data: bytes) -> None:
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         at += 12 + length
-        if kind == b"IEND":
-            break
-    if at > len(data):
-        raise ValueError("a chunk is longer than the file")
+        if kind == b"IEND" and at <= len(data):
+            return
+    raise ValueError("a chunk is longer than the file")
