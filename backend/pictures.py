@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,16 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _check_chunks(data: bytes) -> None:
-    """Refuses a PNG with a chunk longer than the rest of the file: OpenCV fills as much memory as a chunk claims."""
-    at = len(PNG)
-    while at + 12 <= len(data):
+    """Refuses a PNG with a chunk that is damaged, that is longer than the rest of the file, or that makes it a film:
+    OpenCV fills as much memory as a chunk claims, and believes the last header (PNG specification, sections 5.3, 5.6).
+    """
+    at, kinds = len(PNG), []
+    while at + 12 <= len(data) and b"IEND" not in kinds:
         length, kind = struct.unpack_from(">I4s", data, at)
-        at += 12 + length
-        if kind == b"IEND":
-            break
-    if at > len(data):
-        raise ValueError("a chunk is longer than the file")
+        end = at + 8 + length
+        if data[end : end + 4] != struct.pack(">I", zlib.crc32(data[at + 4 : end])):
+            raise ValueError("a chunk is damaged")
+        kinds.append(kind)
+        at = end + 4
+    if kinds[:1] != [b"IHDR"] or kinds.count(b"IHDR") > 1 or kinds[-1] != b"IEND" or b"acTL" in kinds:
+        raise ValueError("its chunks are not those of a picture")

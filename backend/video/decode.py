@@ -78,7 +78,7 @@ def probe(path: Path) -> VideoInfo:
     """What the video at `path` is. Reads the file once without decoding more than its first picture.
 
     Raises:
-        UserError: missing_file, empty_file, unreadable_file, not_a_video, no_frames.
+        UserError: missing_file, empty_file, unreadable_file, not_a_video, no_frames, bad_times.
     """
     with _opened(path) as (container, stream):
         times = packet_times(container, stream)
