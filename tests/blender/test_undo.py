@@ -134,8 +134,9 @@ JOB_VERBS: dict[str, Callable[[Path, Path], object]] = {
     "track_video": track_video,
 }
 HARMLESS = {  # change nothing but a form, or are create_actor again
-    "cancel_job", "choose_face", "dismiss", "dub", "export_capture", "export_job", "live_preview", "open_folder",
-    "open_log", "open_report", "sample_clip", "setup_backend",
+    "add_render_preset", "add_speak_preset", "cancel_job", "check_backend", "choose_face", "dismiss", "dub",
+    "export_capture", "export_job", "live_preview", "open_folder", "open_log", "open_report", "sample_clip",
+    "setup_backend",
 }  # fmt: skip
 ELSEWHERE = {"override_channels"}  # test_files
 

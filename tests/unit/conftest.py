@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backend.device import settle_environment
@@ -71,3 +72,11 @@ def sample_actor(sample_clip: Path) -> ActorFolder:
 
     path = sample_clip.with_name("sample.actor")
     return create_actor(sample_clip, path, CreateOptions(preset="tiny", device="cpu"), Reporter())
+
+
+@pytest.fixture
+def peak() -> Iterator[Callable[[], int]]:
+    """The most memory that Python and numpy held since the test began, in bytes."""
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()

@@ -33,7 +33,7 @@ from backend.model.speech import LAYOUT as SPEECH
 from backend.model.speech import SPEECH_VERSION, VERSION_KEY, Speaker
 from backend.model.storage import pack
 from backend.performance import Performance
-from backend.protocol import Request
+from backend.protocol import Request, UserError
 from backend.rendering.ledger import Ledger
 from backend.report.sources import compare
 from backend.report.tracked import Tracked
@@ -273,3 +273,11 @@ def outcome(reader: Reader, path: Path) -> object:
         assert error.message and error.remedy, f"{error.code} says nothing"
         sys.stdout.flush()
         return error
+
+
+def refused(reader: Reader, path: Path, data: bytes) -> UserError:
+    """The sentence with which the reader refuses these bytes."""
+    path.write_bytes(data)
+    found = outcome(reader, path)
+    assert isinstance(found, UserError), f"{reader.file} was read"
+    return found

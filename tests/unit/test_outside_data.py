@@ -7,38 +7,29 @@ import io
 import json
 import os
 import random
-import shutil
 import struct
-import tracemalloc
-import wave
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import outside_data as outside
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from outside_data import READERS, Reader
-from safetensors.torch import save
+from outside_data import READERS, refused
 
 from backend import protocol
-from backend.actor import PROXY, TRACKING, ActorFolder
+from backend.actor import TRACKING, ActorFolder
 from backend.audio.plugged import load_plugged
-from backend.audio.sound import load_sound
 from backend.camera import CameraPath
 from backend.live_link import Reading, read_live_link
 from backend.performance import Performance
-from backend.pictures import decoded
 from backend.protocol import UserError
-from backend.reading import SMALL, read_array, read_arrays, read_bytes, read_json
+from backend.reading import SMALL, read_array, read_arrays, read_json
 from backend.rendering.ledger import Ledger
 from backend.training.create import SCANNED
-from backend.whole_file import save_whole
 
 FUZZ = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TABLES: dict[str, Callable[[], dict[str, Any]]] = {
@@ -52,14 +43,6 @@ LIES = [
     ("<U0", "(1099511627776,)"), ("<f4", "(4611686018427387904, 0)"), ("|O", "(3,)"), ("<c16", "(3,)"),
     ([("a", "<f4"), ("b", "|O")], "(3,)"), ("<M8[s]", "(3,)"), ("<f4", "(" + "1, " * 40 + ")"), ("<f4", "('a',)"),
 ]  # fmt: skip
-
-
-def refused(reader: Reader, path: Path, data: bytes) -> UserError:
-    """The sentence with which the reader refuses these bytes."""
-    path.write_bytes(data)
-    found = outside.outcome(reader, path)
-    assert isinstance(found, UserError), f"{reader.file} was read"
-    return found
 
 
 def npy(descr: object, shape: str, data: bytes = b"") -> bytes:
@@ -79,14 +62,6 @@ def zipped(members: list[tuple[str, bytes]]) -> bytes:
 def members(data: bytes) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return [(name, archive.read(name)) for name in archive.namelist()]
-
-
-@pytest.fixture
-def peak() -> Iterator[Callable[[], int]]:
-    """The most memory that Python and numpy held since the test began, in bytes."""
-    tracemalloc.start()
-    yield lambda: tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -326,161 +301,3 @@ def test_captures_of_other_encodings_and_long_lines(tmp_path: Path, peak: Callab
     refused(reader, path, reader.seed() + b'"' + b"\n" * 2**20)
     refused(reader, path, reader.seed().replace(b"00:00:03", b"11:00:03"))  # a million frames between two rows
     assert peak() < 2**28
-
-
-@pytest.mark.parametrize("name", ["frame", "matte"])
-def test_only_pictures_of_the_actors_size_are_decoded(tmp_path: Path, name: str, peak: Callable[[], int]) -> None:
-    reader = READERS[name]
-    path = outside.place(reader, tmp_path)
-    good = np.full((outside.SIDE, outside.SIDE, 4), 255, np.uint8)
-    huge = bytearray(reader.seed())
-    place = 16 if name == "matte" else huge.index(b"\xff\xc0") + 5
-    huge[place : place + 8] = (
-        struct.pack(">II", 60000, 60000) if name == "matte" else b"\xea\x60\xea\x60" + huge[place + 4 : place + 8]
-    )
-    others = [cv2.imencode(kind, good[..., :3])[1].tobytes() for kind in (".bmp", ".tiff", ".webp", ".ppm")]
-    small = cv2.imencode(".png", good[:5])[1].tobytes()
-    deep = cv2.imencode(".png", good.astype(np.uint16))[1].tobytes()
-    for data in (
-        bytes(huge),
-        b"",
-        b"\xff\xd8\xff",
-        b"\x89PNG\r\n\x1a\n",
-        small,
-        *others,
-        *([deep] if name == "matte" else []),
-    ):
-        refused(reader, path, data)
-    assert peak() < 2**24
-    with pytest.raises(ValueError):
-        decoded(bytes(huge), 4096)
-    if name == "matte":  # a chunk that claims two gigabytes
-        for rest in (8, 0):
-            refused(reader, path, reader.seed()[:-12] + b"\x7f\xff\xff\xffIDAT" + bytes(rest))
-
-
-def changed(**changes: torch.Tensor) -> bytes:
-    return outside.model_file(
-        {**outside.model(), **{name.replace("__", "."): value for name, value in changes.items()}}
-    )
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        lambda: changed(means=torch.full((12, 3), torch.nan)), lambda: changed(means=torch.zeros(12, 3).double()),
-        lambda: changed(means=torch.zeros(0, 3)), lambda: changed(means=torch.zeros(12, 3, dtype=torch.complex64)),
-        lambda: changed(label=torch.full((12,), 200, dtype=torch.uint8)), lambda: changed(more=torch.zeros(1)),
-        lambda: changed(facial__members=torch.full((6,), -1)), lambda: changed(prior__where=torch.zeros(2**40, 0)),
-        lambda: changed(prior__where=torch.zeros(300_000, 2, dtype=torch.uint8)),
-        lambda: changed(rigid__basis__scale=torch.zeros(1, 500_000, 1)),
-        lambda: outside.model_file(outside.model(), {"gaussians": 2_000_000, "facial_members": 1, "oral_members": 1}),
-        lambda: outside.model_file(outside.model(), {"gaussians": True}),
-        lambda: outside.model_file(outside.model(), []),
-        lambda: outside.model_file(outside.model(), {"hidden": 10**30}), lambda: save(outside.model()),
-        lambda: struct.pack("<Q", 2**60) + b"{}", lambda: struct.pack("<Q", 2) + b"[]",
-    ],
-)  # fmt: skip
-def test_a_bent_model_is_refused_and_takes_no_memory(tmp_path: Path, data: Callable[[], bytes]) -> None:
-    reader = READERS["model"]
-    path = outside.place(reader, tmp_path)
-    before = Path("/proc/self/statm").read_text().split()[0] if Path("/proc").exists() else "0"
-    refused(reader, path, data())
-    after = Path("/proc/self/statm").read_text().split()[0] if Path("/proc").exists() else "0"
-    assert int(after) - int(before) < 2**16  # pages: a quarter of a gigabyte
-
-
-@FUZZ
-@given(name=st.integers(0, 99), value=st.sampled_from([1e30, -1e30, 6e4, -6e4, 1e-30, 80.0, -80.0, 0.0]))
-def test_a_model_of_extreme_values_is_drawn_or_refused(tmp_path: Path, name: int, value: float) -> None:
-    reader, state = READERS["model"], outside.model()
-    path = outside.place(reader, tmp_path)
-    numbers = [n for n in state if state[n].is_floating_point()]
-    chosen = numbers[name % len(numbers)]
-    limits = torch.finfo(state[chosen].dtype)
-    state[chosen].fill_(min(max(value, limits.min), limits.max))
-    path.write_bytes(outside.model_file(state))
-    outside.outcome(reader, path)
-
-
-@FUZZ
-@given(name=st.integers(0, 99), shape=st.lists(st.sampled_from([0, 1, 2, 3, 500]), max_size=3))
-def test_a_bent_speaker_is_read_or_told(tmp_path: Path, name: int, shape: list[int]) -> None:
-    reader, arrays = READERS["speech"], outside.speech()
-    path = outside.place(reader, tmp_path)
-    arrays[sorted(arrays)[name % len(arrays)]] = np.ones(shape, np.float32)
-    path.write_bytes(outside.speech_file(arrays))
-    outside.outcome(reader, path)
-
-
-@pytest.mark.parametrize(
-    "text", ["#EXTM3U\n#EXTINF:1,\nline.wav\n", "ffconcat version 1.0\nfile line.wav\n", "[playlist]\nFile1=line.wav\n"]
-)
-@pytest.mark.parametrize("name", ["list.m3u8", "list.wav", "list.ffconcat"])
-def test_a_list_of_sounds_is_no_sound(tmp_path: Path, text: str, name: str) -> None:
-    (tmp_path / "line.wav").write_bytes(outside.sound())
-    (tmp_path / name).write_text(text)
-    with pytest.raises(UserError):
-        load_sound(tmp_path / name)
-
-
-@pytest.mark.parametrize("count", [1, 2, 8, 16, 63])
-def test_a_sound_of_many_channels_is_heard(tmp_path: Path, count: int) -> None:
-    with wave.open(str(tmp_path / "many.wav"), "wb") as out:
-        out.setparams((count, 2, 16000, 0, "NONE", ""))
-        out.writeframes(np.full((1600, count), 8000, "<i2").tobytes())
-    assert np.allclose(load_sound(tmp_path / "many.wav"), 8000 / 32768)
-
-
-@pytest.mark.parametrize(("stamps", "told"), [([0, 40, 47], ""), ([0, 40, 10**12], "bad_times"), ([0, 40, 80], "")])
-def test_frames_at_strange_times_are_read_or_told(tmp_path: Path, stamps: list[int], told: str) -> None:
-    path = tmp_path / "clip.mkv"
-    path.write_bytes(outside.video(stamps))
-    found = outside.outcome(READERS["video"], path)
-    assert found.code == told if isinstance(found, UserError) else not told
-
-
-@pytest.fixture
-def linked(tmp_path: Path) -> Path:
-    """An actor's folder, and beside it a secret and a folder."""
-    reader = READERS["frame"]
-    folder = tmp_path / "jane.actor"
-    outside.place(reader, folder)
-    (folder / "proxy.npz").write_bytes(outside.npz(outside.proxy()))
-    (tmp_path / "secret").write_text("secret")
-    shutil.copytree(folder / "frames", tmp_path / "frames")
-    return folder
-
-
-@pytest.mark.parametrize("name", ["plate.png", "model.safetensors", "mattes", "anything"])
-@pytest.mark.parametrize("target", ["../secret", "../frames", "/dev/zero", "../nothing"])
-def test_a_link_that_leads_out_of_an_actor_is_refused(linked: Path, name: str, target: str) -> None:
-    (linked / name).symlink_to(target)
-    with pytest.raises(UserError) as caught:
-        ActorFolder.open(linked)
-    assert caught.value.code == "foreign_link" and name in caught.value.message
-
-
-def test_an_actor_that_is_linked_as_a_whole_and_links_within_are_fine(linked: Path, tmp_path: Path) -> None:
-    (linked / "again.npz").symlink_to("proxy.npz")
-    (tmp_path / "other.actor").symlink_to(linked)
-    folder = ActorFolder.open(tmp_path / "other.actor")
-    assert len(folder.proxy().vertices) == outside.FRAMES and set(PROXY) <= set(read_arrays(folder.file("again.npz")))
-
-
-def test_a_frame_that_is_a_link_is_refused(linked: Path) -> None:
-    (linked / "frames" / "000000.jpg").unlink()
-    (linked / "frames" / "000000.jpg").symlink_to("../../frames/000000.jpg")
-    found = outside.outcome(READERS["frame"], linked / "frames" / "000000.jpg")
-    assert isinstance(found, UserError) and found.code == "foreign_link"
-
-
-def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None:
-    from backend.console import explain
-
-    (tmp_path / "new.json.part").symlink_to("secret")
-    save_whole(tmp_path / "new.json", b"new")
-    (linked / "portrait_actor_error.log").symlink_to("../secret")
-    assert explain(RuntimeError("bug"), linked).log != str(linked / "portrait_actor_error.log")
-    assert (tmp_path / "secret").read_text() == "secret" and read_bytes(tmp_path / "new.json") == b"new"
-    assert not (tmp_path / "new.json").is_symlink()

@@ -1,0 +1,61 @@
+"""Links in an actor's folder: what leads out of it is neither read nor written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import outside_data as outside
+import pytest
+from outside_data import READERS
+
+from backend.actor import PROXY, ActorFolder
+from backend.protocol import UserError
+from backend.reading import read_arrays, read_bytes
+from backend.whole_file import save_whole
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """An actor's folder, and beside it a secret and a folder."""
+    reader = READERS["frame"]
+    folder = tmp_path / "jane.actor"
+    outside.place(reader, folder)
+    (folder / "proxy.npz").write_bytes(outside.npz(outside.proxy()))
+    (tmp_path / "secret").write_text("secret")
+    shutil.copytree(folder / "frames", tmp_path / "frames")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["plate.png", "model.safetensors", "mattes", "anything"])
+@pytest.mark.parametrize("target", ["../secret", "../frames", "/dev/zero", "../nothing"])
+def test_a_link_that_leads_out_of_an_actor_is_refused(linked: Path, name: str, target: str) -> None:
+    (linked / name).symlink_to(target)
+    with pytest.raises(UserError) as caught:
+        ActorFolder.open(linked)
+    assert caught.value.code == "foreign_link" and name in caught.value.message
+
+
+def test_an_actor_that_is_linked_as_a_whole_and_links_within_are_fine(linked: Path, tmp_path: Path) -> None:
+    (linked / "again.npz").symlink_to("proxy.npz")
+    (tmp_path / "other.actor").symlink_to(linked)
+    folder = ActorFolder.open(tmp_path / "other.actor")
+    assert len(folder.proxy().vertices) == outside.FRAMES and set(PROXY) <= set(read_arrays(folder.file("again.npz")))
+
+
+def test_a_frame_that_is_a_link_is_refused(linked: Path) -> None:
+    (linked / "frames" / "000000.jpg").unlink()
+    (linked / "frames" / "000000.jpg").symlink_to("../../frames/000000.jpg")
+    found = outside.outcome(READERS["frame"], linked / "frames" / "000000.jpg")
+    assert isinstance(found, UserError) and found.code == "foreign_link"
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None:
+    from backend.console import explain
+
+    (tmp_path / "new.json.part").symlink_to("secret")
+    save_whole(tmp_path / "new.json", b"new")
+    (linked / "portrait_actor_error.log").symlink_to("../secret")
+    assert explain(RuntimeError("bug"), linked).log != str(linked / "portrait_actor_error.log")
+    assert (tmp_path / "secret").read_text() == "secret" and read_bytes(tmp_path / "new.json") == b"new"
+    assert not (tmp_path / "new.json").is_symlink()
