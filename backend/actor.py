@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from .channels import CHANNELS
 from .performance import FASTEST, MAX_FRAMES, UNIT, Performance
 from .protocol import UserError
-from .reading import Layout, fits_layout, read_arrays, read_json
+from .reading import Layout, fields_fit, fits, fits_layout, read_arrays, read_json
 from .whole_file import replacing, write_error
 
 FORMAT_VERSION = 1
@@ -342,27 +342,6 @@ class ActorFolder:
     def footage(self) -> Performance:
         """The footage's own performance."""
         return Performance.load(self.path / "footage.npz")
-
-
-def fields_fit(record: Any) -> bool:
-    """Whether every field of a dataclass instance that was read from JSON holds what its annotation says."""
-    return all(fits(getattr(record, name), hint) for name, hint in get_type_hints(type(record)).items())
-
-
-def fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the type `hint`: numbers, str, bool, list, dict or tuple of those, or either."""
-    parts = get_args(hint)
-    if hint is Any or not parts:
-        if hint is float:
-            return isinstance(value, (int, float)) and not isinstance(value, bool)
-        return hint is Any or (isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
-    if get_origin(hint) is list:
-        return isinstance(value, list) and all(fits(item, parts[0]) for item in value)
-    if get_origin(hint) is dict:
-        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
-    return any(fits(value, part) for part in parts)
 
 
 def refuse_links(folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
-from .device import CHOICES
+from .install_torch import DEVICES
 from .protocol import UserError
 
 # How long the last stages take beside each other, for the time that is left; see `Forecast`.
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--json-lines", action="store_true", help="speak the protocol, for Blender")
     device = _Parser(add_help=False)
-    device.add_argument("--device", choices=CHOICES, default="auto", help="default: the GPU where there is one")
+    device.add_argument("--device", choices=DEVICES, default="auto", help="default: the GPU where there is one")
     top = _Parser(prog="python -m backend", description="Portrait Actor: a portrait video becomes an actor.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)

@@ -8,13 +8,11 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .install_torch import has_compiler
+from .install_torch import DEVICES, has_compiler
 from .protocol import UserError
 
 if TYPE_CHECKING:
     import torch
-
-CHOICES = ("auto", "cpu", "cuda")
 
 
 def settle_environment() -> None:
@@ -45,7 +43,7 @@ def choose_device(wish: str) -> torch.device:
     """
     import torch
 
-    if wish not in CHOICES:
+    if wish not in DEVICES:
         raise UserError("bad_device", f"There is no device called {wish}.", "Choose auto, cpu or cuda.")
     has_gpu = wish != "cpu" and torch.cuda.is_available()
     if wish == "cuda" and not has_gpu:

@@ -199,11 +199,10 @@ def build(place: Path, pins: Sequence[str], source: Source, log: Path, report: R
 
 def index_options(place: Path, source: Source, log: Path, child: Child) -> list[str]:
     """pip's options for the index that torch comes from."""
-    url = source.torch_index
-    if url is None:
-        settings = child.run([str(python_of(place)), "-I", "-m", "pip", "config", "list"], log)
-        url = "" if install_torch.chooses_packages(settings) else install_torch.index(source.cuda)
-    return ["--index-url", url] if url else []
+    if source.torch_index:
+        return ["--index-url", source.torch_index]
+    settings = child.run([str(python_of(place)), "-I", "-m", "pip", "config", "list"], log)
+    return install_torch.index_options(source.cuda, settings)
 
 
 def adopt(target: Path, pins: Sequence[str]) -> bool:

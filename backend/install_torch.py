@@ -36,6 +36,12 @@ def has_compiler() -> bool:
     return bool(os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or shutil.which("nvcc"))
 
 
+def index_options(cuda: bool, settings: str) -> list[str]:
+    """pip's options for the index that torch comes from, given what `pip config list` printed."""
+    url = "" if chooses_packages(settings) else index(cuda)
+    return ["--index-url", url] if url else []
+
+
 def index(cuda: bool) -> str:
     """The index that has this build of torch; empty where pip's usual one has it: pypi.org has the CUDA build for Linux
     on x86-64 and the CPU build for everything else."""

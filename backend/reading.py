@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,6 +139,27 @@ def is_plain(value: object) -> bool:
     if isinstance(value, list):
         return all(map(is_plain, value))
     return value is None
+
+
+def fields_fit(record: Any) -> bool:
+    """Whether every field of a dataclass instance that was read from JSON holds what its annotation says."""
+    return all(fits(getattr(record, name), hint) for name, hint in get_type_hints(type(record)).items())
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether `value` is of the type `hint`: numbers, str, bool, list, dict or tuple of those, or either."""
+    parts = get_args(hint)
+    if hint is Any or not parts:
+        if hint is float:
+            return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return hint is Any or (isinstance(value, hint) and (hint is bool or not isinstance(value, bool)))
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(fits(item, parts[0]) for item in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(fits(item, parts[1]) for item in value.values())
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
+    return any(fits(value, part) for part in parts)
 
 
 def fits_layout(arrays: Mapping[str, NDArray[Any]], layout: Layout) -> bool:

@@ -89,9 +89,9 @@ def wheels(options: argparse.Namespace) -> None:
     pip: list[str | Path] = [python, "-m", "pip"]
     settings = subprocess.run([*pip, "config", "list"], capture_output=True, encoding="utf-8", check=True).stdout
     collect = [*pip, "wheel", "--no-input", "--wheel-dir", folder]
-    index = "" if install_torch.chooses_packages(settings) else install_torch.index(cuda)
+    index = install_torch.index_options(cuda, settings)
     if index:
-        step([*collect, "--index-url", index, *(pin for pin in pins if pin.startswith("torch=="))])
+        step([*collect, *index, *(pin for pin in pins if pin.startswith("torch=="))])
     step([*collect, "--find-links", folder, "pip", *pins])  # what has been collected counts as newer: +cpu, +cu130
     say(f"{folder} is complete. On the other machine, in this project's folder:")
     say(f"  python3.11 backend/install.py --target .venv --device {'cuda' if cuda else 'cpu'} --wheels DIR")

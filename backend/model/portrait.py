@@ -218,6 +218,11 @@ class Portrait(nn.Module):
             state = pack({name: value.cpu() for name, value in self.state_dict().items()})
             part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=meta))
 
+    def on(self, device: torch.device) -> Portrait:
+        """Moves to a device, to be drawn by the rasteriser of that device from now on. Returns itself."""
+        self.method = "cuda" if device.type == "cuda" else "cpu"
+        return self.to(device)
+
     @classmethod
     def of(cls, state: dict[str, Tensor], sizes: dict[str, int]) -> Portrait:
         """The portrait of a state that a file holds, with the fields of its `PortraitSize`.
@@ -272,8 +277,7 @@ class Portrait(nn.Module):
             raise
         except Exception as error:  # safetensors raises its own kinds on a damaged file
             raise damaged(path) from error
-        portrait.method = "cuda" if device.type == "cuda" else "cpu"
-        return portrait.to(device).eval()
+        return portrait.on(device).eval()
 
 
 def rigid_controls(pose: Pose) -> Tensor:

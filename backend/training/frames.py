@@ -30,7 +30,6 @@ class FrameStore:
     def __init__(self, folder: ActorFolder) -> None:
         self._folder = folder
         self._frames, self._mattes = folder.path / "frames", folder.path / "mattes"
-        self._info = folder.info
         self._cache: dict[Path, bytes] = {}
 
     def make_folders(self) -> None:
@@ -101,7 +100,7 @@ class FrameStore:
         if keep:
             self._cache[path] = data
         picture = decode_picture(path, data, way)
-        if picture.shape[:2] != (self._info.size, self._info.size):
+        if picture.shape[:2] != (self._folder.info.size, self._folder.info.size):
             raise damaged(path)
         return picture
 

@@ -30,11 +30,10 @@ def new_portrait(folder: ActorFolder, clip: Clip, preset: Preset, seed: int) -> 
     """An untrained portrait of the actor, on the clip's device."""
     track, landmarks = load_track(folder), clip.landmarks.astype(np.float64)
     colours = vertex_colours(landmarks, clip.store)
-    portrait = seed_portrait(track, landmarks, colours, clip.store, preset, seed).to(clip.device)
+    portrait = seed_portrait(track, landmarks, colours, clip.store, preset, seed).on(clip.device)
     if not preset.method.prior:
         portrait.prior.zero_()
         portrait.growth.zero_()
-    portrait.method = "cuda" if clip.device.type == "cuda" else "cpu"
     return portrait
 
 

@@ -208,8 +208,7 @@ class Trainer:
                 if meta["inputs"] != inputs:
                     return None
                 state = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            portrait = Portrait.of(_part(state, "portrait."), json.loads(meta["size"])).to(clip.device)
-            portrait.method = "cuda" if clip.device.type == "cuda" else "cpu"
+            portrait = Portrait.of(_part(state, "portrait."), json.loads(meta["size"])).on(clip.device)
             step = int(meta["step"])
             if not 0 <= step < preset.steps:
                 raise ValueError("step")
