@@ -21,7 +21,7 @@ from backend.audio.features import analyse
 from backend.audio.sound import RATE, load_sound, save_wav
 from backend.channels import CHANNELS, INDEX, ORAL
 from backend.model.speech import Speaker, speak, train_speech
-from backend.model.speech_mouth import pauses
+from backend.model.speech_mouth import closures, pauses
 from backend.progress import Reporter
 from backend.protocol import UserError
 from backend.sample import motion, voice
@@ -33,6 +33,9 @@ from backend.training.scanning import scan_footage, write_sound
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 FPS, SECONDS, SIZE = 25.0, 24.0, 256
+SURE = 0.3  # probability of p, b or m; sounds are shared out among 42 phones
+AROUND, TOGETHER = 0.06, 0.1  # seconds around the sound; share of the opening's range
+Floats = np.ndarray[Any, Any]
 
 
 def run() -> dict[str, float]:
@@ -76,10 +79,9 @@ def sample(place: Path) -> dict[str, float]:
     spoken = speak(folder, place / "line.wav")
     times, apart = np.arange(len(spoken)) / FPS, _openness(folder, spoken.channels)
     truth = motion.lip_channels(line, times)[:, INDEX["jawOpen"]]
-    shut = [p for p in line if PHONES[p.name].closure == "lips"]
-    met = [apart[(times > p.start - 0.06) & (times < p.end + 0.06)].min() < 0.1 for p in shut]
+    shut = [(p.start, p.end) for p in line if PHONES[p.name].closure == "lips"]
     figures["sample.line.jawOpen_r"] = float(np.corrcoef(spoken.channels[:, INDEX["jawOpen"]], truth)[0, 1])
-    figures["sample.line.closures_met_percent"] = 100 * float(np.mean(met))
+    figures["sample.line.closures_met_percent"] = _met_percent(apart, times, shut)
     return figures
 
 
@@ -123,6 +125,10 @@ def learned(folder: ActorFolder) -> dict[str, float]:
     own, ours = (_openness(folder, p.channels) for p in (folder.footage(), spoken))
     flat["jitter_ratio"] = float(np.abs(np.diff(ours, 2)).mean() / max(np.abs(np.diff(own, 2)).mean(), 1e-9))
     flat["liveliness_ratio"] = float(ours.std() / max(own.std(), 1e-9))
+    shut, times = _heard_closures(load_sound(folder.file("audio.wav"))), np.arange(len(ours)) / spoken.fps
+    if shut:
+        flat["closures_met_percent"] = _met_percent(ours, times, shut)
+        flat["closures_met_percent.footage"] = _met_percent(own[: len(times)], times[: len(own)], shut)
     return flat
 
 
@@ -135,14 +141,28 @@ def voices(folder: ActorFolder) -> dict[str, float]:
         seconds = time.perf_counter() - began
         samples = load_sound(path)
         apart = _openness(folder, spoken.channels)
-        paused = pauses(analyse(samples), np.arange(len(spoken)) / spoken.fps) > 0.95
+        times = np.arange(len(spoken)) / spoken.fps
+        paused, shut = pauses(analyse(samples), times) > 0.95, _heard_closures(samples)
         figures[f"voices.{path.stem}.openness_deviation"] = float(apart[~paused].std())
         if paused.any():
             figures[f"voices.{path.stem}.pause_opening"] = float(apart[paused].mean())
+        if shut:
+            figures[f"voices.{path.stem}.closures_met_percent"] = _met_percent(apart, times, shut)
         figures[f"voices.{path.stem}.seconds_per_second"] = seconds / (len(samples) / RATE)
     return figures
 
 
-def _openness(folder: ActorFolder, channels: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, Any]:
+def _heard_closures(samples: Floats) -> list[tuple[float, float]]:
+    """Start and end in seconds of what the recogniser takes for p, b or m."""
+    return [(start, end) for start, end, probability in closures(analyse(samples)) if probability > SURE]
+
+
+def _met_percent(apart: Floats, times: Floats, shut: list[tuple[float, float]]) -> float:
+    """In how many of these spans, and just around them, the lips (T,) come together."""
+    near = [apart[(times > start - AROUND) & (times < end + AROUND)] for start, end in shut]
+    return 100 * float(np.mean([span.min() < TOGETHER for span in near if len(span)]))
+
+
+def _openness(folder: ActorFolder, channels: Floats) -> Floats:
     """(T,) how far the lips are apart as a share of the footage's range."""
     return Speaker.load(folder).mouth.openness(channels[:, : len(ORAL)])

@@ -33,14 +33,14 @@ REGIONS = ("whole", "pasted", "portrait", "face", "mouth")
 def evaluate(
     folder: ActorFolder, device: torch.device, reporter: Reporter, features: Path | None = None
 ) -> dict[str, Any]:
-    """{"tracked": {"whole": {"psnr", "ssim"}, "pasted", "portrait", "face", "mouth", "lmd_px", "jitter_ratio",
-    "edge_alpha"}, "refined": {the same}, "audio": {the same}, "holes": see `stretch.holes`, "train_seconds",
-    "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
+    """{"tracked": {"whole": {"psnr", "ssim"}, "pasted", "portrait", "face", "mouth", "lmd_px", "lmd_in_place_px",
+    "jitter_ratio", "edge_alpha"}, "refined": {the same}, "audio": {the same}, "holes": see `stretch.holes`,
+    "train_seconds", "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
 
     `whole` is our person over the estimated plate; `pasted` is what other systems report as the whole frame: our head
     over the footage's own torso and background; `portrait` counts pixels by the person's alpha, so no background
     flatters it; `face` and `mouth` are boxes; `edge_alpha` is the mean absolute difference between our alpha and the
-    matte where the matte is neither empty nor full.
+    matte where the matte is neither empty nor full; `lmd_px` and `lmd_in_place_px` see `metrics.mouth_distance`.
 
     `tracked` is driven by preparation's poses and channels. `refined` fits them to the held-out frames against the
     finished model: what is left is the model's share of the error. `audio` is driven by tracked poses and upper face
@@ -96,6 +96,7 @@ def measure_drive(
         for region, pairs in values.items()
     }
     figures["lmd_px"] = round(mouth_distance(found, footage, clip.size), 3)
+    figures["lmd_in_place_px"] = round(mouth_distance(found, footage, clip.size, in_place=True), 3)
     figures["jitter_ratio"] = round(jitter_ratio(found, footage), 3)
     figures["edge_alpha"] = round(float(np.nanmean(edges)), 4)
     return figures

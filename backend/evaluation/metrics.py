@@ -31,11 +31,18 @@ def ssim(picture: Tensor, target: Tensor, weight: Tensor | None = None) -> float
     return float(similarity(picture, target, picture.new_ones(picture.shape[:2]) if weight is None else weight))
 
 
-def mouth_distance(ours: F64, theirs: F64, size: int) -> float:
-    """LMD: mean distance of the lips' landmarks (T, 478, 2), in pixels of a 512² picture; NaN frames are left out."""
+def mouth_distance(ours: F64, theirs: F64, size: int, *, in_place: bool = False) -> float:
+    """LMD: mean distance of the lips' landmarks (T, 478, 2), in pixels of a 512² picture; NaN frames are left out.
+
+    In every frame both pairs of lips are laid middle on middle, as in the figures that other systems publish (the
+    metric's code in RAD-NeRF and its successors): the mouth's shape is measured. `in_place` leaves them where they
+    are, so that a jaw that opens less, and a head that stands elsewhere, counts by how far it moves the whole mouth.
+    """
     lips = list(topo.LIPS)
-    distance = np.linalg.norm(ours[:, lips] - theirs[:, lips], axis=-1)
-    return float(np.nanmean(distance) * 512 / size)
+    apart = ours[:, lips] - theirs[:, lips]
+    if not in_place:
+        apart = apart - apart.mean(1, keepdims=True)
+    return float(np.nanmean(np.linalg.norm(apart, axis=-1)) * 512 / size)
 
 
 def jitter_ratio(ours: F64, theirs: F64) -> float:

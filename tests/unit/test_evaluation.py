@@ -11,12 +11,13 @@ import torch
 from backend.actor import ActorFolder
 from backend.evaluation.ablate import VARIANTS, ablate
 from backend.evaluation.evaluate import draw, edge_difference, pasted_head
-from backend.evaluation.metrics import weighted_mse
+from backend.evaluation.metrics import mouth_distance, weighted_mse
 from backend.evaluation.refine import refined_poses
 from backend.evaluation.stretch import holes
 from backend.model.portrait import Portrait
 from backend.model.transforms import quaternion_multiply, small_rotation
 from backend.progress import Reporter
+from backend.tracking import topology as topo
 from backend.training.corrections import tracked_pose
 from backend.training.data import Clip
 from backend.training.far_poses import FarPoses, gap_loss, hole_pixels
@@ -97,6 +98,17 @@ def test_edge_difference_looks_at_edges_only() -> None:
     matte = torch.tensor([[0.0, 0.5, 1.0]])
     assert edge_difference(torch.tensor([[1.0, 0.5, 0.0]]), matte) == 0
     assert edge_difference(torch.tensor([[0.0, 0.8, 1.0]]), matte) == pytest.approx(0.3)
+
+
+def test_the_mouth_is_measured_by_its_shape_not_by_where_the_head_stands() -> None:
+    lips = np.random.default_rng(0).uniform(0, 100, (3, topo.COUNT, 2))
+    assert mouth_distance(lips + [5.0, -3.0], lips, 256) == pytest.approx(0)
+    assert mouth_distance(lips + [3.0, -4.0], lips, 256, in_place=True) == pytest.approx(10)  # at 512²
+    lost = np.full((1, topo.COUNT, 2), np.nan)
+    middle = lips[:, list(topo.LIPS)].mean(1, keepdims=True)
+    larger, away = 1.1 * lips, np.linalg.norm(lips - middle, axis=-1)[:, list(topo.LIPS)].mean()
+    measured = mouth_distance(np.concatenate([larger, lost]), np.concatenate([lips, lost]), 256)
+    assert measured == pytest.approx(0.1 * away * 2)  # at 512²
 
 
 def test_a_made_up_background_stands_behind_the_person_only(clip: Clip) -> None:
