@@ -57,24 +57,34 @@ def unit(options: argparse.Namespace) -> int:
         run([python, "-m", "mypy", "build.py", "tools"]),
     ]
     title("tests/unit")
-    return both_halves(python, options.rest) or next((code for code in style if code != 0), 0)
+    return both_halves(python, "unit", options.rest, {}) or next((code for code in style if code != 0), 0)
 
 
-def both_halves(python: Path, rest: list[str]) -> int:
-    """The files of tests/unit, every second one in a process beside this: hardly a test uses more than one core. What
-    the other half wrote is shown at the end. Returns 0, or a failure's exit code."""
-    if rest:  # somebody looks for something: one process, one report
-        return run([python, "-m", "pytest", "tests/unit", *rest], limit=LIMIT)
-    files = sorted((ROOT / "tests" / "unit").glob("test_*.py"))
+def both_halves(python: Path, kind: str, rest: list[str], changes: dict[str, str | Path]) -> int:
+    """The files of tests/`kind`, every second one in a process beside this: hardly a test uses more than one core. What
+    the other half wrote is shown at the end. Each half has folders of its own for temporary files (actors that are
+    created wait for others that share it) and for Blender's settings. Returns 0, or a failure's exit code.
+
+    Args:
+        rest: of pytest's arguments; somebody looks for something then: one process, one report.
+        changes: to the environment.
+    """
+    tests = ROOT / "tests" / kind
+    files = sorted(tests.glob("test_*.py"))
     with tempfile.TemporaryDirectory(prefix="portrait_actor_") as folder, (Path(folder) / "log").open("w+b") as log:
-        places = [Path(folder) / name for name in ("one", "other")]
-        for place in places:
-            place.mkdir()
-        # Each has its own folder for temporary files: actors that are created wait for others that share it.
+
+        def places(name: str) -> dict[str, str]:
+            for use in ("tmp", "blender"):
+                (Path(folder) / name / use).mkdir(parents=True)
+            own = Path(folder) / name
+            return environment(**changes, TMPDIR=own / "tmp", BLENDER_USER_RESOURCES=own / "blender")
+
+        if rest:
+            return run([python, "-m", "pytest", tests, *rest], env=places("one"), limit=LIMIT)
         one, other = ([str(python), "-m", "pytest", *map(str, files[start::2])] for start in (0, 1))
-        beside = subprocess.Popen(other, cwd=ROOT, env=environment(TMPDIR=places[1]), stdout=log, stderr=log)
+        beside = subprocess.Popen(other, cwd=ROOT, env=places("other"), stdout=log, stderr=log)
         try:
-            first = run(one, env=environment(TMPDIR=places[0]), limit=LIMIT)
+            first = run(one, env=places("one"), limit=LIMIT)
             second = beside.wait(LIMIT)
         except subprocess.TimeoutExpired:
             second = 124
@@ -92,9 +102,7 @@ def blender(options: argparse.Namespace) -> int:
     archive = package.build()
     title(f"tests/blender, Blender {options.bpy}")
     package.validate(archive)
-    with tempfile.TemporaryDirectory(prefix="portrait_actor_") as folder:
-        changes = environment(BLENDER_USER_RESOURCES=folder, PORTRAIT_ACTOR_PYTHON=backend, PORTRAIT_ACTOR_ZIP=archive)
-        return run([bpy, "-m", "pytest", "tests/blender", *options.rest], env=changes, limit=LIMIT)
+    return both_halves(bpy, "blender", options.rest, {"PORTRAIT_ACTOR_PYTHON": backend, "PORTRAIT_ACTOR_ZIP": archive})
 
 
 def desktop(options: argparse.Namespace) -> int:
