@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Rates:
-    """Adam's learning rates at the start of training; they fall exponentially to a fiftieth at the end.
+    """Adam's learning rates at the start of training; they fall exponentially to a fiftieth at the end, those of the
+    corrections to a third only: a frame is seen a few times, in each of which it must go most of its way.
 
     Attributes:
         means: metres. scales: natural log. quats, opacities (logit), colours (0–1), skin (logit).
@@ -23,8 +24,8 @@ class Rates:
     skin: float = 2e-2
     basis: float = 4e-3
     network: float = 2e-3
-    pose: float = 1e-3
-    channels: float = 1e-2
+    pose: float = 3e-3
+    channels: float = 3e-2
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from .schedule import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
 CHECKPOINT = Path("checkpoints", "training.safetensors")
 CHECKPOINT_EVERY, FETCH_EVERY, SOLID_EVERY = 1000, 10, 5
 RARE_SHARE, SHUT, OPEN = 0.25, 0.5, 0.35  # of a phase's steps; channels from which an eye is shut and a mouth open
-FINAL_RATE = 0.02  # learning rates end at this share of where they began
+FINAL_RATE, FINAL_CORRECTION = 0.02, 0.3  # learning rates end at this share of where they began
 
 
 class Trainer:
@@ -100,8 +100,8 @@ class Trainer:
         self.home.add_gradient()
         self.optimiser.step()
         if refines:
-            rates = self.preset.rates
-            pose, channels = rates.pose * FINAL_RATE**done, rates.channels * FINAL_RATE**done
+            rates, left = self.preset.rates, FINAL_CORRECTION**done
+            pose, channels = rates.pose * left, rates.channels * left
             self.corrections.learn(row, {"head": pose, "torso": pose, "channels": channels})
         if self.step_number % FETCH_EVERY == 0:
             self.home.fetch()

@@ -14,12 +14,14 @@ from backend.actor import ActorFolder
 from backend.channels import INDEX
 from backend.evaluation.evaluate import evaluate
 from backend.model.portrait import Portrait
+from backend.model.transforms import quaternion_multiply, small_rotation
 from backend.progress import Reporter
 from backend.training.average import Average
+from backend.training.corrections import tracked_pose
 from backend.training.data import Clip, held_out_start
 from backend.training.losses import picture_loss
 from backend.training.neck import NeckPairs
-from backend.training.schedule import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, phase
+from backend.training.schedule import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, Rates, phase
 from backend.training.train import Trainer
 
 CPU = torch.device("cpu")
@@ -55,6 +57,26 @@ def test_only_the_phase_s_own_parts_learn(clip: Clip, sample_actor: ActorFolder)
             if name.startswith(frozen):
                 assert torch.equal(value, before[name]), (frozen, name)
         assert not torch.equal(portrait.colours, before["colours"])
+
+
+def test_refinement_finds_back_heads_that_were_tracked_wrongly(sample_actor: ActorFolder) -> None:
+    clip = Clip(sample_actor, CPU)
+    true = clip.poses["head_rotation"].clone()
+    wrong = 0.015 * torch.sin(torch.arange(clip.count)[:, None] / torch.tensor([3.0, 4.0, 5.0]))  # radians; smooth
+    clip.poses["head_rotation"] = torch.stack(
+        [quaternion_multiply(small_rotation(w), q) for w, q in zip(wrong, true, strict=True)]
+    )
+    still = Rates(*[0.0] * 8)  # only the corrections learn
+    preset = replace(PRESETS["tiny"], warm_up=0, cycles=0, joint=500, rates=still)
+    trainer = Trainer(clip, Portrait.load(sample_actor, CPU), preset, seed=0)
+    for _ in range(preset.steps):
+        trainer.step()
+    rows = clip.train_rows.tolist()
+    with torch.no_grad():
+        found = [trainer.corrections.apply_to(tracked_pose(clip.poses, row), row).head_rotation for row in rows]
+    after = (torch.stack(found) - true[rows]).square().mean().sqrt()
+    before = (clip.poses["head_rotation"] - true)[rows].square().mean().sqrt()
+    assert after < 0.7 * before
 
 
 def test_held_out_frames_never_touch_the_model(sample_actor: ActorFolder, tmp_path: Path) -> None:
