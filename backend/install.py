@@ -199,8 +199,8 @@ def build(place: Path, pins: Sequence[str], source: Source, log: Path, report: R
 
 def index_options(place: Path, source: Source, log: Path, child: Child) -> list[str]:
     """pip's options for the index that torch comes from."""
-    if source.torch_index:
-        return ["--index-url", source.torch_index]
+    if source.torch_index is not None:
+        return ["--index-url", source.torch_index] if source.torch_index else []
     settings = child.run([str(python_of(place)), "-I", "-m", "pip", "config", "list"], log)
     return install_torch.index_options(source.cuda, settings)
 

@@ -17,11 +17,11 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from backend.actor import ActorFolder, ActorInfo
-from backend.audio.features import analyse
+from backend.audio.features import SpeechTrack, analyse
 from backend.audio.sound import RATE, load_sound, save_wav
 from backend.channels import CHANNELS, INDEX, ORAL
 from backend.model.speech import Speaker, speak, train_speech
-from backend.model.speech_mouth import closures, pauses
+from backend.model.speech_mouth import NEAR, closures, pauses
 from backend.progress import Reporter
 from backend.protocol import UserError
 from backend.sample import motion, voice
@@ -34,7 +34,7 @@ from backend.training.scanning import scan_footage, write_sound
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 FPS, SECONDS, SIZE = 25.0, 24.0, 256
 SURE = 0.3  # probability of p, b or m; sounds are shared out among 42 phones
-AROUND, TOGETHER = 0.06, 0.1  # seconds around the sound; share of the opening's range
+TOGETHER = 0.1  # of the opening's range, under which lips count as met
 Floats = np.ndarray[Any, Any]
 
 
@@ -125,7 +125,8 @@ def learned(folder: ActorFolder) -> dict[str, float]:
     own, ours = (_openness(folder, p.channels) for p in (folder.footage(), spoken))
     flat["jitter_ratio"] = float(np.abs(np.diff(ours, 2)).mean() / max(np.abs(np.diff(own, 2)).mean(), 1e-9))
     flat["liveliness_ratio"] = float(ours.std() / max(own.std(), 1e-9))
-    shut, times = _heard_closures(load_sound(folder.file("audio.wav"))), np.arange(len(ours)) / spoken.fps
+    track, times = analyse(load_sound(folder.file("audio.wav"))), np.arange(len(ours)) / spoken.fps
+    shut = _heard_closures(track)
     if shut:
         flat["closures_met_percent"] = _met_percent(ours, times, shut)
         flat["closures_met_percent.footage"] = _met_percent(own[: len(times)], times[: len(own)], shut)
@@ -141,8 +142,8 @@ def voices(folder: ActorFolder) -> dict[str, float]:
         seconds = time.perf_counter() - began
         samples = load_sound(path)
         apart = _openness(folder, spoken.channels)
-        times = np.arange(len(spoken)) / spoken.fps
-        paused, shut = pauses(analyse(samples), times) > 0.95, _heard_closures(samples)
+        track, times = analyse(samples), np.arange(len(spoken)) / spoken.fps
+        paused, shut = pauses(track, times) > 0.95, _heard_closures(track)
         figures[f"voices.{path.stem}.openness_deviation"] = float(apart[~paused].std())
         if paused.any():
             figures[f"voices.{path.stem}.pause_opening"] = float(apart[paused].mean())
@@ -152,14 +153,14 @@ def voices(folder: ActorFolder) -> dict[str, float]:
     return figures
 
 
-def _heard_closures(samples: Floats) -> list[tuple[float, float]]:
+def _heard_closures(track: SpeechTrack) -> list[tuple[float, float]]:
     """Start and end in seconds of what the recogniser takes for p, b or m."""
-    return [(start, end) for start, end, probability in closures(analyse(samples)) if probability > SURE]
+    return [(start, end) for start, end, probability in closures(track) if probability > SURE]
 
 
 def _met_percent(apart: Floats, times: Floats, shut: list[tuple[float, float]]) -> float:
     """In how many of these spans, and just around them, the lips (T,) come together."""
-    near = [apart[(times > start - AROUND) & (times < end + AROUND)] for start, end in shut]
+    near = [apart[(times > start - NEAR) & (times < end + NEAR)] for start, end in shut]
     return 100 * float(np.mean([span.min() < TOGETHER for span in near if len(span)]))
 
 

@@ -62,29 +62,24 @@ def unit(options: argparse.Namespace) -> int:
 
 def both_halves(python: Path, kind: str, rest: list[str], changes: dict[str, str | Path]) -> int:
     """The files of tests/`kind`, every second one in a process beside this: hardly a test uses more than one core. What
-    the other half wrote is shown at the end. Each half has folders of its own for temporary files (actors that are
-    created wait for others that share it) and for Blender's settings. Returns 0, or a failure's exit code.
+    the other half wrote is shown at the end. Returns 0, or a failure's exit code.
 
     Args:
-        rest: of pytest's arguments; somebody looks for something then: one process, one report.
-        changes: to the environment.
+        rest: of pytest's arguments; somebody looks for something then: one process, one report, and what the tests
+            leave behind stays. changes: to the environment.
     """
     tests = ROOT / "tests" / kind
     files = sorted(tests.glob("test_*.py"))
-    with tempfile.TemporaryDirectory(prefix="portrait_actor_") as folder, (Path(folder) / "log").open("w+b") as log:
-
-        def places(name: str) -> dict[str, str]:
-            for use in ("tmp", "blender"):
-                (Path(folder) / name / use).mkdir(parents=True)
-            own = Path(folder) / name
-            return environment(**changes, TMPDIR=own / "tmp", BLENDER_USER_RESOURCES=own / "blender")
-
+    with tempfile.TemporaryDirectory(prefix="portrait_actor_") as name, (Path(name) / "log").open("w+b") as log:
+        folder = Path(name)
         if rest:
-            return run([python, "-m", "pytest", tests, *rest], env=places("one"), limit=LIMIT)
+            env = environment(**changes, BLENDER_USER_RESOURCES=folder)
+            return run([python, "-m", "pytest", tests, *rest], env=env, limit=LIMIT)
         one, other = ([str(python), "-m", "pytest", *map(str, files[start::2])] for start in (0, 1))
-        beside = subprocess.Popen(other, cwd=ROOT, env=places("other"), stdout=log, stderr=log)
+        places = environment(**changes, **own_places(folder / "other"))
+        beside = subprocess.Popen(other, cwd=ROOT, env=places, stdout=log, stderr=log)
         try:
-            first = run(one, env=places("one"), limit=LIMIT)
+            first = run(one, env=environment(**changes, **own_places(folder / "one")), limit=LIMIT)
             second = beside.wait(LIMIT)
         except subprocess.TimeoutExpired:
             second = 124
@@ -94,6 +89,15 @@ def both_halves(python: Path, kind: str, rest: list[str], changes: dict[str, str
         log.seek(0)
         say(log.read().decode("utf-8", "replace"))
     return first or second
+
+
+def own_places(folder: Path) -> dict[str, Path]:
+    """A half's folders for temporary files (actors that are created wait for others that share it) and for Blender's
+    settings, as variables of its environment."""
+    places = {"TMPDIR": folder / "tmp", "BLENDER_USER_RESOURCES": folder / "blender"}
+    for place in places.values():
+        place.mkdir(parents=True)
+    return places
 
 
 def blender(options: argparse.Namespace) -> int:
