@@ -19,7 +19,14 @@ import numpy as np
 from av.container import InputContainer
 from av.filter import Graph
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    Interpolation,
+    VideoReformatter,
+)
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -170,7 +177,10 @@ def open_media(path: Path, formats: str) -> InputContainer:
 
 
 class _Layout:
-    """How a stored frame becomes the upright picture: target size, colour conversion, turn and flips."""
+    """How a stored frame becomes the upright picture: target size, colour conversion, turn and flips.
+
+    One per stream: its reformatter builds the tables of a conversion once. For HDR they cost seconds.
+    """
 
     def __init__(self, frame: VideoFrame, stream: VideoStream, longest: int | None = None) -> None:
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
@@ -187,6 +197,7 @@ class _Layout:
         self.turned, self.flip_x, self.flip_y = _orientation(frame)
         size = self.stored_width, self.stored_height
         self.width, self.height = size[::-1] if self.turned else size
+        self.reformatter = VideoReformatter()
 
     @property
     def rotation(self) -> int:
@@ -198,7 +209,8 @@ class _Layout:
     def upright_rgb(self, frame: VideoFrame) -> Picture:
         """(H, W, 3) display RGB of a decoded frame."""
         hdr = frame.color_trc in HDR_TRANSFERS
-        rgb = frame.reformat(
+        rgb = self.reformatter.reformat(
+            frame,
             width=self.stored_width,
             height=self.stored_height,
             format="rgb24",

@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -85,6 +85,7 @@ class VideoWriter:
         self.path, self.width, self.height = path, width, height
         self._rate = Fraction(fps).limit_denominator(100_000)
         self._compression = compression
+        self._reformatter = VideoReformatter()
         self._written = 0
         self._sound = _SoundTrack(sound, sound_offset) if sound is not None else None
         self._part = path.with_name(path.name + ".part")
@@ -111,7 +112,8 @@ class VideoWriter:
         if picture.shape != (self.height, self.width, 3) or picture.dtype != np.uint8:
             raise ValueError(f"frame is {picture.shape} {picture.dtype}, not ({self.height}, {self.width}, 3) uint8")
         even = np.pad(picture, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24").reformat(
+        frame = self._reformatter.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG,

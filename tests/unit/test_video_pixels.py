@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import VideoReformatter
 from video_clips import HEIGHT, WIDTH, Picture, assert_upright, number, numbered, write_clip
 
-from backend.video import decode
+from backend.video import decode, encode
 
 
 @pytest.mark.parametrize(("degrees", "rotation"), [(-90, 90), (90, 270), (180, 180), (0, 0)])
@@ -129,22 +133,71 @@ def test_colour_matrix_and_range(tmp_path: Path, space: int, kr: float, kb: floa
     assert np.abs(picture.reshape(-1, 3).mean(0) - wanted).max() < 2.5
 
 
-def test_hdr_is_brought_to_display_range(tmp_path: Path) -> None:
-    """HLG reference white (75 % signal, BT.2408) must look nearly white, not 75 % grey."""
-    signal = np.full((HEIGHT * 3 // 2, WIDTH), 512, np.uint16)
-    signal[:HEIGHT] = round(64 + 0.75 * 876)
-    path = tmp_path / "clip.mkv"
+def write_hlg(path: Path, signals: Sequence[float]) -> Path:
+    """A grey 10-bit HLG clip in BT.2020, one frame for each signal level 0..1, as phones record it."""
     with av.open(str(path), "w") as container:
         options = {"x265-params": "log-level=none", "qp": "2", "preset": "ultrafast"}
         stream = container.add_stream("libx265", rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p10le"
         context = stream.codec_context
         context.colorspace, context.color_trc, context.color_primaries, context.color_range = 9, 18, 9, 1
-        for i in range(3):
-            frame = av.VideoFrame.from_ndarray(signal, format="yuv420p10le")
+        for i, signal in enumerate(signals):
+            planes = np.full((HEIGHT * 3 // 2, WIDTH), 512, np.uint16)
+            planes[:HEIGHT] = round(64 + signal * 876)
+            frame = av.VideoFrame.from_ndarray(planes, format="yuv420p10le")
             frame.pts, frame.time_base = i, Fraction(1, 25)
             frame.colorspace, frame.color_trc, frame.color_primaries, frame.color_range = 9, 18, 9, 1
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def test_hdr_is_brought_to_display_range(tmp_path: Path) -> None:
+    """HLG reference white (75 % signal, BT.2408) must look nearly white, not 75 % grey."""
+    path = write_hlg(tmp_path / "clip.mkv", [0.75] * 3)
     _, _, picture = next(decode.frames(path))
     assert picture.mean() > 230 and np.ptp(picture.reshape(-1, 3).mean(0)) < 4
+
+
+class FreshReformatter:
+    """Converts like `VideoReformatter`, but with a new one for every frame."""
+
+    def reformat(self, frame: av.VideoFrame, *args: Any, **options: Any) -> av.VideoFrame:
+        return VideoReformatter().reformat(frame, *args, **options)
+
+
+def test_hlg_frames_equal_those_converted_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_hlg(tmp_path / "clip.mkv", [0.2, 0.5, 0.35])
+    pictures = [picture for _, _, picture in decode.frames(path)]
+    monkeypatch.setattr(decode, "VideoReformatter", FreshReformatter)
+    expected = [picture for _, _, picture in decode.frames(path)]
+    assert len({round(float(picture.mean())) for picture in expected}) == 3, "every frame must differ from the others"
+    np.testing.assert_array_equal(pictures, expected)
+
+
+def count_reformatters(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[VideoReformatter]:
+    """The list that every reformatter which the module makes from now on is added to."""
+    made: list[VideoReformatter] = []
+
+    def make_reformatter() -> VideoReformatter:
+        made.append(VideoReformatter())
+        return made[-1]
+
+    monkeypatch.setattr(module, "VideoReformatter", make_reformatter)
+    return made
+
+
+def test_one_reformatter_converts_all_frames_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDR tables take seconds to build, so a reformatter per frame makes footage from phones unusable."""
+    made = count_reformatters(monkeypatch, decode)
+    clip = write_clip(tmp_path / "clip.mp4", [numbered(i) for i in range(12)])
+    assert len(list(decode.frames(clip, fps=25))) == 12
+    assert len(made) == 1
+
+
+def test_one_reformatter_converts_all_frames_of_a_written_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = count_reformatters(monkeypatch, encode)
+    with encode.VideoWriter(tmp_path / "film.mp4", WIDTH, HEIGHT, 25) as film:
+        for i in range(12):
+            film.write(numbered(i))
+    assert len(made) == 1
