@@ -168,11 +168,11 @@ def test_no_error_is_swallowed_unseen(path: Path) -> None:
 
 
 def sources() -> Iterator[Path]:
-    """Every file that belongs to the project: caches, environments and results left out."""
+    """Every file that belongs to the project: caches, environments, results and a worktree's .git file left out."""
     for top in sorted(ROOT.iterdir()):
         if top.name in ("addon", "backend", "benchmarks", "docs", "tests", "tools", ".ci"):
             yield from (p for p in sorted(top.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
-        elif top.is_file() and top.suffix in (".py", ".toml", ".md", ""):
+        elif top.is_file() and top.name != ".git" and top.suffix in (".py", ".toml", ".md", ""):
             yield top
 
 
