@@ -35,7 +35,9 @@ def draw_setup(box: bpy.types.UILayout, state: environment.State) -> None:
     box.label(text=sentence(f"The backend is {state.value}."), icon="ERROR")
     draw_text(box, environment.cost())
     if not bpy.app.online_access and not environment.preferences().wheels:
-        box.operator("extensions.userpref_allow_online", icon="INTERNET")
+        why = iface_("Set Up Backend downloads its packages, but Blender may not go online yet. Allow it here.")
+        draw_text(box, why, "INFO")
+        box.operator("extensions.userpref_allow_online", text=iface_("Allow Online Access"), icon="INTERNET")
     box.operator("portrait_actor.setup_backend", icon="IMPORT")
 
 

@@ -143,6 +143,9 @@ LABELS: dict[str, str] = {
     "Seed": "Startwert",
     "Selected": "Auswahl",
     "Set Up Backend": "Backend einrichten",
+    "Set Up Backend downloads its packages, but Blender may not go online yet. Allow it here.":
+        "„Backend einrichten“ lädt Pakete herunter, aber Blender darf noch nicht online gehen. Hier lässt es sich "
+        "erlauben.",
     "Check Backend": "Backend prüfen",
     "Repair Backend": "Backend reparieren",
     "Again": "Neu",
