@@ -26,6 +26,9 @@ TRACKER_MODELS = (
     "face_detection/face_detection_full_range_sparse.tflite",
     "selfie_segmentation/selfie_segmentation.tflite",
 )
+SPEECH_MODEL = Path(__file__).parent / "audio" / "models" / "en-us"
+SPEECH_FILES = ("means", "variances", "mdef", "sendump")
+INSTALL = "Install Portrait Actor again."
 CODECS = (("h264", "r"), ("hevc", "r"), ("libx264", "w"), ("aac", "w"))
 
 
@@ -104,12 +107,17 @@ def _packages() -> list[Finding]:
 
 
 def _models() -> list[Finding]:
-    """The tracker's networks, which lie inside the mediapipe package."""
+    """The tracker's networks, which lie inside the mediapipe package, and the phone recogniser's files."""
     package = importlib.util.find_spec("mediapipe")
     folder = Path(package.origin).parent / "modules" if package and package.origin else None
     missing = [name for name in TRACKER_MODELS if folder is None or not (folder / name).is_file()]
     state = f"{len(TRACKER_MODELS) - len(missing)} of {len(TRACKER_MODELS)} networks in mediapipe"
-    return [Finding("face tracker", state, not missing, SET_UP)]
+    lost = [name for name in SPEECH_FILES if not (SPEECH_MODEL / name).is_file()]
+    heard = f"missing: {', '.join(lost)}" if lost else f"{len(SPEECH_FILES)} of {len(SPEECH_FILES)} files"
+    return [
+        Finding("face tracker", state, not missing, SET_UP),
+        Finding("phone recogniser", heard, not lost, INSTALL),
+    ]
 
 
 def _codecs() -> list[Finding]:

@@ -1,9 +1,10 @@
-"""The acoustic model inside the pocketsphinx package, as arrays: how likely a sound is under each state of a phone.
+"""The acoustic model in models/en-us, as arrays: how likely a sound is under each state of a phone.
 
-pocketsphinx's all-phone decoding tells only the best sequence; speech animation learns better from soft evidence, so
-the model's Gaussians are evaluated here. It is a phonetically tied mixture model (CMU Sphinx, en-us): every phone has
-its own 128 Gaussians for each of three streams (cepstra, their first and their second differences), shared by that
-phone's tied states ("senones") with different weights. File formats: s3file (means, variances), bin_mdef and sendump.
+The all-phone decoding of its program, pocketsphinx, tells only the best sequence; speech animation learns better from
+soft evidence, so the model's Gaussians are evaluated here. It is a phonetically tied mixture model (CMU Sphinx, en-
+us): every phone has its own 128 Gaussians for each of three streams (cepstra, their first and their second
+differences), shared by that phone's tied states ("senones") with different weights. File formats: s3file (means,
+variances), bin_mdef and sendump.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ..protocol import UserError
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]
 
+FOLDER = Path(__file__).parent / "models" / "en-us"
 STREAMS, CEPSTRA, STATES = 3, 13, 3
 VARIANCE_FLOOR = 1e-4  # pocketsphinx's default -varfloor
 WEIGHT_STEP = 1024 * np.log(1.0001)  # nats per unit of a stored mixture weight: log base 1.0001, shifted by 10 bits
@@ -70,18 +72,16 @@ class AcousticModel:
 
 @cache
 def load_model() -> AcousticModel:
-    """The en-us model that ships inside pocketsphinx.
+    """The en-us model that lies beside this file.
 
     Raises:
-        UserError: the package or its model is missing or not the pinned version's.
+        UserError: a file of the model is missing or damaged.
     """
     try:
-        from pocketsphinx import get_model_path
-
-        return _read(Path(get_model_path()) / "en-us" / "en-us")
-    except (ImportError, OSError, ValueError, IndexError, struct.error) as error:
+        return _read(FOLDER)
+    except (OSError, ValueError, IndexError, struct.error) as error:
         raise UserError(
-            "broken_backend", "The phone recogniser's model cannot be read.", "Set up the backend again."
+            "broken_backend", "The phone recogniser's model cannot be read.", "Install Portrait Actor again."
         ) from error
 
 

@@ -320,3 +320,12 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_without_the_project_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "PROJECT", tmp_path / "none.toml")
     assert any(f["what"] == "face tracker" for f in doctor.examine()["findings"])
+
+
+def test_doctor_names_a_missing_file_of_the_phone_recogniser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("means", "variances", "mdef"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(doctor, "SPEECH_MODEL", tmp_path)
+    report = doctor.examine()
+    found: dict[str, dict[str, Any]] = {f["what"]: f for f in report["findings"]}
+    assert not report["ok"] and found["phone recogniser"]["state"] == "missing: sendump"

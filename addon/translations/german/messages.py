@@ -43,6 +43,7 @@ MESSAGES: dict[str, str] = {
         "Falls der Speicher nicht reichte, andere Programme schließen; dann neu starten: es geht weiter.",
     "Install one from python.org, or choose it in the preferences.":
         "Eines von python.org installieren oder es in den Einstellungen wählen.",
+    "Install Portrait Actor again.": "Portrait Actor neu installieren.",
     "No Python 3.11 or 3.12 was found to run the backend with.":
         "Für das Backend wurde kein Python 3.11 oder 3.12 gefunden.",
     "Open the log, or set it up again.": "Das Protokoll öffnen oder das Backend neu einrichten.",
