@@ -168,12 +168,14 @@ def check_file(path: Path) -> None:
 def open_media(path: Path, formats: str) -> InputContainer:
     """The file as one of the container formats; nothing but that file is read, whatever it says.
 
+    Labels such as the title need not be UTF-8: bytes that are not appear as U+FFFD.
+
     Raises:
         av.error.FFmpegError, ValueError: it is none of those.
     """
     # The prefix keeps ffmpeg from reading a name like "concat:a" as an instruction.
     options = {"format_whitelist": formats, "protocol_whitelist": "file"}
-    return av.open(f"file:{path.resolve()}", options=options)
+    return av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
 
 
 class _Layout:

@@ -158,6 +158,23 @@ def test_no_call_that_runs_what_a_file_says(path: Path) -> None:
     assert not {"pickle", "shelve", "marshal"} & set(imports(path))
 
 
+def opens_media_for_reading(path: Path) -> bool:
+    """Whether a file calls av.open other than for writing, or imports that function under another name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("av.open", "av.container.open"):
+            modes = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "mode")]
+            if [ast.unparse(mode) for mode in modes] != ["'w'"]:
+                return True
+    return bool({"av.open", "av.container.open"} & set(imports(path)))
+
+
+def test_media_is_opened_for_reading_by_one_function_only() -> None:
+    """open_media keeps labels, names and play lists from deciding what is read; no other place may forget to."""
+    folders = ("backend", "addon", "benchmarks", "docs", "tests", "tools")
+    files = [ROOT / "build.py", *(path for folder in folders for path in modules(folder))]
+    assert [named(path) for path in files if opens_media_for_reading(path)] == ["backend/video/decode.py"]
+
+
 @pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)
 def test_no_error_is_swallowed_unseen(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -59,7 +58,7 @@ def test_who_agreed_is_said_in_every_file(run: Run, folder: ActorFolder, kind: s
     elif kind == "png":
         assert png(run.out / "jane doe_0001.png")[1]["Consent"] == "Jane Doe, 2026-11-21"
     else:
-        with av.open(str(run.out / "jane doe.mp4")) as film:
+        with decode.open_media(run.out / "jane doe.mp4", decode.FILMS) as film:
             assert film.metadata["description"] == "Shown with consent: Jane Doe, 2026-11-21"
 
 

@@ -42,7 +42,7 @@ def beep(path: Path, rate: int = 16000, start: float = 0.4, seconds: float = 1.2
 
 
 def sound_of(path: Path) -> tuple[NDArray[np.float32], int]:
-    with av.open(str(path)) as container:
+    with decode.open_media(path, decode.FILMS) as container:
         parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
         return np.concatenate(parts), container.streams.audio[0].rate
 
@@ -77,7 +77,7 @@ def test_frames_come_back(tmp_path: Path, size: tuple[int, int]) -> None:
 
 def test_tags_and_layout(tmp_path: Path) -> None:
     film = write(tmp_path / "jane speaks.mp4", metadata={"artist": "Portrait Actor", "comment": "real"})
-    with av.open(str(film)) as container:
+    with decode.open_media(film, decode.FILMS) as container:
         assert container.metadata["comment"].startswith("synthetic media, http://cv.iptc.org/"), "cannot be overridden"
         assert container.metadata["title"] == "jane speaks" and container.metadata["artist"] == "Portrait Actor"
         frame = next(container.decode(video=0))
@@ -112,7 +112,7 @@ def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(tmp_path: Path
 
 def test_sound_and_pictures_are_interleaved(tmp_path: Path) -> None:
     film = write(tmp_path / "film.mp4", count=100, sound=beep(tmp_path / "beep.wav", seconds=4))
-    with av.open(str(film)) as container:
+    with decode.open_media(film, decode.FILMS) as container:
         order = sorted((p.pos, p.stream.type) for p in container.demux() if p.size)
     kinds = [kind for _, kind in order]
     assert len(kinds) > 200
@@ -128,7 +128,7 @@ def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
     """A film whose pictures begin 0.5 s after its sound: the tone stays where it was heard beside the pictures."""
     beeping = write(tmp_path / "beeping.mp4", sound=beep(tmp_path / "beep.wav", start=0.8))
     late = tmp_path / "late.mkv"
-    with av.open(str(beeping)) as source, av.open(str(late), "w") as target:
+    with decode.open_media(beeping, decode.FILMS) as source, av.open(str(late), "w") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in (*source.streams.video, *source.streams.audio)}
         for packet in source.demux():
             if packet.dts is None:
@@ -241,6 +241,6 @@ def test_compression_trades_size_for_likeness_and_sets_keyframes(tmp_path: Path)
     assert sizes["rough"] < 0.5 * sizes["fine"]
     keys = {}
     for name in films:
-        with av.open(str(tmp_path / f"{name}.mp4")) as film:
+        with decode.open_media(tmp_path / f"{name}.mp4", decode.FILMS) as film:
             keys[name] = [i for i, frame in enumerate(film.decode(video=0)) if frame.key_frame]
     assert keys["fine"] == [0] and max(np.diff([*keys["keys"], 12])) <= 5
