@@ -237,7 +237,10 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
     """On the scene: what the sidebar's forms hold."""
 
     actor: PointerProperty(
-        name="Actor", description="The actor that the sidebar shows", type=bpy.types.Object, poll=_is_actor
+        name="Actor",
+        description="The actor that the sidebar shows while nothing of an actor is selected",
+        type=bpy.types.Object,
+        poll=_is_actor,
     )
     render_ahead: BoolProperty(
         name="Up to Date without a Window",

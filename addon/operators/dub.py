@@ -103,7 +103,9 @@ class PORTRAIT_ACTOR_OT_dub(Mouth, ActorJobVerb, bpy.types.Operator):
     start: FloatProperty(
         name="Start", description="Second of the footage at which the line begins", min=0, subtype="TIME_ABSOLUTE"
     )
-    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         form = context.scene.portrait_actor

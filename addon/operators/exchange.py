@@ -41,7 +41,9 @@ class CaptureFile(ActorVerb):
         name="File", description="The .csv or .npz on disk", subtype="FILE_PATH", options=BLEND_RELATIVE
     )
     filter_glob: StringProperty(default=ENDINGS, options={"HIDDEN", "SKIP_SAVE"})
-    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
     flip_yaw: BoolProperty(name="Flip Yaw", description="The file counts turns to the actor's right as positive")
     flip_pitch: BoolProperty(name="Flip Pitch", description="The file counts upward nods as positive")
     flip_roll: BoolProperty(name="Flip Roll", description="The file counts tilts to the left shoulder as positive")

@@ -103,7 +103,9 @@ class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
     vectors: BoolProperty(
         name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"
     )
-    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         form = context.scene.portrait_actor

@@ -4,11 +4,12 @@ import bpy
 
 from ..contract import protocol
 from ..preview import live
+from ..scene import actor as scene_actor
 from .verb import ActorVerb
 
 
 class PORTRAIT_ACTOR_OT_live_preview(ActorVerb, bpy.types.Operator):
-    """Draw the actor over the camera's view, anew whenever it moves; press again to switch it off"""
+    """Draw the selected actor over the camera's view, anew whenever it moves; press again to switch it off"""
 
     bl_idname = "portrait_actor.live_preview"
     bl_label = "Live Preview"
@@ -18,7 +19,8 @@ class PORTRAIT_ACTOR_OT_live_preview(ActorVerb, bpy.types.Operator):
         return live.current() is not None or super().poll(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        if live.current() is not None:
+        found = scene_actor.find(context)
+        if live.current() is not None and (found is None or live.showing(found.armature)):
             live.stop()
             return {"FINISHED"}
         if context.scene.camera is None:

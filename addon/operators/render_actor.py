@@ -231,7 +231,9 @@ class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobVerb, bpy.types.Operato
     frame_step: IntProperty(
         name="Step", description="Every how many frames; 0 takes the scene's", default=0, min=0, subtype="TIME"
     )
-    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         scene, form = context.scene, values_of(context.scene.portrait_actor, RENDER)

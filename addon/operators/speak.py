@@ -117,7 +117,9 @@ class PORTRAIT_ACTOR_OT_speak(Line, ActorJobVerb, bpy.types.Operator):
         default=1,
         subtype="TIME",
     )
-    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         line = context.scene.portrait_actor.line

@@ -27,7 +27,9 @@ class PORTRAIT_ACTOR_OT_track_video(ActorJobVerb, bpy.types.Operator):
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
     )
-    actor: StringProperty(name="Actor", description="The armature's name; empty takes the active actor")
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
     frame_start: IntProperty(
         name="First Frame", description="The scene frame where the video begins", default=1, subtype="TIME"
     )

@@ -26,20 +26,24 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
             draw_job(layout.box(), shown)
         found = scene_actor.find(context)
         if found is not None:
-            layout.prop(context.scene.portrait_actor, "actor")
+            if scene_actor.find_selected(context) is not None:
+                told = iface_("Actor: {}").format(found.name)
+                layout.label(text=told, icon="RESTRICT_SELECT_OFF", translate=False)
+            else:
+                layout.prop(context.scene.portrait_actor, "actor")
             layout.prop(found.armature.portrait_actor, "folder", text=iface_("Folder"))
             row = layout.row(align=True)
             row.operator("view3d.view_camera", text=iface_("Camera"), icon="VIEW_CAMERA")
             row.operator("view3d.view_selected", text=iface_("Selected"), icon="ZOOM_SELECTED")
             layout.prop(context.space_data.shading, "color_type", text=iface_("Colors"))
-            _draw_preview(layout, context)
+            _draw_preview(layout, context, found)
             column = layout.column(align=True)
             column.operator("portrait_actor.open_report", icon="DOCUMENTS")
             column.operator("portrait_actor.load_overlay", icon="FILE_MOVIE")
 
 
-def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    shown, settings = live.current(), context.scene.portrait_actor
+def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, found: scene_actor.SceneActor) -> None:
+    settings, shown = context.scene.portrait_actor, live.showing(found.armature)
     row = layout.row(align=True)
     row.operator("portrait_actor.live_preview", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown is not None)
     row.prop(settings, "preview_size", text="")

@@ -139,6 +139,11 @@ def current() -> Live | None:
     return _live
 
 
+def showing(armature: bpy.types.Object) -> Live | None:
+    """The preview that is on, if it shows this actor."""
+    return _live if _live is not None and _live.armature == armature.session_uid else None
+
+
 def start(context: bpy.types.Context) -> None:
     """Switches the preview on for the actor that the artist means.
 

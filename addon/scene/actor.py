@@ -93,13 +93,46 @@ def is_any_in(scene: bpy.types.Scene) -> bool:
 
 
 def find(context: bpy.types.Context) -> SceneActor | None:
-    """The actor that the artist means: the active object's, else the scene's."""
-    active = getattr(context, "object", None)
-    for thing in (active, active.parent if active else None, context.scene.portrait_actor.actor):
-        found = of(thing)
-        if found is not None and is_in(context.scene, found.armature):
-            return found
-    return None
+    """The actor that the artist means: the selected one, else the one that the sidebar's form names, else the scene's
+    last. Panels and operators all ask this function.
+    """
+    found = find_selected(context)
+    if found is not None:
+        return found
+    scene = context.scene
+    named = of(scene.portrait_actor.actor)
+    if named is not None and is_in(scene, named.armature):
+        return named
+    others = all_in(scene) if bpy.data.armatures else []  # panels ask often, most scenes have no actor
+    return others[-1] if others else None
+
+
+def find_selected(context: bpy.types.Context) -> SceneActor | None:
+    """The actor of the active object if it is selected or in a mode of its own, else of a selected object, else of the
+    active object. None when all of these belong to no actor.
+    """
+    active, selected = getattr(context, "object", None), list(getattr(context, "selected_objects", None) or ())
+    if active is not None:
+        first = active in selected or active.mode != "OBJECT"
+        selected.insert(0 if first else len(selected), active)
+    found = (owner_of(thing, context.scene) for thing in selected)
+    return next((owner for owner in found if owner is not None), None)
+
+
+def owner_of(thing: bpy.types.Object, scene: bpy.types.Scene) -> SceneActor | None:
+    """The actor in the scene that an object belongs to: as its armature, as anything parented to it or deformed by it,
+    or as its camera.
+    """
+    part: bpy.types.Object | None = thing
+    while part is not None:
+        for candidate in (part, *(m.object for m in part.modifiers if m.type == "ARMATURE")):
+            found = of(candidate)
+            if found is not None and is_in(scene, found.armature):
+                return found
+        part = part.parent
+    if thing.type != "CAMERA":
+        return None
+    return next((found for found in all_in(scene) if found.armature.portrait_actor.camera == thing), None)
 
 
 def all_in(scene: bpy.types.Scene) -> list[SceneActor]:

@@ -6,6 +6,7 @@ LABELS: dict[str, str] = {
     "512 px": "512 px",
     "Actor": "Darsteller",
     "Actor Folder": "Darstellerordner",
+    "Actor: {}": "Darsteller: {}",
     "Add Render Preset": "Render-Voreinstellung hinzufügen",
     "Add Speak Preset": "Sprech-Voreinstellung hinzufügen",
     "Advanced": "Erweitert",

@@ -76,8 +76,9 @@ TOOLTIPS: dict[str, str] = {
     "Which face, from the left, when the video shows several; 0: the only one":
         "Welches Gesicht, von links gezählt, wenn das Video mehrere zeigt; 0: das einzige",
     # the actor in the scene
-    "The actor that the sidebar shows": "Der Darsteller, den die Seitenleiste zeigt",
-    "The armature's name; empty takes the active actor": "Name des Skeletts; leer: der aktive Darsteller",
+    "The actor that the sidebar shows while nothing of an actor is selected":
+        "Der Darsteller, den die Seitenleiste zeigt, solange nichts von einem Darsteller ausgewählt ist",
+    "The armature's name; empty takes the selected actor": "Name des Skeletts; leer: der ausgewählte Darsteller",
     "The camera matched to the footage": "Die Kamera, die zur Aufnahme passt",
     "What the footage showed of each channel": "Was die Aufnahme von jedem Kanal zeigte",
     "The footage shows this channel moving": "Die Aufnahme zeigt diesen Kanal in Bewegung",
@@ -93,8 +94,9 @@ TOOLTIPS: dict[str, str] = {
     "Beside the camera's view, show the preview as a card before the actor's face":
         "Zeigt die Vorschau außerhalb der Kameraansicht als Karte vor dem Gesicht des Darstellers",
     "Between": "Dazwischen",
-    "Draw the actor over the camera's view, anew whenever it moves; press again to switch it off":
-        "Zeichnet den Darsteller über die Kameraansicht, neu bei jeder Bewegung; erneutes Drücken schaltet es ab",
+    "Draw the selected actor over the camera's view, anew whenever it moves; press again to switch it off":
+        "Zeichnet den ausgewählten Darsteller über die Kameraansicht, neu bei jeder Bewegung; erneutes Drücken "
+        "schaltet es ab",
     "Fast": "Schnell",
     "How far from the left the line is": "Wie weit die Linie vom linken Rand entfernt ist",
     "How many times brighter differences are shown than they are":
