@@ -55,7 +55,6 @@ MESSAGES: dict[str, str] = {
     "Run it again; if it happens again, send us the log.":
         "Erneut versuchen; geschieht es wieder, bitte das Protokoll schicken.",
     "Set it up again.": "Bitte neu einrichten.",
-    "Set up the backend again.": "Das Backend neu einrichten.",
     "Set up the backend again (Preferences ▸ Portrait Actor, or backend/install.py).":
         "Das Backend neu einrichten (Einstellungen ▸ Portrait Actor oder backend/install.py).",
     "gsplat builds its GPU kernels at the first job on the GPU, which takes minutes and wants the CUDA toolkit (nvcc); "
