@@ -336,12 +336,13 @@ def _as_user_error(error: BaseException) -> UserError | None:
 def _write_log(error: BaseException, folder: Path | None) -> str:
     """Writes the traceback and returns the file's path; empty when nowhere can be written."""
     text = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n"
-    for place in (folder, Path(tempfile.gettempdir())):
+    # An actor's folder may be shared, as its other files are; the temporary folder is open to strangers.
+    for place, mode in ((folder, 0o666), (Path(tempfile.gettempdir()), 0o600)):
         if place is None or not place.is_dir():
             continue
         file = place / "portrait_actor_error.log"
         try:
-            handle = os.open(file, WRITE | os.O_APPEND, 0o600)
+            handle = os.open(file, WRITE | os.O_APPEND, mode)
             with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(text)
         except OSError:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..actor import ActorFolder, damaged
 from ..audio.features import BANDS, TRACK_RATE, SpeechTrack, analyse, feature_count
@@ -140,7 +140,8 @@ class Speaker:
         with folder.replacing(FILE) as part:
             whole = {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
             # one entry only: several are written in no fixed order, and the same training is to give the same file
-            save_file(whole, part, metadata={VERSION_KEY: str(SPEECH_VERSION)})
+            # save_file would make a file that only its owner may read
+            part.write_bytes(save(whole, metadata={VERSION_KEY: str(SPEECH_VERSION)}))
 
     @classmethod
     def load(cls, folder: ActorFolder) -> Speaker:

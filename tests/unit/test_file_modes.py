@@ -1,0 +1,67 @@
+"""Files of an actor have the permissions that the person's umask gives, so that a studio can share them."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.actor import ActorFolder
+from backend.channels import ORAL
+from backend.console import explain
+from backend.model.speech import Speaker
+from backend.model.speech_mouth import Mouth
+from backend.model.speech_network import SpeechNetwork
+from backend.whole_file import save_whole
+
+ROOT = Path(__file__).resolve().parents[2]
+# They make files that only the owner can read, whatever the umask.
+PRIVATE = {"mkstemp", "NamedTemporaryFile", "save_file"}
+
+
+@pytest.fixture(params=[0o022, 0o002, 0o077], ids=["022", "002", "077"])
+def expected_mode(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Sets a umask and gives the permissions that a new file has under it."""
+    if os.name == "nt":
+        pytest.skip("Windows takes a file's permissions from its folder")
+    before = os.umask(request.param)
+    yield 0o666 & ~request.param
+    os.umask(before)
+
+
+def save_speech(folder: Path) -> None:
+    zeros = np.zeros(len(ORAL), np.float32)
+    mouth = Mouth(*[zeros] * 8, span=np.zeros(2, np.float32), liveliness=np.zeros(1, np.float32))
+    Speaker(SpeechNetwork({"w0": zeros}), mouth, zeros, np.zeros((0, 0), np.float32)).save(ActorFolder(folder, None))  # type: ignore[arg-type]
+
+
+def save_bytes(folder: Path) -> None:
+    save_whole(folder / "frame.png", b"picture")
+
+
+def save_error_log(folder: Path) -> None:
+    explain(RuntimeError("a bug"), folder)
+
+
+@pytest.mark.parametrize("write", [save_speech, save_bytes, save_error_log])
+def test_file_has_the_permissions_of_the_umask(
+    tmp_path: Path, expected_mode: int, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path)
+    (file,) = tmp_path.iterdir()
+    assert oct(file.stat().st_mode & 0o777) == oct(expected_mode)
+
+
+def test_no_source_calls_what_makes_private_files() -> None:
+    files = [path for folder in ("addon", "backend", "tools") for path in (ROOT / folder).rglob("*.py")]
+    called = {
+        (path.relative_to(ROOT).as_posix(), ast.unparse(node.func).rpartition(".")[2])
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    }
+    assert len(files) > 100 and not {(path, name) for path, name in called if name in PRIVATE}
