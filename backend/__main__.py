@@ -18,7 +18,6 @@ from .commands import parser
 from .console import (
     Canceller,
     Console,
-    Forecast,
     LinesConsole,
     TerminalConsole,
     as_text,
@@ -28,6 +27,7 @@ from .console import (
     watch_requests,
 )
 from .device import choose_device, device_name, settle_environment
+from .forecast import Forecast
 from .protocol import Cancelled, Request, UserError
 from .turns import own_turn
 from .whole_file import make_folder, save_whole

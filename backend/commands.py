@@ -10,7 +10,7 @@ from . import __version__
 from .install_torch import DEVICES
 from .protocol import UserError
 
-# How long the last stages take beside each other, for the time that is left; see `Forecast`.
+# How long the last stages take beside each other, for the time that is left; see `forecast.py`.
 SHARES = {
     "create": {"train the actor": 0.9, "learn to speak": 0.1},
     "evaluate": {

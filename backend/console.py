@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from . import protocol
+from .forecast import Forecast
 from .progress import Reporter
 from .protocol import Cancelled, Error, Message, Request, UserError
 
@@ -24,44 +25,13 @@ JOB = "job"
 GRACE = 0.8  # seconds that a job has to react to a cancel request, before it is ended hard
 INTERVAL, ALONE = 0.1, 60.0  # seconds between two progress lines of a stage; the same when only the log is told
 GO_ON = "Run the same command again to go on."
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's own guess of the time that is left
 CHATTER = "portrait_actor_libraries.log"
 # A log goes into folders that others may write to as well: never through a link, nor into a pipe.
 WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG,
 )  # fmt: skip
-
-
-class Forecast:
-    """The seconds a job still needs, from what its last stages usually take.
-
-    Args:
-        shares: how long the last stages usually take beside each other, in the order of running. Before them nothing
-            is told. Without any, each stage counts as the whole job.
-    """
-
-    def __init__(self, shares: Mapping[str, float]) -> None:
-        self._shares = dict(shares)
-        self._stage, self._begun, self._first = "", 0.0, 0
-
-    def eta(self, stage: str, done: int, total: int) -> float:
-        """Seconds to the end of the job, negative when it cannot be told yet."""
-        now = time.monotonic()
-        if stage != self._stage:
-            # What is done already when a stage is first heard of was kept from an earlier run and cost nothing.
-            self._stage, self._begun, self._first = stage, now, done
-        elapsed, fresh = now - self._begun, done - self._first
-        known = not self._shares or stage in self._shares
-        if not known or elapsed < 1 or fresh <= 0:
-            return -1.0
-        unit = elapsed / fresh
-        return unit * (total - done) + unit * (total - self._first) * self._later(stage)
-
-    def _later(self, stage: str) -> float:
-        """What the stages after this one take, beside it."""
-        names = list(self._shares)
-        after = names[names.index(stage) + 1 :] if stage in names else []
-        return sum(self._shares[name] for name in after) / self._shares[stage] if after else 0.0
 
 
 class TerminalConsole(Reporter):
@@ -89,12 +59,13 @@ class TerminalConsole(Reporter):
             quiet = not sys.stderr.isatty()
             if quiet:
                 self._say(text)
-            self._bar = tqdm(total=total, initial=done, file=sys.stderr, disable=quiet, dynamic_ncols=True)
+            self._bar = tqdm(
+                total=total, initial=done, file=sys.stderr, disable=quiet, dynamic_ncols=True, bar_format=BAR
+            )
         self._bar.total = total  # a stage may learn on its way how much there is to do
         self._bar.set_description_str(text, refresh=False)
         eta = self.forecast.eta(stage, done, total)
-        if eta > 0:
-            self._bar.set_postfix_str(f"whole job {duration(eta)} left", refresh=False)
+        self._bar.set_postfix_str(f"whole job {duration(eta)} left" if eta > 0 else "", refresh=False)
         self._bar.update(done - self._bar.n)
 
     def note(self, message: str) -> None:

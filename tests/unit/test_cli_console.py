@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from backend import console, device, doctor
-from backend.console import Forecast, TerminalConsole, duration, exit_code, explain, finite
+from backend.console import TerminalConsole, duration, exit_code, explain, finite
 from backend.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode, encode
 
 REPO = Path(__file__).resolve().parents[2]
@@ -203,42 +203,6 @@ def test_a_reader_that_has_gone_ends_the_process() -> None:
     assert child.wait(60) == 130 and b"Traceback" not in child.stderr.read()
 
 
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 100.0
-        monkeypatch.setattr(console.time, "monotonic", lambda: self.now)
-
-
-def test_forecast_of_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, forecast = Clock(monkeypatch), Forecast({})
-    assert forecast.eta("render", 0, 10) < 0, "unknown at first"
-    clock.now += 4
-    assert forecast.eta("render", 2, 10) == pytest.approx(16)
-    clock.now += 16
-    assert forecast.eta("render", 10, 10) == 0
-
-
-def test_forecast_leaves_out_what_was_done_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, forecast = Clock(monkeypatch), Forecast({})
-    forecast.eta("train", 800, 1000)
-    clock.now += 10
-    assert forecast.eta("train", 900, 1000) == pytest.approx(10)
-
-
-def test_forecast_counts_later_stages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of a stage took 5 s: 5 s of it are to come, and 30 s of those that take three times as long together."""
-    clock, forecast = Clock(monkeypatch), Forecast({"track": 1, "train": 2, "check": 1})
-    forecast.eta("look", 0, 100)
-    clock.now += 5
-    assert forecast.eta("look", 50, 100) < 0, "what comes before the known stages tells nothing"
-    forecast.eta("track", 0, 100)
-    clock.now += 5
-    assert forecast.eta("track", 50, 100) == pytest.approx(35)
-    forecast.eta("check", 0, 10)
-    clock.now += 5
-    assert forecast.eta("check", 5, 10) == pytest.approx(5)
-
-
 def test_terminal_tells_stages_and_ends_on_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
     errors, output = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", errors)
@@ -255,6 +219,25 @@ def test_terminal_tells_stages_and_ends_on_cancel(monkeypatch: pytest.MonkeyPatc
     person.cancelled = True
     with pytest.raises(Cancelled):
         person.progress("train", 1, 9)
+
+
+def test_terminal_bar_shows_only_the_time_that_the_forecast_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    errors, told = Terminal(), iter([-1.0, -1.0, 150.0, -1.0])
+    monkeypatch.setattr(sys, "stderr", errors)
+    person = TerminalConsole()
+    monkeypatch.setattr(person.forecast, "eta", lambda *_: next(told))
+    shown = []
+    for done in range(4):
+        person.progress("train", done, 3000)
+        person._bar.refresh()
+        shown.append(errors.getvalue().rpartition("\r")[2])
+    assert not any("<" in text or "?" in text for text in shown), "tqdm's own guess stands as [elapsed<left, rate]"
+    assert ["left" in text for text in shown] == [False, False, True, False]
+    assert "whole job 2:30 left" in shown[2]
 
 
 def test_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
 ROOMS = (
-    "protocol", "reading", "whole_file", "channels", "performance", "actor", "pictures", "rights", "progress", "turns",
-    "camera", "geometry", "live_link", "install_torch", "device", "video", "audio", "rasterizer", "tracking", "matting",
-    "report", "sample", "model", "rendering", "training", "dubbing", "evaluation", "console", "service", "doctor",
-    "commands", "__main__",
+    "protocol", "reading", "whole_file", "channels", "performance", "actor", "pictures", "rights", "progress",
+    "forecast", "turns", "camera", "geometry", "live_link", "install_torch", "device", "video", "audio", "rasterizer",
+    "tracking", "matting", "report", "sample", "model", "rendering", "training", "dubbing", "evaluation", "console",
+    "service", "doctor", "commands", "__main__",
 )  # fmt: skip
 INSTALLER = ("install_torch", "install_pip", "install")  # runs before anything is installed: on the protocol alone
 # What Blender imports as well.
@@ -25,7 +25,7 @@ SHARED = (
     "protocol", "reading", "whole_file", "channels", "performance", "actor", "camera", "geometry", "live_link",
     "install_torch",
 )  # fmt: skip
-STANDARD_ONLY = ("protocol", "whole_file", "channels", "progress", "turns", *INSTALLER)
+STANDARD_ONLY = ("protocol", "whole_file", "channels", "progress", "forecast", "turns", *INSTALLER)
 BLENDER = {
     "bpy", "bpy_extras", "bpy_types", "bl_operators", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras",
     "blf", "imbuf", "aud", "idprop", "rna_keymap_ui", "addon_utils",
