@@ -51,10 +51,9 @@ def _create(options: argparse.Namespace) -> str:
 
 
 def _import(options: argparse.Namespace) -> str:
-    made = import_actor.import_actor(
+    return import_actor.import_actor(
         bpy.context, Path(options.actor).absolute(), frame_start=options.frame_start, match_scene=options.match_scene
     )
-    return f"{made.name} is in the scene."
 
 
 def _speak(options: argparse.Namespace) -> str:
@@ -145,8 +144,10 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (create, import_):
         verb.add_argument("--frame-start", type=int, default=1, metavar="N", help="where the footage begins")
         verb.add_argument(
-            "--match-scene", action=argparse.BooleanOptionalAction, default=True, help="take size, rate and length"
-        )
+            "--match-scene", action=argparse.BooleanOptionalAction,
+            help="take the footage's camera, size, rate and length (default: only where no actor is there yet, and "
+            "camera, size, rate and range are those that Blender starts with)",
+        )  # fmt: skip
 
     say = verbs.add_parser("speak", help="let an actor of the scene speak a sound file")
     say.add_argument("--frame-start", type=int, default=1, metavar="N", help="where the line begins")

@@ -6,6 +6,7 @@ from typing import Any
 
 import bpy
 
+from .scene import actor as scene_actor
 from .scene.versions import BLEND_RELATIVE
 from .translations import iface_
 from .translations.props import (
@@ -31,6 +32,18 @@ SIZES = (
     ("384", "384 px", "Between"),
     ("512", "512 px", "Sharp; slower without a GPU"),
 )
+# of the option that the sidebar and the operators have, each with a default of its own
+MATCH_SCENE = {
+    "name": "Match Scene",
+    "description": "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself only "
+    "where that changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and range are "
+    "those that Blender starts with",
+}
+MATCH_CHOICES = (
+    ("AUTO", "Automatic", "Where it overwrites nothing"),
+    ("ON", "On", "Always"),
+    ("OFF", "Off", "Never"),
+)
 OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
 BARELY = 0.005  # of a channel: less is no difference that a person sees
 COMPARISONS = (
@@ -53,6 +66,19 @@ PLACEMENTS = (
 
 def _is_actor(_settings: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
     return thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
+
+
+def _is_matching(settings: bpy.types.PropertyGroup) -> bool:
+    """Whether the next actor matches the scene: as the artist chose, else as it is expected."""
+    if settings.match_choice == "AUTO":
+        return scene_actor.is_match_expected(settings.id_data)
+    return settings.match_choice == "ON"
+
+
+def _choose_matching(settings: bpy.types.PropertyGroup, value: bool) -> None:
+    """Keeps what the artist chose; what is expected anyway is no choice, so that it goes on following the scene."""
+    expected = scene_actor.is_match_expected(settings.id_data)
+    settings.match_choice = "AUTO" if value == expected else "ON" if value else "OFF"
 
 
 def _new_video(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
@@ -181,11 +207,6 @@ class CreateForm:
         options=BLEND_RELATIVE,
     )
     consent_who: StringProperty(name="Who Is Shown", description="The person in the video; kept in the actor")
-    match_scene: BoolProperty(
-        name="Match Scene",
-        description="Set the scene's camera, resolution, frame rate and last frame to the footage's",
-        default=True,
-    )
 
 
 class RenderForm:
@@ -256,6 +277,10 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
         options=BLEND_RELATIVE,
         update=_new_video,
     )
+    match_choice: EnumProperty(
+        name="Match Scene", description="What was chosen for Match Scene", items=MATCH_CHOICES, options={"HIDDEN"}
+    )
+    match_scene: BoolProperty(**MATCH_SCENE, get=_is_matching, set=_choose_matching)
     consent_given: BoolProperty(
         name="This person agreed", description="The person in the video agreed to become a digital actor"
     )

@@ -8,10 +8,10 @@ import bpy
 
 from ..contract import actor
 from ..jobs import environment, job
-from ..properties import CREATE, CreateForm, values_of
+from ..properties import CREATE, MATCH_SCENE, CreateForm, values_of
 from ..scene.versions import BLEND_RELATIVE
 from ..translations import iface_, n_, rpt_, tip_
-from ..translations.props import IntProperty, StringProperty
+from ..translations.props import BoolProperty, IntProperty, StringProperty
 from .import_actor import import_into
 from .verb import JobVerb, Place, absolute, existing_file, fill_in, push_undo, start_backend
 
@@ -28,7 +28,8 @@ class CreateRequest:
         face: which face, from the left, beginning with 1; 0: the only one.
         consent_who: the person who is shown.
         frame_start: the scene frame where the footage begins.
-        match_scene: whether the scene takes the footage's camera, size, rate and length.
+        match_scene: whether the scene takes the footage's camera, size, rate and range; None: where it is expected
+            when the actor is finished.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
         landmarker: MediaPipe's face_landmarker.task, to measure the channels; empty: the own fit.
         detached: it goes on when Blender ends; the next Create Actor waits for it and imports what it made.
@@ -41,7 +42,7 @@ class CreateRequest:
     face: int = 0
     consent_who: str = ""
     frame_start: int = 1
-    match_scene: bool = True
+    match_scene: bool | None = None
     device: str = ""
     landmarker: str = ""
     detached: bool = False
@@ -124,6 +125,7 @@ class PORTRAIT_ACTOR_OT_create_actor(CreateForm, JobVerb, bpy.types.Operator):
     frame_start: IntProperty(
         name="First Frame", description="The scene frame where the footage begins", default=1, subtype="TIME"
     )
+    match_scene: BoolProperty(**MATCH_SCENE, options={"SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         form = context.scene.portrait_actor
@@ -132,12 +134,15 @@ class PORTRAIT_ACTOR_OT_create_actor(CreateForm, JobVerb, bpy.types.Operator):
                 self.report({"ERROR"}, rpt_(why))
                 return {"CANCELLED"}
             fill_in(self, video=form.video, frame_start=context.scene.frame_start, **vars(values_of(form, CREATE)))
+            if form.match_choice != "AUTO":
+                fill_in(self, match_scene=form.match_scene)
         return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
+        match_scene = self.match_scene if self.properties.is_property_set("match_scene") else None
         request = CreateRequest(
             self.video, self.folder, self.actor_name, self.preset, self.face, self.consent_who, self.frame_start,
-            self.match_scene, landmarker=self.landmarker, detached=environment.preferences().on_quit == "GO_ON",
+            match_scene, landmarker=self.landmarker, detached=environment.preferences().on_quit == "GO_ON",
         )  # fmt: skip
         return self.follow(start(context, request))
 

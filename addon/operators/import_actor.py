@@ -5,29 +5,36 @@ from pathlib import Path
 import bpy
 
 from ..contract import actor
+from ..properties import MATCH_SCENE
 from ..scene import actor as scene_actor
 from ..scene.versions import BLEND_RELATIVE
 from ..translations import iface_, rpt_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
-from .verb import Place, Verb, absolute
+from .verb import Place, Verb, absolute, fill_in
 
 
-def import_actor(
-    context: bpy.types.Context, folder: Path, *, frame_start: int, match_scene: bool
-) -> scene_actor.SceneActor:
+def import_actor(context: bpy.types.Context, folder: Path, *, frame_start: int, match_scene: bool | None) -> str:
     """Puts the actor of a folder into the context's scene. Who edits or sculpts something goes on with it afterwards.
+
+    Args:
+        match_scene: whether the scene takes the footage's camera, size, rate and range; None: where it is expected.
+
+    Returns:
+        what has happened, for the person.
 
     Raises:
         UserError: the folder is not a finished actor.
     """
     opened = actor.ActorFolder.open(folder)
+    if match_scene is None:
+        match_scene = scene_actor.is_match_expected(context.scene)
     objects = context.view_layer.objects
     edited = objects.active
     mode = edited.mode if edited else "OBJECT"
     if mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     try:
-        return scene_actor.build(
+        made = scene_actor.build(
             context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
         )
     finally:
@@ -37,14 +44,15 @@ def import_actor(
             edited.select_set(True)
             objects.active = edited
             bpy.ops.object.mode_set(mode=mode)
+    told = rpt_("{} is in the scene.").format(made.name)
+    if match_scene:
+        return told
+    kept = rpt_("The scene keeps its settings; Match Scene sets the footage's camera, size and rate.")
+    return f"{told} {kept}"
 
 
-def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bool) -> str:
-    """Imports at the end of a job, into the scene where it was started.
-
-    Returns:
-        one sentence for the person.
-    """
+def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bool | None) -> str:
+    """Imports at the end of a job, into the scene where it was started; see `import_actor`."""
     scene = place.find_scene()
     if scene is None:
         return rpt_("{} is ready. Import it: the scene where it was begun is not open.").format(folder.name)
@@ -54,10 +62,9 @@ def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bo
     window.scene = scene  # making bones needs edit mode, and that needs a window that shows the scene
     try:
         with bpy.context.temp_override(window=window):
-            made = import_actor(bpy.context, folder, frame_start=frame_start, match_scene=match_scene)
+            return import_actor(bpy.context, folder, frame_start=frame_start, match_scene=match_scene)
     finally:
         window.scene = shown
-    return rpt_("{} is in the scene.").format(made.name)
 
 
 class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
@@ -74,21 +81,19 @@ class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
     frame_start: IntProperty(
         name="First Frame", description="The scene frame where the footage begins", default=1, subtype="TIME"
     )
-    match_scene: BoolProperty(
-        name="Match Scene",
-        description="Set the scene's camera, resolution, frame rate and last frame to the footage's",
-        default=True,
-    )
+    match_scene: BoolProperty(**MATCH_SCENE, options={"SKIP_SAVE"})  # a choice for one scene is none for the next
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        fill_in(self, match_scene=context.scene.portrait_actor.match_scene)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        made = import_actor(
+        fill_in(self, match_scene=scene_actor.is_match_expected(context.scene))  # F9 shows what was done
+        told = import_actor(
             context, Path(absolute(self.directory)), frame_start=self.frame_start, match_scene=self.match_scene
         )
-        self.report({"INFO"}, rpt_("{} is in the scene.").format(made.name))
+        self.report({"INFO"}, told)
         return {"FINISHED"}
 
 

@@ -32,7 +32,7 @@ class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
         row = layout.row()
         row.enabled, row.scale_y = not why, 1.4
         row.operator("portrait_actor.create_actor", icon="USER")
-        layout.operator("portrait_actor.import_actor", icon="FILE_FOLDER").match_scene = settings.match_scene
+        layout.operator("portrait_actor.import_actor", icon="FILE_FOLDER")
         if not settings.video:
             layout.operator("portrait_actor.sample_clip", icon="COMMUNITY")
 

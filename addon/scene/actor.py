@@ -92,6 +92,13 @@ def is_any_in(scene: bpy.types.Scene) -> bool:
     return any(of(thing) is not None for thing in scene.objects)
 
 
+def is_match_expected(scene: bpy.types.Scene) -> bool:
+    """Whether an actor that comes into a scene sets its camera, size, rate and range unless the artist says otherwise:
+    only where that overwrites nothing, so the scene has neither an actor nor a shot set up.
+    """
+    return not is_any_in(scene) and camera.is_as_at_startup(scene)
+
+
 def find(context: bpy.types.Context) -> SceneActor | None:
     """The actor that the artist means: the selected one, else the one that the sidebar's form names, else the scene's
     last. Panels and operators all ask this function.
@@ -198,6 +205,7 @@ def build(
     if info.has_audio:
         sound.add(scene, armature, folder.file("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
     scene.portrait_actor.actor = armature
+    scene.portrait_actor.property_unset("match_choice")  # it was about this actor
     if match_scene or scene.camera is None:
         scene.camera = view
     return SceneActor(armature, face)

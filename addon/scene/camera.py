@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Euler, Matrix, Vector
 from numpy.typing import NDArray
 
 from ..contract import actor, protocol
@@ -17,6 +17,11 @@ from . import conventions as conv
 
 Array = NDArray[np.float64]
 SENSOR = 36.0  # mm; the focal length in millimetres is relative to this width
+# Of the scene that Blender starts with, since 2.80: where its camera stands (m; rad, XYZ), its lens (mm), and picture
+# width and height, percentage, frames per second and their base, first and last frame.
+STARTUP_LOCATION, STARTUP_ROTATION, STARTUP_LENS = (7.358891, -6.925791, 4.958309), (1.109319, 0.0, 0.814928), 50.0
+STARTUP_SETTINGS = (1920, 1080, 100, 24, 1.0, 1, 250)
+STARTUP_TOLERANCE = 1e-3  # m, rad and mm: above rounding, below what an artist does
 
 
 def build(
@@ -34,6 +39,28 @@ def build(
     data.display_size = distance / 5
     collection.objects.link(camera)
     return camera
+
+
+def is_as_at_startup(scene: bpy.types.Scene) -> bool:
+    """Whether a scene has no shot set up: no camera or only the untouched one that Blender starts with, and the picture
+    size, frame rate and range that Blender starts with.
+    """
+    render = scene.render
+    settings = (
+        render.resolution_x, render.resolution_y, render.resolution_percentage, render.fps, render.fps_base,
+        scene.frame_start, scene.frame_end,
+    )  # fmt: skip
+    cameras = [thing for thing in scene.objects if thing.type == "CAMERA"]
+    return settings == STARTUP_SETTINGS and len(cameras) < 2 and all(map(_is_startup_camera, cameras))
+
+
+def _is_startup_camera(camera: bpy.types.Object) -> bool:
+    data = camera.data
+    if camera.parent or camera.constraints or camera.animation_data or data.animation_data or data.type != "PERSP":
+        return False
+    expected = Matrix.LocRotScale(Vector(STARTUP_LOCATION), Euler(STARTUP_ROTATION), None)
+    distance = np.abs(np.array(camera.matrix_basis) - np.array(expected)).max()
+    return bool(distance < STARTUP_TOLERANCE and abs(data.lens - STARTUP_LENS) < STARTUP_TOLERANCE)
 
 
 def match_scene(scene: bpy.types.Scene, footage: actor.Camera, fps: float, frame_end: int) -> None:

@@ -57,8 +57,12 @@ TOOLTIPS: dict[str, str] = {
         "Minuten auf einer CPU: um zu sehen, ob die Aufnahme taugt",
     "One person talking, facing the camera": "Eine Person, die zur Kamera spricht",
     "Seconds that the head talks": "Wie viele Sekunden der Kopf spricht",
-    "Set the scene's camera, resolution, frame rate and last frame to the footage's":
-        "Setzt Kamera, Auflösung, Bildrate und letztes Bild der Szene auf die der Aufnahme",
+    "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself only where that "
+    "changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and range are those that "
+    "Blender starts with":
+        "Setzt Kamera, Auflösung, Bildrate und letztes Bild der Szene auf die der Aufnahme. Von selbst nur an, wo das "
+        "nichts Eigenes ändert: noch kein Darsteller ist da, und Kamera (oder keine), Auflösung, Rate und Bereich sind "
+        "die, mit denen Blender startet",
     "Side of the frame": "Seitenlänge des Bildes",
     "The .actor folder on disk": "Der .actor-Ordner auf der Festplatte",
     "The .mp4 to write": "Die .mp4-Datei, die geschrieben wird",
@@ -291,6 +295,8 @@ TOOLTIPS: dict[str, str] = {
     "The overlay runs at {:g} fps, the scene at another rate: they drift apart.":
         "Das Overlay läuft mit {:g} Bildern pro Sekunde, die Szene mit einer anderen Rate: sie laufen auseinander.",
     "The report is {}": "Der Bericht ist {}",
+    "The scene keeps its settings; Match Scene sets the footage's camera, size and rate.":
+        "Die Szene behält ihre Einstellungen; „Szene anpassen“ setzt Kamera, Größe und Rate der Aufnahme.",
     "The sample clip is {}.": "Der Beispielclip ist {}.",
     "the actor's own crops": "die Ausschnitte des Darstellers",
     "{} channels are keyed at frame {}.": "{} Kanäle haben bei Bild {} ein Schlüsselbild.",
