@@ -38,7 +38,9 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         layout.prop(scene.view_settings, "view_transform")
         shown = scene_actor.find(context)
         if compositing.is_outdated(scene, shown.armature):
-            why = iface_("The compositor's group is for another view transform: render again, frames are kept")
+            why = iface_(
+                "The compositor's group is older, or for another view transform: render again, frames are kept"
+            )
             draw_text(layout, why, "INFO")
         if settings.placement == "card" and settings.file_format == "exr" and merge_group.look_space(scene):
             why = iface_("A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG")

@@ -63,6 +63,11 @@ class Arithmetic:
         """a where the factor is 0, b where it is 1."""
         return self.add(a, self.multiply(factor, self.subtract(b, a)))
 
+    def smooth_step(self, value: Value, low: float, high: float) -> Any:
+        """0 up to `low`, 1 from `high` on, between them 3 t² − 2 t³, without a kink at either end."""
+        t = self.math("MULTIPLY_ADD", value, 1 / (high - low), -low / (high - low), clamp=True)
+        return self.multiply(t, t, self.math("MULTIPLY_ADD", t, -2.0, 3.0))
+
     def split(self, color: Value) -> list[Any]:
         """Red, green, blue, alpha."""
         return list(self.node("CompositorNodeSeparateColor", color).outputs)

@@ -119,7 +119,7 @@ def _depth(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSo
 
 
 def is_outdated(scene: bpy.types.Scene, actor: bpy.types.Object) -> bool:
-    """Whether an actor's group was made for another view transform than the scene has now."""
+    """Whether an actor's group has an older format, or was made for another view transform than the scene has now."""
     tree = versions.existing_compositor(scene)
     nodes = [n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == GROUP and n.node_tree] if tree else []
     return any(node.node_tree.get(merge_group.MARK) != merge_group.mark(scene) for node in nodes)

@@ -1,5 +1,6 @@
-"""The compositor group that lays an actor over the scene. Every slider but two leaves the picture as it is until it is
-moved: Depth Merge, which hides the actor behind what stands before it, and Footage Look, see docs/COMPOSITING.md."""
+"""The compositor group that lays an actor over the scene. Every slider but three leaves the picture as it is until it
+is moved: Depth Merge, which hides the actor behind what stands before it, Footage Look, and Edge, which hides the thin
+rim of a matte, see docs/COMPOSITING.md."""
 
 from __future__ import annotations
 
@@ -12,12 +13,16 @@ import bpy
 from . import versions
 from .arithmetic import Arithmetic
 
-FORMAT = 1  # of the group; one of another format is built anew
+FORMAT = 2  # of the group; one of another format is built anew
 MARK = "portrait_actor_merge"
 FAR = 1e10
 DEPTH_SOFTNESS = 0.01  # metres over which the scene and the actor cross
 HALO = 4  # pixels around the actor where its edge's depth counts
 LINEAR, DISPLAY = "Linear Rec.709", "sRGB"
+# Alpha over which Footage Look sets in. AgX needs 16 times the light for white, and negative light for some violets:
+# a twentieth of that is a bright rim around the actor. Half the coverage and less shows as with Standard.
+LOOK_ALPHA = 0.5, 1.0
+LEAST_ALPHA = 1e-3  # below it a half float's alpha says little about the colour
 
 # Name, type (F number, C colour, P picture, D depth), default, least, most, what it does; a lone string begins a panel.
 INPUTS: tuple[Any, ...] = (
@@ -30,7 +35,7 @@ INPUTS: tuple[Any, ...] = (
     ("Depth Merge", "F", 1.0, 0, 1, "Hides the actor behind what stands before it"),
     ("Depth Offset", "F", 0.0, -10, 10, "Metres by which the actor counts as farther away"),
     "Edge",
-    ("Edge", "F", 0.0, -20, 20, "Pixels by which the edge grows, or shrinks below 0"),
+    ("Edge", "F", -0.5, -20, 20, "Pixels by which the edge grows, or shrinks below 0"),
     ("Soften", "F", 0.0, 0, 50, "Pixels over which the edge is blurred"),
     ("Spill", "F", 0.0, 0, 1, "Takes the color of the footage's background out of the edge"),
     ("Spill Color", "C", (0.0, 1.0, 0.0, 1.0), None, None, "What is taken out; at first the background's mean"),
@@ -124,20 +129,27 @@ Step = Callable[[Arithmetic, Any, Channels, Any], Channels]
 
 
 def _look(space: str) -> Step:
-    """Replaces the light that sRGB means by the light that the view transform shows as the same colour."""
+    """Replaces the light that sRGB means by the light that the view transform shows as the same colour. Where alpha is
+    thin, the light that sRGB means stays, see `LOOK_ALPHA`."""
 
     def step(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Channels:
         if not space:
             return color
-        straight = formula.join(*(formula.divide(channel, alpha) for channel in color), 1.0)
+        straight = formula.join(*(_straight(formula, channel, alpha) for channel in color), 1.0)
         shown = formula.convert(straight, LINEAR, DISPLAY)
         light = formula.split(formula.convert(shown, space, LINEAR))[:3]
+        amount = formula.multiply(given["Footage Look"], formula.smooth_step(alpha, *LOOK_ALPHA))
         return [
-            formula.mix(given["Footage Look"], before, formula.multiply(after, alpha))
+            formula.mix(amount, before, formula.multiply(after, alpha))
             for before, after in zip(color, light, strict=True)
         ]
 
     return step
+
+
+def _straight(formula: Arithmetic, channel: Any, alpha: Any) -> Any:
+    """A channel freed from its alpha, within what a display shows: no rounding of a thin alpha leaves 0–1."""
+    return formula.math("DIVIDE", channel, formula.math("MAXIMUM", alpha, LEAST_ALPHA), clamp=True)
 
 
 def _despill(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Channels:
@@ -174,7 +186,8 @@ def _gain(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Chann
 
 
 def _edge(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> tuple[Channels, Any]:
-    """Moves and softens the edge. What the matte gains gets the colour of its neighbourhood."""
+    """Moves and softens the edge. What the matte gains gets the colour of its neighbourhood. What is thin goes first:
+    at half a pixel inwards alpha beyond the edge is squared and halved, so a rim of 0.2 is gone and a hair is not."""
     edge, soften = given["Edge"], given["Soften"]
     reach = formula.math("ABSOLUTE", edge)
     window = formula.add(formula.math("CEIL", reach), 1.0)
@@ -183,8 +196,10 @@ def _edge(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> tuple
     distance = formula.multiply(formula.subtract(mean, 0.5), formula.math("MULTIPLY_ADD", window, 2.0, 1.0))
     moved = formula.math("ADD", distance, formula.add(edge, 0.5), clamp=True)
     grown, shrunk = formula.math("MAXIMUM", alpha, moved), formula.math("MINIMUM", alpha, moved)
-    changed = formula.mix(formula.math("GREATER_THAN", edge, 0.0), shrunk, grown)
-    changed = formula.mix(formula.math("MINIMUM", reach, 1.0), alpha, changed)
+    grows = formula.math("GREATER_THAN", edge, 0.0)
+    changed = formula.mix(grows, shrunk, grown)
+    haste = formula.mix(grows, formula.subtract(2.0, alpha), 1.0)
+    changed = formula.mix(formula.math("MINIMUM", formula.multiply(reach, haste), 1.0), alpha, changed)
     changed = formula.blur(changed, soften)
     kept = formula.math("MINIMUM", formula.divide(changed, alpha), 1.0)
     gained = formula.math("MAXIMUM", formula.subtract(changed, alpha), 0.0)

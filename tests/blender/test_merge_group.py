@@ -1,4 +1,5 @@
-"""Every slider of the compositor group: what it does to pixels, and that it does nothing until it is moved."""
+"""Every slider of the compositor group: what it does to pixels, and that it does nothing until it is moved. Edge alone
+does: the tests of the other sliders set it to 0."""
 
 from __future__ import annotations
 
@@ -55,6 +56,8 @@ class Shot:
         self.node = addon.compositing.place(
             scene, armature_called("Nora"), addon.compositing.Sequence(folder, "nora_####.exr", 1, 2)
         )
+        self.default_edge = self.node.inputs["Edge"].default_value
+        self.set(Edge=0.0)
 
     def set(self, **sliders) -> None:
         for name, value in sliders.items():
@@ -137,6 +140,14 @@ def test_the_edge_moves_by_pixels(shot, pixels):
     assert np.count_nonzero((matte(row) > 0.02) & ~solid) <= 4, "and is sharp"
 
 
+def test_default_edge_takes_less_than_a_pixel_from_a_sharp_matte(shot):
+    shot.set(Edge=shot.default_edge)
+    row = shot.row()
+    assert 0.1 < ALPHA.sum() - matte(row).sum() < 1.0
+    assert np.allclose(row[: EDGE - 2], PLAIN[: EDGE - 2], atol=2e-3), "the actor's inside stays"
+    assert np.allclose(row[EDGE + 1 :], PLAIN[EDGE + 1 :], atol=2e-3), "and so does the scene"
+
+
 def test_soften_widens_the_edge(shot):
     shot.set(Soften=8.0)
     soft = matte(shot.row())
@@ -211,3 +222,16 @@ def test_sliders_stay_when_frames_are_placed_again(shot, addon):
     assert not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
     assert other.inputs["Light Wrap"].default_value == pytest.approx(0.7)
     assert tuple(other.inputs["Spill Color"].default_value)[:3] == pytest.approx((0.1, 0.2, 0.3))
+
+
+def test_group_of_an_older_format_is_outdated_and_replaced_with_its_sliders_kept(shot, addon):
+    shot.set(Edge=0.25, Grain=0.1)
+    old = shot.node.node_tree
+    old[addon.merge_group.MARK] = old[addon.merge_group.MARK].replace(str(addon.merge_group.FORMAT), "1", 1)
+    assert addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
+    node = addon.compositing.place(
+        shot.scene, armature_called("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
+    )
+    assert node.node_tree != old and not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
+    assert node.inputs["Edge"].default_value == pytest.approx(0.25)
+    assert node.inputs["Grain"].default_value == pytest.approx(0.1)

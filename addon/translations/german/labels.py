@@ -175,8 +175,9 @@ LABELS: dict[str, str] = {
     "Take Out Neutral": "Ruhegesicht abziehen",
     "Takes": "Takes",
     "The backend is ready.": "Das Backend ist bereit.",
-    "The compositor's group is for another view transform: render again, frames are kept":
-        "Die Compositor-Gruppe gehört zu einer anderen Anzeigetransformation: erneut rendern, die Bilder bleiben",
+    "The compositor's group is older, or for another view transform: render again, frames are kept":
+        "Die Compositor-Gruppe ist älter oder gehört zu einer anderen Anzeigetransformation: erneut rendern, "
+        "die Bilder bleiben",
     "The preview starts": "Die Vorschau startet",
     "This person agreed": "Hat eingewilligt",
     "Tilt": "Neigen",

@@ -1,0 +1,102 @@
+"""Thin alpha under a view transform that needs much light for white: no rim brighter than a plain alpha over, in the
+composite and on the card, and the footage's colours where the actor is opaque."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+import pytest
+from support import armature_called, pixels_of, python
+
+SIZE, SOLID, DARK = 64, 32, 0.01
+INSIDE = (0.6, 0.5, 0.45)  # display sRGB of the opaque upper half
+RIMS = ((0.98, 0.97, 1.0), (0.95, 0.6, 1.0))  # of the lower half's quarters: white, violet
+THIN = np.linspace(0.01, 0.2, SIZE)  # alpha of the lower half's columns
+WRITE = """
+import sys, numpy as np
+from pathlib import Path
+from backend.rendering.images import exr_bytes, png_bytes
+from backend.rendering.passes import MATTES, Passes
+color = np.empty((64, 64, 3), np.float32)
+color[:32], color[32:48], color[48:] = (0.6, 0.5, 0.45), (0.98, 0.97, 1.0), (0.95, 0.6, 1.0)
+alpha = np.ones((64, 64), np.float32)
+alpha[32:] = np.linspace(0.01, 0.2, 64)
+passes = Passes(color, alpha, np.ones_like(alpha), {m: alpha for m in MATTES})
+for kind, data in (("exr", exr_bytes(passes, 25.0, {})), ("png", png_bytes(passes, 16, {}))):
+    Path(sys.argv[1], f"nora_0001.{kind}").write_bytes(data)
+"""
+TRANSFORMS = pytest.mark.parametrize("transform", ["AgX", "Filmic"])
+
+
+def light_of(display) -> np.ndarray:
+    """IEC 61966-2-1, for values over its linear foot."""
+    return ((np.asarray(display) + 0.055) / 1.055) ** 2.4
+
+
+def plain_over(light) -> np.ndarray:
+    """(SIZE, 3) one row of the lower half: light at each column's alpha over the dark scene."""
+    return THIN[:, None] * light + (1 - THIN[:, None]) * DARK
+
+
+@pytest.fixture
+def scene(tmp_path):
+    made = bpy.context.scene
+    made.render.engine, made.cycles.samples, made.cycles.use_denoising = "CYCLES", 4, False
+    made.cycles.pixel_filter_type, made.cycles.filter_width = "BOX", 0.01
+    made.render.resolution_x = made.render.resolution_y = SIZE
+    made.render.dither_intensity = 0
+    world = made.world = bpy.data.worlds.new("world")
+    if world.node_tree is None:
+        world.use_nodes = True
+    background = next(n for n in world.node_tree.nodes if n.bl_idname == "ShaderNodeBackground")
+    background.inputs["Color"].default_value = DARK, DARK, DARK, 1
+    made.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    made.collection.objects.link(made.camera)
+    python(WRITE, str(tmp_path))
+    return made
+
+
+def rendered(scene, folder, kind: str) -> np.ndarray:
+    """(SIZE, SIZE, 3): scene-linear light for OPEN_EXR, display values for PNG."""
+    scene.frame_set(1)
+    settings = scene.render.image_settings
+    settings.file_format, settings.color_depth = kind, "32" if kind == "OPEN_EXR" else "16"
+    scene.render.filepath = str(folder / ("out.exr" if kind == "OPEN_EXR" else "out.png"))
+    bpy.ops.render.render(write_still=True)
+    return pixels_of(scene.render.filepath)[..., :3]
+
+
+@pytest.fixture
+def composite(addon, scene, tmp_path):
+    """Wires the frames for a view transform; gives the group's node."""
+
+    def wire(transform: str):
+        scene.view_settings.view_transform = transform
+        sequence = addon.compositing.Sequence(tmp_path, "nora_####.exr", 1, 1)
+        return addon.compositing.place(scene, armature_called("Nora"), sequence)
+
+    return wire
+
+
+@TRANSFORMS
+def test_thin_alpha_composites_as_a_plain_alpha_over(composite, scene, tmp_path, transform):
+    composite(transform).inputs["Edge"].default_value = 0
+    seen = rendered(scene, tmp_path, "OPEN_EXR")
+    for row, rim in ((40, RIMS[0]), (56, RIMS[1])):
+        assert np.abs(seen[row] - plain_over(light_of(rim))).max() < 2e-3
+
+
+@TRANSFORMS
+def test_default_edge_leaves_less_than_a_seventh_of_a_thin_rim(composite, scene, tmp_path, transform):
+    composite(transform)
+    seen = rendered(scene, tmp_path, "OPEN_EXR")
+    for row, rim in ((40, RIMS[0]), (56, RIMS[1])):
+        gained, plain = seen[row] - DARK, plain_over(light_of(rim)) - DARK
+        assert np.all(gained <= plain / 7 + 1e-3) and gained.min() > -1e-3
+
+
+@TRANSFORMS
+def test_opaque_inside_keeps_the_footages_colors(composite, scene, tmp_path, transform):
+    composite(transform)
+    inside = rendered(scene, tmp_path, "PNG")[: SOLID - 3]
+    assert np.abs(inside - INSIDE).max() < 2 / 255
