@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..contract import camera as contract_camera
 from ..contract import geometry, performance
 from . import conventions as conv
-from . import rig, versions
+from . import merge_group, rig, versions
 from .actor import SceneActor
 from .compositing import Sequence, file_of, load
 
@@ -144,7 +144,7 @@ def _material(name: str) -> bpy.types.Material:
     switch.outputs[0].default_value = 0.0
     image.extension = "CLIP"
     for source, target in (
-        (image.outputs["Color"], light.inputs["Color"]),
+        (_limited_light(tree, image), light.inputs["Color"]),
         (switch.outputs[0], solid.inputs[0]),
         (light.outputs[0], solid.inputs[1]),
         (hole.outputs[0], solid.inputs[2]),
@@ -157,6 +157,31 @@ def _material(name: str) -> bpy.types.Material:
     for column, node in enumerate(nodes):
         node.location = (200 * (column // 2), -260 * (column % 2))
     return material
+
+
+def _limited_light(tree: bpy.types.NodeTree, image: bpy.types.Node) -> bpy.types.NodeSocket:
+    """The picture's light, held in 0–1 where alpha is thin: the card's counterpart of the group's Footage Look."""
+    color, alpha = image.outputs["Color"], image.outputs["Alpha"]
+    solid = tree.nodes.new("ShaderNodeMapRange")
+    solid.interpolation_type = "SMOOTHSTEP"
+    solid.inputs["From Min"].default_value, solid.inputs["From Max"].default_value = merge_group.LOOK_ALPHA
+    tree.links.new(alpha, solid.inputs["Value"])
+    positive = _vector_math(tree, "MAXIMUM", color, (0.0, 0.0, 0.0))
+    held = _vector_math(tree, "MINIMUM", positive, (1.0, 1.0, 1.0))
+    excess = _vector_math(tree, "SUBTRACT", color, held)
+    return _vector_math(tree, "MULTIPLY_ADD", excess, solid.outputs[0], held)
+
+
+def _vector_math(tree: bpy.types.NodeTree, operation: str, *values: Any) -> bpy.types.NodeSocket:
+    """The result of a Vector Math node whose inputs are sockets or constants."""
+    node = tree.nodes.new("ShaderNodeVectorMath")
+    node.operation, node.location = operation, (100 * len(tree.nodes) - 800, 400)
+    for value, socket in zip(values, node.inputs, strict=False):
+        if isinstance(value, bpy.types.NodeSocket):
+            tree.links.new(value, socket)
+        else:
+            socket.default_value = value
+    return node.outputs[0]
 
 
 def _show(card: bpy.types.Object, sequence: Sequence, scene: bpy.types.Scene) -> None:

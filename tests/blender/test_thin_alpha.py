@@ -100,3 +100,20 @@ def test_opaque_inside_keeps_the_footages_colors(composite, scene, tmp_path, tra
     composite(transform)
     inside = rendered(scene, tmp_path, "PNG")[: SOLID - 3]
     assert np.abs(inside - INSIDE).max() < 2 / 255
+
+
+@TRANSFORMS
+def test_thin_alpha_on_a_png_card_adds_no_more_than_white_does(nora, addon, scene, tmp_path, transform):
+    scene.camera = nora.armature.portrait_actor.camera
+    scene.view_settings.view_transform = transform
+    table, path = nora.sample(range(1, 2))
+    placed = addon.card.Placement.of(table, path, range(1, 2), 1)
+    sequence = addon.compositing.Sequence(tmp_path, "nora_####.png", 1, 1)
+    card = addon.card.place(addon.actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
+    image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
+    image.interpolation = "Closest"
+    seen = rendered(scene, tmp_path, "OPEN_EXR")
+    for rows in (slice(34, 46), slice(50, 62)):
+        rim = np.median(seen[rows], axis=0)  # Cycles hits both triangles of the card at single pixels of its diagonal
+        assert np.all(rim <= plain_over(1.0) + 5e-3) and rim.min() >= 0
+        assert rim[-1, 0] > 0.1, "the rim is in the picture"
