@@ -248,8 +248,11 @@ def check_disk(target: Path, needed: float) -> None:
 
 
 def clear(place: Path) -> None:
-    """Deletes the environment at `place` if this program made it."""
+    """Deletes the environment at `place` if this program made it; of a link to one, only the link."""
     if (place / ".incomplete").exists() or (place / ".complete").exists():
+        if place.is_symlink():
+            place.unlink()
+            return
         (place / ".incomplete").touch()
         for entry in place.iterdir():
             if entry.is_dir() and not entry.is_symlink():
