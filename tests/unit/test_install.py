@@ -396,18 +396,3 @@ def test_another_python_is_told_so() -> None:
         pytest.skip("no Python 3.10, 3.13 or 3.14 on this machine")
     ended = subprocess.run([other, str(SCRIPT), "--target", "never_made"], capture_output=True, encoding="utf-8")
     assert ended.returncode == 2 and "3.11 or 3.12" in ended.stderr and "Traceback" not in ended.stderr
-
-
-def test_upgrade_through_a_link_leaves_the_linked_environment_alone(tmp_path: Path) -> None:
-    shared, link = tmp_path / "shared", tmp_path / "env"
-    for folder in (shared, tmp_path / "env.new"):
-        install.python_of(folder).parent.mkdir(parents=True)
-        install.python_of(folder).write_text("")
-        (folder / ".complete").write_text("{}")
-    try:
-        link.symlink_to(shared, target_is_directory=True)
-    except OSError:
-        pytest.skip("no links may be made here")
-    install.swap(tmp_path / "env.new", link, tmp_path / "env.old")
-    assert install.python_of(shared).exists() and sorted(p.name for p in shared.iterdir())[0] == ".complete"
-    assert not link.is_symlink() and install.python_of(link).exists() and beside(link) == ["env", "shared"]

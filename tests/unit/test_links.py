@@ -1,4 +1,4 @@
-"""Links in an actor's folder: what leads out of it is neither read nor written."""
+"""Links: what leads out of an actor's folder is neither read nor written, a linked environment is not deleted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import outside_data as outside
 import pytest
 from outside_data import READERS
 
+from backend import install
 from backend.actor import PROXY, ActorFolder
 from backend.protocol import UserError
 from backend.reading import read_arrays, read_bytes
@@ -59,3 +60,19 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None
     assert explain(RuntimeError("bug"), linked).log != str(linked / "portrait_actor_error.log")
     assert (tmp_path / "secret").read_text() == "secret" and read_bytes(tmp_path / "new.json") == b"new"
     assert not (tmp_path / "new.json").is_symlink()
+
+
+def test_upgrade_through_a_link_leaves_the_linked_environment_alone(tmp_path: Path) -> None:
+    shared, link = tmp_path / "shared", tmp_path / "env"
+    for folder in (shared, tmp_path / "env.new"):
+        install.python_of(folder).parent.mkdir(parents=True)
+        install.python_of(folder).write_text("")
+        (folder / ".complete").write_text("{}")
+    try:
+        link.symlink_to(shared, target_is_directory=True)
+    except OSError:
+        pytest.skip("no links may be made here")
+    install.swap(tmp_path / "env.new", link, tmp_path / "env.old")
+    assert install.python_of(shared).exists() and (shared / ".complete").exists()
+    assert install.python_of(link).exists() and not link.is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["env", "shared"]
