@@ -6,27 +6,27 @@ import atexit
 
 import bpy
 
-from . import cli, panels, preferences, properties, render_ahead, thumbnails, translations
+from . import cli, panels, preferences, properties, render_handlers, thumbnails, translations
 from .jobs import job, main_thread
 from .operators import (
     backend,
+    capture_io,
     channels,
     create_actor,
     dub,
-    exchange,
     export_job,
+    footage_report,
     import_actor,
     preview,
     render_actor,
-    report,
     sample_clip,
     speak,
     takes,
     track_video,
 )
 from .panels import menu
-from .preview import live
-from .scene import paths
+from .preview import live_preview
+from .scene import actor_paths
 
 MODULES = (
     preferences,
@@ -34,13 +34,13 @@ MODULES = (
     backend,
     create_actor,
     import_actor,
-    report,
+    footage_report,
     sample_clip,
     channels,
     speak,
     dub,
     takes,
-    exchange,
+    capture_io,
     track_video,
     preview,
     render_actor,
@@ -56,8 +56,8 @@ def register() -> None:
         for item in module.CLASSES:
             bpy.utils.register_class(item)
     properties.register()
-    paths.register()
-    render_ahead.register()
+    actor_paths.register()
+    render_handlers.register()
     cli.register()
     bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
     menu.register()
@@ -71,8 +71,8 @@ def unregister() -> None:
     menu.unregister()
     bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
     cli.unregister()
-    render_ahead.unregister()
-    paths.unregister()
+    render_handlers.unregister()
+    actor_paths.unregister()
     properties.unregister()
     thumbnails.clear()
     for module in reversed(MODULES):
@@ -82,6 +82,6 @@ def unregister() -> None:
 
 
 def _stop() -> None:
-    live.stop()
+    live_preview.stop()
     main_thread.stop()
     job.stop()

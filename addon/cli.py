@@ -13,7 +13,7 @@ import bpy
 from .contract import protocol
 from .jobs import job
 from .operators import backend, create_actor, dub, export_job, import_actor, render_actor, speak
-from .operators.verb import save_blend
+from .operators.operator_base import save_blend
 from .properties import FORMATS, LINE, MOUTH, PLACEMENTS, PRESETS
 
 NAME = "portrait_actor"

@@ -6,36 +6,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backend import (
-        actor,
+    from backend.contract import (
+        actor_folder,
+        atomic_write,
         camera,
         channels,
         geometry,
-        install_torch,
         live_link,
         performance,
         protocol,
-        reading,
-        whole_file,
+        safe_io,
     )
+    from backend.setup import install_torch
 else:
-    from ..backend import (
-        actor,
+    from ..backend.contract import (
+        actor_folder,
+        atomic_write,
         camera,
         channels,
         geometry,
-        install_torch,
         live_link,
         performance,
         protocol,
-        reading,
-        whole_file,
+        safe_io,
     )
+    from ..backend.setup import install_torch
 
 __all__ = [
     "PACKAGE",
     "ROOT",
-    "actor",
+    "actor_folder",
+    "atomic_write",
     "camera",
     "channels",
     "geometry",
@@ -43,8 +44,7 @@ __all__ = [
     "live_link",
     "performance",
     "protocol",
-    "reading",
-    "whole_file",
+    "safe_io",
 ]
 
 PACKAGE = __package__.rpartition(".")[0]  # the extension's own name, e.g. "bl_ext.user_default.portrait_actor"

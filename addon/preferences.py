@@ -4,8 +4,8 @@ import bpy
 
 from .contract import PACKAGE, install_torch
 from .jobs import environment, job
-from .panels.common import draw_text
 from .panels.job_box import draw_job, draw_setup
+from .panels.panel_base import draw_text
 from .translations import sentence
 from .translations.props import EnumProperty, StringProperty
 

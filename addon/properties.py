@@ -6,8 +6,8 @@ from typing import Any
 
 import bpy
 
-from .scene import actor as scene_actor
-from .scene.versions import BLEND_RELATIVE
+from .scene import scene_actor
+from .scene.compat import BLEND_RELATIVE
 from .translations import iface_
 from .translations.props import (
     BoolProperty,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .commands import parser
-from .console import (
+from .cli.commands import parser
+from .cli.console import (
     Canceller,
     Console,
     LinesConsole,
@@ -26,15 +26,15 @@ from .console import (
     quiet_libraries,
     watch_requests,
 )
-from .device import choose_device, device_name, settle_environment
-from .forecast import Forecast
-from .protocol import Cancelled, Request, UserError
-from .turns import own_turn
-from .whole_file import make_folder, save_whole
+from .cli.eta_estimator import Forecast
+from .contract.atomic_write import make_folder, save_whole
+from .contract.protocol import Cancelled, Request, UserError
+from .setup.device import choose_device, device_name, settle_environment
+from .setup.process_lock import own_turn
 
 if TYPE_CHECKING:
-    from .actor import ActorFolder
-    from .model.speech import Delivery
+    from .contract.actor_folder import ActorFolder
+    from .speech.model import Delivery
 
 Outcome = tuple[str, dict[str, Any]]  # one sentence for the person, and the result's data
 
@@ -96,7 +96,7 @@ def _greet(options: argparse.Namespace, console: Console) -> None:
 
 
 def _create(options: argparse.Namespace, console: Console) -> Outcome:
-    from .training.create import CreateOptions, create_actor
+    from .pipeline.create import CreateOptions, create_actor
 
     wishes = CreateOptions(
         preset=options.preset, device=options.device, face=options.face, name=options.name,
@@ -110,8 +110,8 @@ def _create(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _speak(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
-    from .model.speech import speak
+    from .contract.actor_folder import ActorFolder
+    from .speech.model import speak
 
     folder = ActorFolder.open(options.actor)
     console.progress("speak", 0, 1)
@@ -128,15 +128,15 @@ def _speak(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _delivery(options: argparse.Namespace) -> Delivery:
     """How a line is to be spoken; a dub asks for the mouth alone."""
-    from .model.speech import Delivery
+    from .speech.model import Delivery
 
     said = {**vars(options), "style": tuple(options.style)}
     return Delivery(**{field.name: said[field.name] for field in fields(Delivery) if field.name in said})
 
 
 def _teach(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
-    from .model.speech import train_speech
+    from .contract.actor_folder import ActorFolder
+    from .speech.model import train_speech
 
     folder = ActorFolder.open(options.actor)
     figures = train_speech(folder, console, options.seed, options.features)
@@ -147,9 +147,9 @@ def _teach(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _render(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
-    from .camera import CameraPath
-    from .performance import Performance
+    from .contract.actor_folder import ActorFolder
+    from .contract.camera import CameraPath
+    from .contract.performance import Performance
     from .rendering.frames import render_performance
     from .rendering.options import RenderOptions
 
@@ -167,8 +167,8 @@ def _render(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _dub(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
-    from .dubbing.dub import DubOptions, dub
+    from .contract.actor_folder import ActorFolder
+    from .pipeline.dub import DubOptions, dub
 
     folder = ActorFolder.open(options.actor)
     wishes = DubOptions(options.out, options.footage, options.start, options.device)
@@ -177,8 +177,8 @@ def _dub(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _track(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
-    from .training.follow import follow
+    from .contract.actor_folder import ActorFolder
+    from .pipeline.retarget import follow
 
     folder = ActorFolder.open(options.actor)
     make_folder(options.performance.parent)
@@ -189,9 +189,9 @@ def _track(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _export(options: argparse.Namespace, console: Console) -> Outcome:
-    from .actor import ActorFolder
-    from .live_link import write_live_link
-    from .performance import Performance
+    from .contract.actor_folder import ActorFolder
+    from .contract.live_link import write_live_link
+    from .contract.performance import Performance
 
     folder, performance = ActorFolder.open(options.actor), Performance.load(options.performance)
     if options.out.suffix.lower() == ".csv":
@@ -208,7 +208,7 @@ def _export(options: argparse.Namespace, console: Console) -> Outcome:
 
 
 def _import(options: argparse.Namespace, console: Console) -> Outcome:
-    from .live_link import Reading, read_live_link
+    from .contract.live_link import Reading, read_live_link
 
     how = Reading(options.fps, options.capture_fps, _signs(options.signs), options.neutral, options.head)
     made = read_live_link(options.capture, how)
@@ -232,7 +232,7 @@ def _evaluate(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _ablate(options: argparse.Namespace, console: Console) -> Outcome:
     from .evaluation.ablate import ablate
-    from .training.schedule import PRESETS
+    from .training.config import PRESETS
 
     preset = PRESETS[options.preset]
     return _figures(
@@ -242,7 +242,7 @@ def _ablate(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _figures(options: argparse.Namespace, measure: Callable[[ActorFolder], dict[str, Any]]) -> Outcome:
     """Figures of an actor, as text and, where asked for, as a file."""
-    from .actor import ActorFolder
+    from .contract.actor_folder import ActorFolder
 
     folder = ActorFolder.open(options.actor)
     if options.json:
@@ -256,9 +256,9 @@ def _figures(options: argparse.Namespace, measure: Callable[[ActorFolder], dict[
 
 def _serve(options: argparse.Namespace, console: Console, canceller: Canceller) -> None:
     """Speaks the protocol always: there is nothing in it for a terminal."""
-    from .actor import ActorFolder
+    from .cli.preview_service import Service
+    from .contract.actor_folder import ActorFolder
     from .rendering.frames import load_portrait
-    from .service import Service
 
     assert isinstance(console, LinesConsole)
     folder = ActorFolder.open(options.actor)
@@ -282,14 +282,14 @@ def _serve(options: argparse.Namespace, console: Console, canceller: Canceller) 
 
 
 def _doctor(options: argparse.Namespace, console: Console) -> Outcome:
-    from .doctor import as_table, examine
+    from .setup.doctor import as_table, examine
 
     report = examine()
     return as_table(report), report
 
 
 def _sample(options: argparse.Namespace, console: Console) -> Outcome:
-    from .sample import SampleOptions, make_line, make_sample
+    from .synthetic import SampleOptions, make_line, make_sample
 
     make_folder(options.out.parent)
     ending = options.out.suffix.lower()

@@ -28,7 +28,7 @@ def main(archive: str, actor: str, backend: str, out: str) -> None:
     bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
     bpy.context.preferences.addons[PACKAGE].preferences.backend_python = backend
     bpy.ops.portrait_actor.import_actor(directory=actor)
-    live = import_module(f"{PACKAGE}.addon.preview.live")
+    live = import_module(f"{PACKAGE}.addon.preview.live_preview")
     play(None)  # what Blender computes once
     alone = min(play(None) for _ in range(ROUNDS))
     live.start(bpy.context)

@@ -13,16 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.actor import ActorFolder, ActorInfo
+from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.progress import Reporter
+from backend.dataset.crops import crop_box, write_crops
+from backend.dataset.frame_store import HAIR, HEAD, MOUTH, PERSON, FrameStore
 from backend.matting.metrics import alpha_error, edge_band, filled_columns, flicker, gradient_error
 from backend.matting.person import PersonMask
-from backend.progress import Reporter
-from backend.sample import SampleOptions, Truth, make_sample, truth_path
-from backend.tracking.selection import Selection
-from backend.training.crops import crop_box, write_crops
-from backend.training.frames import HAIR, HEAD, MOUTH, PERSON, FrameStore
-from backend.training.scanning import scan_footage
-from backend.video.decode import probe
+from backend.media.decode import probe
+from backend.pipeline.scan import scan_footage
+from backend.synthetic import SampleOptions, Truth, make_sample, truth_path
+from backend.tracking.detection.selection import Selection
 
 F32 = NDArray[np.float32]
 SIZE, SECONDS, SEEDS = 512, 2.4, (0, 1, 2)

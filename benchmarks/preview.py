@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backend.actor import ActorFolder, ActorInfo, Camera
-from backend.channels import CHANNELS, INDEX
-from backend.install import python_of
-from backend.model.portrait import Portrait, PortraitSize
-from backend.performance import Performance
-from backend.protocol import Preview, Progress, Request, decode, encode
+from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
+from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.performance import Performance
+from backend.contract.protocol import Preview, Progress, Request, decode, encode
+from backend.portrait.model import Portrait, PortraitSize
+from backend.setup.install import python_of
 from tools import package
 
 ROOT = Path(__file__).resolve().parents[1]

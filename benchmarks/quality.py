@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from backend.device import choose_device
+from backend.contract.progress import Reporter
 from backend.evaluation.evaluate import evaluate
-from backend.progress import Reporter
-from backend.training.create import CreateOptions, create_actor
+from backend.pipeline.create import CreateOptions, create_actor
+from backend.setup.device import choose_device
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

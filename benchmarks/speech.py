@@ -16,20 +16,20 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from backend.actor import ActorFolder, ActorInfo
-from backend.audio.features import SpeechTrack, analyse
-from backend.audio.sound import RATE, load_sound, save_wav
-from backend.channels import CHANNELS, INDEX, ORAL
-from backend.model.speech import Speaker, speak, train_speech
-from backend.model.speech_mouth import NEAR, closures, pauses
-from backend.progress import Reporter
-from backend.protocol import UserError
-from backend.sample import motion, voice
-from backend.sample.phones import FOOTAGE, LINES, PHONES, speak_lines
-from backend.tracking import topology as topo
-from backend.training.crops import crop_box, write_crops
-from backend.training.prepare import track_stretch
-from backend.training.scanning import scan_footage, write_sound
+from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.progress import Reporter
+from backend.contract.protocol import UserError
+from backend.dataset.crops import crop_box, write_crops
+from backend.media.audio_io import RATE, load_sound, save_wav
+from backend.pipeline.prepare import track_stretch
+from backend.pipeline.scan import scan_footage, write_sound
+from backend.speech.features import SpeechTrack, analyse
+from backend.speech.model import Speaker, speak, train_speech
+from backend.speech.mouth import NEAR, closures, pauses
+from backend.synthetic import motion, voice
+from backend.synthetic.phones import FOOTAGE, LINES, PHONES, speak_lines
+from backend.tracking.detection import topology as topo
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 FPS, SECONDS, SIZE = 25.0, 24.0, 256

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 from scipy.stats import rankdata
 
-from backend.audio.features import SpeechTrack, analyse
-from backend.audio.phones import BILABIAL
-from backend.audio.sound import RATE, is_silent, load_sound
-from backend.progress import Reporter
-from backend.protocol import UserError
-from backend.sample import SampleOptions, make_sample, voice
-from backend.sample.phones import FOOTAGE, PHONES, Spoken, speak_lines
-from backend.tracking.sync import NATURAL_LEAD, measure_offset
-from backend.training.scanning import scan_footage
+from backend.contract.progress import Reporter
+from backend.contract.protocol import UserError
+from backend.media.audio_io import RATE, is_silent, load_sound
+from backend.pipeline.scan import scan_footage
+from backend.speech.av_sync import NATURAL_LEAD, measure_offset
+from backend.speech.features import SpeechTrack, analyse
+from backend.speech.phones import BILABIAL
+from backend.synthetic import SampleOptions, make_sample, voice
+from backend.synthetic.phones import FOOTAGE, PHONES, Spoken, speak_lines
 
 PREFIXES = ("sound",)
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))

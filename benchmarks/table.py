@@ -22,8 +22,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from backend.device import settle_environment
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
+from backend.setup.device import settle_environment
 
 Figures = dict[str, float]
 UNITS = {

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.device import choose_device
+from backend.dataset.frame_store import FrameStore
 from backend.evaluation.evaluate import peak_memory
-from backend.sample import SampleOptions, Truth, make_sample, truth_path
-from backend.training.frames import FrameStore
+from backend.setup.device import choose_device
+from backend.synthetic import SampleOptions, Truth, make_sample, truth_path
 
-from ._gain import gain_db
-from ._prepared import Prepared, prepare
-from ._rigid_face import landmark_errors, photometric
-from ._sample_errors import blink_counts, channel_errors, crosstalk, jitter, rotation_errors
+from ._ground_truth_errors import blink_counts, channel_errors, crosstalk, jitter, rotation_errors
+from ._pose_agreement import landmark_errors, photometric
+from ._pose_gain import gain_db
+from ._preparation import Prepared, prepare
 
 PREFIXES = ("tracking", "channels")
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backend.device import choose_device
+from backend.dataset.clip import Clip
 from backend.evaluation.evaluate import peak_memory
-from backend.model.portrait import Portrait
-from backend.sample import SampleOptions, make_sample
-from backend.training.data import Clip
-from backend.training.schedule import PRESETS, Preset, phase
-from backend.training.seed import new_portrait
-from backend.training.train import Trainer
+from backend.portrait.initialization import new_portrait
+from backend.portrait.model import Portrait
+from backend.setup.device import choose_device
+from backend.synthetic import SampleOptions, make_sample
+from backend.training.config import PRESETS, Preset, phase
+from backend.training.trainer import Trainer
 
-from ._prepared import Prepared, prepare
+from ._preparation import Prepared, prepare
 
 SECONDS = 6.0
 BRIEF = replace(PRESETS["draft"], warm_up=60, cycles=2, cycle=90, joint=60)

@@ -7,8 +7,8 @@ import platform
 import sys
 from pathlib import Path
 
-from backend import install, install_torch
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
+from backend.setup import install, install_torch
 
 from . import pythons
 from .processes import ROOT, say, step

@@ -17,7 +17,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
 
 from .processes import ROOT
 

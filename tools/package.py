@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backend import __version__
-from backend.install import python_of
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
+from backend.setup.install import python_of
 
 from .processes import ROOT, say, step
 

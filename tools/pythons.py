@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BACKEND = ((3, 11), (3, 12))  # as in backend/install.py: a test compares them
+BACKEND = ((3, 11), (3, 12))  # as in backend/setup/install.py: a test compares them
 
 
 def find(versions: tuple[tuple[int, int], ...]) -> str | None:

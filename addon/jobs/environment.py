@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import PACKAGE, ROOT, install_torch, protocol, reading
+from ..contract import PACKAGE, ROOT, install_torch, protocol, safe_io
 from ..translations import iface_
 
 OVERRIDE = "PORTRAIT_ACTOR_PYTHON"
@@ -69,14 +69,14 @@ def python() -> Path:
 def state() -> State:
     """Whether the backend can be used; reads two small files at most, so panels may ask."""
     if chosen_python() is not None:
-        return State.READY if reading.is_file(python()) else State.MISSING
+        return State.READY if safe_io.is_file(python()) else State.MISSING
     place = target()
-    if not reading.is_folder(place):
+    if not safe_io.is_folder(place):
         return State.ABSENT
-    if (place / ".incomplete").exists() or not reading.is_file(python()):
+    if (place / ".incomplete").exists() or not safe_io.is_file(python()):
         return State.INCOMPLETE
     try:
-        installed = reading.read_json(place / ".complete", MOST_RECORD)["pins"]
+        installed = safe_io.read_json(place / ".complete", MOST_RECORD)["pins"]
         return State.READY if set(_pins(preferences().device == "cuda")) <= set(installed) else State.OUTDATED
     except (OSError, ValueError, KeyError, TypeError):
         return State.INCOMPLETE

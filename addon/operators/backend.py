@@ -10,7 +10,7 @@ from ..contract import ROOT, protocol
 from ..jobs import environment, job, main_thread
 from ..translations import CONTEXT, iface_, rpt_, tip_
 from ..translations.props import BoolProperty, StringProperty
-from .verb import JobVerb, Verb, start_backend
+from .operator_base import JobVerb, Verb, start_backend
 
 
 def start_setup(wheels: str = "", *, again: bool = False) -> job.Job:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 import bpy
 
 from ..contract import channels
-from ..scene import actor as scene_actor
-from ..scene import visemes
+from ..scene import scene_actor, visemes
 from ..translations import rpt_, tip_
 from ..translations.props import EnumProperty, FloatProperty, StringProperty
-from .verb import ActorVerb
+from .operator_base import ActorVerb
 
 PARTS = (
     ("ALL", "All", "Every channel"),

@@ -6,14 +6,14 @@ from typing import Any
 
 import bpy
 
-from ..contract import actor
+from ..contract import actor_folder
 from ..jobs import environment, job
 from ..properties import CREATE, MATCH_SCENE, CreateForm, values_of
-from ..scene.versions import BLEND_RELATIVE
+from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, n_, rpt_, tip_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
 from .import_actor import import_into
-from .verb import JobVerb, Place, absolute, existing_file, fill_in, push_undo, start_backend
+from .operator_base import JobVerb, Place, absolute, existing_file, fill_in, push_undo, start_backend
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def actor_path(video: Path, folder: str, name: str) -> Path:
         UserError: the folder is relative to a .blend that is not saved.
     """
     if not folder:
-        return video.parent / f"{name}{actor.SUFFIX}"
+        return video.parent / f"{name}{actor_folder.SUFFIX}"
     path = Path(absolute(folder))
-    if path.suffix == actor.SUFFIX or (path / "actor.json").exists() or not path.exists():
+    if path.suffix == actor_folder.SUFFIX or (path / "actor.json").exists() or not path.exists():
         return path
-    return path / f"{name}{actor.SUFFIX}"
+    return path / f"{name}{actor_folder.SUFFIX}"
 
 
 def start(context: bpy.types.Context, request: CreateRequest) -> job.Job:

@@ -5,17 +5,17 @@ from typing import Any
 
 import bpy
 
-from ..contract import actor as contract_actor
-from ..contract import protocol, reading
+from ..contract import actor_folder as contract_actor
+from ..contract import protocol, safe_io
 from ..jobs import environment, job
 from ..properties import MOUTH, Mouth, values_of
-from ..scene import actor as scene_actor
 from ..scene import footage as footage_clips
-from ..scene.versions import BLEND_RELATIVE
+from ..scene import scene_actor
+from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, n_, rpt_
 from ..translations.props import FloatProperty, StringProperty
+from .operator_base import ActorJobVerb, absolute, existing_file, fill_in, start_backend
 from .speak import heard, mouth_options
-from .verb import ActorJobVerb, absolute, existing_file, fill_in, start_backend
 
 
 def start(
@@ -70,7 +70,7 @@ def _video_of(context: bpy.types.Context, folder: contract_actor.ActorFolder) ->
     if not named or (named.startswith("//") and not bpy.data.filepath):
         return None
     video, source = Path(absolute(named)), folder.info.source
-    same = reading.is_file(video) and (video.name, video.stat().st_size) == (source.get("name"), source.get("bytes"))
+    same = safe_io.is_file(video) and (video.name, video.stat().st_size) == (source.get("name"), source.get("bytes"))
     return video if same else None
 
 

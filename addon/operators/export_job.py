@@ -6,17 +6,16 @@ from pathlib import Path
 
 import bpy
 
-from .. import open_job
-from ..contract import actor as contract_actor
-from ..contract import protocol, whole_file
+from .. import open_job_description
+from ..contract import actor_folder as contract_actor
+from ..contract import atomic_write, protocol
 from ..properties import FORMATS
-from ..scene import actor as scene_actor
-from ..scene import sampling
-from ..scene.versions import BLEND_RELATIVE
+from ..scene import sampling, scene_actor
+from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_
 from ..translations.props import BoolProperty, EnumProperty, IntProperty, StringProperty
+from .operator_base import ActorVerb, fill_in, save_blend
 from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, has_vectors, moments_of, output_folder
-from .verb import ActorVerb, fill_in, save_blend
 
 SCENE = "scene.blend"
 NAME_LENGTH = 128  # of a job, by the specification
@@ -42,30 +41,30 @@ def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10)
     _copy_actor(folder, target)
     save_blend(bundle / SCENE, copy=True, relative_remap=True, compress=True)
     options = ("--vectors",) if wish.vectors else ("--blur-samples", str(wish.blur_samples))
-    job = open_job.FarmJob(
+    job = open_job_description.FarmJob(
         f"{shown.name}, {scene.name}"[:NAME_LENGTH], SCENE, target.name, shown.name, frames[0], frames[-1], frames.step,
         max(chunk, 1), wish.file_format, options,
     )  # fmt: skip
-    text = json.dumps(open_job.template(job), indent=1, ensure_ascii=False)
-    whole_file.save_whole(bundle / open_job.TEMPLATE, text.encode("utf-8"))
+    text = json.dumps(open_job_description.template(job), indent=1, ensure_ascii=False)
+    atomic_write.save_whole(bundle / open_job_description.TEMPLATE, text.encode("utf-8"))
     return bundle
 
 
 def _bundle(output: str) -> Path:
     bundle = output_folder(output)
-    if any(bundle.iterdir()) and not (bundle / open_job.TEMPLATE).exists():
+    if any(bundle.iterdir()) and not (bundle / open_job_description.TEMPLATE).exists():
         raise protocol.UserError("not_a_job", f"{bundle} holds other files.", "Choose an empty folder.")
     return bundle
 
 
 def _copy_actor(folder: contract_actor.ActorFolder, target: Path) -> None:
     """What a machine needs that renders: not the footage, and not what training left."""
-    whole_file.make_folder(target)
+    atomic_write.make_folder(target)
     for name in contract_actor.TO_RENDER:
         source = folder.file(name)
         if not source.is_file():
             raise contract_actor.damaged(source)
-        with whole_file.replacing(target / name) as part:
+        with atomic_write.replacing(target / name) as part:
             shutil.copyfile(source, part)
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import bpy
 
-from ..contract import actor
+from ..contract import actor_folder
 from ..properties import MATCH_SCENE
-from ..scene import actor as scene_actor
-from ..scene.versions import BLEND_RELATIVE
+from ..scene import scene_actor
+from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, rpt_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
-from .verb import Place, Verb, absolute, fill_in
+from .operator_base import Place, Verb, absolute, fill_in
 
 
 def import_actor(context: bpy.types.Context, folder: Path, *, frame_start: int, match_scene: bool | None) -> str:
@@ -25,7 +25,7 @@ def import_actor(context: bpy.types.Context, folder: Path, *, frame_start: int, 
     Raises:
         UserError: the folder is not a finished actor.
     """
-    opened = actor.ActorFolder.open(folder)
+    opened = actor_folder.ActorFolder.open(folder)
     if match_scene is None:
         match_scene = scene_actor.is_match_expected(context.scene)
     objects = context.view_layer.objects

@@ -3,9 +3,9 @@
 import bpy
 
 from ..contract import protocol
-from ..preview import live
-from ..scene import actor as scene_actor
-from .verb import ActorVerb
+from ..preview import live_preview
+from ..scene import scene_actor
+from .operator_base import ActorVerb
 
 
 class PORTRAIT_ACTOR_OT_live_preview(ActorVerb, bpy.types.Operator):
@@ -16,16 +16,16 @@ class PORTRAIT_ACTOR_OT_live_preview(ActorVerb, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return live.current() is not None or super().poll(context)
+        return live_preview.current() is not None or super().poll(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
         found = scene_actor.find(context)
-        if live.current() is not None and (found is None or live.showing(found.armature)):
-            live.stop()
+        if live_preview.current() is not None and (found is None or live_preview.showing(found.armature)):
+            live_preview.stop()
             return {"FINISHED"}
         if context.scene.camera is None:
             raise protocol.UserError("no_camera", "The scene has no camera.", "Add a camera and make it active.")
-        live.start(context)
+        live_preview.start(context)
         return {"FINISHED"}
 
 

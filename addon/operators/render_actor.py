@@ -7,15 +7,14 @@ from typing import Any
 import bpy
 import numpy as np
 
-from ..contract import actor as contract_actor
-from ..contract import protocol, reading, whole_file
+from ..contract import actor_folder as contract_actor
+from ..contract import atomic_write, protocol, safe_io
 from ..jobs import environment, job
 from ..properties import RENDER, RenderForm, values_of
-from ..scene import actor as scene_actor
-from ..scene import card, compositing, sampling, sound
+from ..scene import card, compositing, sampling, scene_actor, sound
 from ..translations import iface_, rpt_
 from ..translations.props import IntProperty, StringProperty
-from .verb import ActorJobVerb, Place, absolute, fill_in, push_undo, start_backend
+from .operator_base import ActorJobVerb, Place, absolute, fill_in, push_undo, start_backend
 
 WHOLE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
 BLUR_SAMPLES = 8
@@ -165,14 +164,14 @@ def output_folder(path: str) -> Path:
     if not path:
         raise protocol.UserError("no_output", "No output folder was chosen.", "Choose a folder.")
     folder = Path(absolute(path))
-    whole_file.make_folder(folder)
+    atomic_write.make_folder(folder)
     return folder
 
 
 def _background(folder: Path) -> compositing.Background:
     """The mean of what the footage shows behind the person."""
     plate = folder / "plate.png"
-    if not reading.is_file(plate):
+    if not safe_io.is_file(plate):
         return compositing.Background()
     image = bpy.data.images.load(str(plate))
     try:

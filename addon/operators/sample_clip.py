@@ -7,10 +7,10 @@ import bpy
 
 from ..contract import protocol
 from ..jobs import environment, job
-from ..scene.versions import BLEND_RELATIVE
+from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, rpt_
 from ..translations.props import FloatProperty, IntProperty, StringProperty
-from .verb import JobVerb, Place, absolute, push_undo, start_backend
+from .operator_base import JobVerb, Place, absolute, push_undo, start_backend
 
 NOBODY = "nobody: drawn by code"
 

@@ -8,11 +8,10 @@ import bpy
 from ..contract import channels, performance, protocol
 from ..jobs import environment, job
 from ..properties import LINE, Line, values_of
-from ..scene import actor as scene_actor
-from ..scene import sound, takes, versions
+from ..scene import compat, scene_actor, sound, takes
 from ..translations import iface_, n_, rpt_
 from ..translations.props import IntProperty, StringProperty
-from .verb import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
+from .operator_base import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
 
 
 def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: str = "") -> job.Job:
@@ -33,7 +32,7 @@ def start(context: bpy.types.Context, wish: Any, frame_start: int = 1, actor: st
     folder = environment.job_folder("speak")
     if line.strip:
         strip = sound.find(scene, line.strip)
-        frame_start = round(versions.strip_span(strip)[0])
+        frame_start = round(compat.strip_span(strip)[0])
     if line.into_take:
         takes.check_in_use(speaker.armature, speaker.face, rigid=line.head)
     audio = heard(context, line, folder)
@@ -93,7 +92,7 @@ def _apply(place: Place, file: Path, audio: Path, line: Any, frame_start: int) -
         told = rpt_("{} speaks {} from frame {} to {}.").format(*said)
     if not line.strip:
         sound.add(scene, armature, audio, frame_start)
-    elif any(strip.name == line.strip for strip in versions.existing_strips(scene)):
+    elif any(strip.name == line.strip for strip in compat.existing_strips(scene)):
         sound.claim(scene, armature, sound.find(scene, line.strip))
     scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)

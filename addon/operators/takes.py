@@ -5,11 +5,10 @@ from __future__ import annotations
 import bpy
 
 from ..contract import protocol
-from ..scene import actor as scene_actor
-from ..scene import takes
+from ..scene import scene_actor, takes
 from ..translations import rpt_, tip_
 from ..translations.props import EnumProperty, IntProperty
-from .verb import ActorVerb
+from .operator_base import ActorVerb
 
 PARTS = (
     ("BOTH", "Head & Face", "Bones and channels"),

@@ -7,12 +7,12 @@ import bpy
 
 from ..contract import performance, protocol
 from ..jobs import environment
-from ..scene import actor as scene_actor
-from ..scene.versions import BLEND_RELATIVE
+from ..scene import scene_actor
+from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
-from .exchange import add_capture
-from .verb import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
+from .capture_io import add_capture
+from .operator_base import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
 
 
 class PORTRAIT_ACTOR_OT_track_video(ActorJobVerb, bpy.types.Operator):

@@ -6,7 +6,7 @@ import bpy
 
 from ..operators import create_actor
 from ..translations import iface_
-from .common import Sidebar
+from .panel_base import Sidebar
 
 
 class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):

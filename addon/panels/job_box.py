@@ -10,9 +10,9 @@ import bpy
 from .. import thumbnails
 from ..contract import PACKAGE
 from ..jobs import environment, job
-from ..operators import report
+from ..operators import footage_report
 from ..translations import iface_, n_, sentence
-from .common import draw_text
+from .panel_base import draw_text
 
 # What helps against an error, as a button beneath it: operator, its label ("" = the operator's own), its settings.
 REMEDIES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -65,7 +65,7 @@ def draw_job(box: bpy.types.UILayout, shown: job.Job) -> None:
     if shown.is_running:
         row.operator("portrait_actor.cancel_job", text="Cancel", icon="CANCEL")
     row.operator("portrait_actor.open_log", icon="TEXT")
-    if shown.is_running and report.page_of_job() is not None:
+    if shown.is_running and footage_report.page_of_job() is not None:
         row.operator("portrait_actor.open_report", icon="DOCUMENTS").directory = str(shown.folder)
     if not shown.is_running:
         row.operator("portrait_actor.dismiss", icon="X", text="")

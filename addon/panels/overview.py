@@ -5,11 +5,11 @@ from __future__ import annotations
 import bpy
 
 from ..jobs import environment, job
-from ..preview import live
-from ..scene import actor as scene_actor
+from ..preview import live_preview
+from ..scene import scene_actor
 from ..translations import iface_
-from .common import Sidebar, draw_text
 from .job_box import draw_job, draw_setup
+from .panel_base import Sidebar, draw_text
 
 
 class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
@@ -43,7 +43,7 @@ class PORTRAIT_ACTOR_PT_job(Sidebar, bpy.types.Panel):
 
 
 def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, found: scene_actor.SceneActor) -> None:
-    settings, shown = context.scene.portrait_actor, live.showing(found.armature)
+    settings, shown = context.scene.portrait_actor, live_preview.showing(found.armature)
     row = layout.row(align=True)
     row.operator("portrait_actor.live_preview", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown is not None)
     row.prop(settings, "preview_size", text="")
@@ -62,12 +62,12 @@ def _draw_preview(layout: bpy.types.UILayout, context: bpy.types.Context, found:
     _draw_comparison(layout.column(align=True), settings, shown)
 
 
-def _draw_comparison(column: bpy.types.UILayout, settings: bpy.types.PropertyGroup, shown: live.Live) -> None:
+def _draw_comparison(column: bpy.types.UILayout, settings: bpy.types.PropertyGroup, shown: live_preview.Live) -> None:
     column.label(text=iface_("Compare with Footage:"))
     column.row(align=True).prop(settings, "compare", expand=True)
     if settings.compare == "OFF":
         return
-    column.prop(settings, live.AMOUNTS[settings.compare], slider=True)
+    column.prop(settings, live_preview.AMOUNTS[settings.compare], slider=True)
     found = shown.things()
     if found is not None:
         column.prop(found[1].portrait_actor, "footage_start")

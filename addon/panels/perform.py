@@ -7,11 +7,10 @@ from pathlib import Path
 import bpy
 
 from ..operators import dub, speak
-from ..scene import actor as scene_actor
-from ..scene import versions
+from ..scene import compat, scene_actor
 from ..translations import iface_
 from . import presets
-from .common import ActorPanel
+from .panel_base import ActorPanel
 
 STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 
@@ -92,7 +91,7 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
                 continue
             row.template_ID(motion, "action")
             row.operator("portrait_actor.push_take", text="", icon="NLA_PUSHDOWN").part = part
-            if versions.SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
+            if compat.SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
                 layout.template_search(motion, "action_slot", motion, "action_suitable_slots")
         layout.operator("portrait_actor.push_take", icon="NLA_PUSHDOWN").part = "BOTH"
 

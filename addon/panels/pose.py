@@ -6,10 +6,9 @@ import bpy
 
 from ..contract import channels
 from ..operators import channels as channel_verbs
-from ..scene import actor as scene_actor
-from ..scene import rig, visemes
+from ..scene import rig, scene_actor, visemes
 from ..translations import iface_, n_
-from .common import ActorPanel, draw_text
+from .panel_base import ActorPanel, draw_text
 
 BONES = {rig.HEAD: n_("Head"), rig.TORSO: n_("Torso"), rig.ROOT: n_("Root")}
 

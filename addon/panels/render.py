@@ -6,12 +6,11 @@ from pathlib import Path
 
 import bpy
 
-from ..contract import reading
-from ..scene import actor as scene_actor
-from ..scene import card, compositing, merge_group
+from ..contract import safe_io
+from ..scene import card, compositing, merge_group, scene_actor
 from ..translations import iface_
 from . import presets
-from .common import ActorPanel, draw_text
+from .panel_base import ActorPanel, draw_text
 
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
@@ -53,7 +52,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")
         layout.prop(settings, "render_ahead")
         layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
-        if settings.output and reading.is_folder(Path(bpy.path.abspath(settings.output))):
+        if settings.output and safe_io.is_folder(Path(bpy.path.abspath(settings.output))):
             layout.operator("portrait_actor.open_folder", icon="FILE_FOLDER").directory = settings.output
 
 

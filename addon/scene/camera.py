@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Euler, Matrix, Vector
 from numpy.typing import NDArray
 
-from ..contract import actor, protocol
+from ..contract import actor_folder, protocol
 from ..contract import camera as contract_camera
 from . import conventions as conv
 
@@ -25,7 +25,7 @@ STARTUP_TOLERANCE = 1e-3  # m, rad and mm: above rounding, below what an artist 
 
 
 def build(
-    name: str, footage: actor.Camera, armature: bpy.types.Object, collection: bpy.types.Collection
+    name: str, footage: actor_folder.Camera, armature: bpy.types.Object, collection: bpy.types.Collection
 ) -> bpy.types.Object:
     """A new camera object that sees the actor as the footage did, at the footage's aspect ratio."""
     data = bpy.data.cameras.new(name)
@@ -63,7 +63,7 @@ def _is_startup_camera(camera: bpy.types.Object) -> bool:
     return bool(distance < STARTUP_TOLERANCE and abs(data.lens - STARTUP_LENS) < STARTUP_TOLERANCE)
 
 
-def match_scene(scene: bpy.types.Scene, footage: actor.Camera, fps: float, frame_end: int) -> None:
+def match_scene(scene: bpy.types.Scene, footage: actor_folder.Camera, fps: float, frame_end: int) -> None:
     """Sets the scene's picture size, frame rate and last frame to the footage's."""
     render = scene.render
     render.resolution_x, render.resolution_y, render.resolution_percentage = footage.width, footage.height, 100

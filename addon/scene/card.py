@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ..contract import camera as contract_camera
 from ..contract import geometry, performance
+from . import compat, merge_group, rig
 from . import conventions as conv
-from . import merge_group, rig, versions
-from .actor import SceneActor
 from .compositing import Sequence, file_of, load
+from .scene_actor import SceneActor
 
 MARK = "portrait_actor_card"  # custom property of our objects: "card" or "shadow"
 HOLDOUT = "Card as Holdout"  # the node that turns the card into a hole
@@ -134,7 +134,7 @@ def _material(name: str) -> bpy.types.Material:
     material = bpy.data.materials.new(name)
     if material.node_tree is None:
         material.use_nodes = True
-    versions.blend_surface(material)
+    compat.blend_surface(material)
     tree = material.node_tree
     tree.nodes.clear()
     kinds = ("TexImage", "Emission", "Holdout", "Value", "MixShader", "BsdfTransparent", "MixShader", "OutputMaterial")
@@ -199,7 +199,7 @@ def _key(card: bpy.types.Object, where: Placement) -> None:
     """Keys the card's place at each frame, in place of what was keyed before."""
     if card.animation_data is not None and card.animation_data.action is not None:
         bpy.data.actions.remove(card.animation_data.action)
-    (bag,) = versions.new_action(card.name, [card])
+    (bag,) = compat.new_action(card.name, [card])
     columns = {"location": where.location, "rotation_quaternion": where.rotation, "scale": where.scale}
     for path, values in columns.items():
         for index, column in enumerate(values.T):

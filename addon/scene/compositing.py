@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from . import merge_group, versions
+from . import compat, merge_group
 
 MARK = "portrait_actor"  # custom property of our nodes: the armature of the actor that they show
 GROUP, IMAGE, LAYERS = "CompositorNodeGroup", "CompositorNodeImage", "CompositorNodeRLayers"
@@ -52,7 +52,7 @@ def place(
     Returns:
         the group node, whose inputs are the sliders.
     """
-    tree = versions.compositor(scene)
+    tree = compat.compositor(scene)
     found = {node.bl_idname: node for node in tree.nodes if node.get(MARK) == actor}
     merge, image = found.get(GROUP), found.get(IMAGE)
     if merge is None or image is None:
@@ -87,7 +87,7 @@ def _wire(
     """Puts the merge group in front of the compositor's output, and an Image node before it."""
     for node in [n for n in tree.nodes if n.get(MARK) == actor]:  # half of what was wired is left: begin anew
         tree.nodes.remove(node)
-    output = versions.compositor_output(tree)
+    output = compat.compositor_output(tree)
     merge, image = tree.nodes.new(GROUP), tree.nodes.new(IMAGE)
     for node in (merge, image):
         node[MARK] = actor
@@ -120,14 +120,14 @@ def _depth(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSo
 
 def is_outdated(scene: bpy.types.Scene, actor: bpy.types.Object) -> bool:
     """Whether an actor's group has an older format, or was made for another view transform than the scene has now."""
-    tree = versions.existing_compositor(scene)
+    tree = compat.existing_compositor(scene)
     nodes = [n for n in tree.nodes if n.get(MARK) == actor and n.bl_idname == GROUP and n.node_tree] if tree else []
     return any(node.node_tree.get(merge_group.MARK) != merge_group.mark(scene) for node in nodes)
 
 
 def shown_file(scene: bpy.types.Scene, actor: bpy.types.Object) -> Path | None:
     """A file of the frames that the compositor shows of an actor; None where it shows none."""
-    tree = versions.existing_compositor(scene)
+    tree = compat.existing_compositor(scene)
     ours = {node.bl_idname: node for node in tree.nodes if node.get(MARK) == actor} if tree else {}
     merge, image = ours.get(GROUP), ours.get(IMAGE)
     return file_of(image.image) if merge is not None and image is not None and not merge.mute else None
@@ -141,7 +141,7 @@ def file_of(image: bpy.types.Image | None) -> Path | None:
 
 def set_muted(scene: bpy.types.Scene, actor: bpy.types.Object, muted: bool) -> None:
     """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
-    tree = versions.existing_compositor(scene)
+    tree = compat.existing_compositor(scene)
     for node in tree.nodes if tree else ():
         if node.get(MARK) == actor and node.bl_idname == GROUP:
             node.mute = muted

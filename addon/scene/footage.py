@@ -8,9 +8,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..contract import actor, camera, protocol
+from ..contract import actor_folder, camera, protocol
 from . import takes
-from .actor import SceneActor
+from .scene_actor import SceneActor
 
 REACH = np.array(
     [[x, y, z, 1] for x in (-0.1, 0.1) for y in (-0.15, 0.1) for z in (-0.1, 0.05)]
@@ -18,7 +18,9 @@ REACH = np.array(
 STRAY = 0.002  # of the picture's width: less is no difference that a person sees
 
 
-def frame_at(scene: bpy.types.Scene, armature: bpy.types.Object, info: actor.ActorInfo, view: camera.CameraPath) -> int:
+def frame_at(
+    scene: bpy.types.Scene, armature: bpy.types.Object, info: actor_folder.ActorInfo, view: camera.CameraPath
+) -> int:
     """The footage's frame that belongs to the scene's current one, which is seen through the camera `view`.
 
     Raises:
@@ -39,7 +41,7 @@ def frame_at(scene: bpy.types.Scene, armature: bpy.types.Object, info: actor.Act
     return index
 
 
-def is_matched(footage: actor.Camera, view: camera.CameraPath) -> bool:
+def is_matched(footage: actor_folder.Camera, view: camera.CameraPath) -> bool:
     """Whether a still camera sees a head from where the footage's camera saw it; its lens may be another."""
     here, there = ((REACH @ np.asarray(matrix).T)[:, :3] for matrix in (view.views[0], footage.view()))
     if min(here[:, 2].min(), there[:, 2].min()) <= 0:

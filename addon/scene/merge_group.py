@@ -1,6 +1,6 @@
 """The compositor group that lays an actor over the scene. Every slider but three leaves the picture as it is until it
 is moved: Depth Merge, which hides the actor behind what stands before it, Footage Look, and Edge, which hides the thin
-rim of a matte, see docs/COMPOSITING.md."""
+rim of a matte, see docs/user/COMPOSITING.md."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import bpy
 
-from . import versions
-from .arithmetic import Arithmetic
+from . import compat
+from .node_math import Arithmetic
 
 FORMAT = 2  # of the group; one of another format is built anew
 MARK = "portrait_actor_merge"
@@ -114,7 +114,7 @@ def _build(tree: bpy.types.NodeTree, look: str) -> None:
     seen = _seen(formula, given)
     actor = formula.join(*(formula.multiply(channel, seen) for channel in (*color, alpha)))
     over = tree.nodes.new("CompositorNodeAlphaOver")
-    background, foreground = versions.alpha_over_inputs(over)
+    background, foreground = compat.alpha_over_inputs(over)
     formula.feed(given["Scene"], background)
     formula.feed(actor, foreground)
     formula.feed(over.outputs[0], output.inputs["Image"])
@@ -223,7 +223,7 @@ def _wrap(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Chann
 
 def _grain(formula: Arithmetic, given: Any, color: Channels, alpha: Any) -> Channels:
     """Noise of mean 0 that grows with the root of the light, which looks even in display values."""
-    noise = formula.subtract(versions.white_noise(formula.tree, given["Actor"]), 0.5)
+    noise = formula.subtract(compat.white_noise(formula.tree, given["Actor"]), 0.5)
     size = given["Grain Size"]
     noise = formula.multiply(
         formula.blur(noise, size), formula.math("MAXIMUM", formula.multiply(size, GRAIN_GAIN), 1.0), 12**0.5

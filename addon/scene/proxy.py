@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from ..contract import actor, channels
+from ..contract import actor_folder, channels
 from . import rig
 from .conventions import to_blender
 
@@ -13,7 +13,11 @@ COLOR = "Footage"
 
 
 def build(
-    name: str, proxy: actor.Proxy, highs: dict[str, float], armature: bpy.types.Object, collection: bpy.types.Collection
+    name: str,
+    proxy: actor_folder.Proxy,
+    highs: dict[str, float],
+    armature: bpy.types.Object,
+    collection: bpy.types.Collection,
 ) -> bpy.types.Object:
     """A new mesh object, skinned to `armature`.
 
@@ -80,7 +84,7 @@ def _skin(face: bpy.types.Object, head_weight: np.ndarray, armature: bpy.types.O
     modifier.object = armature
 
 
-def _add_channels(face: bpy.types.Object, proxy: actor.Proxy, highs: dict[str, float]) -> None:
+def _add_channels(face: bpy.types.Object, proxy: actor_folder.Proxy, highs: dict[str, float]) -> None:
     face.shape_key_add(name="Basis", from_mix=False)
     for name, offsets in zip(channels.CHANNELS, proxy.shapes, strict=True):
         key = face.shape_key_add(name=name, from_mix=False)

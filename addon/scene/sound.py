@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 
 from ..contract import protocol
-from . import versions
+from . import compat
 
 HEARD = {"SOUND", "SCENE", "META"}  # types of strips
 MARK = "portrait_actor"  # custom property of our strips: the armature of who speaks
@@ -29,10 +29,10 @@ def add(
     """
     if not bpy.app.build_options.audaspace:
         return None
-    others = versions.existing_strips(scene)
-    taken = {s.channel for s in others if versions.strip_span(s)[1] > frame}
+    others = compat.existing_strips(scene)
+    taken = {s.channel for s in others if compat.strip_span(s)[1] > frame}
     channel = next(c for c in range(1, len(taken) + 2) if c not in taken)
-    strip = versions.strips(scene).new_sound(name or file.stem, str(file), channel, frame)
+    strip = compat.strips(scene).new_sound(name or file.stem, str(file), channel, frame)
     strip.show_waveform = True
     claim(scene, actor, strip)
     return strip
@@ -42,9 +42,9 @@ def claim(scene: bpy.types.Scene, actor: bpy.types.Object, strip: bpy.types.Stri
     """Makes a strip what an actor says: it is heard, and what else that actor says at the same time is muted."""
     strip[MARK] = actor
     strip.mute = False
-    start, end = versions.strip_span(strip)
-    for other in versions.existing_strips(scene):
-        first, last = versions.strip_span(other)
+    start, end = compat.strip_span(strip)
+    for other in compat.existing_strips(scene):
+        first, last = compat.strip_span(other)
         if other != strip and other.get(MARK) == actor and first < end and last > start:
             other.mute = True
 
@@ -55,7 +55,7 @@ def find(scene: bpy.types.Scene, name: str) -> bpy.types.Strip:
     Raises:
         UserError: there is none, or it has no sound.
     """
-    strip = next((s for s in versions.existing_strips(scene) if s.name == name), None)
+    strip = next((s for s in compat.existing_strips(scene) if s.name == name), None)
     if strip is None:
         raise protocol.UserError("no_strip", f"No strip called {name} is in the sequencer.", "Choose another strip.")
     if strip.type not in HEARD:
@@ -69,8 +69,8 @@ def bounce(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> Path:
     Raises:
         UserError: this Blender is built without sound.
     """
-    muted = {other: other.mute for other in versions.existing_strips(scene)}
-    first, last = versions.strip_span(strip)
+    muted = {other: other.mute for other in compat.existing_strips(scene)}
+    first, last = compat.strip_span(strip)
     try:
         for other in muted:
             other.mute = other != strip
@@ -89,10 +89,10 @@ def mixdown(scene: bpy.types.Scene, first: int, last: int, file: Path) -> Path |
     Returns:
         the file, or None when nothing sounds there or this Blender is built without sound.
     """
-    heard = [s for s in versions.existing_strips(scene) if s.type in HEARD and not s.mute]
+    heard = [s for s in compat.existing_strips(scene) if s.type in HEARD and not s.mute]
     if not bpy.app.build_options.audaspace:
         return None
-    if not any(start <= last and end > first for start, end in map(versions.strip_span, heard)):
+    if not any(start <= last and end > first for start, end in map(compat.strip_span, heard)):
         return None
     before = scene.frame_start, scene.frame_end
     try:

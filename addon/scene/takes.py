@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import channels, performance, protocol
+from . import compat, rig
 from . import conventions as conv
-from . import rig, versions
 
 LINEAR, AUTO_CLAMPED = 1, 4  # RNA values of Keyframe.interpolation and .handle_left_type
 FADE_SECONDS = 0.16  # in which what is spoken into a take takes over, and gives way again
@@ -63,7 +63,7 @@ def add_take(
     for channel in set(channels.CHANNELS) - names:
         face.data.shape_keys.key_blocks[channel].value = 0.0
     parts = _parts(armature, face, table, rigid=rigid, names=names)
-    for bag, curves in zip(versions.new_action(name, list(parts)), parts.values(), strict=True):
+    for bag, curves in zip(compat.new_action(name, list(parts)), parts.values(), strict=True):
         for curve in curves:
             _write_keys(_new_curve(bag, curve), frames, curve.values)
 
@@ -75,7 +75,7 @@ def check_in_use(armature: bpy.types.Object, face: bpy.types.Object, *, rigid: b
         UserError: there is none, or its bones are keyed as other angles.
     """
     owners = [face.data.shape_keys, armature] if rigid else [face.data.shape_keys]
-    if any(versions.curves_of(owner) is None for owner in owners):
+    if any(compat.curves_of(owner) is None for owner in owners):
         raise protocol.UserError(
             "no_take", f"{armature.name} has no take in use to speak into.", "Choose one, or make a new take."
         )
@@ -111,7 +111,7 @@ def put_into_take(
     check_in_use(armature, face, rigid=rigid)
     keys = face.data.shape_keys
     for owner, curves in _parts(armature, face, table, rigid=rigid, names=set(names)).items():
-        bag = versions.curves_of(owner)
+        bag = compat.curves_of(owner)
         spans = [curve.range() for curve in bag.fcurves if len(curve.keyframe_points)]
         weight = _fade(frames, FADE_SECONDS * table.fps, spans)
         before = [_values_at(owner, bag, curve, frames) for curve in curves]
@@ -158,9 +158,9 @@ def push(owner: bpy.types.ID, fade: float) -> bpy.types.NlaStrip:
         fade: frames of a fade, at most half the strip's.
     """
     motion = owner.animation_data
-    tracks = [track for track in motion.nla_tracks if not track.mute and track.name != versions.REST_TRACK]
+    tracks = [track for track in motion.nla_tracks if not track.mute and track.name != compat.REST_TRACK]
     beneath = [(s.frame_start, s.frame_end) for track in tracks for s in track.strips if not s.mute]
-    strip = versions.new_nla_strip(owner, motion.action.name)
+    strip = compat.new_nla_strip(owner, motion.action.name)
     fade = min(fade, (strip.frame_end - strip.frame_start) / 2)
     goes_on = any(start < strip.frame_end < end for start, end in beneath)
     strip.use_auto_blend = False

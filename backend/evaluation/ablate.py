@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from ..actor import ActorFolder
-from ..progress import Reporter
-from ..training.data import Clip
-from ..training.schedule import Method, Preset
-from ..training.seed import new_portrait
-from ..training.train import Trainer
+from ..contract.actor_folder import ActorFolder
+from ..contract.progress import Reporter
+from ..dataset.clip import Clip
+from ..portrait.initialization import new_portrait
+from ..training.config import Method, Preset
+from ..training.trainer import Trainer
 from .evaluate import measure_drive
 from .metrics import find_landmarks
 from .refine import refined_poses

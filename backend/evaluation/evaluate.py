@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..actor import ActorFolder
-from ..channels import ORAL
-from ..device import device_name
-from ..model.labels import TORSO
-from ..model.portrait import Portrait, Pose
-from ..progress import Reporter
-from ..training.corrections import tracked_pose
-from ..training.data import Box, Clip
-from ..training.frames import HEAD, PERSON
-from ..training.schedule import Weights
+from ..contract.actor_folder import ActorFolder
+from ..contract.channels import ORAL
+from ..contract.progress import Reporter
+from ..dataset.clip import Box, Clip
+from ..dataset.frame_store import HEAD, PERSON
+from ..portrait.labels import TORSO
+from ..portrait.model import Portrait, Pose
+from ..setup.device import device_name
+from ..training.config import Weights
+from ..training.pose_refinement import tracked_pose
 from .metrics import find_landmarks, jitter_ratio, mouth_distance, psnr, ssim, to_bytes, weighted_mse
 from .refine import refined_poses
 from .stretch import holes
@@ -147,7 +147,7 @@ def edge_difference(ours: Tensor, matte: Tensor) -> float:
 
 def spoken_channels(folder: ActorFolder, clip: Clip, features: Path | None = None) -> Tensor:
     """(T, 52) the tracked channels with the oral ones spoken from the actor's own sound."""
-    from ..model.speech import Delivery, speak
+    from ..speech.model import Delivery, speak
 
     said = speak(folder, folder.file("audio.wav"), Delivery(features=features), fps=folder.info.fps)
     channels = clip.poses["channels"].clone()

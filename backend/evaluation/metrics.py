@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..tracking import topology as topo
-from ..training.similarity import WINDOW, similarity
+from ..compute.ssim import WINDOW, similarity
+from ..tracking.detection import topology as topo
 
 F64 = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..model.portrait import Portrait
-from ..progress import Reporter
-from ..training.corrections import Corrections, tracked_pose
-from ..training.data import Clip
+from ..contract.progress import Reporter
+from ..dataset.clip import Clip
+from ..portrait.model import Portrait
+from ..training.config import Weights
 from ..training.losses import picture_loss
-from ..training.schedule import Weights
+from ..training.pose_refinement import Corrections, tracked_pose
 
 
 @dataclass(frozen=True)

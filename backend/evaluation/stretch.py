@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..model.portrait import Portrait
-from ..training.data import Clip
-from ..training.far_poses import FarPoses, hole_pixels
+from ..dataset.clip import Clip
+from ..portrait.model import Portrait
+from ..training.extrapolated_poses import FarPoses, hole_pixels
 
 LOOKS = 24  # poses that are drawn
 

@@ -9,8 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from .light import LINEAR, SLOPE, linear
 from .plate import Plate, grown, shrunk, spread_out, taps
+from .srgb import LINEAR, SLOPE, linear
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .light import encoded, linear
 from .plate import spread_out
+from .srgb import encoded, linear
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ..tracking import topology as topo
+from ..tracking.detection import topology as topo
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]

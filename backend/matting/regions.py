@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tracking import topology as topo
+from ..tracking.detection import topology as topo
 
 F32 = NDArray[np.float32]
 LIP_EDGE = 0.006  # of the face's height: how far on the lip the landmarks of its inner edge lie

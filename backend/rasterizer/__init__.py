@@ -72,7 +72,7 @@ def rasterize(
     elif method == "reference":
         from backend.rasterizer.reference import rasterize_reference as draw
     elif method == "cuda":
-        from backend.rasterizer.cuda import rasterize_cuda as draw
+        from backend.rasterizer.gsplat import rasterize_cuda as draw
     else:
         raise ValueError(f"unknown method {method!r}")
     return Raster(*draw(*gaussians, view, intrinsics, width, height, with_depth))

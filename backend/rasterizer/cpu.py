@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from backend.compute.kernels import share
 from backend.rasterizer import cpu_bin, cpu_project
-from backend.rasterizer.compiled import share
 from backend.rasterizer.constants import FRUSTUM_MARGIN
 from backend.rasterizer.cpu_project import MOMENTS, TILE_HEIGHT, TILE_WIDTH, Array
 from backend.rasterizer.cpu_tiles import moment_columns, tile_kernels

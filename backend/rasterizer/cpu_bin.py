@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from backend.rasterizer.compiled import kernel
+from backend.compute.kernels import kernel
 from backend.rasterizer.cpu_project import (
     DEPTH,
     F64,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.rasterizer.compiled import kernel
+from backend.compute.kernels import kernel
 from backend.rasterizer.constants import ALPHA_MIN, BLUR, NEAR, QUATERNION_MIN, VARIANCE_MAX
 
 TILE_WIDTH, TILE_HEIGHT = 8, 32  # px; a tile's row is one vector of `simd`

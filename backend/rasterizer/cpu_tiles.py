@@ -15,11 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backend.rasterizer.compiled import kernel
-from backend.rasterizer.constants import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
-from backend.rasterizer.cpu_bin import CURVE, CURVE_Y, EXPONENT_SCALE, LEAN, PEAK, ROWS_BASE, SPLAT
-from backend.rasterizer.cpu_project import MOMENTS, TILE_HEIGHT, TILE_WIDTH, Array, X, Y
-from backend.rasterizer.simd import (
+from backend.compute.kernels import kernel
+from backend.compute.simd import (
     LANES,
     add_scaled_to,
     any_at_least,
@@ -34,6 +31,9 @@ from backend.rasterizer.simd import (
     where_at_least,
     zeros,
 )
+from backend.rasterizer.constants import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
+from backend.rasterizer.cpu_bin import CURVE, CURVE_Y, EXPONENT_SCALE, LEAN, PEAK, ROWS_BASE, SPLAT
+from backend.rasterizer.cpu_project import MOMENTS, TILE_HEIGHT, TILE_WIDTH, Array, X, Y
 
 assert LANES == TILE_WIDTH
 CHECK_EVERY = 8  # list entries between two looks at which rows still let light through

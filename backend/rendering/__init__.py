@@ -1,1 +1,4 @@
-"""Frames out of an actor: a performance and a camera become EXR, PNG or a film."""
+"""Renders a performance: an actor and a camera become EXR, PNG or MP4 files.
+
+It may import the packages up to `training`.
+"""

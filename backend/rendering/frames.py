@@ -12,25 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..actor import ActorFolder, damaged, fingerprint
-from ..camera import MAX_SIDE, CameraPath, footage_camera
-from ..device import choose_device, device_name
-from ..performance import Performance
-from ..progress import Reporter
-from ..protocol import Cancelled, UserError
-from ..reading import read_bytes
-from ..rights import consent_of, film_labels
-from ..video.encode import VideoWriter
-from ..whole_file import make_folder, save_whole
+from ..contract.actor_folder import ActorFolder, damaged, fingerprint
+from ..contract.atomic_write import make_folder, save_whole
+from ..contract.camera import MAX_SIDE, CameraPath, footage_camera
+from ..contract.performance import Performance
+from ..contract.progress import Reporter
+from ..contract.protocol import Cancelled, UserError
+from ..contract.safe_io import read_bytes
+from ..media.encode import VideoWriter
+from ..media.provenance import consent_of, film_labels
+from ..setup.device import choose_device, device_name
+from .frame_cache import Ledger
 from .images import exr_bytes, png_bytes
-from .ledger import Ledger
 from .options import RenderOptions, checked, frame_numbers
 from .passes import Exposure, Passes, Plane, passes_of
 
 if TYPE_CHECKING:
     import torch
 
-    from ..model.portrait import Portrait
+    from ..portrait.model import Portrait
     from .vectors import Moment
 
 STAGE = "render"
@@ -38,7 +38,7 @@ STAGE = "render"
 
 def load_portrait(folder: ActorFolder, device: torch.device) -> Portrait:
     """The actor's model on `device`; torch is imported only now."""
-    from ..model.portrait import Portrait
+    from ..portrait.model import Portrait
 
     return Portrait.load(folder, device)
 
@@ -207,7 +207,7 @@ class _Job:
     def _moment(self, row: int) -> Moment:
         import torch
 
-        from ..model.portrait import Pose
+        from ..portrait.model import Pose
         from .vectors import Moment
 
         def tensor(values: NDArray[Any]) -> torch.Tensor:
@@ -269,7 +269,7 @@ class _Job:
             return np.broadcast_to(np.asarray(self.options.background, np.float32), (height, width, 3))
         import cv2
 
-        from ..pictures import COLOUR, read_picture
+        from ..media.image_io import COLOUR, read_picture
 
         plate = read_picture(self.folder.file("plate.png"), COLOUR)
         way = cv2.INTER_AREA if width < plate.shape[1] else cv2.INTER_CUBIC
@@ -282,7 +282,7 @@ def _read_png(path: Path, width: int, height: int) -> Passes:
     Raises:
         UserError: it is damaged.
     """
-    from ..pictures import decoded
+    from ..media.image_io import decoded
 
     try:
         picture = decoded(read_bytes(path), MAX_SIDE)

@@ -12,7 +12,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from ..rights import DIGITAL_SOURCE, SYNTHETIC
+from ..media.provenance import DIGITAL_SOURCE, SYNTHETIC
 from .passes import Passes, whole_numbers
 
 LAYER = "Actor"

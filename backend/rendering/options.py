@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from ..actor import ActorFolder
-from ..camera import CameraPath
-from ..performance import Performance
-from ..protocol import UserError
+from ..contract.actor_folder import ActorFolder
+from ..contract.camera import CameraPath
+from ..contract.performance import Performance
+from ..contract.protocol import UserError
 
 FORMATS = ("exr", "png", "mp4")
 MAX_BLUR = 256

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..model.portrait import Frame
+    from ..portrait.model import Frame
 
 Plane = NDArray[np.float32]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..model.portrait import Moved, Portrait, Pose
-from ..performance import Performance
-from ..protocol import UserError
-from ..whole_file import save_whole
+from ..contract.atomic_write import save_whole
+from ..contract.performance import Performance
+from ..contract.protocol import UserError
+from ..portrait.model import Moved, Portrait, Pose
 
 FIRST_HARMONIC = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc
 FACE_ON = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # viewers hold y for down and z for forward

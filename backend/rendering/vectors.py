@@ -15,7 +15,7 @@ from torch import Tensor
 from .passes import VISIBLE, Plane
 
 if TYPE_CHECKING:
-    from ..model.portrait import Portrait, Pose
+    from ..portrait.model import Portrait, Pose
 
 
 class Moment(NamedTuple):

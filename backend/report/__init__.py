@@ -1,1 +1,4 @@
-"""What preparation found, for people: the film with everything drawn over it, and a page to read."""
+"""Writes `report.html`: what was found in the footage and how well it was learned.
+
+It may import the packages up to `evaluation`.
+"""

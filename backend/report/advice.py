@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import ActorInfo
-from ..channels import CHANNELS, INDEX
-from ..tracking import topology as topo
+from ..contract.actor_folder import ActorInfo
+from ..contract.channels import CHANNELS, INDEX
+from ..tracking.channel_report import MISSING
+from ..tracking.detection import topology as topo
+from .channel_status import verdicts
 from .tracked import Tracked
-from .verdicts import MISSING, verdicts
 
 SHORT = 15.0  # seconds below which an actor stays generic
 NARROW_YAW = 8.0  # degrees to either side

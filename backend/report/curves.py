@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import ActorFolder
-from ..audio.sound import load_sound
-from ..channels import GROUPS, INDEX, ORAL
+from ..contract.actor_folder import ActorFolder
+from ..contract.channels import GROUPS, INDEX, ORAL
+from ..media.audio_io import load_sound
+from ..tracking.channel_report import MISSING
+from .channel_status import verdicts
 from .tracked import Tracked
-from .verdicts import MISSING, verdicts
 
 WAVE_RATE = 16000
 WAVE_STEPS = 6000  # at most; a laptop's screen has 3000 columns

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.decode import frames
-from ..whole_file import make_folder, save_whole
+from ..contract.atomic_write import make_folder, save_whole
+from ..media.decode import frames
 from .overlay import PERSON
 
 Region = tuple[int, int, int, int]  # x, y, width, height in footage pixels

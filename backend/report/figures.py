@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..actor import ActorInfo
+from ..contract.actor_folder import ActorInfo
 
 # Known figures by their path in `ActorInfo.figures`: name, how to write the value, what it means.
 KNOWN: dict[str, tuple[str, str, str]] = {

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import ActorFolder
-from ..progress import Reporter
-from ..video.encode import Compression, VideoWriter
+from ..contract.actor_folder import ActorFolder
+from ..contract.progress import Reporter
+from ..media.encode import Compression, VideoWriter
 from .overlay import Picture, draw, drawn_side
 from .tracked import Tracked
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..tracking import topology as topo
+from ..tracking.detection import topology as topo
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..actor import ActorFolder, ActorInfo
-from ..channels import GROUPS, ORAL
-from ..rights import consent_of
-from ..tracking.landmarks import TRACKER
+from ..contract.actor_folder import ActorFolder, ActorInfo
+from ..contract.channels import GROUPS, ORAL
+from ..media.provenance import consent_of
+from ..tracking.channel_report import MEASURED, WEAK
+from ..tracking.detection.landmarks import TRACKER
 from . import overlay
 from .advice import Advice, advise
+from .channel_status import Verdict, verdicts
 from .curves import as_script, curves
 from .figures import figure_rows, stage_rows
 from .film import FILM
 from .sources import Agreement, compare
 from .timeline import Part, summary, time_text, timeline
 from .tracked import Tracked
-from .verdicts import MEASURED, WEAK, Verdict, verdicts
 
 PAGE = "report.html"
 EMBEDDED = 24 << 20  # bytes: a larger film is played from the file beside the page

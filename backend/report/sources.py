@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..actor import ActorFolder, damaged
-from ..channels import CHANNELS
+from ..contract.actor_folder import ActorFolder, damaged
+from ..contract.channels import CHANNELS
 
 TABLE = "landmarker.npz"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..actor import ActorInfo
+from ..contract.actor_folder import ActorInfo
 
 USED, TESTED, EXCLUDED = "used", "tested", "excluded"
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..actor import ActorFolder
-from ..geometry import matrix_from_quaternion, yaw_pitch_roll
-from ..tracking import topology as topo
+from ..contract.actor_folder import ActorFolder
+from ..contract.geometry import matrix_from_quaternion, yaw_pitch_roll
+from ..tracking.detection import topology as topo
 
 F64 = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from ..channels import INDEX
-from ..geometry import matrix_from_quaternion
-from .expression import landmark_weights, rig_landmarks, unpose
-from .rig import UNMEASURABLE, Rig
-from .solve import Track
+from ..contract.channels import INDEX
+from ..contract.geometry import matrix_from_quaternion
+from .face.blendshape_fit import landmark_weights, rig_landmarks, unpose
+from .face.blendshape_rig import UNMEASURABLE, Rig
+from .tracker import Track
 
 F64 = NDArray[np.float64]
 

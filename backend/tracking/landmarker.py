@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..channels import CHANNELS, INDEX
-from ..geometry import matrix_from_quaternion
-from ..protocol import UserError
-from ..reading import read_bytes
-from .expression import FitOptions, personalise, unpose
-from .rig import build_rig
-from .solve import Track
+from ..contract.channels import CHANNELS, INDEX
+from ..contract.geometry import matrix_from_quaternion
+from ..contract.protocol import UserError
+from ..contract.safe_io import read_bytes
+from .face.blendshape_fit import FitOptions, personalise, unpose
+from .face.blendshape_rig import build_rig
+from .tracker import Track
 
 F64 = NDArray[np.float64]
 

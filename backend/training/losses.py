@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..model.labels import TORSO
-from ..model.portrait import Moved, Portrait
-from .data import Clip, Sample
-from .frames import HEAD, PERSON
-from .schedule import Weights
-from .similarity import similarity
+from ..compute.ssim import similarity
+from ..dataset.clip import Clip, Sample
+from ..dataset.frame_store import HEAD, PERSON
+from ..portrait.labels import TORSO
+from ..portrait.model import Moved, Portrait
+from .config import Weights
 
 
 def picture_loss(picture: Tensor, target: Tensor, weight: Tensor, ssim: float) -> Tensor:

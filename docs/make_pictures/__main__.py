@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.protocol import UserError
-from tools import environments, job, package
+from backend.contract.protocol import UserError
+from tools import environments, package, pipeline
 from tools.processes import ROOT, StepFailed, environment, say, step
 
-from . import window
+from . import window_pictures
 
 Picture = NDArray[np.uint8]
 FOLDER = ROOT / "docs" / "pictures"
@@ -123,13 +123,15 @@ def main() -> int:
     """0, 2 with one sentence on standard error, or the failing step's code."""
     parser = argparse.ArgumentParser(prog="python -m docs.make_pictures", description="The manual's pictures.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; else all")
-    parser.add_argument("--demo", type=Path, default=ROOT / job.DEMO_FOLDER, metavar="DIR", help="what the demo made")
+    parser.add_argument(
+        "--demo", type=Path, default=ROOT / pipeline.DEMO_FOLDER, metavar="DIR", help="what the demo made"
+    )
     options = parser.parse_args()
     demo = options.demo.absolute()
     make = {
         "shot": lambda: shot(demo),
-        "work": lambda: window.take_work(demo / "sample.actor", demo / "sample_line.wav", keep),
-        "steps": lambda: window.take_steps(keep),
+        "work": lambda: window_pictures.take_work(demo / "sample.actor", demo / "sample_line.wav", keep),
+        "steps": lambda: window_pictures.take_steps(keep),
         "report": lambda: report(demo),
     }
     try:

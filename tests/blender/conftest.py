@@ -118,7 +118,7 @@ def sam(addon: SimpleNamespace, trained: Path) -> SimpleNamespace:
 @pytest.fixture
 def live(sam: SimpleNamespace, installed: Callable[[str], ModuleType]) -> Iterator[ModuleType]:
     """The live preview's module, at 256 pixels; switched off afterwards."""
-    module = installed("addon.preview.live")
+    module = installed("addon.preview.live_preview")
     bpy.context.scene.portrait_actor.preview_size = "256"
     yield module
     module.stop()

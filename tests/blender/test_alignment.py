@@ -18,9 +18,9 @@ FRAMES = range(20, 30)
 PAINT = """
 import sys, torch
 from pathlib import Path
-from backend.actor import ActorFolder
-from backend.model.branch import COLOUR
-from backend.model.portrait import Portrait
+from backend.contract.actor_folder import ActorFolder
+from backend.portrait.branch import COLOUR
+from backend.portrait.model import Portrait
 folder = ActorFolder.open(Path(sys.argv[1]))
 marks = [int(word) for word in sys.argv[2:]]
 portrait, proxy = Portrait.load(folder, torch.device("cpu")), folder.proxy()

@@ -46,7 +46,7 @@ def test_help(addon, capfd, arguments):
     assert code == 0 and "--command portrait_actor" in out
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/PIPELINE.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/user/PIPELINE.md"])
 def test_the_manual_s_commands_can_be_parsed(addon, page):
     written = (ROOT / page).read_text(encoding="utf-8")
     commands = [line.partition("--command portrait_actor ")[2] for line in written.splitlines()]

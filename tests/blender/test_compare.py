@@ -13,7 +13,7 @@ from support import drawn
 
 @pytest.fixture
 def compare(installed):
-    return installed("addon.preview.compare")
+    return installed("addon.preview.comparison")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ FRAMES = range(10, 14)
 PROBE = """
 import sys
 from pathlib import Path
-from backend.video.decode import probe
+from backend.media.decode import probe
 film = probe(Path(sys.argv[1]))
 print(film.width, film.height, film.has_audio)
 """

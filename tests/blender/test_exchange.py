@@ -57,7 +57,7 @@ def test_a_capture_keeps_its_time_and_begins_where_it_is_put(nora, tmp_path):
 
 
 def names() -> list[str]:
-    from bl_ext.user_default.portrait_actor.backend.channels import CHANNELS
+    from bl_ext.user_default.portrait_actor.backend.contract.channels import CHANNELS
 
     return list(CHANNELS)
 

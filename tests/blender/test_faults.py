@@ -1,7 +1,7 @@
 """Blender and its backend when either is killed, and what is left after doing the same thing many times.
 
-docs/RELIABILITY.md lists these tests beside those of other files. PORTRAIT_ACTOR_SOAK=SECONDS makes the repeated ones
-long: 7200 scrubs the preview for two hours, and speaks and cancels a hundred times.
+docs/user/RELIABILITY.md lists these tests beside those of other files. PORTRAIT_ACTOR_SOAK=SECONDS makes the repeated
+ones long: 7200 scrubs the preview for two hours, and speaks and cancels a hundred times.
 """
 
 from __future__ import annotations

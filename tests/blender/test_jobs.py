@@ -199,7 +199,7 @@ def test_switching_off_ends_the_job_and_its_timer(addon, tmp_path):
 
 def test_a_job_that_outlives_its_file_says_so(addon, installed, actor_folder):
     """The artist opened another file meanwhile: nothing is put into it."""
-    place = installed("addon.operators.verb").Place.of(bpy.context)
+    place = installed("addon.operators.operator_base").Place.of(bpy.context)
     bpy.ops.wm.read_homefile(use_empty=True)
     importer = installed("addon.operators.import_actor")
     said = importer.import_into(place, actor_folder, frame_start=1, match_scene=True)
@@ -208,7 +208,7 @@ def test_a_job_that_outlives_its_file_says_so(addon, installed, actor_folder):
 
 def test_a_job_finds_its_scene_again(addon, installed, actor_folder):
     """The artist renamed it and works in another one."""
-    place = installed("addon.operators.verb").Place.of(bpy.context)
+    place = installed("addon.operators.operator_base").Place.of(bpy.context)
     bpy.context.scene.name = "renamed"
     other = bpy.data.scenes.new("other")
     importer = installed("addon.operators.import_actor")

@@ -91,7 +91,10 @@ def test_the_card_is_what_the_camera_frames_before_the_face(nora, addon, install
 def test_a_deleted_actor_takes_its_preview_along(sam, live):
     before, images = handlers(), set(bpy.data.images.keys())
     live.start(bpy.context)
-    process, overlay = live.current().painter._process, importlib.import_module(f"{PACKAGE}.addon.preview.overlay")
+    process, overlay = (
+        live.current().painter._process,
+        importlib.import_module(f"{PACKAGE}.addon.preview.viewport_overlay"),
+    )
     assert len(overlay._handles) == 2 and live._card_for(bpy.context.scene) is not None
     bpy.data.objects.remove(sam.armature)
     assert live._card_for(bpy.context.scene) is None

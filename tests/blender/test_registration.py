@@ -115,7 +115,7 @@ def test_what_the_caller_leaves_open_is_filled_in(installed):
         film: bpy.props.StringProperty()
 
         def execute(self, context):
-            installed("addon.operators.verb").fill_in(self, frame=7, film="form.mp4")
+            installed("addon.operators.operator_base").fill_in(self, frame=7, film="form.mp4")
             seen.append((self.frame, self.film))
             return {"FINISHED"}
 

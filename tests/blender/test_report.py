@@ -16,7 +16,7 @@ FILM = """
 import sys
 from pathlib import Path
 import numpy as np
-from backend.video.encode import VideoWriter
+from backend.media.encode import VideoWriter
 with VideoWriter(Path(sys.argv[1]), 64, 48, float(sys.argv[2])) as film:
     for shade in range(int(sys.argv[3])):
         film.write(np.full((48, 64, 3), 5 * shade, np.uint8))
@@ -25,8 +25,8 @@ TWO = """
 import sys
 from pathlib import Path
 import numpy as np
-from backend.video.decode import frames
-from backend.video.encode import VideoWriter
+from backend.media.decode import frames
+from backend.media.encode import VideoWriter
 one, two = Path(sys.argv[1]), Path(sys.argv[2])
 with VideoWriter(two, 384, 192, 25.0, one) as film:
     for _, _, rgb in frames(one):

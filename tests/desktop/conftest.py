@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(HERE), str(HERE.parent / "blender")]
 import small_actor  # noqa: E402
 from window import Machine, Window  # noqa: E402
 
-from backend import actor, camera, channels, performance, protocol  # noqa: E402
+from backend.contract import actor_folder, camera, channels, performance, protocol  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def window(machine: Machine) -> Iterator[Window]:
 def nora(machine: Machine) -> Path:
     """A finished actor's folder, made by code; the path as Blender's side names it."""
     contract = SimpleNamespace(
-        actor=actor, camera=camera, channels=channels, performance=performance, protocol=protocol
+        actor=actor_folder, camera=camera, channels=channels, performance=performance, protocol=protocol
     )
     small_actor.write(contract, machine.lab / "Nora Ünlü.actor")
     return machine.there / "Nora Ünlü.actor"

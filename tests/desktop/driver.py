@@ -135,14 +135,14 @@ def job() -> dict[str, Any]:
 
 def preview() -> dict[str, Any]:
     """The live preview, and where its picture is on the screen: left, top, right, bottom."""
-    live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live"].current()
+    live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live_preview"].current()
     if live is None:
         return {"on": False}
     drawn = live.shown(bpy.context.scene)
     window, area, _ = sidebar()
     region = next(r for r in area.regions if r.type == "WINDOW")
     with bpy.context.temp_override(window=window, area=area, region=region):
-        overlay = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.overlay"]
+        overlay = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.viewport_overlay"]
         frame = overlay.camera_frame(bpy.context)
     if frame is not None:
         left, bottom, right, top = frame

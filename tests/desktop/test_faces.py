@@ -17,8 +17,8 @@ TWO = """
 import sys
 from pathlib import Path
 import numpy as np
-from backend.video.decode import frames
-from backend.video.encode import VideoWriter
+from backend.media.decode import frames
+from backend.media.encode import VideoWriter
 one, two = Path(sys.argv[1]), Path(sys.argv[2])
 with VideoWriter(two, 384, 192, 25.0) as film:
     for _, _, rgb in frames(one):

@@ -20,11 +20,25 @@ import atheris
 
 # What reads. The whole backend would be too much: numba compiles what it is given, and cannot with traces in it.
 READING = [
-    "backend.protocol", "backend.reading", "backend.performance", "backend.actor", "backend.pictures", "backend.camera",
-    "backend.live_link", "backend.service", "backend.sample.truth", "backend.audio.plugged", "backend.model.storage",
-    "backend.model.portrait", "backend.model.speech", "backend.rendering.ledger", "backend.tracking.landmarker",
-    "zipfile", "csv", "numpy.lib.format",
-]  # fmt: skip
+    "backend.contract.protocol",
+    "backend.contract.safe_io",
+    "backend.contract.performance",
+    "backend.contract.actor_folder",
+    "backend.media.image_io",
+    "backend.contract.camera",
+    "backend.contract.live_link",
+    "backend.cli.preview_service",
+    "backend.synthetic.ground_truth",
+    "backend.speech.external_features",
+    "backend.portrait.storage",
+    "backend.portrait.model",
+    "backend.speech.model",
+    "backend.rendering.frame_cache",
+    "backend.tracking.landmarker",
+    "zipfile",
+    "csv",
+    "numpy.lib.format",
+]
 LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536"]
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from backend.protocol import Message, Progress, Request, decode, encode
+from backend.contract.protocol import Message, Progress, Request, decode, encode
 
 REPO = Path(__file__).resolve().parents[2]
 LIMIT = 120.0  # seconds after which a test process counts as hanging

@@ -6,7 +6,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from backend.device import settle_environment
+from backend.setup.device import settle_environment
 
 settle_environment()  # before numpy and torch are loaded
 
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from backend.actor import ActorFolder, ActorInfo, Camera
-from backend.channels import INDEX
-from backend.model.portrait import Portrait, PortraitSize
-from backend.performance import Performance
-from backend.progress import Reporter
-from backend.sample import SampleOptions, make_sample
+from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
+from backend.contract.channels import INDEX
+from backend.contract.performance import Performance
+from backend.contract.progress import Reporter
+from backend.portrait.model import Portrait, PortraitSize
+from backend.synthetic import SampleOptions, make_sample
 
 SIZE = 48  # pixels of the training crop
 
@@ -68,7 +68,7 @@ def sample_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sample_actor(sample_clip: Path) -> ActorFolder:
     """The sample actor, created for real with the smallest preset."""
-    from backend.training.create import CreateOptions, create_actor
+    from backend.pipeline.create import CreateOptions, create_actor
 
     path = sample_clip.with_name("sample.actor")
     return create_actor(sample_clip, path, CreateOptions(preset="tiny", device="cpu"), Reporter())

@@ -21,30 +21,30 @@ import torch
 from safetensors.numpy import save as save_numpy
 from safetensors.torch import save as save_torch
 
-from backend import protocol
-from backend.actor import PROXY, TRACKING, ActorFolder, ActorInfo, Camera
-from backend.audio.features import feature_count
-from backend.audio.plugged import load_plugged
-from backend.audio.sound import load_sound
-from backend.camera import CameraPath, footage_camera
-from backend.live_link import SHAPES, read_live_link
-from backend.model.portrait import MODEL_VERSION, Portrait, PortraitSize
-from backend.model.speech import LAYOUT as SPEECH
-from backend.model.speech import SPEECH_VERSION, VERSION_KEY, Speaker
-from backend.model.storage import pack
-from backend.performance import Performance
-from backend.protocol import Request, UserError
-from backend.rendering.ledger import Ledger
+from backend.cli.preview_service import Shot
+from backend.contract import protocol
+from backend.contract.actor_folder import PROXY, TRACKING, ActorFolder, ActorInfo, Camera
+from backend.contract.camera import CameraPath, footage_camera
+from backend.contract.live_link import SHAPES, read_live_link
+from backend.contract.performance import Performance
+from backend.contract.protocol import Request, UserError
+from backend.dataset.frame_store import FrameStore, quick_png
+from backend.media.audio_io import load_sound
+from backend.media.decode import probe
+from backend.pipeline.create import SCANNED
+from backend.portrait.model import MODEL_VERSION, Portrait, PortraitSize
+from backend.portrait.storage import pack
+from backend.rendering.frame_cache import Ledger
 from backend.report.sources import compare
 from backend.report.tracked import Tracked
-from backend.sample.truth import FORMAT as TRUTH_FORMAT
-from backend.sample.truth import LAYOUT as TRUTH
-from backend.sample.truth import Truth
-from backend.service import Shot
+from backend.speech.external_features import load_plugged
+from backend.speech.features import feature_count
+from backend.speech.model import LAYOUT as SPEECH
+from backend.speech.model import SPEECH_VERSION, VERSION_KEY, Speaker
+from backend.synthetic.ground_truth import FORMAT as TRUTH_FORMAT
+from backend.synthetic.ground_truth import LAYOUT as TRUTH
+from backend.synthetic.ground_truth import Truth
 from backend.tracking.landmarker import BLENDSHAPES, open_landmarker
-from backend.training.create import SCANNED
-from backend.training.frames import FrameStore, quick_png
-from backend.video.decode import probe
 
 SIDE, FRAMES = 16, 3
 CPU = torch.device("cpu")

@@ -12,11 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from backend.actor import ActorFolder, ActorInfo, Camera
-from backend.camera import CameraPath
-from backend.channels import INDEX
-from backend.performance import Performance
-from backend.progress import Reporter
+from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
+from backend.contract.camera import CameraPath
+from backend.contract.channels import INDEX
+from backend.contract.performance import Performance
+from backend.contract.progress import Reporter
 from backend.rendering.frames import render_performance
 from backend.rendering.options import RenderOptions
 

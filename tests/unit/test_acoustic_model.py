@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.audio import acoustic_model
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
+from backend.speech import acoustic_model
 from tools import extract_acoustic_model as extraction
 from tools import package
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.channels import CHANNELS, INDEX, ORAL
-from backend.geometry import matrix_from_vector, quaternion_from_matrix
-from benchmarks._sample_errors import blink_counts, channel_errors, crosstalk, jitter, rotation_errors, runs
+from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.geometry import matrix_from_vector, quaternion_from_matrix
+from benchmarks._ground_truth_errors import blink_counts, channel_errors, crosstalk, jitter, rotation_errors, runs
 
 FRAMES = 100
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from backend import __version__
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
 from benchmarks import table
-from tools import job, package, processes, pythons, suite
+from tools import package, pipeline, processes, pythons, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,7 +49,7 @@ def test_the_zip_has_what_blender_needs_and_nothing_else(tmp_path: Path) -> None
         assert pack.read("__init__.py").decode() == package.ENTRY
         assert tomllib.loads(pack.read("blender_manifest.toml").decode())["id"] == "portrait_actor"
         assert b"GNU GENERAL PUBLIC LICENSE" in pack.read("LICENSE")
-    assert {"addon/__init__.py", "backend/__main__.py", "backend/install.py", "pyproject.toml"} <= set(names)
+    assert {"addon/__init__.py", "backend/__main__.py", "backend/setup/install.py", "pyproject.toml"} <= set(names)
     assert {name.split("/")[0] for name in names} == {"addon", "backend", *package.SINGLE, "__init__.py"}
     assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".part")) or "/." in n or "\\" in n]
     assert names == sorted(names) and len(names) == len(set(names))
@@ -188,9 +188,9 @@ def test_the_footage_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "NEEDED_BYTES", 1 << 60)
+    monkeypatch.setattr(pipeline, "NEEDED_BYTES", 1 << 60)
     with pytest.raises(UserError) as caught:
-        job.prepared(tmp_path / "out")
+        pipeline.prepared(tmp_path / "out")
     assert caught.value.code == "disk_full"
 
 
@@ -300,7 +300,7 @@ def tiers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         return run
 
     for name in outcome:
-        monkeypatch.setattr(suite, name, tier(name))
+        monkeypatch.setattr(run_tests, name, tier(name))
     monkeypatch.delenv("CI", raising=False)
     return outcome
 
@@ -309,7 +309,7 @@ def test_one_failing_tier_fails_the_whole_and_stops_none(
     tiers: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiers["unit"] = 1
-    assert suite.test(options()) == 1
+    assert run_tests.test(options()) == 1
     said = capsys.readouterr().out
     assert "unit: FAILED" in said and "blender: passed" in said and "desktop: passed" in said
 
@@ -317,13 +317,13 @@ def test_one_failing_tier_fails_the_whole_and_stops_none(
 def test_what_cannot_be_run_is_said_and_fails_in_ci(
     tiers: dict[str, object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiers["desktop"] = suite.environments.NotHere("no_desktop", "There is no screen.", "Buy one.")
-    assert suite.test(options()) == 0
+    tiers["desktop"] = run_tests.environments.NotHere("no_desktop", "There is no screen.", "Buy one.")
+    assert run_tests.test(options()) == 0
     assert "desktop: not run. There is no screen." in capsys.readouterr().out
-    assert suite.test(options(tier="desktop")) == 2  # asked for by name
+    assert run_tests.test(options(tier="desktop")) == 2  # asked for by name
     monkeypatch.setenv("CI", "true")
-    assert suite.test(options()) == 2
-    assert suite.test(options(without_desktop=True)) == 0
+    assert run_tests.test(options()) == 2
+    assert run_tests.test(options(without_desktop=True)) == 0
 
 
 # Benchmarks
@@ -358,7 +358,8 @@ def test_bench_writes_one_flat_object(tmp_path: Path, monkeypatch: pytest.Monkey
     (here / "good.py").write_text("def run():\n    return {'x_ms': 1.5}\n")
     (here / "two_words.py").write_text("PREFIXES = ('sound',)\n\n\ndef run():\n    return {'sound.y': 2}\n")
     (here / "bad.py").write_text(
-        "from backend.protocol import UserError\n\n\ndef run():\n    raise UserError('no_gpu', 'There is no GPU.')\n"
+        "from backend.contract.protocol import UserError\n\n\n"
+        "def run():\n    raise UserError('no_gpu', 'There is no GPU.')\n"
     )
     command = [sys.executable, "-m", "benchmarks.table", "--json", str(tmp_path / "out" / "figures.json")]
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}

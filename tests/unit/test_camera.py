@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import backend.camera
-from backend.actor import Camera as FootageCamera
-from backend.camera import CameraPath, footage_camera
-from backend.protocol import UserError
+import backend.contract.camera
+from backend.contract.actor_folder import Camera as FootageCamera
+from backend.contract.camera import CameraPath, footage_camera
+from backend.contract.protocol import UserError
 
 
 def moving(count: int = 3, first: int = -1) -> CameraPath:
@@ -153,7 +153,7 @@ def test_footage_camera_looks_at_the_crop() -> None:
 
 def test_blender_can_import_it() -> None:
     """Only the standard library, numpy and the files that Blender reads too."""
-    tree = ast.parse(Path(backend.camera.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(backend.contract.camera.__file__).read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}

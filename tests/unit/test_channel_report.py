@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.channels import CHANNELS, INDEX
-from backend.geometry import FLIP, project
-from backend.tracking import topology as topo
+from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.geometry import FLIP, project
 from backend.tracking.channel_report import MEASURED, MISSING, WEAK, channel_report, shared_effect
-from backend.tracking.rig import UNMEASURABLE, Rig
-from backend.tracking.solve import Track
+from backend.tracking.detection import topology as topo
+from backend.tracking.face.blendshape_rig import UNMEASURABLE, Rig
+from backend.tracking.tracker import Track
 
 FRAMES, NOISE = 120, 0.0004  # metres
 SHAPE = 0.006  # metres that a landmark moves at 1

@@ -16,11 +16,11 @@ import OpenEXR
 import pytest
 from child import LIMIT, REPO, Blender, assert_one_sentence, can_mount, command, posix, run
 
-from backend.actor import ActorFolder
-from backend.camera import CameraPath
-from backend.performance import Performance
-from backend.protocol import Error, Hello, Note, Progress, Result
-from backend.video import decode as video
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.camera import CameraPath
+from backend.contract.performance import Performance
+from backend.contract.protocol import Error, Hello, Note, Progress, Result
+from backend.media import decode as video
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 import torch
 
-from backend import console, device, doctor
-from backend.console import TerminalConsole, duration, exit_code, explain, finite
-from backend.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode, encode
+from backend.cli import console
+from backend.cli.console import TerminalConsole, duration, exit_code, explain, finite
+from backend.contract.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode, encode
+from backend.setup import device, doctor
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -109,7 +110,7 @@ def test_nothing_but_messages_reaches_blender() -> None:
     """Python's print, C's stdout and a child's: all of it lands in the log."""
     script = """
         import os, subprocess, sys
-        from backend.console import LinesConsole
+        from backend.cli.console import LinesConsole
         console = LinesConsole("1.2.3")
         sys.stdout.write("noise of Python\\n"); sys.stdout.flush()
         os.write(1, b"noise of C\\n")
@@ -131,7 +132,7 @@ def test_nothing_but_messages_reaches_blender() -> None:
 def test_libraries_do_not_tear_the_bar() -> None:
     script = """
         import os, sys
-        from backend.console import TerminalConsole, quiet_libraries
+        from backend.cli.console import TerminalConsole, quiet_libraries
         quiet_libraries()
         os.write(2, b"W0000 inference_feedback_manager\\n")
         TerminalConsole().note("12 frames were left out: 肖像.")
@@ -141,7 +142,7 @@ def test_libraries_do_not_tear_the_bar() -> None:
 
 def test_hello_comes_first_even_when_it_fails_at_once() -> None:
     script = """
-        from backend.console import LinesConsole, explain
+        from backend.cli.console import LinesConsole, explain
         console = LinesConsole("1")
         console.fail(explain(ValueError("x"), None))
         console.begin("cpu", "late")
@@ -152,7 +153,7 @@ def test_hello_comes_first_even_when_it_fails_at_once() -> None:
 
 STUCK = """
     import sys, time
-    from backend.console import Canceller, LinesConsole, watch_requests
+    from backend.cli.console import Canceller, LinesConsole, watch_requests
     console = LinesConsole("1")
     canceller = Canceller(console)
     watch_requests(lambda request: canceller.cancel(), canceller.cancel)
@@ -173,7 +174,7 @@ def test_a_job_that_does_not_react_is_ended(given: str) -> None:
 def test_cancel_after_the_end_changes_nothing() -> None:
     script = """
         import sys, time
-        from backend.console import Canceller, LinesConsole
+        from backend.cli.console import Canceller, LinesConsole
         console = LinesConsole("1")
         canceller = Canceller(console)
         canceller.cancel()
@@ -189,7 +190,7 @@ def test_cancel_after_the_end_changes_nothing() -> None:
 
 def test_a_reader_that_has_gone_ends_the_process() -> None:
     script = """
-        from backend.console import LinesConsole
+        from backend.cli.console import LinesConsole
         console = LinesConsole("1")
         while True:
             console.note("x" * 1000)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.actor import ActorFolder
-from backend.progress import Reporter
-from backend.protocol import Cancelled, UserError
-from backend.training.create import CreateOptions, create_actor
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.progress import Reporter
+from backend.contract.protocol import Cancelled, UserError
+from backend.pipeline.create import CreateOptions, create_actor
 
 TINY = CreateOptions(preset="tiny", device="cpu")
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from backend.actor import ActorFolder
+from backend.compute.rotations import quaternion_multiply, small_rotation
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.progress import Reporter
+from backend.dataset.clip import Clip
 from backend.evaluation.ablate import VARIANTS, ablate
 from backend.evaluation.evaluate import draw, edge_difference, pasted_head
 from backend.evaluation.metrics import mouth_distance, weighted_mse
 from backend.evaluation.refine import refined_poses
 from backend.evaluation.stretch import holes
-from backend.model.portrait import Portrait
-from backend.model.transforms import quaternion_multiply, small_rotation
-from backend.progress import Reporter
-from backend.tracking import topology as topo
-from backend.training.corrections import tracked_pose
-from backend.training.data import Clip
-from backend.training.far_poses import FarPoses, gap_loss, hole_pixels
-from backend.training.schedule import PRESETS, Weights
+from backend.portrait.model import Portrait
+from backend.tracking.detection import topology as topo
+from backend.training.config import PRESETS, Weights
+from backend.training.extrapolated_poses import FarPoses, gap_loss, hole_pixels
+from backend.training.pose_refinement import tracked_pose
 
 CPU = torch.device("cpu")
 

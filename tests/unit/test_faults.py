@@ -1,6 +1,6 @@
 """What may happen to a job from outside: killed at any stage, its folder moved, locked or too new, its disk full.
 
-Real processes over real files; docs/RELIABILITY.md lists these tests beside those of other files.
+Real processes over real files; docs/user/RELIABILITY.md lists these tests beside those of other files.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from child import LIMIT, REPO, Blender, assert_one_sentence, can_mount, command, posix, run
 
-from backend.actor import FORMAT_VERSION, ActorFolder
-from backend.performance import Performance
-from backend.progress import Reporter
-from backend.protocol import Error, Message, Progress, Result
+from backend.contract.actor_folder import FORMAT_VERSION, ActorFolder
+from backend.contract.performance import Performance
+from backend.contract.progress import Reporter
+from backend.contract.protocol import Error, Message, Progress, Result
+from backend.pipeline.create import CreateOptions, create_actor
 from backend.rendering.frames import render_performance
 from backend.rendering.options import RenderOptions
-from backend.training.create import CreateOptions, create_actor
 
 STAGES = {  # what is told while it runs, in order, and how many of FINISHED are by then
     "look at the footage": 0, "cut out the person": 1, "refine the mattes": 1, "track the face": 2,

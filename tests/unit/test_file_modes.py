@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.actor import ActorFolder
-from backend.channels import ORAL
-from backend.console import explain
-from backend.model.speech import Speaker
-from backend.model.speech_mouth import Mouth
-from backend.model.speech_network import SpeechNetwork
-from backend.whole_file import save_whole
+from backend.cli.console import explain
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.atomic_write import save_whole
+from backend.contract.channels import ORAL
+from backend.speech.model import Speaker
+from backend.speech.mouth import Mouth
+from backend.speech.network import SpeechNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
 # They make files that only the owner can read, whatever the umask.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from backend.commands import SHARES
-from backend.forecast import Forecast
+from backend.cli.commands import SHARES
+from backend.cli.eta_estimator import Forecast
 
 
 def simulate(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from backend import geometry
-from backend.model import transforms
+from backend.compute import rotations
+from backend.contract import geometry
 
 
 def random_quaternions(count: int) -> np.ndarray:
@@ -37,13 +37,13 @@ def test_projection_follows_the_pinhole_formula() -> None:
 
 def test_torch_and_numpy_agree() -> None:
     a, b = (torch.as_tensor(random_quaternions(50)[i:], dtype=torch.float64)[:40] for i in (0, 7))
-    product = transforms.quaternion_multiply(a, b)
-    expected = transforms.rotation_matrix(a) @ transforms.rotation_matrix(b)
-    assert torch.allclose(transforms.rotation_matrix(product), expected, atol=1e-12)
-    assert np.allclose(transforms.rotation_matrix(a).numpy(), geometry.matrix_from_quaternion(a.numpy()))
+    product = rotations.quaternion_multiply(a, b)
+    expected = rotations.rotation_matrix(a) @ rotations.rotation_matrix(b)
+    assert torch.allclose(rotations.rotation_matrix(product), expected, atol=1e-12)
+    assert np.allclose(rotations.rotation_matrix(a).numpy(), geometry.matrix_from_quaternion(a.numpy()))
 
 
 def test_a_small_rotation_is_the_rotation_vector_s() -> None:
     v = torch.tensor([0.01, -0.02, 0.015], dtype=torch.float64)
-    q = transforms.small_rotation(v)
+    q = rotations.small_rotation(v)
     assert np.allclose(geometry.matrix_from_quaternion(q.numpy()), geometry.matrix_from_vector(v.numpy()), atol=5e-6)

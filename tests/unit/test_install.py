@@ -19,9 +19,10 @@ from urllib.parse import quote
 
 import pytest
 
-from backend import install, install_pip, install_torch, protocol
-from backend.install import State
-from backend.protocol import Cancelled, Error, Hello, Message, Note, Progress, Request, Result, UserError
+from backend.contract import protocol
+from backend.contract.protocol import Cancelled, Error, Hello, Message, Note, Progress, Request, Result, UserError
+from backend.setup import install, install_pip, install_torch
+from backend.setup.install import State
 from tools import pythons
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.actor import ActorFolder
-from backend.channels import CHANNELS, INDEX
-from backend.progress import Reporter
-from backend.protocol import Cancelled, UserError
-from backend.reading import read_arrays
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.progress import Reporter
+from backend.contract.protocol import Cancelled, UserError
+from backend.contract.safe_io import read_arrays
+from backend.media.decode import frames
+from backend.pipeline.create import CreateOptions, create_actor
 from backend.report.tracked import Tracked
 from backend.tracking.landmarker import Landmarker, open_landmarker, read_scores
-from backend.training.create import CreateOptions, create_actor
-from backend.video.decode import frames
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(os.environ.get("PORTRAIT_ACTOR_LANDMARKER", ROOT.parent / "shared" / "models" / "face_landmarker.task"))

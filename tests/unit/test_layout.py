@@ -41,7 +41,7 @@ FORBIDDEN_CALLS = {
     "pickle.load",
     "pickle.loads",
     "numpy.load_pickle",
-    "np.load",  # backend.reading and backend.pictures measure a file before they read it
+    "np.load",  # backend.contract.safe_io and backend.media.image_io measure a file before they read it
     "cv2.imread",
 }
 
@@ -52,7 +52,7 @@ def modules(folder: str) -> list[Path]:
 
 
 def dotted(path: Path) -> list[str]:
-    """The module's name in parts: backend/video/decode.py → ["backend", "video", "decode"]."""
+    """The module's name in parts: backend/media/decode.py → ["backend", "video", "decode"]."""
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     return parts[:-1] if parts[-1] == "__init__" else parts
 
@@ -91,10 +91,10 @@ def named(path: Path) -> str:
 
 def test_imports_are_seen() -> None:
     """The reader of imports itself: an absolute one, a relative one, one inside a function."""
-    assert "backend.protocol.UserError" in imports(ROOT / "backend/install.py")
-    assert "tomllib" in imports(ROOT / "backend/install.py")
-    assert "backend.channels.CHANNELS" in imports(ROOT / "backend/performance.py")
-    assert outside(ROOT / "backend/performance.py") == {"numpy"}
+    assert "backend.contract.protocol.UserError" in imports(ROOT / "backend/setup/install.py")
+    assert "tomllib" in imports(ROOT / "backend/setup/install.py")
+    assert "backend.contract.channels.CHANNELS" in imports(ROOT / "backend/contract/performance.py")
+    assert outside(ROOT / "backend/contract/performance.py") == {"numpy"}
 
 
 @pytest.mark.parametrize("path", BACKEND, ids=named)
@@ -172,7 +172,7 @@ def test_media_is_opened_for_reading_by_one_function_only() -> None:
     """open_media keeps labels, names and play lists from deciding what is read; no other place may forget to."""
     folders = ("backend", "addon", "benchmarks", "docs", "tests", "tools")
     files = [ROOT / "build.py", *(path for folder in folders for path in modules(folder))]
-    assert [named(path) for path in files if opens_media_for_reading(path)] == ["backend/video/decode.py"]
+    assert [named(path) for path in files if opens_media_for_reading(path)] == ["backend/media/decode.py"]
 
 
 @pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)

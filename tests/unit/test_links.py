@@ -9,11 +9,11 @@ import outside_data as outside
 import pytest
 from outside_data import READERS
 
-from backend import install
-from backend.actor import PROXY, ActorFolder
-from backend.protocol import UserError
-from backend.reading import read_arrays, read_bytes
-from backend.whole_file import save_whole
+from backend.contract.actor_folder import PROXY, ActorFolder
+from backend.contract.atomic_write import save_whole
+from backend.contract.protocol import UserError
+from backend.contract.safe_io import read_arrays, read_bytes
+from backend.setup import install
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_frame_that_is_a_link_is_refused(linked: Path) -> None:
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None:
-    from backend.console import explain
+    from backend.cli.console import explain
 
     (tmp_path / "new.json.part").symlink_to("secret")
     save_whole(tmp_path / "new.json", b"new")

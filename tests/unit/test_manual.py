@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.channels import GROUPS
-from backend.commands import parser
+from backend.cli.commands import parser
+from backend.contract.channels import GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -9,25 +9,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.actor import ActorFolder, ActorInfo
+from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.progress import Reporter
+from backend.contract.protocol import Cancelled, UserError
+from backend.dataset.crops import write_crops
+from backend.dataset.frame_store import HEAD, PERSON, FrameStore
 from backend.matting.clip import ClipMattes
 from backend.matting.edges import EdgeRefiner, guide, without_islands
 from backend.matting.foreground import foreground
 from backend.matting.hair import HairModel
-from backend.matting.light import encoded, linear
 from backend.matting.metrics import alpha_error, edge_band, filled_columns, flicker, gradient_error
 from backend.matting.person import PersonMask, without_holes
 from backend.matting.plate import Plate, PlateEstimator, fill, filling_error
 from backend.matting.regions import head_region, mouth_region
-from backend.matting.steady import Steadier
-from backend.progress import Reporter
-from backend.protocol import Cancelled, UserError
-from backend.sample import SampleOptions, Truth, make_sample, truth_path
-from backend.tracking import topology as topo
-from backend.tracking.selection import Selection
-from backend.training.crops import write_crops
-from backend.training.frames import HEAD, PERSON, FrameStore
-from backend.video.decode import frames
+from backend.matting.srgb import encoded, linear
+from backend.matting.temporal_filter import Steadier
+from backend.media.decode import frames
+from backend.synthetic import SampleOptions, Truth, make_sample, truth_path
+from backend.tracking.detection import topology as topo
+from backend.tracking.detection.selection import Selection
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from video_clips import HEIGHT, WIDTH, number, numbered
 
-from backend.audio.sound import RATE, load_sound
-from backend.video import decode
-from backend.video.encode import VideoWriter
+from backend.media import decode
+from backend.media.audio_io import RATE, load_sound
+from backend.media.encode import VideoWriter
 
 PLACEHOLDER = "the title goes here"
 FRAMES = 10

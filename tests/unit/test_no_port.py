@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from backend import protocol
-from backend.actor import ActorFolder
-from backend.protocol import Request
+from backend.contract import protocol
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.protocol import Request
 
 ROOT = Path(__file__).resolve().parents[2]
 LISTENING = "0A"  # in /proc/net/tcp

@@ -20,16 +20,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from outside_data import READERS, refused
 
-from backend import protocol
-from backend.actor import TRACKING, ActorFolder
-from backend.audio.plugged import load_plugged
-from backend.camera import CameraPath
-from backend.live_link import Reading, read_live_link
-from backend.performance import Performance
-from backend.protocol import UserError
-from backend.reading import SMALL, read_array, read_arrays, read_json
-from backend.rendering.ledger import Ledger
-from backend.training.create import SCANNED
+from backend.contract import protocol
+from backend.contract.actor_folder import TRACKING, ActorFolder
+from backend.contract.camera import CameraPath
+from backend.contract.live_link import Reading, read_live_link
+from backend.contract.performance import Performance
+from backend.contract.protocol import UserError
+from backend.contract.safe_io import SMALL, read_array, read_arrays, read_json
+from backend.pipeline.create import SCANNED
+from backend.rendering.frame_cache import Ledger
+from backend.speech.external_features import load_plugged
 
 FUZZ = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TABLES: dict[str, Callable[[], dict[str, Any]]] = {

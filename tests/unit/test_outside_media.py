@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from outside_data import READERS, refused
 from safetensors.torch import save
 
-from backend.audio.sound import load_sound
-from backend.pictures import decoded
-from backend.protocol import UserError
+from backend.contract.protocol import UserError
+from backend.media.audio_io import load_sound
+from backend.media.image_io import decoded
 
 FUZZ = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

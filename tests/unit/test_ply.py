@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from backend.__main__ import main
-from backend.actor import ActorFolder
-from backend.model.portrait import Moved, Portrait
-from backend.performance import Performance
-from backend.protocol import UserError
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.performance import Performance
+from backend.contract.protocol import UserError
+from backend.dataset.clip import Clip
+from backend.portrait.model import Moved, Portrait
 from backend.rasterizer import rasterize
 from backend.rendering.ply import FIRST_HARMONIC, NAMES, write_ply
-from backend.training.corrections import tracked_pose
-from backend.training.data import Clip
+from backend.training.pose_refinement import tracked_pose
 
 CPU = torch.device("cpu")
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from backend.actor import ActorFolder
-from backend.channels import CHANNELS, INDEX, ORAL
-from backend.model.branch import Branch
-from backend.model.labels import LABELS, MOUTH
-from backend.model.portrait import MODEL_VERSION, Frame, Portrait, Pose
-from backend.protocol import UserError
-from backend.training.corrections import Corrections, tracked_pose
-from backend.training.data import Clip
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.protocol import UserError
+from backend.dataset.clip import Clip
+from backend.portrait.branch import Branch
+from backend.portrait.labels import LABELS, MOUTH
+from backend.portrait.model import MODEL_VERSION, Frame, Portrait, Pose
+from backend.training.pose_refinement import Corrections, tracked_pose
 
 CPU = torch.device("cpu")
 
@@ -61,7 +61,7 @@ def test_every_channel_that_footage_can_measure_moves_the_picture(portrait: Port
     rest = torch.zeros(len(CHANNELS))
     pose = tracked_pose(clip.poses, 0)
     still = portrait.move(Pose(*pose[:4], rest)).means
-    from backend.tracking.rig import UNMEASURABLE
+    from backend.tracking.face.blendshape_rig import UNMEASURABLE
 
     for name in CHANNELS:
         channels = rest.clone()
@@ -168,7 +168,7 @@ def test_a_model_of_another_version_says_what_to_do(
 ) -> None:
     folder = ActorFolder(tmp_path, sample_actor.info)
     with monkeypatch.context() as earlier:
-        earlier.setattr("backend.model.portrait.MODEL_VERSION", MODEL_VERSION - 1)
+        earlier.setattr("backend.portrait.model.MODEL_VERSION", MODEL_VERSION - 1)
         portrait.save(folder)
     with pytest.raises(UserError, match="trained by another version") as refused:
         Portrait.load(folder, CPU)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend import protocol
-from backend.protocol import Error, Hello, Message, Note, Preview, Progress, Request, Result
+from backend.contract import protocol
+from backend.contract.protocol import Error, Hello, Message, Note, Preview, Progress, Request, Result
 
 text = st.text(max_size=40)
 whole = st.integers(-(2**40), 2**40)

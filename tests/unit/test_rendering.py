@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from rendering_stand_in import COLOR, SIZE, Frame, Run, beep, exr, folder, performance, run, still  # noqa: F401 (fixtures)
 
-from backend.actor import ActorFolder
-from backend.protocol import UserError
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.protocol import UserError
+from backend.media import decode
+from backend.media.provenance import DIGITAL_SOURCE
 from backend.rendering.frames import frame_name
 from backend.rendering.passes import FAR, passes_of, srgb_to_linear
-from backend.rights import DIGITAL_SOURCE
-from backend.video import decode
 
 
 def test_exr_holds_light_depth_and_mattes(run: Run) -> None:

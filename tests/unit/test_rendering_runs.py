@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from rendering_stand_in import Impatient, Run, beep, exr, folder, performance, run, still  # noqa: F401 (fixtures)
 
-from backend.actor import ActorFolder
-from backend.channels import INDEX
-from backend.performance import POSE, Performance
-from backend.protocol import Cancelled, UserError
-from backend.video import decode
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.channels import INDEX
+from backend.contract.performance import POSE, Performance
+from backend.contract.protocol import Cancelled, UserError
+from backend.media import decode
 
 
 def test_unchanged_frames_are_kept(run: Run, folder: ActorFolder) -> None:

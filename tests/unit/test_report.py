@@ -12,15 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.actor import ActorFolder, ActorInfo, Camera
-from backend.audio.sound import save_wav
-from backend.channels import CHANNELS, INDEX
-from backend.geometry import quaternion_from_matrix
-from backend.progress import Reporter
-from backend.protocol import UserError
+from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
+from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.geometry import quaternion_from_matrix
+from backend.contract.progress import Reporter
+from backend.contract.protocol import UserError
+from backend.media.audio_io import save_wav
+from backend.media.decode import frames, probe
 from backend.report import overlay
 from backend.report import page as page_module
 from backend.report.advice import advise, count_blinks
+from backend.report.channel_status import MEASURED, MISSING, WEAK, verdicts
 from backend.report.curves import as_script
 from backend.report.faces import numbered, portrait, write_faces
 from backend.report.film import FILM, write_film
@@ -28,9 +30,7 @@ from backend.report.page import write_page
 from backend.report.sources import compare
 from backend.report.timeline import EXCLUDED, TESTED, USED, Part, summary, timeline
 from backend.report.tracked import Tracked
-from backend.report.verdicts import MEASURED, MISSING, WEAK, verdicts
-from backend.tracking import topology as topo
-from backend.video.decode import frames, probe
+from backend.tracking.detection import topology as topo
 
 SIZE, COUNT, FPS, HELD_OUT = 128, 30, 25.0, 27
 HOSTILE = "</script><script>alert(1)</script> \"Jane\" & <b>'Co'</b> \u2028"

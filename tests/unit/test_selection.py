@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.progress import Reporter
-from backend.protocol import UserError
-from backend.tracking import topology as topo
-from backend.tracking.landmarks import DETECT_EVERY, THUMB, Scan
-from backend.tracking.selection import check_faces, face_regions, find_cuts, select
-from backend.training.scanning import scan_footage
+from backend.contract.progress import Reporter
+from backend.contract.protocol import UserError
+from backend.pipeline.scan import scan_footage
+from backend.tracking.detection import topology as topo
+from backend.tracking.detection.landmarks import DETECT_EVERY, THUMB, Scan
+from backend.tracking.detection.selection import check_faces, face_regions, find_cuts, select
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 needs_clips = pytest.mark.skipif(not (CLIPS / "hard").is_dir(), reason="the real clips are not on this machine")

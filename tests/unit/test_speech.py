@@ -12,20 +12,20 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from backend.actor import ActorFolder, ActorInfo
-from backend.audio.features import analyse
-from backend.audio.sound import RATE, load_sound, save_wav
-from backend.channels import CHANNELS, INDEX, ORAL
-from backend.model import speech
-from backend.model.speech import FILE, Delivery, Speaker, correlation, held_out_start, speak, train_speech
-from backend.model.speech_mouth import pauses
-from backend.model.speech_network import NetworkOptions, fit_network
-from backend.performance import Performance
-from backend.progress import Reporter
-from backend.protocol import Cancelled, UserError
-from backend.sample import motion, voice
-from backend.sample.phones import FOOTAGE, LINES, PHONES, Spoken, speak_lines
-from backend.tracking import topology as topo
+from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.performance import Performance
+from backend.contract.progress import Reporter
+from backend.contract.protocol import Cancelled, UserError
+from backend.media.audio_io import RATE, load_sound, save_wav
+from backend.speech import model
+from backend.speech.features import analyse
+from backend.speech.model import FILE, Delivery, Speaker, correlation, held_out_start, speak, train_speech
+from backend.speech.mouth import pauses
+from backend.speech.network import NetworkOptions, fit_network
+from backend.synthetic import motion, voice
+from backend.synthetic.phones import FOOTAGE, LINES, PHONES, Spoken, speak_lines
+from backend.tracking.detection import topology as topo
 
 F32 = NDArray[np.float32]
 FPS, SECONDS = 25.0, 24.0
@@ -146,7 +146,7 @@ def test_any_file_with_the_same_voice_gives_the_same_speech(actor: ActorFolder, 
 def test_held_out_frames_never_touch_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other channels in the last eleventh leave every learned number as it was."""
     quick = NetworkOptions(components=16, members=2, hidden=8, steps=20)
-    monkeypatch.setattr(speech, "fit_network", partial(fit_network, options=quick))
+    monkeypatch.setattr(model, "fit_network", partial(fit_network, options=quick))
     folder = untrained(tmp_path / "a.actor")
     stored = []
     for corrupt in (False, True):
@@ -278,7 +278,7 @@ def test_lines_that_cannot_be_spoken(actor: ActorFolder, tmp_path: Path, monkeyp
     save_wav(tmp_path / "short.wav", noise[: RATE // 10])
     save_wav(tmp_path / "silent.wav", 0 * noise[: RATE // 2])
     save_wav(tmp_path / "long.wav", noise)
-    monkeypatch.setattr(speech, "LONGEST", 1.0)
+    monkeypatch.setattr(model, "LONGEST", 1.0)
     for name, code in (("short", "sound_too_short"), ("silent", "silent"), ("long", "sound_too_long")):
         with pytest.raises(UserError) as caught:
             speak(actor, tmp_path / f"{name}.wav")
@@ -300,7 +300,7 @@ def test_damaged_speech_is_refused(actor: ActorFolder, tmp_path: Path, damage: s
         del arrays["mouth.gap"]
     elif damage == "newer":
         version = "99"
-    save_file(arrays, file, metadata={speech.VERSION_KEY: version})
+    save_file(arrays, file, metadata={model.VERSION_KEY: version})
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     elif damage == "text":

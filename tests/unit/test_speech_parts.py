@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.audio.features import SpeechTrack
-from backend.audio.phones import PhoneEvidence
-from backend.channels import CHANNELS, INDEX, ORAL
-from backend.geometry import matrix_from_quaternion, rotation_angle
-from backend.model.speech_motion import POSE, Manner, Strengths, learn_manner, move
-from backend.model.speech_mouth import Mouth, closing, closures, measure_mouth, pauses, shape_mouth
-from backend.model.speech_network import NetworkOptions, fit_network, linear_unseen, unseen
-from backend.performance import Performance
+from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.geometry import matrix_from_quaternion, rotation_angle
+from backend.contract.performance import Performance
+from backend.speech.features import SpeechTrack
+from backend.speech.motion import POSE, Manner, Strengths, learn_manner, move
+from backend.speech.mouth import Mouth, closing, closures, measure_mouth, pauses, shape_mouth
+from backend.speech.network import NetworkOptions, fit_network, linear_unseen, unseen
+from backend.speech.phones import PhoneEvidence
 
 F32 = NDArray[np.float32]
 QUICK = NetworkOptions(components=16, members=3, hidden=24, steps=150, batch=128)

@@ -6,22 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from backend.tracking.pose.initial_pose.initial_pose import fit_pose
+from backend.tracking.pose.initial_pose.mean_shape import OUTER_EYE_DISTANCE, mean_shape, similarity
+from backend.tracking.pose.initial_pose.patch_tracker import rasterise
 
-from backend.actor import ActorFolder, ActorInfo
-from backend.channels import FACIAL, INDEX, ORAL
-from backend.geometry import FLIP, matrix_from_quaternion, matrix_from_vector, project, rotation_angle
-from backend.progress import Reporter
-from backend.sample import Truth, truth_path
-from backend.tracking import topology as topo
-from backend.tracking.expression import FitOptions, fit_channels, unpose
-from backend.tracking.pose import fit_pose
-from backend.tracking.rig import UNMEASURABLE, Rig, build_rig
-from backend.tracking.shape import OUTER_EYE_DISTANCE, mean_shape, similarity
-from backend.tracking.solve import pinhole
-from backend.tracking.surface import rasterise
-from backend.training.crops import crop_box, write_crops
-from backend.training.prepare import load_track, track_stretch
-from backend.training.scanning import scan_footage
+from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.channels import FACIAL, INDEX, ORAL
+from backend.contract.geometry import FLIP, matrix_from_quaternion, matrix_from_vector, project, rotation_angle
+from backend.contract.progress import Reporter
+from backend.dataset.crops import crop_box, write_crops
+from backend.pipeline.prepare import load_track, track_stretch
+from backend.pipeline.scan import scan_footage
+from backend.synthetic import Truth, truth_path
+from backend.tracking.detection import topology as topo
+from backend.tracking.face.blendshape_fit import FitOptions, fit_channels, unpose
+from backend.tracking.face.blendshape_rig import UNMEASURABLE, Rig, build_rig
+from backend.tracking.tracker import pinhole
 
 CAMERA = pinhole(700.0, (128.0, 128.0))
 

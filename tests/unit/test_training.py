@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from backend.actor import ActorFolder
-from backend.channels import INDEX
+from backend.compute.rotations import quaternion_multiply, small_rotation
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.channels import INDEX
+from backend.contract.progress import Reporter
+from backend.dataset.clip import Clip, held_out_start
 from backend.evaluation.evaluate import evaluate
-from backend.model.portrait import Portrait
-from backend.model.transforms import quaternion_multiply, small_rotation
-from backend.progress import Reporter
-from backend.training.average import Average
-from backend.training.corrections import tracked_pose
-from backend.training.data import Clip, held_out_start
+from backend.portrait.model import Portrait
+from backend.training.config import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, Rates, phase
+from backend.training.ema import Average
 from backend.training.losses import picture_loss
-from backend.training.neck import NeckPairs
-from backend.training.schedule import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, Rates, phase
-from backend.training.train import Trainer
+from backend.training.neck_consistency import NeckPairs
+from backend.training.pose_refinement import tracked_pose
+from backend.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

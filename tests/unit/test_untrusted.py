@@ -11,16 +11,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.actor import ActorFolder
-from backend.audio.sound import load_sound
-from backend.camera import CameraPath, footage_camera
-from backend.model.portrait import Portrait, Pose
-from backend.model.speech import Speaker
-from backend.protocol import UserError
-from backend.training.corrections import tracked_pose
-from backend.training.create import SCANNED
-from backend.training.data import Clip
-from backend.training.schedule import Weights
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.camera import CameraPath, footage_camera
+from backend.contract.protocol import UserError
+from backend.dataset.clip import Clip
+from backend.media.audio_io import load_sound
+from backend.pipeline.create import SCANNED
+from backend.portrait.model import Portrait, Pose
+from backend.speech.model import Speaker
+from backend.training.config import Weights
+from backend.training.pose_refinement import tracked_pose
 
 CPU = torch.device("cpu")
 

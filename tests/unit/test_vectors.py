@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from backend.channels import CHANNELS
-from backend.model.portrait import Portrait, PortraitSize, Pose
+from backend.contract.channels import CHANNELS
+from backend.portrait.model import Portrait, PortraitSize, Pose
 from backend.rendering.vectors import Moment, motion_vectors
 
 WIDTH, HEIGHT = 48, 32

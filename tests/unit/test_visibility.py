@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from backend.actor import ActorInfo
-from backend.progress import Reporter
-from backend.tracking import topology as topo
-from backend.tracking import visibility
-from backend.tracking.landmarks import DETECT_EVERY, SCAN_SIDE, THUMB, Scan, scan
-from backend.tracking.selection import BLURRED, HAND, NO_FACE, SHUT, select
-from backend.training.data import train_rows
-from backend.training.scanning import list_faces
-from backend.video.decode import frames
+from backend.contract.actor_folder import ActorInfo
+from backend.contract.progress import Reporter
+from backend.dataset.clip import train_rows
+from backend.media.decode import frames
+from backend.pipeline.scan import list_faces
+from backend.tracking.detection import topology as topo
+from backend.tracking.detection import visibility
+from backend.tracking.detection.landmarks import DETECT_EVERY, SCAN_SIDE, THUMB, Scan, scan
+from backend.tracking.detection.selection import BLURRED, HAND, NO_FACE, SHUT, select
 
 FRAMES, FPS = 200, 25.0
 LOOKS = range(0, FRAMES, DETECT_EVERY)

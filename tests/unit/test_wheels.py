@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.install import PYTHONS, requirements
+from backend.setup.install import PYTHONS, requirements
 
 # uv's name of each system → whether the CUDA extra is installed there.
 SYSTEMS = {"x86_64-pc-windows-msvc": True, "aarch64-apple-darwin": False, "x86_64-unknown-linux-gnu": True}

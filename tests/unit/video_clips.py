@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.video import decode
+from backend.media import decode
 
 Picture = NDArray[np.uint8]
 WIDTH, HEIGHT = 96, 64

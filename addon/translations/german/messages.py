@@ -55,8 +55,8 @@ MESSAGES: dict[str, str] = {
     "Run it again; if it happens again, send us the log.":
         "Erneut versuchen; geschieht es wieder, bitte das Protokoll schicken.",
     "Set it up again.": "Bitte neu einrichten.",
-    "Set up the backend again (Preferences ▸ Portrait Actor, or backend/install.py).":
-        "Das Backend neu einrichten (Einstellungen ▸ Portrait Actor oder backend/install.py).",
+    "Set up the backend again (Preferences ▸ Portrait Actor, or backend/setup/install.py).":
+        "Das Backend neu einrichten (Einstellungen ▸ Portrait Actor oder backend/setup/install.py).",
     "gsplat builds its GPU kernels at the first job on the GPU, which takes minutes and wants the CUDA toolkit (nvcc); "
     "without it, jobs run on the CPU.":
         "gsplat übersetzt seine GPU-Kernel beim ersten Auftrag auf der GPU; das dauert Minuten und braucht das "

@@ -1,0 +1,139 @@
+"""Exchange: performances from other programs come in as takes, the actor's goes out to them."""
+
+from pathlib import Path
+
+import bpy
+
+from ..contract import live_link, performance, protocol
+from ..scene import sampling, scene_actor, takes
+from ..scene.compat import BLEND_RELATIVE
+from ..translations import rpt_
+from ..translations.props import BoolProperty, FloatProperty, IntProperty, StringProperty
+from .operator_base import ActorVerb, absolute, existing_file, fill_in
+
+ENDINGS = "*.csv;*.npz"
+
+
+def add_capture(
+    scene: bpy.types.Scene,
+    shown: scene_actor.SceneActor,
+    file: Path,
+    table: performance.Performance,
+    frame_start: int,
+    *,
+    rigid: bool,
+) -> str:
+    """Keys what came from a file as a new take. Returns one sentence for the person."""
+    frames = takes.scene_frames(table, scene, 0)
+    frames += frame_start - frames[0]
+    takes.add_take(f"{shown.name} {file.stem}", shown.armature, shown.face, table, frames, rigid=rigid)
+    scene.frame_end = max(scene.frame_end, int(frames[-1]))
+    scene.frame_set(scene.frame_current)
+    told = rpt_("{} plays {} from frame {} to {}.")
+    return told.format(shown.name, file.name, frame_start, int(frames[-1]))
+
+
+class CaptureFile(ActorVerb):
+    """What reading and writing a capture ask alike."""
+
+    filepath: StringProperty(
+        name="File", description="The .csv or .npz on disk", subtype="FILE_PATH", options=BLEND_RELATIVE
+    )
+    filter_glob: StringProperty(default=ENDINGS, options={"HIDDEN", "SKIP_SAVE"})
+    actor: StringProperty(
+        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+    )
+    flip_yaw: BoolProperty(name="Flip Yaw", description="The file counts turns to the actor's right as positive")
+    flip_pitch: BoolProperty(name="Flip Pitch", description="The file counts upward nods as positive")
+    flip_roll: BoolProperty(name="Flip Roll", description="The file counts tilts to the left shoulder as positive")
+
+    def signs(self) -> tuple[int, int, int]:
+        """Of yaw, pitch and roll."""
+        yaw, pitch, roll = (-1 if flip else 1 for flip in (self.flip_yaw, self.flip_pitch, self.flip_roll))
+        return yaw, pitch, roll
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+
+class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
+    """Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)"""
+
+    bl_idname = "portrait_actor.import_capture"
+    bl_label = "Import Capture"
+    bl_options = {"REGISTER", "UNDO", "PRESET"}
+
+    frame_start: IntProperty(
+        name="First Frame", description="The scene frame where the performance begins", default=1, subtype="TIME"
+    )
+    head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
+    use_neutral: BoolProperty(
+        name="Take Out Neutral", description="The capture shows a relaxed face once, which becomes rest"
+    )
+    neutral: FloatProperty(
+        name="Neutral At", description="Second of the capture that shows it", min=0, subtype="TIME_ABSOLUTE"
+    )
+    capture_fps: FloatProperty(
+        name="Capture Rate",
+        description="Frames per second that its timecodes count; 0 reads it off them",
+        min=0,
+        max=1000,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        fill_in(self, frame_start=context.scene.frame_current)
+        return super().invoke(context, event)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require(context, self.actor)
+        found.check_editable()
+        file = existing_file(self.filepath, "capture")
+        table = self._read(file)
+        told = add_capture(context.scene, found, file, table, self.frame_start, rigid=self.head)
+        self.report({"INFO"}, told)
+        return {"FINISHED"}
+
+    def _read(self, file: Path) -> performance.Performance:
+        if file.suffix.lower() == ".npz":
+            return performance.Performance.load(file)
+        how = live_link.Reading(
+            capture_fps=self.capture_fps or None,
+            signs=self.signs(),
+            neutral=self.neutral if self.use_neutral else None,
+            head=self.head,
+        )
+        return live_link.read_live_link(file, how)
+
+
+class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
+    """Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)"""
+
+    bl_idname = "portrait_actor.export_capture"
+    bl_label = "Export Capture"
+    bl_options = {"REGISTER", "PRESET"}
+
+    check_existing: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if not self.filepath:
+            self.filepath = f"{scene_actor.require(context).name}.csv"
+        return super().invoke(context, event)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        found, scene = scene_actor.require(context, self.actor), context.scene
+        if not self.filepath:
+            raise protocol.UserError("missing_file", "No file was named.", "Name a .csv or an .npz.")
+        file = Path(absolute(self.filepath))
+        file = file if file.suffix.lower() in (".csv", ".npz") else file.with_name(file.name + ".csv")
+        frames = range(scene.frame_start, scene.frame_end + 1)
+        table = sampling.sample_performance(scene, context.view_layer, found.armature, found.face, frames)
+        if file.suffix.lower() == ".npz":
+            table.save(file)
+        else:
+            live_link.write_live_link(table, file, self.signs())
+        self.report({"INFO"}, rpt_("{} frames of {} are in {}.").format(len(table), found.name, file))
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_ACTOR_OT_import_capture, PORTRAIT_ACTOR_OT_export_capture)

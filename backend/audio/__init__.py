@@ -1,1 +1,0 @@
-"""Sound: reading and writing it, and the features that speech animation learns from."""

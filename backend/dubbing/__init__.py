@@ -1,1 +1,0 @@
-"""Dubbing: the footage's own shot with another line on the actor's lips."""

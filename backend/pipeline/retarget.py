@@ -1,0 +1,80 @@
+"""Another video drives the actor: it is tracked as footage is, and what it shows is carried over to the actor."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.actor_folder import ActorFolder, ActorInfo
+from ..contract.geometry import matrix_from_quaternion, matrix_from_vector, quaternion_from_matrix, vector_from_matrix
+from ..contract.performance import Performance
+from ..contract.progress import Reporter
+from .create import CreateOptions, track_clip
+
+F64 = NDArray[np.float64]
+LEAST_HIGH = 0.1  # a channel that reaches less than this was hardly seen, and is not scaled by it
+
+
+def follow(
+    video: Path, actor: ActorFolder, reporter: Reporter, *, face: int | None = None, match_range: bool = False
+) -> Performance:
+    """What the person in a video does, as a performance for the actor.
+
+    The pose in which that person is most of the time becomes the one that the actor has most of the time; from there
+    head and torso move as they do in the video.
+
+    Args:
+        face: which of several faces, from 1 at the left.
+        match_range: scales each channel so that its widest in the video is the widest of the actor's own footage.
+
+    Returns:
+        at the video's rate, frames from 0.
+
+    Raises:
+        UserError: the video cannot be used, or the actor is damaged.
+        Cancelled: nothing is left behind.
+    """
+    with tempfile.TemporaryDirectory(prefix="track") as place:
+        options = CreateOptions(preset="standard", face=face, name=video.stem)
+        clip = track_clip(video, Path(place) / "clip.actor", options, reporter)
+        shown = clip.footage()
+    return carried_over(shown, clip.info, actor.footage(), actor.info, match_range=match_range)
+
+
+def carried_over(
+    shown: Performance, clip: ActorInfo, own: Performance, actor: ActorInfo, *, match_range: bool
+) -> Performance:
+    """The performance `shown` in a clip for an actor whose footage is `own`; see `follow`."""
+    moved: dict[str, Any] = {}
+    for part in ("head", "torso"):
+        turn, shift = f"{part}_rotation", f"{part}_translation"
+        turns = matrix_from_quaternion(getattr(shown, turn))
+        usual, ours = usual_turn(turns), usual_turn(matrix_from_quaternion(getattr(own, turn)))
+        away = turns @ usual.T
+        place, ours_place = (np.median(getattr(table, shift), 0) for table in (shown, own))
+        offset = getattr(shown, shift) - place
+        quaternions = quaternion_from_matrix(away @ ours)
+        flips = np.cumsum(np.sum(quaternions[1:] * quaternions[:-1], 1) < 0) % 2 == 1
+        quaternions[1:][flips] *= -1
+        moved[turn], moved[shift] = quaternions.astype(np.float32), (ours_place + offset).astype(np.float32)
+    channels = shown.channels.copy()
+    if match_range:
+        for index, name in enumerate(shown.names):
+            theirs, ours_high = (info.channel_ranges.get(name, [0.0, 0.0])[1] for info in (clip, actor))
+            if theirs >= LEAST_HIGH and ours_high > 0:
+                channels[:, index] *= ours_high / theirs
+    return replace(shown, channels=channels, **moved).check("tracked")
+
+
+def usual_turn(turns: F64) -> F64:
+    """(3, 3) the rotation in the midst of some (T, 3, 3): their mean's nearest rotation, then a median around it."""
+    u, _, vt = np.linalg.svd(turns.mean(0))
+    middle = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
+    around = vector_from_matrix(turns @ middle.T)
+    result: F64 = matrix_from_vector(np.median(around, 0)) @ middle
+    return result

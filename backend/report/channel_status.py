@@ -1,0 +1,47 @@
+"""Which channels the footage measured, and why the others are weak or missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..contract.actor_folder import ActorInfo
+from ..contract.channels import CHANNELS
+from ..tracking.channel_report import MEASURED, MISSING, WEAK
+from ..tracking.face.blendshape_rig import UNMEASURABLE
+
+STATES = (MEASURED, WEAK, MISSING)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is known of one channel.
+
+    Attributes:
+        state: one of `STATES`. low, high: its usual range in the footage, 0–1. why: for the person; "" when measured.
+    """
+
+    state: str
+    low: float = 0.0
+    high: float = 0.0
+    why: str = ""
+
+
+def verdicts(info: ActorInfo) -> dict[str, Verdict]:
+    """The verdict of every channel, in the order of `CHANNELS`.
+
+    An actor without a channel report (of an earlier version) counts as measured what has a range.
+    """
+    return {name: _verdict(info, name) for name in CHANNELS}
+
+
+def _verdict(info: ActorInfo, name: str) -> Verdict:
+    span = info.channel_ranges.get(name)
+    state = info.channel_report.get(name, MEASURED if span else MISSING)
+    low, high = (float(span[0]), float(span[-1])) if span else (0.0, 0.0)
+    if state == MEASURED:
+        return Verdict(state, low, high)
+    if state == WEAK:
+        return Verdict(state, low, high, "It moves little here, or cannot be told well from its neighbours.")
+    if name in UNMEASURABLE:
+        return Verdict(MISSING, low, high, "A camera in front of the face does not see it.")
+    return Verdict(MISSING, low, high, "The footage does not show it.")

@@ -1,0 +1,182 @@
+"""What is installed, which device works, what is missing and how to get it. Runs in a half-installed backend too."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..contract.protocol import PROTOCOL_VERSION
+from .device import choose_device, core_count, device_name
+
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
+SET_UP = "Set up the backend again (Preferences ▸ Portrait Actor, or backend/setup/install.py)."
+NEEDED_BYTES = 2 << 30  # free space for one actor with its crops and frames
+TRACKER_MODELS = (
+    "face_landmark/face_landmark_with_attention.tflite",
+    "face_detection/face_detection_full_range_sparse.tflite",
+    "selfie_segmentation/selfie_segmentation.tflite",
+)
+SPEECH_MODEL = Path(__file__).parent / "audio" / "models" / "en-us"
+SPEECH_FILES = ("means", "variances", "mdef", "sendump")
+INSTALL = "Install Portrait Actor again."
+CODECS = (("h264", "r"), ("hevc", "r"), ("libx264", "w"), ("aac", "w"))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: e.g. "torch".
+        state: what was found, e.g. "2.13.0+cpu".
+        ok: whether the backend can work with it.
+        remedy: how to get it, when it is not.
+        needed: False for what only adds speed.
+    """
+
+    what: str
+    state: str
+    ok: bool
+    remedy: str = ""
+    needed: bool = True
+
+
+def examine() -> dict[str, Any]:
+    """Looks at everything.
+
+    Returns:
+        {"version", "protocol", "python", "platform", "device", "device_name", "cores", "ok", "findings": [{"what",
+        "state", "ok", "remedy", "needed"}]}; "ok" is False when something needed is missing.
+    """
+    findings = [_python(), *_packages(), *_models(), *_codecs(), *_gpu(), _space(Path(tempfile.gettempdir()))]
+    kind, name = _device()
+    return {
+        "version": __version__, "protocol": PROTOCOL_VERSION, "python": platform.python_version(),
+        "platform": platform.platform(), "device": kind, "device_name": name, "cores": core_count(),
+        "ok": all(f.ok for f in findings if f.needed), "findings": [asdict(f) for f in findings],
+    }  # fmt: skip
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """The report for a terminal."""
+    lines = [
+        f"Portrait Actor backend {report['version']}, protocol {report['protocol']}",
+        f"Python {report['python']} on {report['platform']}",
+        f"Jobs run on: {report['device_name'] or 'nothing yet'}",
+        "",
+    ]
+    width = max(len(f["what"]) for f in report["findings"])
+    for found in report["findings"]:
+        mark = "ok     " if found["ok"] else "MISSING" if found["needed"] else "none   "
+        rest = f"  → {found['remedy']}" if found["remedy"] and not found["ok"] else ""
+        lines.append(f"  {mark}  {found['what']:{width}}  {found['state']}{rest}")
+    lines += ["", "Everything needed is there." if report["ok"] else "Something needed is missing: see above."]
+    return "\n".join(lines)
+
+
+def _python() -> Finding:
+    wanted = _project().get("requires-python", "")
+    limits = {sign: (int(major), int(minor)) for sign, major, minor in re.findall(r"(>=|<)\s*(\d+)\.(\d+)", wanted)}
+    ok = limits.get(">=", (0, 0)) <= sys.version_info[:2] < limits.get("<", (99, 0))
+    return Finding("Python", f"{platform.python_version()} (wanted: {wanted or 'any'})", ok, SET_UP)
+
+
+def _packages() -> list[Finding]:
+    """Every pinned package against what is installed."""
+    findings = []
+    for pin in _project().get("dependencies", []):
+        name, _, wanted = pin.partition("==")
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(name, f"not installed (wanted: {wanted})", False, SET_UP))
+            continue
+        same = found.split("+")[0] == wanted  # "+cpu" and the like name a build, not a version
+        findings.append(Finding(name, found if same else f"{found} (wanted: {wanted})", same, SET_UP))
+    return findings
+
+
+def _models() -> list[Finding]:
+    """The tracker's networks, which lie inside the mediapipe package, and the phone recogniser's files."""
+    package = importlib.util.find_spec("mediapipe")
+    folder = Path(package.origin).parent / "modules" if package and package.origin else None
+    missing = [name for name in TRACKER_MODELS if folder is None or not (folder / name).is_file()]
+    state = f"{len(TRACKER_MODELS) - len(missing)} of {len(TRACKER_MODELS)} networks in mediapipe"
+    lost = [name for name in SPEECH_FILES if not (SPEECH_MODEL / name).is_file()]
+    heard = f"missing: {', '.join(lost)}" if lost else f"{len(SPEECH_FILES)} of {len(SPEECH_FILES)} files"
+    return [
+        Finding("face tracker", state, not missing, SET_UP),
+        Finding("phone recogniser", heard, not lost, INSTALL),
+    ]
+
+
+def _codecs() -> list[Finding]:
+    """What films can be read and written."""
+    if importlib.util.find_spec("av") is None:
+        return [Finding("codecs", "PyAV is not installed", False, SET_UP)]
+    import av.codec
+
+    def has(name: str, mode: Any) -> bool:
+        try:
+            av.codec.Codec(name, mode)
+        except (ValueError, av.codec.codec.UnknownCodecError):
+            return False
+        return True
+
+    missing = [name for name, mode in CODECS if not has(name, mode)]
+    state = f"missing: {', '.join(missing)}" if missing else ", ".join(name for name, _ in CODECS)
+    return [Finding("codecs", state, not missing, SET_UP)]
+
+
+def _gpu() -> list[Finding]:
+    """The optional fast path."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # OSError: a library that torch brings cannot be loaded
+        return [Finding("torch", f"cannot be loaded ({error})", False, SET_UP)]
+    if not torch.cuda.is_available():
+        state = "no CUDA GPU that torch can use; the CPU does the work"
+        return [Finding("GPU", state, False, "With an NVIDIA GPU: its driver, and the CUDA build of torch.", False)]
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    gpu = Finding("GPU", f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB, CUDA {torch.version.cuda}", True)
+    try:
+        found = importlib.metadata.version("gsplat")
+    except importlib.metadata.PackageNotFoundError:
+        return [gpu, Finding("gsplat", "not installed", False, "pip install gsplat, for work on the GPU.", False)]
+    ready = choose_device("auto").type == "cuda"
+    remedy = "Install the CUDA toolkit (nvcc), which builds its kernels."
+    return [
+        gpu,
+        Finding("gsplat", found if ready else f"{found}, but its kernels cannot be built", ready, remedy, False),
+    ]
+
+
+def _space(folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    return Finding("disk", f"{free / 1e9:.0f} GB free at {folder}", free >= NEEDED_BYTES, "Free at least 2 GB.")
+
+
+def _device() -> tuple[str, str]:
+    try:
+        device = choose_device("auto")
+    except (ImportError, OSError):  # told by `_gpu`
+        return "", ""
+    return device.type, device_name(device)
+
+
+def _project() -> dict[str, Any]:
+    """The [project] table of pyproject.toml; empty when the file is not beside the backend."""
+    try:
+        return dict(tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"])
+    except FileNotFoundError:
+        return {}

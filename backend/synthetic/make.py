@@ -1,0 +1,138 @@
+"""Makes the sample clip: film, sound and truth; and a line for the actor to speak."""
+
+from __future__ import annotations
+
+import tempfile
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.atomic_write import write_error
+from ..contract.progress import Reporter
+from ..contract.protocol import UserError
+from ..media.encode import VideoWriter
+from . import motion, phones, voice
+from .ground_truth import Truth, writing
+from .render import Camera, Studio
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """What clip to make.
+
+    Attributes:
+        seconds: length. size: side of the square frame in pixels, at least 64. fps: frames per second.
+        seed: another seed says, looks and moves differently; the same seed gives the same clip.
+        noise: deviation of the camera's noise, 0–1 of the display range.
+        strands: loose hairs at the outline, for difficult mattes.
+        motion: "talk", "still_head", "range" or "parts", as in `motion.perform`.
+        mattes: write the mattes to the truth. depth: write the depth too.
+        samples: subsamples per pixel and axis.
+    """
+
+    seconds: float = 12.0
+    size: int = 512
+    fps: float = 25.0
+    seed: int = 0
+    noise: float = 0.0
+    strands: bool = False
+    motion: str = "talk"
+    mattes: bool = True
+    depth: bool = False
+    samples: int = 2
+
+    def check(self) -> None:
+        """Raises UserError when no clip can be made like this."""
+        sound = self.seconds * self.fps >= 1 and 64 <= self.size <= 4096 and 1 <= self.fps <= 240
+        if not sound or self.motion not in motion.MOTIONS or not 1 <= self.samples <= 4:
+            raise UserError(
+                "bad_sample",
+                "A sample clip cannot be made with these options.",
+                f"Choose 64 to 4096 pixels, 1 to 240 frames per second and one of {', '.join(motion.MOTIONS)}.",
+            )
+
+
+def truth_path(path: Path) -> Path:
+    """Where the truth of the clip at `path` lies."""
+    return path.with_name(f"{path.stem}.truth.npz")
+
+
+def make_sample(path: Path, options: SampleOptions = SampleOptions(), reporter: Reporter | None = None) -> None:
+    """Writes the clip `path` (.mp4, with sound) and `<stem>.truth.npz` beside it.
+
+    Raises:
+        UserError: the options make no sense, or the files cannot be written.
+    """
+    options.check()
+    reporter = reporter or Reporter()
+    count = round(options.seconds * options.fps)
+    said = _script(phones.FOOTAGE, options.seed, count / options.fps)
+    performance = motion.perform(options.motion, count, options.fps, said, options.seed)
+    studio = Studio(Camera.portrait(options.size), options.seed, options.strands, options.samples)
+    grain = np.random.default_rng((options.seed, 4))
+    landmarks, openings, depths = [], [], []
+    with tempfile.TemporaryDirectory() as folder, writing(truth_path(path)) as record:
+        sound = Path(folder) / "voice.wav"
+        write_wav(sound, voice.synthesise(said, options.seed, count / options.fps))
+        if options.mattes:
+            record.begin((count, 4, options.size, options.size))
+        with VideoWriter(path, options.size, options.size, options.fps, sound, {"title": "Sample actor"}) as film:
+            for frame in reporter.track(range(count), "sample", count):
+                shot = studio.shoot(performance, frame)
+                film.write(_developed(shot.picture, options.noise, grain))
+                record.frame(shot.mattes)
+                landmarks.append(shot.landmarks)
+                openings.append(shot.mouth_opening)
+                if options.depth:
+                    depths.append(shot.depth.astype(np.float16))
+        truth = Truth(
+            performance=performance, view=studio.camera.view, intrinsics=studio.camera.intrinsics,
+            landmarks=np.stack(landmarks).astype(np.float32), mouth_opening=np.array(openings, np.float32),
+            phones=tuple(p.name for p in said), phone_times=np.array([(p.start, p.end) for p in said]),
+            depth=np.stack(depths) if depths else None,
+        )  # fmt: skip
+        record.finish(truth)
+
+
+def make_line(path: Path, seed: int = 0) -> str:
+    """Writes a line to speak, not one of the footage's, as `path` (.wav, mono). Returns its words.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    words, text = phones.LINES[seed % len(phones.LINES)]
+    said = phones.speak_lines([text], np.random.default_rng((seed, 7)), lead=0.35, pause=0.5, until=0)
+    try:
+        write_wav(path, voice.synthesise(said, seed))
+    except OSError as error:
+        raise write_error(path, error) from error
+    return words
+
+
+def write_wav(path: Path, samples: F32) -> None:
+    """Writes mono sound in −1…1 at `voice.RATE` as 16-bit wav."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(voice.RATE)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+
+
+def _script(lines: tuple[tuple[str, str], ...], seed: int, seconds: float) -> list[phones.Spoken]:
+    """The footage's timeline: the first line always comes first, the others in an order of the seed."""
+    rng = np.random.default_rng((seed, 6))
+    order = [0, *(1 + rng.permutation(len(lines) - 1))]
+    return phones.speak_lines([lines[i][1] for i in order], rng, lead=0.6, pause=0.45, until=seconds)
+
+
+def _developed(picture: NDArray[np.uint8], noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The picture with the camera's noise."""
+    if noise <= 0:
+        return picture
+    noisy = picture + rng.standard_normal(picture.shape) * (255 * noise)
+    return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)

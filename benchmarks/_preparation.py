@@ -1,0 +1,81 @@
+"""Preparation as `create` does it, stage by stage with a clock, for the benchmarks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.progress import Reporter
+from backend.dataset.clip import held_out_start
+from backend.dataset.crops import crop_box, to_crop, write_crops
+from backend.dataset.frame_store import FrameStore
+from backend.pipeline.prepare import track_stretch
+from backend.pipeline.scan import scan_footage
+from backend.report.film import write_film
+from backend.report.page import write_page
+from backend.tracking.detection.selection import Selection
+from backend.tracking.tracker import Track
+
+STAGES = ("scan", "mattes", "track", "report")
+
+
+@dataclass
+class Prepared:
+    """An actor up to its report.
+
+    Attributes:
+        landmarks: (T, 478, 3) crop pixels. first: the footage frame of row 0. size: side of the crops. fps: footage's.
+        seconds: per stage, how long one frame of it took.
+    """
+
+    folder: ActorFolder
+    track: Track
+    landmarks: NDArray[np.float64]
+    first: int
+    size: int
+    fps: float
+    seconds: dict[str, float]
+
+    def speed(self) -> dict[str, float]:
+        """Frames per second of each stage, and what all take together as a multiple of the clip's length."""
+        figures = {f"{stage}_fps": 1 / spent for stage, spent in self.seconds.items()}
+        return figures | {"clip_lengths": self.fps * sum(self.seconds.values())}
+
+
+def prepare(clip: Path, actor: Path, size: int, longest: int | None = None) -> Prepared:
+    """Makes the actor's folder up to its report.
+
+    Args:
+        size: side of the crops; less when the footage shows less, as in `create`.
+        longest: frames of the stretch that are used at most.
+    """
+    reporter, clocks = Reporter(), [time.perf_counter()]
+    info, found, chosen = scan_footage(clip, None, reporter)
+    clocks.append(time.perf_counter())
+    count = min(len(chosen.landmarks), longest or len(chosen.landmarks))
+    chosen = Selection(chosen.first, chosen.first + count - 1, chosen.landmarks[:count])
+    box = crop_box(chosen.landmarks, found.size)
+    side = min(size, max(96, int(box[2]) // 16 * 16))
+    folder = ActorFolder.create(
+        actor,
+        ActorInfo(
+            name=clip.stem, fps=info.fps, size=side, frame_count=count, segments=[[chosen.first, chosen.last]],
+            source={"name": clip.name, "frames": len(found.landmarks)},
+        ),
+    )  # fmt: skip
+    write_crops(clip, folder, chosen, box, side, reporter)
+    clocks.append(time.perf_counter())
+    track = track_stretch(folder, chosen, box, side, found.size, reporter)
+    clocks.append(time.perf_counter())
+    store = FrameStore(folder)
+    write_film(folder, lambda t: store.frame(t, keep=False), store.matte, reporter)
+    write_page(folder, held_out_start(count))
+    clocks.append(time.perf_counter())
+    frames = (len(found.landmarks), count, count, count)
+    seconds = {s: float(d) / n for s, d, n in zip(STAGES, np.diff(clocks), frames, strict=True)}
+    return Prepared(folder, track, to_crop(chosen.landmarks, box, side), chosen.first, side, info.fps, seconds)

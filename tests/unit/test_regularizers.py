@@ -1,0 +1,107 @@
+"""What keeps the face together in expressions that the footage never showed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from backend.contract.actor_folder import ActorFolder
+from backend.contract.channels import CHANNELS, INDEX
+from backend.pipeline.prepare import load_track
+from backend.portrait.branch import OFFSETS
+from backend.portrait.labels import FACE, MOUTH
+from backend.portrait.model import Portrait
+from backend.portrait.seeds import GROWTH, LID_CLEARANCE, eye_seeds, mesh_seeds, skin_growth
+from backend.tracking.detection import topology as topo
+from backend.training.config import Weights
+from backend.training.offset_regularizer import Restraint
+from backend.training.seed_anchor import FORWARD, PULL, REACH, Home
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def portrait(sample_actor: ActorFolder) -> Portrait:
+    return Portrait.load(sample_actor, CPU)
+
+
+def test_neighbours_that_move_alike_cost_nothing_and_one_that_leaves_does(portrait: Portrait) -> None:
+    moves = portrait.oral.basis.data.view(len(portrait.oral.basis), -1, OFFSETS)
+    portrait.facial.basis.data.zero_()
+    moves[:] = torch.rand(len(moves), 1, OFFSETS)
+    restraint = Restraint(portrait, Weights(motion=0))
+    assert restraint.cost() < 1e-12
+    moves[0, 7, 1] += 0.5
+    assert restraint.cost() > 1e-6
+    moves[0, 7, 1] -= 0.5
+    moves[0, 7, 4] += 0.5  # a colour of its own is no tear
+    assert restraint.cost() < 1e-12
+
+
+def test_the_gradient_that_is_added_is_that_of_the_cost(portrait: Portrait) -> None:
+    restraint = Restraint(portrait, Weights(motion=0.3, coherence=0.2))
+    bases = [branch.basis for branch in (portrait.oral, portrait.facial, portrait.rigid)]
+    portrait.rigid.basis.data.normal_(generator=torch.Generator().manual_seed(0))
+    expected = torch.autograd.grad(restraint.cost(), bases)
+    portrait.facial.basis.requires_grad_(False)
+    portrait.oral.basis.grad = torch.ones_like(portrait.oral.basis)
+    restraint.add_gradient()
+    assert torch.allclose(portrait.oral.basis.grad, expected[0] + 1, atol=1e-6)
+    assert portrait.facial.basis.grad is None
+    assert portrait.rigid.basis.grad is not None and torch.allclose(portrait.rigid.basis.grad, expected[2], atol=1e-9)
+
+
+def test_gaussians_grow_with_the_skin_they_lie_on(sample_actor: ActorFolder) -> None:
+    rig = load_track(sample_actor).rig
+    faces = topo.triangles(rig.neutral)
+    wide = rig.__class__(rig.neutral, np.zeros_like(rig.shapes))
+    wide.shapes[INDEX["cheekPuff"]] = 0.5 * rig.neutral  # half as large again in every direction
+    growth = skin_growth(wide, faces)
+    assert growth[INDEX["cheekPuff"]] == pytest.approx(np.log(1.5), abs=1e-6)
+    assert np.abs(np.delete(growth, INDEX["cheekPuff"], 0)).max() < 1e-9
+    real = skin_growth(rig, faces)
+    assert real.shape == (len(CHANNELS), len(faces)) and real.min() >= GROWTH[0] and real.max() <= GROWTH[1]
+    assert real[INDEX["jawOpen"]].max() > 0.05  # cheeks stretch
+    seeds = mesh_seeds(rig, faces, np.full((topo.COUNT, 3), 0.5), 0.004, np.random.default_rng(0))
+    assert seeds.growth.shape == (len(CHANNELS), len(seeds.means))
+
+
+def test_an_eye_lies_behind_its_closed_lid_and_stays_when_the_other_one_closes(sample_actor: ActorFolder) -> None:
+    rig = load_track(sample_actor).rig
+    seeds = eye_seeds(rig, 0.002, {"iris": np.zeros(3), "sclera": np.ones(3)})
+    left = seeds.means[:, 0] > 0  # the actor's left is +x
+    for side, own in (("Left", left), ("Right", ~left)):
+        back = seeds.prior[INDEX[f"eyeBlink{side}"], :, 2]
+        assert (back[own] == -LID_CLEARANCE).all() and (back[~own] == 0).all()
+
+
+def test_none_leaves_the_skin_or_the_mouth_and_only_these_are_pulled(portrait: Portrait) -> None:
+    home, rest, label = Home(portrait), portrait.means.detach().clone(), portrait.label
+    with torch.no_grad():
+        portrait.means += torch.tensor([0.01, 0.0, 0.02])
+        portrait.colours += 0.1
+    for parameter in (portrait.means, portrait.colours):
+        parameter.grad = torch.zeros_like(parameter)
+    home.add_gradient()
+    assert portrait.colours.grad is not None and portrait.means.grad is not None
+    own = (label == FACE) | (label == MOUTH)
+    assert torch.allclose(portrait.colours.grad[own], torch.tensor(0.1 * PULL["colours"]), rtol=1e-3)
+    assert (portrait.means.grad[own, 2] > portrait.means.grad[own, 0]).all()
+    assert (portrait.colours.grad[~own] == 0).all() and (portrait.means.grad[~own] == 0).all()
+    home.fetch()
+    moved = portrait.means.detach() - rest
+    for kind, reach in REACH.items():
+        assert moved[label == kind].norm(dim=1) == pytest.approx(reach, rel=1e-3)
+    assert moved[label == MOUTH, 2].max() < FORWARD + 1e-6
+    assert torch.allclose(moved[~own], torch.tensor([0.01, 0.0, 0.02]), atol=1e-6)
+
+
+def test_home_goes_with_its_gaussian(portrait: Portrait) -> None:
+    home, source = Home(portrait), torch.tensor([5, 3, 3])
+    before = home.tables["means"].clone()
+    portrait.reselect(source)
+    home.reselect(source)
+    assert torch.equal(home.tables["means"], before[source])
+    home.fetch()
+    assert torch.allclose(portrait.means, before[source], atol=1e-7)
