@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from .contract import protocol
+from .contract import errors
 from .jobs import job
 from .operators import backend, create_actor, dub, export_job, import_actor, render_actor, speak
 from .operators.operator_base import save_blend
@@ -30,12 +30,12 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(options.run(options) + "\n")
         if options.save:
             _save(options.save)
-    except protocol.UserError as error:
+    except errors.UserError as error:
         sys.stderr.write(f"Error: {error}\n")
-        return protocol.Cancelled.exit_code if error.code == "cancelled" else protocol.UserError.exit_code
+        return errors.Cancelled.exit_code if error.code == "cancelled" else errors.UserError.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("Error: The job was cancelled.\n")
-        return protocol.Cancelled.exit_code
+        return errors.Cancelled.exit_code
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -114,7 +114,7 @@ def _wait(started: job.Job) -> str:
 def _save(file: str) -> None:
     path = bpy.data.filepath if file == "." else str(Path(file).absolute())
     if not path:
-        raise protocol.UserError("unsaved", "The scene has no file yet.", "Name one: --save FILE.blend")
+        raise errors.UserError("unsaved", "The scene has no file yet.", "Name one: --save FILE.blend")
     save_blend(path)
 
 

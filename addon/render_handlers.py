@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 from bpy.app.handlers import persistent
 
-from .contract import protocol
+from .contract import errors
 from .operators import render_actor
 from .scene import scene_actor
 
@@ -41,7 +41,7 @@ def _before_range(scene: bpy.types.Scene, _unused: object = None) -> None:
                 started = render_actor.start(bpy.context, found[0])
                 started.wait()
             _tell(started.outcome)
-        except protocol.UserError as error:
+        except errors.UserError as error:
             _tell(f"The frames of {shown.name} were not brought up to date. {error}")
 
 

@@ -28,7 +28,8 @@ from .cli.console import (
 )
 from .cli.eta_estimator import Forecast
 from .contract.atomic_write import make_folder, save_whole
-from .contract.protocol import Cancelled, Request, UserError
+from .contract.errors import Cancelled, UserError
+from .contract.protocol import Request
 from .setup.device import choose_device, device_name, settle_environment
 from .setup.process_lock import own_turn
 

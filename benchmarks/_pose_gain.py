@@ -14,11 +14,12 @@ from backend.contract.geometry import FLIP, quaternion_from_matrix
 from backend.contract.progress import Reporter
 from backend.dataset.clip import Clip
 from backend.dataset.frame_store import FrameStore
+from backend.dataset.landmark_colors import vertex_colours
 from backend.evaluation.evaluate import draw
 from backend.evaluation.metrics import psnr, weighted_mse
-from backend.pipeline.prepare import vertex_colours, write_tracking
 from backend.portrait.initialization import seed_portrait
 from backend.tracking.face.blendshape_fit import solve_expression
+from backend.tracking.storage import write_tracking
 from backend.tracking.tracker import Track, continuous
 from backend.training.config import PRESETS
 from backend.training.pose_refinement import tracked_pose
@@ -83,7 +84,7 @@ def held_out_psnr(folder: ActorFolder, track: Track, landmarks: F64) -> float:
     torch.manual_seed(SEED)
     clip = Clip(folder, torch.device("cpu"))
     colours = vertex_colours(landmarks, clip.store)
-    portrait = seed_portrait(track, landmarks[:, :, :2], colours, clip.store, PRESET, SEED)
+    portrait = seed_portrait(track, landmarks[:, :, :2], colours, clip.store, PRESET.initial, SEED)
     train(folder, clip, portrait, PRESET, SEED, Reporter())
     values = []
     with torch.no_grad():

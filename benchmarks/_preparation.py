@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.progress import Reporter
-from backend.dataset.clip import held_out_start
 from backend.dataset.crops import crop_box, to_crop, write_crops
 from backend.dataset.frame_store import FrameStore
+from backend.dataset.split import held_out_start
 from backend.pipeline.prepare import track_stretch
 from backend.pipeline.scan import scan_footage
 from backend.report.film import write_film

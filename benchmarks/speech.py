@@ -18,8 +18,8 @@ from scipy.signal import resample_poly
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import UserError
 from backend.dataset.crops import crop_box, write_crops
 from backend.media.audio_io import RATE, load_sound, save_wav
 from backend.pipeline.prepare import track_stretch

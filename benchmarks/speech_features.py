@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 from scipy.stats import rankdata
 
+from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import UserError
 from backend.media.audio_io import RATE, is_silent, load_sound
 from backend.pipeline.scan import scan_footage
 from backend.speech.av_sync import NATURAL_LEAD, measure_offset

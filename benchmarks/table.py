@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.setup.device import settle_environment
 
 Figures = dict[str, float]

@@ -47,7 +47,7 @@ def trained(made: Prepared, preset: Preset) -> tuple[Portrait, list[float], dict
     """A portrait after a brief training, the losses, and the seconds of each step by phase."""
     torch.manual_seed(0)
     clip = Clip(made.folder, torch.device("cpu"))
-    portrait = new_portrait(made.folder, clip, preset, 0)
+    portrait = new_portrait(made.folder, clip, preset.initial, 0)
     trainer = Trainer(clip, portrait, preset, 0)
     losses: list[float] = []
     taken: dict[str, list[float]] = {}

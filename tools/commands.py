@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from backend.contract.protocol import Cancelled, UserError
+from backend.contract.errors import Cancelled, UserError
 from backend.setup import install, install_torch
 
 from . import environments, package, pipeline, run_tests

@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.setup import install, install_torch
 
 from . import pythons

@@ -17,7 +17,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 
 from .processes import ROOT
 

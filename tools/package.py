@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backend import __version__
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.setup.install import python_of
 
 from .processes import ROOT, say, step

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 
 from . import environments, package
 from .processes import ROOT, environment, say, step

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from backend.contract.protocol import Cancelled, UserError
+from backend.contract.errors import Cancelled, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 GRACE = 15.0  # seconds that an interrupted program has to write down what it has

@@ -14,7 +14,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import PACKAGE, ROOT, install_torch, protocol, safe_io
+from ..contract import PACKAGE, ROOT, errors, install_torch, safe_io
 from ..translations import iface_
 
 OVERRIDE = "PORTRAIT_ACTOR_PYTHON"
@@ -98,11 +98,11 @@ def require_python() -> Path:
     """
     found = state()
     if found is State.MISSING:
-        raise protocol.UserError(
+        raise errors.UserError(
             "no_backend", f"The backend's Python {python()} does not exist.", "Choose another, or set up the backend."
         )
     if not found.usable:
-        raise protocol.UserError(
+        raise errors.UserError(
             "no_backend",
             f"The backend is {found.value}.",
             "Press Set Up Backend, or use --command portrait_actor setup.",
@@ -128,7 +128,7 @@ def find_host_python() -> Path:
         version, _, executable = answer.stdout.strip().partition(" ")
         if answer.returncode == 0 and version in VERSIONS:
             return Path(executable)
-    raise protocol.UserError(
+    raise errors.UserError(
         "no_python",
         "No Python 3.11 or 3.12 was found to run the backend with.",
         "Install one from python.org, or choose it in the preferences.",
@@ -150,7 +150,7 @@ def job_folder(verb: str) -> Path:
         for old in before[: 1 - KEPT_JOBS]:
             shutil.rmtree(old, ignore_errors=True)  # one that another Blender still uses may stay
     except OSError as error:
-        raise protocol.UserError(
+        raise errors.UserError(
             "read_only", f"The cache folder {jobs} cannot be written.", "Choose another in the preferences."
         ) from error
     return folder

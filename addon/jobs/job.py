@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..contract import protocol
+from ..contract import errors, protocol
 from ..translations import iface_, sentence
 from .process import BackendProcess
 
@@ -117,7 +117,7 @@ class Job:
         try:
             self.outcome = self.finish(data)
             self.state = State.DONE
-        except protocol.UserError as error:
+        except errors.UserError as error:
             self.fail(protocol.Error("job", error.code, error.message, error.remedy, str(self.log)))
         finally:
             if (
@@ -144,7 +144,7 @@ class Job:
             if self.is_running:  # Ctrl-C
                 self.process.close(1.0)
         if self.error is not None:
-            raise protocol.UserError(self.error.code, self.error.message, self.error.remedy, self.error.data)
+            raise errors.UserError(self.error.code, self.error.message, self.error.remedy, self.error.data)
 
 
 _job: Job | None = None
@@ -177,7 +177,7 @@ def start(
     """
     global _job
     if is_busy():
-        raise protocol.UserError("busy", "Another job is running.", "Wait for it, or cancel it.")
+        raise errors.UserError("busy", "Another job is running.", "Wait for it, or cancel it.")
     _job = Job(title, BackendProcess(command, log), finish, folder=folder, request=request, detached=detached)
     return _job
 

@@ -65,7 +65,7 @@ class BackendProcess:
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )  # fmt: skip
         except OSError as error:
-            raise protocol.UserError(
+            raise errors.UserError(
                 "backend_not_started",
                 f"The backend's Python {command[0]} could not be started ({error.strerror}).",
                 "Choose another Python in the preferences, or set up the backend again.",

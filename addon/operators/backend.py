@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import ROOT, protocol
+from ..contract import ROOT, errors
 from ..jobs import environment, job, main_thread
 from ..translations import CONTEXT, iface_, rpt_, tip_
 from ..translations.props import BoolProperty, StringProperty
@@ -25,13 +25,13 @@ def start_setup(wheels: str = "", *, again: bool = False) -> job.Job:
     """
     source = bpy.path.abspath(wheels or environment.preferences().wheels)
     if not source and not bpy.app.online_access:
-        raise protocol.UserError(
+        raise errors.UserError(
             "offline",
             "Blender may not go online, so the backend's packages cannot be downloaded.",
             "Allow Online Access in the preferences, or choose a folder of wheels.",
         )
     if os.environ.get(environment.OVERRIDE):
-        raise protocol.UserError(
+        raise errors.UserError(
             "override",
             f"The environment variable {environment.OVERRIDE} names the backend's Python.",
             "Unset it to use an environment that Portrait Actor makes.",
@@ -61,8 +61,8 @@ def start_check() -> job.Job:
         for found in lacking:
             if found["needed"]:
                 if found["what"] == "disk":
-                    raise protocol.UserError("disk_full", f"The disk is full: {found['state']}.", found["remedy"])
-                raise protocol.UserError(
+                    raise errors.UserError("disk_full", f"The disk is full: {found['state']}.", found["remedy"])
+                raise errors.UserError(
                     "broken_backend", f"The backend lacks {found['what']}: {found['state']}.", found["remedy"]
                 )
         rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in lacking)
@@ -156,7 +156,7 @@ class PORTRAIT_ACTOR_OT_open_folder(Verb, bpy.types.Operator):
     def act(self, context: bpy.types.Context) -> set[str]:
         folder = Path(bpy.path.abspath(self.directory))
         if not self.directory or not folder.is_dir():
-            raise protocol.UserError("missing_file", f"There is no folder at {folder}.", "Choose another.")
+            raise errors.UserError("missing_file", f"There is no folder at {folder}.", "Choose another.")
         bpy.ops.wm.path_open(filepath=str(folder))
         return {"FINISHED"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import bpy
 
-from ..contract import live_link, performance, protocol
+from ..contract import errors, live_link, performance
 from ..scene import sampling, scene_actor, takes
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_
@@ -123,7 +123,7 @@ class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
     def act(self, context: bpy.types.Context) -> set[str]:
         found, scene = scene_actor.require(context, self.actor), context.scene
         if not self.filepath:
-            raise protocol.UserError("missing_file", "No file was named.", "Name a .csv or an .npz.")
+            raise errors.UserError("missing_file", "No file was named.", "Name a .csv or an .npz.")
         file = Path(absolute(self.filepath))
         file = file if file.suffix.lower() in (".csv", ".npz") else file.with_name(file.name + ".csv")
         frames = range(scene.frame_start, scene.frame_end + 1)

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from ..contract import actor_folder as contract_actor
-from ..contract import protocol, safe_io
+from ..contract import errors, safe_io
 from ..jobs import environment, job
 from ..properties import MOUTH, Mouth, values_of
 from ..scene import footage as footage_clips
@@ -45,7 +45,7 @@ def start(
     line, shown = values_of(wish, MOUTH), scene_actor.require(context, actor)
     folder = shown.folder()
     if not film:
-        raise protocol.UserError("no_output", "No film was named.", "Name an .mp4.")
+        raise errors.UserError("no_output", "No film was named.", "Name an .mp4.")
     target = Path(absolute(film)).with_suffix(".mp4")
     video = existing_file(footage, "video") if footage else _video_of(context, folder)
     place = environment.job_folder("dub")

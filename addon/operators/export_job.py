@@ -8,7 +8,7 @@ import bpy
 
 from .. import open_job_description
 from ..contract import actor_folder as contract_actor
-from ..contract import atomic_write, protocol
+from ..contract import atomic_write, errors
 from ..properties import FORMATS
 from ..scene import sampling, scene_actor
 from ..scene.compat import BLEND_RELATIVE
@@ -53,7 +53,7 @@ def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10)
 def _bundle(output: str) -> Path:
     bundle = output_folder(output)
     if any(bundle.iterdir()) and not (bundle / open_job_description.TEMPLATE).exists():
-        raise protocol.UserError("not_a_job", f"{bundle} holds other files.", "Choose an empty folder.")
+        raise errors.UserError("not_a_job", f"{bundle} holds other files.", "Choose an empty folder.")
     return bundle
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ..contract import protocol, safe_io
+from ..contract import errors, safe_io
 from ..jobs import job
 from ..scene import actor_paths, footage, scene_actor
 from ..scene.compat import BLEND_RELATIVE
@@ -57,7 +57,7 @@ class PORTRAIT_ACTOR_OT_open_report(Verb, bpy.types.Operator):
         else:
             page = file_of_actor(context, PAGE) or page_of_job()
         if page is None or not safe_io.is_file(page):
-            raise protocol.UserError("no_report", f"There is no report at {page}.", "Create the actor again.")
+            raise errors.UserError("no_report", f"There is no report at {page}.", "Create the actor again.")
         if not bpy.app.background:
             bpy.ops.wm.url_open(url=page.as_uri())
         self.report({"INFO"}, rpt_("The report is {}").format(page))

@@ -9,7 +9,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import protocol, safe_io
+from ..contract import errors, safe_io
 from ..jobs import environment, job, main_thread
 from ..scene import scene_actor
 from ..translations import CONTEXT, failure, tip_
@@ -28,7 +28,7 @@ class Verb:
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             return self.act(context)
-        except protocol.UserError as error:
+        except errors.UserError as error:
             self.report({"ERROR"}, failure(error))
             return {"CANCELLED"}
 
@@ -143,10 +143,10 @@ def existing_file(path: str, what: str) -> Path:
         UserError: none was named, or it does not exist.
     """
     if not path:
-        raise protocol.UserError("missing_file", f"No {what} was chosen.", f"Choose a {what}.")
+        raise errors.UserError("missing_file", f"No {what} was chosen.", f"Choose a {what}.")
     file = Path(absolute(path))
     if not safe_io.is_file(file):
-        raise protocol.UserError("missing_file", f"There is no {what} at {file}.", "Choose another file.")
+        raise errors.UserError("missing_file", f"There is no {what} at {file}.", "Choose another file.")
     return file
 
 
@@ -157,7 +157,7 @@ def absolute(path: str) -> str:
         UserError: it is relative to a .blend that has not been saved.
     """
     if path.startswith("//") and not bpy.data.filepath:
-        raise protocol.UserError(
+        raise errors.UserError(
             "unsaved", f"{path} is relative to the .blend file, which is not saved yet.", "Save it, or use a full path."
         )
     return str(Path(bpy.path.abspath(path)).absolute())
@@ -172,7 +172,7 @@ def save_blend(file: str | Path, **how: bool) -> None:
     try:
         bpy.ops.wm.save_as_mainfile(filepath=str(file), **how)
     except RuntimeError as error:
-        raise protocol.UserError("write_failed", f"{file} could not be saved.", "Choose another place.") from error
+        raise errors.UserError("write_failed", f"{file} could not be saved.", "Choose another place.") from error
 
 
 def push_undo(message: str) -> None:

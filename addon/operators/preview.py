@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..contract import protocol
+from ..contract import errors
 from ..preview import live_preview
 from ..scene import scene_actor
 from .operator_base import ActorVerb
@@ -24,7 +24,7 @@ class PORTRAIT_ACTOR_OT_live_preview(ActorVerb, bpy.types.Operator):
             live_preview.stop()
             return {"FINISHED"}
         if context.scene.camera is None:
-            raise protocol.UserError("no_camera", "The scene has no camera.", "Add a camera and make it active.")
+            raise errors.UserError("no_camera", "The scene has no camera.", "Add a camera and make it active.")
         live_preview.start(context)
         return {"FINISHED"}
 

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 
 from ..contract import actor_folder as contract_actor
-from ..contract import atomic_write, protocol, safe_io
+from ..contract import atomic_write, errors, safe_io
 from ..jobs import environment, job
 from ..properties import RENDER, RenderForm, values_of
 from ..scene import card, compositing, sampling, scene_actor, sound
@@ -124,7 +124,7 @@ def frames_of(scene: bpy.types.Scene, request: RenderRequest) -> range:
     first = scene.frame_start if request.frame_start is None else request.frame_start
     last = scene.frame_end if request.frame_end is None else request.frame_end
     if last < first:
-        raise protocol.UserError(
+        raise errors.UserError(
             "empty_range", f"Frames {first} to {last} are no range.", "Let the last frame come after the first."
         )
     if request.chunk > 0:
@@ -141,7 +141,7 @@ def moments_of(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, .
     if not scene.render.use_motion_blur:
         return sampling.NEIGHBOURS if request.vectors else sampling.FRAME
     if request.vectors:
-        raise protocol.UserError(
+        raise errors.UserError(
             "vectors_or_blur",
             "Frames with motion blur have no Vector pass: they would be blurred twice.",
             "Switch off the scene's motion blur, or the vectors.",
@@ -162,7 +162,7 @@ def output_folder(path: str) -> Path:
         UserError: none was chosen, or it cannot be made.
     """
     if not path:
-        raise protocol.UserError("no_output", "No output folder was chosen.", "Choose a folder.")
+        raise errors.UserError("no_output", "No output folder was chosen.", "Choose a folder.")
     folder = Path(absolute(path))
     atomic_write.make_folder(folder)
     return folder

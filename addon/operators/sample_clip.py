@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import protocol
+from ..contract import errors
 from ..jobs import environment, job
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, rpt_
@@ -25,7 +25,7 @@ def start(context: bpy.types.Context, file: str, seconds: float, size: int) -> j
         UserError: no file was named, the backend is not set up, or another job runs.
     """
     if not file:
-        raise protocol.UserError("no_output", "No file was named for the clip.", "Name an .mp4.")
+        raise errors.UserError("no_output", "No file was named for the clip.", "Name an .mp4.")
     clip, place = Path(absolute(file)).with_suffix(".mp4"), Place.of(context)
     title = iface_("Make Sample Clip")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import channels, performance, protocol
+from ..contract import channels, errors, performance
 from ..jobs import environment, job
 from ..properties import LINE, Line, values_of
 from ..scene import compat, scene_actor, sound, takes
@@ -74,7 +74,7 @@ def mouth_options(line: Any) -> list[str]:
 def _apply(place: Place, file: Path, audio: Path, line: Any, frame_start: int) -> str:
     scene, speaker = place.find_scene(), scene_actor.of(place.find_actor())
     if scene is None or speaker is None:
-        raise protocol.UserError(
+        raise errors.UserError(
             "no_actor_in_scene", "The actor that should speak is not in the file any more.", "Speak again."
         )
     table = performance.Performance.load(file)

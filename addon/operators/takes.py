@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 
-from ..contract import protocol
+from ..contract import errors
 from ..scene import scene_actor, takes
 from ..translations import rpt_, tip_
 from ..translations.props import EnumProperty, IntProperty
@@ -46,11 +46,11 @@ class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
         wanted = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
         moved = [owner for owner in wanted if _has_take(owner)]
         if not moved:
-            raise protocol.UserError(
+            raise errors.UserError(
                 "no_take", f"{found.name} has no take in use there.", "Choose one, or let the actor speak."
             )
         if any(owner.animation_data.use_tweak_mode for owner in moved):
-            raise protocol.UserError("tweak_mode", "A strip of the actor is being edited.", "Leave tweak mode first.")
+            raise errors.UserError("tweak_mode", "A strip of the actor is being edited.", "Leave tweak mode first.")
         strips = [takes.push(owner, self.fade) for owner in moved]
         self.report({"INFO"}, rpt_("{} is on an NLA track.").format(strips[0].name))
         return {"FINISHED"}

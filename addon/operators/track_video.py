@@ -5,7 +5,7 @@ from typing import Any
 
 import bpy
 
-from ..contract import performance, protocol
+from ..contract import errors, performance
 from ..jobs import environment
 from ..scene import scene_actor
 from ..scene.compat import BLEND_RELATIVE
@@ -68,7 +68,7 @@ class PORTRAIT_ACTOR_OT_track_video(ActorJobVerb, bpy.types.Operator):
 def _apply(place: Place, table: Path, video: Path, first: int, rigid: bool) -> str:
     scene, shown = place.find_scene(), scene_actor.of(place.find_actor())
     if scene is None or shown is None:
-        raise protocol.UserError(
+        raise errors.UserError(
             "no_actor_in_scene", "The actor that should move is not in the file any more.", "Track the video again."
         )
     return add_capture(scene, shown, video, performance.Performance.load(table), first, rigid=rigid)

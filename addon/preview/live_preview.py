@@ -12,7 +12,7 @@ import time
 import bpy
 from mathutils import Vector
 
-from ..contract import actor_folder, performance, protocol, safe_io
+from ..contract import actor_folder, errors, performance, safe_io
 from ..contract import camera as contract_camera
 from ..scene import actor_paths, camera, footage, rig, sampling, scene_actor
 from ..translations import failure
@@ -77,7 +77,7 @@ class Live:
         self.is_old = False
         try:
             table, view = self._sample(scene, armature)
-        except protocol.UserError as error:
+        except errors.UserError as error:
             self.trouble = failure(error)
             return
         self.trouble = self.incomparable = ""
@@ -93,7 +93,7 @@ class Live:
             return None
         try:
             return Still(footage.frame_at(scene, armature, self.info, view), mode == comparison.DIFFERENCE)
-        except protocol.UserError as error:
+        except errors.UserError as error:
             self.incomparable = failure(error)
             return None
 

@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Euler, Matrix, Vector
 from numpy.typing import NDArray
 
-from ..contract import actor_folder, protocol
+from ..contract import actor_folder, errors
 from ..contract import camera as contract_camera
 from . import conventions as conv
 
@@ -92,9 +92,7 @@ def border(scene: bpy.types.Scene) -> contract_camera.Border | None:
     left, right = int(np.float32(render.border_min_x) * width), int(np.float32(render.border_max_x) * width)
     low, high = int(np.float32(render.border_min_y) * height), int(np.float32(render.border_max_y) * height)
     if right <= left or high <= low:
-        raise protocol.UserError(
-            "empty_border", "The render border has no pixel in it.", "Draw it larger, or clear it."
-        )
+        raise errors.UserError("empty_border", "The render border has no pixel in it.", "Draw it larger, or clear it.")
     return left, height - high, right, height - low
 
 
@@ -154,10 +152,10 @@ def read(
         UserError: the scene has no camera, or one without perspective.
     """
     if through is None:
-        raise protocol.UserError("no_camera", f"{scene.name} has no camera.", "Add a camera and make it active.")
+        raise errors.UserError("no_camera", f"{scene.name} has no camera.", "Add a camera and make it active.")
     camera = through.evaluated_get(depsgraph)
     if camera.type != "CAMERA" or camera.data.type != "PERSP":
-        raise protocol.UserError(
+        raise errors.UserError(
             "bad_camera", f"{through.name} is not a perspective camera.", "Set its type to Perspective."
         )
     width, height = picture_size(scene)

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..contract import actor_folder, camera, protocol
+from ..contract import actor_folder, camera, errors
 from . import takes
 from .scene_actor import SceneActor
 
@@ -33,7 +33,7 @@ def frame_at(
     index = round((scene.frame_current - start) / rate)
     if not 0 <= index < info.frame_count:
         last = start + math.floor((info.frame_count - 1) * rate)
-        raise protocol.UserError(
+        raise errors.UserError(
             "no_footage",
             f"The footage shows nothing at frame {scene.frame_current}.",
             f"It runs from {start} to {last}.",
@@ -50,14 +50,14 @@ def is_matched(footage: actor_folder.Camera, view: camera.CameraPath) -> bool:
     return bool(np.abs(apart).max() * footage.focal < STRAY * footage.width)
 
 
-def _other_camera(scene: bpy.types.Scene, matched: bpy.types.Object | None) -> protocol.UserError:
+def _other_camera(scene: bpy.types.Scene, matched: bpy.types.Object | None) -> errors.UserError:
     if matched is None:
         told = "The camera that is matched to the footage is gone.", "Import the actor again."
     elif scene.camera != matched:
         told = f"The footage is seen through {matched.name} alone.", "Make it the scene's camera."
     else:
         told = f"{matched.name} or the actor has been moved: the footage was seen from elsewhere.", "Move it back."
-    return protocol.UserError("other_camera", *told)
+    return errors.UserError("other_camera", *told)
 
 
 def load_overlay(found: SceneActor, film: Path) -> bpy.types.MovieClip:
@@ -78,7 +78,7 @@ def load_film(film: Path, remedy: str) -> bpy.types.MovieClip:
     clip.filepath = clip.filepath  # forgets the pictures of a film that was there before
     if clip.frame_duration < 1 or not all(clip.size):  # Blender loads what it cannot read without a word
         bpy.data.movieclips.remove(clip)
-        raise protocol.UserError("unreadable_file", f"Blender cannot read {film}.", remedy)
+        raise errors.UserError("unreadable_file", f"Blender cannot read {film}.", remedy)
     return clip
 
 

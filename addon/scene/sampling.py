@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import camera as contract_camera
-from ..contract import channels, performance, protocol
+from ..contract import channels, errors, performance
 from . import camera, rig, takes
 from . import conventions as conv
 
@@ -155,14 +155,14 @@ def _check(view_layer: bpy.types.ViewLayer, armature: bpy.types.Object, face: bp
     keys = face.data.shape_keys
     missing += [name for name in channels.CHANNELS if keys is None or name not in keys.key_blocks]
     if missing:
-        raise protocol.UserError(
+        raise errors.UserError(
             "damaged_rig",
             f"{armature.name} has lost {', '.join(missing[:3])}{' and others' if len(missing) > 3 else ''}.",
             "Undo the change, or import the actor again.",
         )
     for part in (armature, face):
         if part.name not in view_layer.objects:
-            raise protocol.UserError(
+            raise errors.UserError(
                 "not_in_view_layer",
                 f"{part.name} is not part of the view layer {view_layer.name}.",
                 "Switch its collection on in the Outliner.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import bpy
 
-from ..contract import actor_folder, channels, protocol
+from ..contract import actor_folder, channels, errors
 from . import actor_paths, camera, proxy, rig, sound, takes
 
 FOOTAGE_TAKE = "footage"
@@ -51,7 +51,7 @@ class SceneActor:
             if self.face.override_library:
                 remedy = "Press Make Channels Editable."
             source = bpy.path.basename(part.library.filepath)
-            raise protocol.UserError("linked_actor", f"{part.name} is linked from {source}.", remedy)
+            raise errors.UserError("linked_actor", f"{part.name} is linked from {source}.", remedy)
 
     def make_editable(self) -> None:
         """Goes on where Blender's Library Override ends: the face's mesh, which holds the channels, and the takes in
@@ -157,10 +157,10 @@ def require(context: bpy.types.Context, name: str = "") -> SceneActor:
         named = of(context.scene.objects.get(name))
         if named is not None:
             return named
-        raise protocol.UserError("no_actor_in_scene", f"No actor called {name} is in the scene.", "Import it first.")
+        raise errors.UserError("no_actor_in_scene", f"No actor called {name} is in the scene.", "Import it first.")
     found = find(context)
     if found is None:
-        raise protocol.UserError("no_actor_in_scene", "There is no actor in the scene.", "Create or import one.")
+        raise errors.UserError("no_actor_in_scene", "There is no actor in the scene.", "Create or import one.")
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from ..contract import protocol
+from ..contract import errors
 from . import compat
 
 HEARD = {"SOUND", "SCENE", "META"}  # types of strips
@@ -57,9 +57,9 @@ def find(scene: bpy.types.Scene, name: str) -> bpy.types.Strip:
     """
     strip = next((s for s in compat.existing_strips(scene) if s.name == name), None)
     if strip is None:
-        raise protocol.UserError("no_strip", f"No strip called {name} is in the sequencer.", "Choose another strip.")
+        raise errors.UserError("no_strip", f"No strip called {name} is in the sequencer.", "Choose another strip.")
     if strip.type not in HEARD:
-        raise protocol.UserError("no_sound", f"The strip {name} has no sound.", "Choose a sound strip.")
+        raise errors.UserError("no_sound", f"The strip {name} has no sound.", "Choose a sound strip.")
     return strip
 
 
@@ -79,7 +79,7 @@ def bounce(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> Path:
         for other, was in muted.items():
             other.mute = was
     if written is None:
-        raise protocol.UserError("no_sound", "This Blender is built without sound.", "Choose a sound file.")
+        raise errors.UserError("no_sound", "This Blender is built without sound.", "Choose a sound file.")
     return written
 
 

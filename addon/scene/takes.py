@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract import channels, performance, protocol
+from ..contract import channels, errors, performance
 from . import compat, rig
 from . import conventions as conv
 
@@ -76,12 +76,12 @@ def check_in_use(armature: bpy.types.Object, face: bpy.types.Object, *, rigid: b
     """
     owners = [face.data.shape_keys, armature] if rigid else [face.data.shape_keys]
     if any(compat.curves_of(owner) is None for owner in owners):
-        raise protocol.UserError(
+        raise errors.UserError(
             "no_take", f"{armature.name} has no take in use to speak into.", "Choose one, or make a new take."
         )
     turned = [name for name in (rig.TORSO, rig.HEAD) if armature.pose.bones[name].rotation_mode != rig.ROTATION_ORDER]
     if rigid and turned:
-        raise protocol.UserError(
+        raise errors.UserError(
             "other_angles",
             f"The bone {turned[0]} of {armature.name} is not keyed in the order {rig.ROTATION_ORDER}.",
             f"Set its rotation mode to {rig.ROTATION_ORDER} Euler, or speak without head motion.",

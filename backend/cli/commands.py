@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from ..setup.install_torch import DEVICES
 
 # How long the last stages take beside each other, for the time that is left; see `forecast.py`.

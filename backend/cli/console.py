@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..contract import protocol
+from ..contract.errors import Cancelled, UserError
 from ..contract.progress import Reporter
-from ..contract.protocol import Cancelled, Error, Message, Request, UserError
+from ..contract.protocol import Error, Message, Request
 from .eta_estimator import Forecast
 
 JOB = "job"

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from ..contract.actor_folder import ActorFolder, damaged
 from ..contract.camera import CameraPath, footage_camera
 from ..contract.channels import CHANNELS, INDEX
+from ..contract.errors import UserError
 from ..contract.performance import POSE, Performance
-from ..contract.protocol import Error, Message, Preview, Progress, Request, Result, UserError
+from ..contract.protocol import Error, Message, Preview, Progress, Request, Result
 from ..dataset.frame_store import PERSON, FrameStore
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 
 from .atomic_write import replacing, write_error
 from .channels import CHANNELS
+from .errors import UserError
 from .performance import FASTEST, MAX_FRAMES, UNIT, Performance
-from .protocol import UserError
 from .safe_io import Layout, fields_fit, fits, fits_layout, read_arrays, read_json
 
 FORMAT_VERSION = 1

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .actor_folder import Camera as FootageCamera
 from .atomic_write import replacing
-from .protocol import UserError
+from .errors import UserError
 from .safe_io import read_json
 
 FORMAT = "portrait_actor.camera.1"

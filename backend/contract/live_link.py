@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from .atomic_write import replacing
 from .channels import CHANNELS, FACIAL, INDEX, ORAL
+from .errors import UserError
 from .geometry import matrix_from_quaternion, quaternion_from_turns, yaw_pitch_roll
 from .performance import FASTEST, MAX_FRAMES, Performance
-from .protocol import UserError
 from .safe_io import opened
 
 F64 = NDArray[np.float64]

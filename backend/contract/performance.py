@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .atomic_write import replacing
 from .channels import CHANNELS
-from .protocol import UserError
+from .errors import UserError
 from .safe_io import read_arrays
 
 Array = NDArray[np.float32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from .protocol import Cancelled
+from .errors import Cancelled
 
 T = TypeVar("T")
 

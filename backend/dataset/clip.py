@@ -10,14 +10,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..contract.actor_folder import ActorFolder, ActorInfo, damaged
+from ..contract.actor_folder import ActorFolder, damaged
 from ..contract.channels import INDEX
 from ..media.image_io import read_picture
 from ..tracking.detection import topology as topo
-from ..training.config import Weights
 from .frame_store import HEAD, MOUTH, PERSON, FrameStore
+from .split import held_out_start, train_rows
 
 Box = tuple[int, int, int, int]  # x, y, width, height in crop pixels
+
+
+@dataclass(frozen=True)
+class PixelWeights:
+    """How much the parts of the person count in the loss, beside 1 for the person and 0.15 for the background.
+
+    Attributes:
+        face: extra weight of pixels inside the head matte.
+        mouth: extra weight of pixels inside the mouth matte.
+    """
+
+    face: float = 1.0
+    mouth: float = 3.0
 
 
 @dataclass
@@ -58,7 +71,7 @@ class Clip:
             raise damaged(folder.file("plate.png"))
         self.plate = self._tensor(picture[..., 2::-1].astype(np.float32) / 255)
 
-    def sample(self, index: int, weights: Weights) -> Sample:
+    def sample(self, index: int, weights: PixelWeights) -> Sample:
         """Frame `index`."""
         matte = self.store.matte(index)
         return Sample(
@@ -99,21 +112,7 @@ class Clip:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def held_out_start(count: int) -> int:
-    """The first held-out frame: the last eleventh of a clip never touches a model."""
-    return max(1, count * 10 // 11)
-
-
-def train_rows(info: ActorInfo, train_count: int) -> NDArray[np.int64]:
-    """The rows below `train_count` that `info.excluded` does not name; all of them when none would be left."""
-    fine = np.ones(train_count, bool)
-    start = info.segments[0][0] if info.segments else 0
-    for first, last, _ in info.excluded:
-        fine[max(int(first) - start, 0) : max(int(last) + 1 - start, 0)] = False
-    return np.flatnonzero(fine) if fine.any() else np.arange(train_count)
-
-
-def pixel_weight(matte: NDArray[np.float32], weights: Weights) -> NDArray[np.float32]:
+def pixel_weight(matte: NDArray[np.float32], weights: PixelWeights) -> NDArray[np.float32]:
     """(H, W) what each pixel counts for: the person with a margin, the head more, the mouth most."""
     reach = max(3, matte.shape[0] // 40) | 1
     near = cv2.dilate(np.ascontiguousarray(matte[..., PERSON]), np.ones((reach, reach), np.uint8))

@@ -31,7 +31,7 @@ def ablate(folder: ActorFolder, device: torch.device, preset: Preset, seed: int,
     figures: dict[str, Any] = {}
     for name, method in VARIANTS.items():
         torch.manual_seed(seed)
-        portrait = new_portrait(folder, clip, replace(preset, method=method), seed)
+        portrait = new_portrait(folder, clip, replace(preset, method=method).initial, seed)
         trainer = Trainer(clip, portrait, replace(preset, method=method), seed)
         started = time.perf_counter()
         for _ in reporter.track(range(preset.steps), f"train {name}", preset.steps):

@@ -15,12 +15,11 @@ from torch import Tensor
 from ..contract.actor_folder import ActorFolder
 from ..contract.channels import ORAL
 from ..contract.progress import Reporter
-from ..dataset.clip import Box, Clip
+from ..dataset.clip import Box, Clip, PixelWeights
 from ..dataset.frame_store import HEAD, PERSON
 from ..portrait.labels import TORSO
 from ..portrait.model import Portrait, Pose
 from ..setup.device import device_name
-from ..training.config import Weights
 from ..training.pose_refinement import tracked_pose
 from .metrics import find_landmarks, jitter_ratio, mouth_distance, psnr, ssim, to_bytes, weighted_mse
 from .refine import refined_poses
@@ -113,7 +112,7 @@ class Drawn(NamedTuple):
 
 def draw(clip: Clip, portrait: Portrait, pose: Pose, row: int) -> Drawn:
     """Our picture of a pose, and the footage in frame `row`."""
-    sample = clip.sample(row, Weights())
+    sample = clip.sample(row, PixelWeights())
     frame = portrait.render(*pose, clip.view, clip.intrinsics, clip.size, clip.size, mattes=False)
     picture = (frame.rgb + (1 - frame.alpha)[..., None] * sample.plate).clamp(0, 1)
     return Drawn(picture, sample.picture, frame.alpha, sample.person)
@@ -122,7 +121,7 @@ def draw(clip: Clip, portrait: Portrait, pose: Pose, row: int) -> Drawn:
 @torch.no_grad()
 def pasted_head(clip: Clip, portrait: Portrait, pose: Pose, row: int) -> Tensor:
     """(S, S, 3) our head over the footage, from which the real head was taken out and the plate put in its place."""
-    sample, matte = clip.sample(row, Weights()), clip.store.matte(row)
+    sample, matte = clip.sample(row, PixelWeights()), clip.store.matte(row)
     real = torch.from_numpy(matte[..., PERSON] * matte[..., HEAD]).to(clip.device)[..., None]
     under = sample.picture * (1 - real) + sample.plate * real
     moved = portrait.move(pose)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..contract.progress import Reporter
-from ..dataset.clip import Clip
+from ..dataset.clip import Clip, PixelWeights
 from ..portrait.model import Portrait
 from ..training.config import Weights
 from ..training.losses import picture_loss
@@ -59,7 +59,7 @@ def _fit_frame(clip: Clip, portrait: Portrait, row: int, last: Corrections | Non
     now = Corrections(1).to(clip.device)
     if last is not None:
         now.load_state_dict(last.state_dict())
-    sample, weights, tracked = clip.sample(row, Weights()), Weights(), tracked_pose(clip.poses, row)
+    sample, weights, tracked = clip.sample(row, PixelWeights()), Weights(), tracked_pose(clip.poses, row)
     optimiser = torch.optim.Adam(
         [{"params": [now.head, now.torso], "lr": fit.pose}, {"params": [now.channels], "lr": fit.channels}]
     )

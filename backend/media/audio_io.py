@@ -10,7 +10,7 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from .decode import SOUNDS, open_media
 
 F32 = NDArray[np.float32]

@@ -30,8 +30,8 @@ from av.video.reformatter import (
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from ..contract.errors import UserError
 from ..contract.performance import FASTEST, MAX_FRAMES
-from ..contract.protocol import UserError
 from .timing import at_constant_rate, grid_count, is_variable, packet_times, timed, usual_rate
 
 Picture = NDArray[np.uint8]

@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..contract.atomic_write import write_error
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from .decode import SOUNDS, check_file, open_media
 from .provenance import DIGITAL_SOURCE, SYNTHETIC
 

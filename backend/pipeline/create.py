@@ -15,8 +15,8 @@ import numpy as np
 
 from .. import __version__
 from ..contract.actor_folder import SUFFIX, ActorFolder, ActorInfo, damaged, fingerprint
+from ..contract.errors import UserError
 from ..contract.progress import Reporter
-from ..contract.protocol import UserError
 from ..contract.safe_io import Layout
 from ..media.decode import check_file
 from ..setup.device import choose_device, device_name
@@ -247,7 +247,7 @@ class _Create:
 
     def _write_page(self) -> None:
         """Again at the end, when there are figures of training."""
-        from ..dataset.clip import held_out_start
+        from ..dataset.split import held_out_start
         from ..report.page import write_page
 
         self.folder.info.figures["device"] = device_name(self.device)
@@ -262,7 +262,7 @@ class _Create:
 
         torch.manual_seed(self.options.seed)
         clip = Clip(self.folder, self.device)
-        portrait = new_portrait(self.folder, clip, self.preset, self.options.seed)
+        portrait = new_portrait(self.folder, clip, self.preset.initial, self.options.seed)
         train(self.folder, clip, portrait, self.preset, self.options.seed, self.reporter, inputs)
 
     def _speech(self) -> None:

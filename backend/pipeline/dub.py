@@ -20,10 +20,10 @@ from ..contract.actor_folder import ActorFolder, damaged
 from ..contract.atomic_write import make_folder, save_whole
 from ..contract.camera import footage_camera
 from ..contract.channels import ORAL
+from ..contract.errors import UserError
 from ..contract.geometry import matrix_from_quaternion, project
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
-from ..contract.protocol import UserError
 from ..dataset.frame_store import PERSON, FrameStore
 from ..media.encode import VideoWriter
 from ..media.image_io import COLOUR, read_picture

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from ..dataset.frame_store import FrameStore
 from ..media.decode import frames, probe
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,12 +10,13 @@ from ..contract.performance import Performance
 from ..contract.progress import Reporter
 from ..dataset.crops import to_crop
 from ..dataset.frame_store import HEAD, PERSON, FrameStore
+from ..dataset.landmark_colors import vertex_colours
 from ..tracking.channel_report import channel_report
 from ..tracking.detection import topology as topo
 from ..tracking.detection.selection import Selection
 from ..tracking.face.blendshape_fit import channel_ranges
-from ..tracking.face.blendshape_rig import Rig
 from ..tracking.landmarker import Landmarker, drive, read_scores
+from ..tracking.storage import write_tracking
 from ..tracking.tracker import Track, solve
 
 
@@ -78,32 +78,6 @@ def use_landmarker(
     return drive(track, landmarks[:, :, :2], scores.values)
 
 
-def write_tracking(folder: ActorFolder, track: Track, landmarks: NDArray[np.float64]) -> None:
-    """Writes `tracking.npz`; landmarks (T, 478, 3) are those of the crops."""
-    f32 = np.float32
-    folder.write_arrays(
-        "tracking.npz",
-        landmarks=landmarks[:, :, :2].astype(f32),
-        intrinsics=track.intrinsics, view=track.view,
-        head_rotation=track.head_rotation.astype(f32), head_translation=track.head_translation.astype(f32),
-        torso_rotation=track.torso_rotation.astype(f32), torso_translation=track.torso_translation.astype(f32),
-        channels=track.channels.astype(f32),
-        neutral=track.rig.neutral, shapes=track.rig.shapes, reprojection=track.reprojection.astype(f32),
-    )  # fmt: skip
-
-
-def load_track(folder: ActorFolder) -> Track:
-    """Reads `tracking.npz` back.
-
-    Raises:
-        UserError: missing or damaged.
-    """
-    table = {k: np.asarray(v, np.float64) for k, v in folder.tracking().items()}
-    rig = Rig(table.pop("neutral"), table.pop("shapes"))
-    table.pop("landmarks")
-    return Track(rig=rig, **table)
-
-
 def footage_performance(track: Track, fps: float) -> Performance:
     """The footage's own performance, frames numbered from 0."""
     f32 = np.float32
@@ -126,13 +100,3 @@ def write_proxy(folder: ActorFolder, track: Track, landmarks: NDArray[np.float64
         head_weight=np.ones(topo.MESH, np.float32),
     )
     folder.write_arrays("proxy.npz", **vars(proxy))
-
-
-def vertex_colours(landmarks: NDArray[np.float64], store: FrameStore) -> NDArray[np.float64]:
-    """(478, 3) median colour of each landmark over up to 60 frames, 0–1."""
-    chosen = np.unique(np.linspace(0, len(landmarks) - 1, min(len(landmarks), 60)).astype(int))
-    seen = []
-    for t in chosen:
-        at = np.ascontiguousarray(landmarks[t, None, :, :2].astype(np.float32)) - 0.5
-        seen.append(cv2.remap(store.frame(int(t)), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
-    return np.median(np.stack(seen).astype(np.float64), 0) / 255

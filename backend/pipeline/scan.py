@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.errors import UserError
 from ..contract.progress import Reporter
-from ..contract.protocol import UserError
 from ..media.audio_io import is_silent, load_sound, save_wav
 from ..media.decode import VideoInfo, frames, probe
 from ..media.prefetch import ahead

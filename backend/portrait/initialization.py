@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +12,12 @@ from ..contract.actor_folder import ActorFolder
 from ..contract.geometry import FLIP, matrix_from_quaternion, project
 from ..dataset.clip import Clip
 from ..dataset.frame_store import HEAD, PERSON, FrameStore
-from ..pipeline.prepare import load_track, vertex_colours
+from ..dataset.landmark_colors import vertex_colours
 from ..tracking.detection import topology as topo
 from ..tracking.pose.torso_template import DEPTH as TORSO_DEPTH
 from ..tracking.pose.torso_template import chest_curve
+from ..tracking.storage import load_track
 from ..tracking.tracker import Track
-from ..training.config import Preset
 from .labels import HAIR, TORSO
 from .model import Portrait
 from .seeds import Seeds, beside_mesh_seeds, build_portrait, eye_seeds, mesh_seeds, mouth_seeds
@@ -26,18 +28,39 @@ SEEN_FRAMES = 60
 NECK_WIDTH, NECK_HIDDEN = 0.36, 0.25  # of the face: half the neck's width, how far it goes on behind the jaw
 
 
-def new_portrait(folder: ActorFolder, clip: Clip, preset: Preset, seed: int) -> Portrait:
+@dataclass(frozen=True)
+class InitialPortrait:
+    """How a portrait is laid out before training.
+
+    Attributes:
+        spacing: distance between neighbouring Gaussians on plain skin, pixels of the crop.
+        facial: shapes of the facial branch.
+        oral: shapes of the oral branch.
+        rigid: shapes of the rigid branch.
+        has_prior: whether the Gaussians follow the tracked mesh.
+    """
+
+    spacing: float = 1.9
+    facial: int = 20
+    oral: int = 16
+    rigid: int = 8
+    has_prior: bool = True
+
+
+def new_portrait(folder: ActorFolder, clip: Clip, options: InitialPortrait, seed: int) -> Portrait:
     """An untrained portrait of the actor, on the clip's device."""
     track, landmarks = load_track(folder), clip.landmarks.astype(np.float64)
     colours = vertex_colours(landmarks, clip.store)
-    portrait = seed_portrait(track, landmarks, colours, clip.store, preset, seed).on(clip.device)
-    if not preset.method.prior:
+    portrait = seed_portrait(track, landmarks, colours, clip.store, options, seed).on(clip.device)
+    if not options.has_prior:
         portrait.prior.zero_()
         portrait.growth.zero_()
     return portrait
 
 
-def seed_portrait(track: Track, landmarks: F64, colours: F64, store: FrameStore, preset: Preset, seed: int) -> Portrait:
+def seed_portrait(
+    track: Track, landmarks: F64, colours: F64, store: FrameStore, options: InitialPortrait, seed: int
+) -> Portrait:
     """A portrait before training.
 
     Args:
@@ -45,17 +68,17 @@ def seed_portrait(track: Track, landmarks: F64, colours: F64, store: FrameStore,
     """
     rng = np.random.default_rng(seed)
     pixel = metres_per_pixel(track)
-    spacing = preset.spacing * pixel
+    spacing = options.spacing * pixel
     faces = topo.triangles(track.rig.neutral)
     reference = reference_frame(track)
     parts = [
         mesh_seeds(track.rig, faces, colours, spacing, rng),
         eye_seeds(track.rig, 0.8 * pixel, eye_colours(colours)),
         mouth_seeds(track.rig, 1.1 * pixel),
-        hair_seeds(track, landmarks, store, reference, preset.spacing),
-        torso_seeds(track, store, preset.spacing * 1.25),
+        hair_seeds(track, landmarks, store, reference, options.spacing),
+        torso_seeds(track, store, options.spacing * 1.25),
     ]
-    return build_portrait(Seeds.join(parts), track.rig, facial=preset.facial, oral=preset.oral, rigid=preset.rigid)
+    return build_portrait(Seeds.join(parts), track.rig, facial=options.facial, oral=options.oral, rigid=options.rigid)
 
 
 def metres_per_pixel(track: Track) -> float:

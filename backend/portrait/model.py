@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..compute.rotations import quaternion_multiply, rotation_matrix
 from ..contract.actor_folder import ActorFolder, damaged
 from ..contract.channels import CHANNELS, ORAL
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from ..contract.safe_io import is_file
 from ..rasterizer import Method, rasterize
 from .branch import COLOUR, OPACITY, POSITION, Branch

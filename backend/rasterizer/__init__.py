@@ -1,7 +1,10 @@
 """Drawing 3D Gaussians: one signature, three implementations.
 
 `method="cpu"` are numba kernels, `method="cuda"` is gsplat, `method="reference"` is slow, obvious and in float64: the
-others are tested against it. All follow Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field
+others are tested against it.
+
+The package may import `contract`, `setup`, `media` and `compute`.
+ All follow Kerbl et al. 2023, "3D Gaussian Splatting for Real-Time Radiance Field
 Rendering": EWA projection (Zwicker et al. 2001), alpha = min(0.99, opacity · exp(-½ dᵀ Σ⁻¹ d)), front-to-back blending.
 """
 

@@ -16,7 +16,7 @@ import sys
 import torch
 from torch import Tensor
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.rasterizer.constants import BLUR, NEAR
 
 TILE = 16  # px, gsplat's default

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ..contract.atomic_write import write_error
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from ..contract.safe_io import read_bytes
 
 

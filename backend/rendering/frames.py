@@ -15,9 +15,9 @@ from .. import __version__
 from ..contract.actor_folder import ActorFolder, damaged, fingerprint
 from ..contract.atomic_write import make_folder, save_whole
 from ..contract.camera import MAX_SIDE, CameraPath, footage_camera
+from ..contract.errors import Cancelled, UserError
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
-from ..contract.protocol import Cancelled, UserError
 from ..contract.safe_io import read_bytes
 from ..media.encode import VideoWriter
 from ..media.provenance import consent_of, film_labels

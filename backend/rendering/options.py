@@ -10,8 +10,8 @@ import numpy as np
 
 from ..contract.actor_folder import ActorFolder
 from ..contract.camera import CameraPath
+from ..contract.errors import UserError
 from ..contract.performance import Performance
-from ..contract.protocol import UserError
 
 FORMATS = ("exr", "png", "mp4")
 MAX_BLUR = 256

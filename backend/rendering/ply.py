@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from ..contract.atomic_write import save_whole
+from ..contract.errors import UserError
 from ..contract.performance import Performance
-from ..contract.protocol import UserError
 from ..portrait.model import Moved, Portrait, Pose
 
 FIRST_HARMONIC = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc

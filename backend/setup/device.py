@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from .install_torch import DEVICES, has_compiler
 
 if TYPE_CHECKING:

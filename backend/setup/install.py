@@ -44,19 +44,8 @@ if not __package__:  # started as a plain script: the packages beside this file 
     sys.path[0] = str(ROOT)
 
 from backend import __version__  # noqa: E402
-from backend.contract.protocol import (  # noqa: E402
-    Cancelled,
-    Error,
-    Hello,
-    Message,
-    Note,
-    Progress,
-    Request,
-    Result,
-    UserError,
-    decode,
-    encode,
-)
+from backend.contract.errors import Cancelled, UserError  # noqa: E402
+from backend.contract.protocol import Error, Hello, Message, Note, Progress, Request, Result, decode, encode  # noqa: E402
 from backend.setup import install_torch  # noqa: E402
 from backend.setup.install_pip import JOB, Child, PipWatch, Report, explain, normal  # noqa: E402
 

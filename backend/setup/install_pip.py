@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from backend.contract.protocol import Cancelled, Message, Progress, UserError
+from backend.contract.errors import Cancelled, UserError
+from backend.contract.protocol import Message, Progress
 
 JOB = "job"
 Report = Callable[[Message], None]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 
 F32 = NDArray[np.float32]
 I64 = NDArray[np.int64]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.protocol import UserError
+from ..contract.errors import UserError
 from ..contract.safe_io import opened, read_array, read_arrays
 
 F32 = NDArray[np.float32]

@@ -14,10 +14,11 @@ from safetensors.numpy import save
 
 from ..contract.actor_folder import ActorFolder, damaged
 from ..contract.channels import INDEX, ORAL
+from ..contract.errors import UserError
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
-from ..contract.protocol import UserError
 from ..contract.safe_io import Layout, fits_layout, is_file
+from ..dataset.split import held_out_start
 from ..media.audio_io import RATE, is_silent, load_sound
 from .external_features import along, directions, load_plugged
 from .features import BANDS, TRACK_RATE, SpeechTrack, analyse, feature_count
@@ -186,11 +187,6 @@ class Speaker:
         if len(plugged) == 1 or len(plugged) > DIRECTIONS + 1:
             raise ValueError("plugged")
         return cls(network, mouth, arrays["activity"], plugged)
-
-
-def held_out_start(count: int) -> int:
-    """The first held-out frame: the last eleventh of a clip never touches a model."""
-    return max(1, count * 10 // 11)
 
 
 def train_speech(

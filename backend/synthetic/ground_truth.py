@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..contract.atomic_write import replacing
 from ..contract.channels import CHANNELS
+from ..contract.errors import UserError
 from ..contract.performance import Performance
-from ..contract.protocol import UserError
 from ..contract.safe_io import Layout, fits_layout, read_arrays
 
 F32 = NDArray[np.float32]

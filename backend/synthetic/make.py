@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.atomic_write import write_error
+from ..contract.errors import UserError
 from ..contract.progress import Reporter
-from ..contract.protocol import UserError
 from ..media.encode import VideoWriter
 from . import motion, phones, voice
 from .ground_truth import Truth, writing

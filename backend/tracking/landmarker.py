@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.channels import CHANNELS, INDEX
+from ..contract.errors import UserError
 from ..contract.geometry import matrix_from_quaternion
-from ..contract.protocol import UserError
 from ..contract.safe_io import read_bytes
 from .face.blendshape_fit import FitOptions, personalise, unpose
 from .face.blendshape_rig import build_rig

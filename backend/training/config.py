@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..dataset.clip import PixelWeights
+from ..portrait.initialization import InitialPortrait
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -38,7 +41,7 @@ class Weights:
         coherence: difference of learned offsets between neighbouring Gaussians of a branch.
         neck: difference of motion between neighbouring Gaussians of head and torso.
         solid: what is not solid inside the outline at head poses beyond the footage.
-        face, mouth: extra weight of pixels inside the face, and inside the mouth.
+        pixels: how much each pixel counts, see `PixelWeights`.
     """
 
     ssim: float = 0.2
@@ -47,8 +50,7 @@ class Weights:
     coherence: float = 0.1
     neck: float = 0.05
     solid: float = 1.0
-    face: float = 1.0
-    mouth: float = 3.0
+    pixels: PixelWeights = field(default_factory=PixelWeights)
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Preset:
     rates: Rates = field(default_factory=Rates)
     weights: Weights = field(default_factory=Weights)
     method: Method = field(default_factory=Method)
+
+    @property
+    def initial(self) -> InitialPortrait:
+        """How the portrait is laid out before training."""
+        return InitialPortrait(self.spacing, self.facial, self.oral, self.rigid, self.method.prior)
 
     @property
     def steps(self) -> int:

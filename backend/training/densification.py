@@ -61,7 +61,7 @@ def charges(
     error = torch.zeros(count, device=clip.device)
     rows = clip.train_rows
     for row in rng.choice(rows, min(FRAMES, len(rows)), replace=False).tolist():
-        sample = clip.sample(row, weights)
+        sample = clip.sample(row, weights.pixels)
         moved = portrait.move(corrections.apply_to(tracked_pose(clip.poses, row), row))
         rgb, alpha, _ = portrait.draw(moved, moved.colours, clip.view, clip.intrinsics, clip.size, clip.size, False)
         wrong = (rgb + (1 - alpha)[..., None] * sample.plate - sample.picture).abs().mean(2) * sample.weight

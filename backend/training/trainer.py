@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.errors import Cancelled
 from ..contract.progress import Reporter
-from ..contract.protocol import Cancelled
 from ..dataset.clip import Clip
 from ..portrait.model import Moved, Portrait
 from .config import FACIAL, JOINT, ORAL, POSE, WARM_UP, Preset, growth, phase
@@ -26,10 +26,8 @@ from .densification import next_selection, split
 from .ema import Average
 from .extrapolated_poses import FarPoses, gap_loss
 from .losses import apart_loss, picture_loss
-from .neck_consistency import NeckPairs
-from .offset_regularizer import Restraint
 from .pose_refinement import Corrections, tracked_pose
-from .seed_anchor import Home
+from .regularizers import Home, NeckPairs, Restraint
 
 CHECKPOINT = Path("checkpoints", "training.safetensors")
 CHECKPOINT_EVERY, FETCH_EVERY, SOLID_EVERY = 1000, 10, 5
@@ -141,7 +139,7 @@ class Trainer:
 
     def _loss(self, row: int, part: str) -> Tensor:
         weights = self.preset.weights
-        sample = self.clip.sample(row, weights)
+        sample = self.clip.sample(row, weights.pixels)
         if self.rng.random() < self.preset.other_backgrounds:
             sample = self.clip.on_background(sample, self._background(sample.person.shape))
         pose = tracked_pose(self.clip.poses, row)

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from tools import environments, package, pipeline
 from tools.processes import ROOT, StepFailed, environment, say, step
 

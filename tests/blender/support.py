@@ -15,7 +15,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
-PRELUDE = f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\nfrom backend.contract.protocol import *\n" + (
+PRELUDE = (
+    f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
+    "from backend.contract.errors import *\nfrom backend.contract.protocol import *\n"
     "def say(m): print(encode(m), flush=True)\nsay(Hello())\n"
 )
 LIMIT = 20.0  # s, for a test that waits; what is tested ends in a second or two

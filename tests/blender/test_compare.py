@@ -156,7 +156,7 @@ def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, fram
     if expected is not None:
         assert footage.frame_at(scene, nora.armature, info, view) == expected
         return
-    with pytest.raises(addon.contract.protocol.UserError, match="The footage shows nothing") as error:
+    with pytest.raises(addon.contract.errors.UserError, match="The footage shows nothing") as error:
         footage.frame_at(scene, nora.armature, info, view)
     assert error.value.code == "no_footage"
 
@@ -165,5 +165,5 @@ def test_a_lost_camera_is_told(nora, addon, footage):
     info = addon.contract.actor.ActorFolder.open(nora.folder).info
     view = SimpleNamespace(views=[np.eye(4)])
     bpy.data.objects.remove(nora.armature.portrait_actor.camera)
-    with pytest.raises(addon.contract.protocol.UserError, match="is gone"):
+    with pytest.raises(addon.contract.errors.UserError, match="is gone"):
         footage.frame_at(bpy.context.scene, nora.armature, info, view)

@@ -157,7 +157,7 @@ def test_speak_and_cancel_again_and_again_leaves_nothing(sam, addon, installed):
             job.update()
             time.sleep(0.01)
         job.cancel()
-        with pytest.raises(addon.contract.protocol.UserError, match="ancelled"):
+        with pytest.raises(addon.contract.errors.UserError, match="ancelled"):
             job.wait()
     assert settled(before) == before
     assert len(list((addon.environment.cache_folder() / "jobs").iterdir())) <= addon.environment.KEPT_JOBS

@@ -117,7 +117,7 @@ def test_the_environment_is_clean(start, monkeypatch):
 
 
 def test_a_python_that_cannot_start_is_one_sentence(addon, tmp_path):
-    with pytest.raises(addon.contract.protocol.UserError, match="could not be started"):
+    with pytest.raises(addon.contract.errors.UserError, match="could not be started"):
         addon.process.BackendProcess([str(tmp_path / "python")], tmp_path / "log.txt")
 
 
@@ -141,7 +141,7 @@ def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
     job = addon.job.start(
         "x", script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"), tmp_path / "log.txt", str
     )
-    with pytest.raises(addon.contract.protocol.UserError, match=r"No face\. Film again\."):
+    with pytest.raises(addon.contract.errors.UserError, match=r"No face\. Film again\."):
         job.wait()
     assert job.state is addon.job.State.FAILED and job.error.code == "no_face"
 
@@ -151,7 +151,7 @@ def test_cancelling_a_job(addon, tmp_path):
     job = addon.job.start("x", script(tmp_path, code), tmp_path / "log.txt", str)
     assert bpy.ops.portrait_actor.cancel_job() == {"FINISHED"}
     assert job.state is addon.job.State.CANCELLING and job.line == "Cancelling…"
-    with pytest.raises(addon.contract.protocol.UserError, match="Stopped"):
+    with pytest.raises(addon.contract.errors.UserError, match="Stopped"):
         job.wait()
     assert job.state is addon.job.State.CANCELLED
     with pytest.raises(RuntimeError, match="No job is running"):

@@ -22,12 +22,13 @@ from safetensors.numpy import save as save_numpy
 from safetensors.torch import save as save_torch
 
 from backend.cli.preview_service import Shot
-from backend.contract import protocol
+from backend.contract import errors, protocol
 from backend.contract.actor_folder import PROXY, TRACKING, ActorFolder, ActorInfo, Camera
 from backend.contract.camera import CameraPath, footage_camera
+from backend.contract.errors import UserError
 from backend.contract.live_link import SHAPES, read_live_link
 from backend.contract.performance import Performance
-from backend.contract.protocol import Request, UserError
+from backend.contract.protocol import Request
 from backend.dataset.frame_store import FrameStore, quick_png
 from backend.media.audio_io import load_sound
 from backend.media.decode import probe
@@ -269,7 +270,7 @@ def outcome(reader: Reader, path: Path) -> object:
     """What it reads, or the sentence; anything else is a finding."""
     try:
         return reader.read(path)
-    except protocol.UserError as error:
+    except errors.UserError as error:
         assert error.message and error.remedy, f"{error.code} says nothing"
         sys.stdout.flush()
         return error

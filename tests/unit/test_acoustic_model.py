@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.speech import acoustic_model
 from tools import extract_acoustic_model as extraction
 from tools import package

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from backend.contract.actor_folder import FORMAT_VERSION, ActorFolder, ActorInfo, Camera, Proxy, fingerprint
 from backend.contract.atomic_write import write_error
 from backend.contract.channels import CHANNELS
+from backend.contract.errors import UserError
 from backend.contract.performance import Performance
-from backend.contract.protocol import UserError
 
 FRESH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CAMERA = Camera(640, 360, 900.0, np.diag([1.0, -1.0, -1.0, 1.0]).tolist(), (120.5, 20.0, 256.0))

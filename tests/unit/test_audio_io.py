@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.media.audio_io import RATE, is_silent, load_sound, save_wav
 
 F32 = NDArray[np.float32]

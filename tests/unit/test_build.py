@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from backend import __version__
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from benchmarks import table
 from tools import package, pipeline, processes, pythons, run_tests
 

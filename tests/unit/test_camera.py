@@ -14,7 +14,7 @@ import pytest
 import backend.contract.camera
 from backend.contract.actor_folder import Camera as FootageCamera
 from backend.contract.camera import CameraPath, footage_camera
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 
 
 def moving(count: int = 3, first: int = -1) -> CameraPath:

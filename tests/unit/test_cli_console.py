@@ -19,7 +19,8 @@ import torch
 
 from backend.cli import console
 from backend.cli.console import TerminalConsole, duration, exit_code, explain, finite
-from backend.contract.protocol import Cancelled, Error, Hello, Message, Progress, Result, UserError, decode, encode
+from backend.contract.errors import Cancelled, UserError
+from backend.contract.protocol import Error, Hello, Message, Progress, Result, decode, encode
 from backend.setup import device, doctor
 
 REPO = Path(__file__).resolve().parents[2]

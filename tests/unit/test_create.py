@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from backend.contract.actor_folder import ActorFolder
+from backend.contract.errors import Cancelled, UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import Cancelled, UserError
 from backend.pipeline.create import CreateOptions, create_actor
 
 TINY = CreateOptions(preset="tiny", device="cpu")

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from video_clips import HEIGHT, WIDTH, number, numbered, numbers, write_clip
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.media import decode, timing
 
 REPO = Path(__file__).resolve().parents[2]

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder
+from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import UserError
 from backend.media.audio_io import RATE, load_sound
 from backend.media.decode import frames, probe
 from backend.pipeline.blending import ColourMatch, lower_face

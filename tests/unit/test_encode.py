@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.media import decode
 from backend.media.encode import Compression, VideoWriter
 

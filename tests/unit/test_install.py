@@ -20,7 +20,8 @@ from urllib.parse import quote
 import pytest
 
 from backend.contract import protocol
-from backend.contract.protocol import Cancelled, Error, Hello, Message, Note, Progress, Request, Result, UserError
+from backend.contract.errors import Cancelled, UserError
+from backend.contract.protocol import Error, Hello, Message, Note, Progress, Request, Result
 from backend.setup import install, install_pip, install_torch
 from backend.setup.install import State
 from tools import pythons

@@ -13,8 +13,8 @@ import pytest
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.errors import Cancelled, UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import Cancelled, UserError
 from backend.contract.safe_io import read_arrays
 from backend.media.decode import frames
 from backend.pipeline.create import CreateOptions, create_actor

@@ -12,20 +12,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The backend's rooms from the lowest to the highest. A room imports only itself and rooms that stand before it.
-ROOMS = (
-    "protocol", "reading", "whole_file", "channels", "performance", "actor", "pictures", "rights", "progress",
-    "forecast", "turns", "camera", "geometry", "live_link", "install_torch", "device", "video", "audio", "rasterizer",
-    "tracking", "matting", "report", "sample", "model", "rendering", "training", "dubbing", "evaluation", "console",
-    "service", "doctor", "commands", "__main__",
+# The backend's packages from the lowest to the highest. A package imports only itself and those before it.
+PACKAGES = (
+    "contract", "setup", "media", "compute", "rasterizer", "tracking", "matting", "dataset", "portrait", "speech",
+    "training", "rendering", "evaluation", "report", "synthetic", "pipeline", "cli", "__main__",
 )  # fmt: skip
-INSTALLER = ("install_torch", "install_pip", "install")  # runs before anything is installed: on the protocol alone
-# What Blender imports as well.
-SHARED = (
-    "protocol", "reading", "whole_file", "channels", "performance", "actor", "camera", "geometry", "live_link",
-    "install_torch",
+# The packages inside `tracking`, in the same order; `tracking`'s own modules stand above them.
+TRACKING = ("detection", "pose", "face")
+INSTALLER = ("install_torch", "install_pip", "install")  # runs before anything is installed: imports `contract` only
+STANDARD_ONLY = (
+    "contract/protocol", "contract/errors", "contract/atomic_write", "contract/channels", "contract/progress",
+    "setup/process_lock", *(f"setup/{name}" for name in INSTALLER),
 )  # fmt: skip
-STANDARD_ONLY = ("protocol", "whole_file", "channels", "progress", "forecast", "turns", *INSTALLER)
 BLENDER = {
     "bpy", "bpy_extras", "bpy_types", "bl_operators", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras",
     "blf", "imbuf", "aud", "idprop", "rna_keymap_ui", "addon_utils",
@@ -70,10 +68,15 @@ def imports(path: Path) -> Iterator[str]:
             yield from (".".join([*base, name.name]) for name in node.names)
 
 
-def room_of(name: str) -> str:
-    """The backend's room that a dotted name lies in; "" for `backend` itself and what its __init__ holds."""
+def package_of(name: str) -> str:
+    """The backend's package that a dotted name belongs to; "" for `backend` itself and what its __init__ holds."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and parts[1] != "__version__" else ""
+
+
+def used_packages(path: Path) -> set[str]:
+    """The backend's packages that a file imports from."""
+    return {package_of(name) for name in imports(path) if name.split(".")[0] == "backend"} - {""}
 
 
 def outside(path: Path) -> set[str]:
@@ -91,22 +94,38 @@ def named(path: Path) -> str:
 
 def test_imports_are_seen() -> None:
     """The reader of imports itself: an absolute one, a relative one, one inside a function."""
-    assert "backend.contract.protocol.UserError" in imports(ROOT / "backend/setup/install.py")
+    assert "backend.contract.errors.UserError" in imports(ROOT / "backend/setup/install.py")
     assert "tomllib" in imports(ROOT / "backend/setup/install.py")
     assert "backend.contract.channels.CHANNELS" in imports(ROOT / "backend/contract/performance.py")
     assert outside(ROOT / "backend/contract/performance.py") == {"numpy"}
 
 
 @pytest.mark.parametrize("path", BACKEND, ids=named)
-def test_a_room_imports_only_lower_rooms(path: Path) -> None:
-    room = room_of(".".join(dotted(path)))
-    if not room:
-        assert not [name for name in imports(path) if name.startswith("backend")]
+def test_a_package_imports_only_itself_and_lower_packages(path: Path) -> None:
+    package = package_of(".".join(dotted(path)))
+    if not package:
+        assert not used_packages(path)
         return
-    assert room in ROOMS + INSTALLER, f"{room} has no place in the house: give it one in ROOMS"
-    allowed = ("protocol", *INSTALLER) if room in INSTALLER else ROOMS[: ROOMS.index(room) + 1]
-    used = {room_of(name) for name in imports(path) if name.split(".")[0] == "backend"}
-    assert not used - {*allowed, ""}, f"{named(path)} stands lower than what it imports"
+    assert package in PACKAGES, f"{package} has no place in the order: add it to PACKAGES"
+    allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
+    if path.parent.name == "setup" and path.stem in INSTALLER:
+        allowed = {"contract", "setup"}
+    assert not used_packages(path) - allowed, f"{named(path)} stands lower than what it imports"
+
+
+@pytest.mark.parametrize("path", [p for p in BACKEND if p.parent.name in TRACKING], ids=named)
+def test_a_package_of_tracking_imports_only_lower_ones(path: Path) -> None:
+    lower = TRACKING[: TRACKING.index(path.parent.name) + 1]
+    used = {name.split(".")[2] for name in imports(path) if name.startswith("backend.tracking.")}
+    assert used <= set(lower), f"{named(path)} stands lower than what it imports"
+
+
+@pytest.mark.parametrize(
+    "package", [p for p in BACKEND if p.name == "__init__.py" and p.parent.name != "backend"], ids=named
+)
+def test_every_package_says_what_lives_there_and_what_it_may_import(package: Path) -> None:
+    text = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
+    assert text.split("\n")[0].endswith(".") and "import" in text
 
 
 @pytest.mark.parametrize("path", BACKEND, ids=named)
@@ -118,17 +137,15 @@ def test_the_backend_imports_what_is_pinned_and_no_blender(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path)} & (BLENDER | {"addon"})
 
 
-@pytest.mark.parametrize("room", SHARED)
-def test_what_blender_shares_needs_numpy_at_most(room: str) -> None:
-    path = ROOT / "backend" / f"{room}.py"
+@pytest.mark.parametrize("path", modules("backend/contract"), ids=named)
+def test_the_contract_needs_numpy_at_most(path: Path) -> None:
     assert outside(path) <= {"numpy"}
-    used = {room_of(name) for name in imports(path) if name.startswith("backend")}
-    assert used <= {*SHARED, ""}
+    assert used_packages(path) <= {"contract"}
 
 
-@pytest.mark.parametrize("room", STANDARD_ONLY)
-def test_the_lowest_rooms_need_the_standard_library_only(room: str) -> None:
-    assert outside(ROOT / "backend" / f"{room}.py") == set()
+@pytest.mark.parametrize("module", STANDARD_ONLY)
+def test_the_lowest_modules_need_the_standard_library_only(module: str) -> None:
+    assert outside(ROOT / "backend" / f"{module}.py") == set()
 
 
 @pytest.mark.parametrize("path", ADDON, ids=named)
@@ -136,7 +153,8 @@ def test_the_addon_imports_blender_numpy_and_itself(path: Path) -> None:
     assert outside(path) <= BLENDER | {"numpy"}
     backend = {name for name in imports(path) if name.startswith("backend")}
     if path.name == "contract.py":
-        assert {room_of(name) for name in backend} <= set(SHARED)
+        assert used_packages(path) <= {"contract", "setup"}
+        assert {n for n in backend if package_of(n) == "setup"} <= {"backend.setup.install_torch"}
     else:
         assert not backend, "the add-on knows the backend only through addon/contract.py"
 
@@ -144,8 +162,7 @@ def test_the_addon_imports_blender_numpy_and_itself(path: Path) -> None:
 @pytest.mark.parametrize("path", [ROOT / "build.py", *modules("tools")], ids=named)
 def test_the_entry_needs_the_standard_library_only(path: Path) -> None:
     assert outside(path) <= ({"bpy"} if path.name == "make_scene.py" else set())
-    used = {room_of(name) for name in imports(path) if name.split(".")[0] == "backend"}
-    assert used <= {"protocol", "install", "install_torch", ""}
+    assert used_packages(path) <= {"contract", "setup"}
 
 
 @pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)

@@ -11,7 +11,7 @@ from outside_data import READERS
 
 from backend.contract.actor_folder import PROXY, ActorFolder
 from backend.contract.atomic_write import save_whole
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.contract.safe_io import read_arrays, read_bytes
 from backend.setup import install
 

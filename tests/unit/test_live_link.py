@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 from backend.__main__ import main
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.errors import UserError
 from backend.contract.live_link import EYES, HEAD, PIVOT, SHAPES, Reading, read_live_link, write_live_link
 from backend.contract.performance import Performance
-from backend.contract.protocol import UserError
 
 
 def capture(path: Path, timecodes: list[str], **columns: list[float]) -> Path:

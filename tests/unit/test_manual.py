@@ -14,7 +14,7 @@ from backend.cli.commands import parser
 from backend.contract.channels import GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 LINK = re.compile(r"\]\(([^)]+)\)")
 BOLD = re.compile(r"\*\*([^*]+)\*\*")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

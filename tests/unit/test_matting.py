@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.errors import Cancelled, UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import Cancelled, UserError
 from backend.dataset.crops import write_crops
 from backend.dataset.frame_store import HEAD, PERSON, FrameStore
 from backend.matting.clip import ClipMattes

@@ -23,9 +23,9 @@ from outside_data import READERS, refused
 from backend.contract import protocol
 from backend.contract.actor_folder import TRACKING, ActorFolder
 from backend.contract.camera import CameraPath
+from backend.contract.errors import UserError
 from backend.contract.live_link import Reading, read_live_link
 from backend.contract.performance import Performance
-from backend.contract.protocol import UserError
 from backend.contract.safe_io import SMALL, read_array, read_arrays, read_json
 from backend.pipeline.create import SCANNED
 from backend.rendering.frame_cache import Ledger

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from outside_data import READERS, refused
 from safetensors.torch import save
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.media.audio_io import load_sound
 from backend.media.image_io import decoded
 

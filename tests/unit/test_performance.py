@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.contract.channels import CHANNELS
+from backend.contract.errors import UserError
 from backend.contract.performance import Performance
-from backend.contract.protocol import UserError
 
 FRESH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 COLUMNS = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")

@@ -10,8 +10,8 @@ import torch
 
 from backend.__main__ import main
 from backend.contract.actor_folder import ActorFolder
+from backend.contract.errors import UserError
 from backend.contract.performance import Performance
-from backend.contract.protocol import UserError
 from backend.dataset.clip import Clip
 from backend.portrait.model import Moved, Portrait
 from backend.rasterizer import rasterize

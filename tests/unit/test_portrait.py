@@ -11,7 +11,7 @@ import torch
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import CHANNELS, INDEX, ORAL
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.dataset.clip import Clip
 from backend.portrait.branch import Branch
 from backend.portrait.labels import LABELS, MOUTH

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.contract.errors import Cancelled
 from backend.contract.progress import Reporter
-from backend.contract.protocol import Cancelled
 from backend.media.decode import frames
 from backend.media.encode import VideoWriter
 from backend.media.prefetch import ahead

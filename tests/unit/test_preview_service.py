@@ -19,18 +19,8 @@ from backend.cli.preview_service import Service, Shot, through
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.camera import CameraPath
 from backend.contract.channels import CHANNELS, INDEX
-from backend.contract.protocol import (
-    Error,
-    Hello,
-    Message,
-    Preview,
-    Progress,
-    Request,
-    Result,
-    UserError,
-    decode,
-    encode,
-)
+from backend.contract.errors import UserError
+from backend.contract.protocol import Error, Hello, Message, Preview, Progress, Request, Result, decode, encode
 from backend.dataset.frame_store import FrameStore
 from backend.portrait.model import Frame, Portrait
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from backend.contract.errors import Cancelled
 from backend.contract.progress import Reporter
-from backend.contract.protocol import Cancelled
 from backend.setup.process_lock import STAGE, own_turn
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.contract import protocol
+from backend.contract import errors, protocol
 from backend.contract.protocol import Error, Hello, Message, Note, Preview, Progress, Request, Result
 
 text = st.text(max_size=40)
@@ -95,7 +95,7 @@ def test_what_json_cannot_say_is_not_sent(value: float) -> None:
 
 
 def test_a_user_error_reads_as_sentence_and_remedy() -> None:
-    error = protocol.UserError("no_face", "No face was found.", "Choose another video.")
+    error = errors.UserError("no_face", "No face was found.", "Choose another video.")
     assert str(error) == "No face was found. Choose another video."
     assert (error.code, error.exit_code) == ("no_face", 2)
-    assert str(protocol.UserError("no_face", "No face was found.")) == "No face was found."
+    assert str(errors.UserError("no_face", "No face was found.")) == "No face was found."

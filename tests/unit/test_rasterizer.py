@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.rasterizer import Raster, rasterize
 
 FORWARD_ERROR, GRADIENT_ERROR = 1e-4, 1e-3

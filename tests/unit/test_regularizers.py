@@ -8,15 +8,14 @@ import torch
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import CHANNELS, INDEX
-from backend.pipeline.prepare import load_track
 from backend.portrait.branch import OFFSETS
 from backend.portrait.labels import FACE, MOUTH
 from backend.portrait.model import Portrait
 from backend.portrait.seeds import GROWTH, LID_CLEARANCE, eye_seeds, mesh_seeds, skin_growth
 from backend.tracking.detection import topology as topo
+from backend.tracking.storage import load_track
 from backend.training.config import Weights
-from backend.training.offset_regularizer import Restraint
-from backend.training.seed_anchor import FORWARD, PULL, REACH, Home
+from backend.training.regularizers import FORWARD, PULL, REACH, Home, Restraint
 
 CPU = torch.device("cpu")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rendering_stand_in import COLOR, SIZE, Frame, Run, beep, exr, folder, performance, run, still  # noqa: F401 (fixtures)
 
 from backend.contract.actor_folder import ActorFolder
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.media import decode
 from backend.media.provenance import DIGITAL_SOURCE
 from backend.rendering.frames import frame_name

@@ -12,8 +12,8 @@ from rendering_stand_in import Impatient, Run, beep, exr, folder, performance, r
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import INDEX
+from backend.contract.errors import Cancelled, UserError
 from backend.contract.performance import POSE, Performance
-from backend.contract.protocol import Cancelled, UserError
 from backend.media import decode
 
 

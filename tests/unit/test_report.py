@@ -14,9 +14,9 @@ import pytest
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
 from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.errors import UserError
 from backend.contract.geometry import quaternion_from_matrix
 from backend.contract.progress import Reporter
-from backend.contract.protocol import UserError
 from backend.media.audio_io import save_wav
 from backend.media.decode import frames, probe
 from backend.report import overlay

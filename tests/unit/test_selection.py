@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
-from backend.contract.protocol import UserError
 from backend.pipeline.scan import scan_footage
 from backend.tracking.detection import topology as topo
 from backend.tracking.detection.landmarks import DETECT_EVERY, THUMB, Scan

@@ -14,13 +14,14 @@ from safetensors.numpy import load_file, save_file
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.errors import Cancelled, UserError
 from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
-from backend.contract.protocol import Cancelled, UserError
+from backend.dataset.split import held_out_start
 from backend.media.audio_io import RATE, load_sound, save_wav
 from backend.speech import model
 from backend.speech.features import analyse
-from backend.speech.model import FILE, Delivery, Speaker, correlation, held_out_start, speak, train_speech
+from backend.speech.model import FILE, Delivery, Speaker, correlation, speak, train_speech
 from backend.speech.mouth import pauses
 from backend.speech.network import NetworkOptions, fit_network
 from backend.synthetic import motion, voice

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.errors import UserError
 from backend.contract.performance import Performance
-from backend.contract.protocol import UserError
 from backend.media.decode import frames
 from backend.synthetic import SampleOptions, Truth, make_line, make_sample, motion, phones, truth_path, voice
 from backend.synthetic.hair import hair
@@ -302,8 +302,8 @@ def test_a_missing_or_damaged_truth_is_told(tmp_path: Path) -> None:
 
 
 def test_a_clip_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:
+    from backend.contract.errors import Cancelled
     from backend.contract.progress import Reporter
-    from backend.contract.protocol import Cancelled
 
     class Impatient(Reporter):
         def progress(self, stage: str, done: int, total: int, message: str = "") -> None:

@@ -15,12 +15,13 @@ from backend.contract.channels import FACIAL, INDEX, ORAL
 from backend.contract.geometry import FLIP, matrix_from_quaternion, matrix_from_vector, project, rotation_angle
 from backend.contract.progress import Reporter
 from backend.dataset.crops import crop_box, write_crops
-from backend.pipeline.prepare import load_track, track_stretch
+from backend.pipeline.prepare import track_stretch
 from backend.pipeline.scan import scan_footage
 from backend.synthetic import Truth, truth_path
 from backend.tracking.detection import topology as topo
 from backend.tracking.face.blendshape_fit import FitOptions, fit_channels, unpose
 from backend.tracking.face.blendshape_rig import UNMEASURABLE, Rig, build_rig
+from backend.tracking.storage import load_track
 from backend.tracking.tracker import pinhole
 
 CAMERA = pinhole(700.0, (128.0, 128.0))

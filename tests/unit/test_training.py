@@ -14,14 +14,15 @@ from backend.compute.rotations import quaternion_multiply, small_rotation
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import INDEX
 from backend.contract.progress import Reporter
-from backend.dataset.clip import Clip, held_out_start
+from backend.dataset.clip import Clip
+from backend.dataset.split import held_out_start
 from backend.evaluation.evaluate import evaluate
 from backend.portrait.model import Portrait
 from backend.training.config import FACIAL, JOINT, ORAL, POSE, PRESETS, WARM_UP, Preset, Rates, phase
 from backend.training.ema import Average
 from backend.training.losses import picture_loss
-from backend.training.neck_consistency import NeckPairs
 from backend.training.pose_refinement import tracked_pose
+from backend.training.regularizers import NeckPairs
 from backend.training.trainer import Trainer
 
 CPU = torch.device("cpu")

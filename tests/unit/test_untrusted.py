@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.camera import CameraPath, footage_camera
-from backend.contract.protocol import UserError
+from backend.contract.errors import UserError
 from backend.dataset.clip import Clip
 from backend.media.audio_io import load_sound
 from backend.pipeline.create import SCANNED

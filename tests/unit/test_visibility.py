@@ -10,7 +10,7 @@ import pytest
 
 from backend.contract.actor_folder import ActorInfo
 from backend.contract.progress import Reporter
-from backend.dataset.clip import train_rows
+from backend.dataset.split import train_rows
 from backend.media.decode import frames
 from backend.pipeline.scan import list_faces
 from backend.tracking.detection import topology as topo

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...contract.protocol import UserError
+from ...contract.errors import UserError
 from . import topology as topo
 from . import visibility
 from .landmarks import DETECT_EVERY, Scan

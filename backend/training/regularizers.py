@@ -1,5 +1,4 @@
-"""What learned motion costs: it stays small, and neighbours learn alike, so that no Gaussian leaves the skin alone in
-expressions that the footage never showed."""
+"""Keeps learned motion plausible: near the seed, alike for neighbours, and consistent between head and torso."""
 
 from __future__ import annotations
 
@@ -13,8 +12,55 @@ from torch import Tensor
 
 from ..compute.kernels import kernel, share
 from ..portrait.branch import OFFSETS, POSITION, Branch
+from ..portrait.labels import FACE, MOUTH, TORSO
 from ..portrait.model import Portrait
 from .config import Weights
+
+# Gradient per unit of distance from home. Seen Gaussians' colours have gradients around 4e-6, hidden ones' under 1e-7;
+# the others' (means in metres) stand to one another as these do.
+PULL = {"means": 5e-3, "log_scales": 1e-7, "opacity_logits": 2e-8, "colours": 6e-7}
+FORWARD = 0.001  # metres that the mouth's interior may come towards the skin before it
+REACH = {FACE: 0.003, MOUTH: 0.004}  # metres from home at most
+
+
+class Home:
+    """Where each Gaussian was seeded; the halves of a split one share it."""
+
+    def __init__(self, portrait: Portrait) -> None:
+        self.portrait = portrait
+        self.take({name: getattr(portrait, name).detach().clone() for name in PULL})
+
+    def take(self, tables: dict[str, Tensor]) -> None:
+        """The homes of the Gaussians that the portrait has now, keyed as `PULL`."""
+        self.tables = tables
+        means, label = self.portrait.means, self.portrait.label
+        self.reach = torch.full_like(means[:, :1], torch.inf)
+        for kind, most in REACH.items():
+            self.reach[label == kind] = most
+        self.pulled = self.reach.isfinite().to(means.dtype)
+
+    def add_gradient(self) -> None:
+        """Adds the pull to the gradients of the parameters that learn."""
+        for name, weight in PULL.items():
+            parameter = getattr(self.portrait, name)
+            if parameter.grad is not None:
+                away = parameter.detach() - self.tables[name]
+                parameter.grad.add_(away * self.pulled.view(-1, *[1] * (away.dim() - 1)), alpha=weight)
+
+    @torch.no_grad()
+    def fetch(self) -> None:
+        """Moves back what has gone too far."""
+        means, home = self.portrait.means, self.tables["means"]
+        away = means - home
+        forward = self.portrait.label == MOUTH
+        away[forward, 2] = away[forward, 2].clamp(max=FORWARD)
+        length = away.norm(dim=1, keepdim=True).clamp_min(1e-9)
+        means.copy_(home + away * (self.reach / length).clamp(max=1))
+
+    def reselect(self, source: Tensor) -> None:
+        """Follows `Portrait.reselect`."""
+        self.take({name: table[source] for name, table in self.tables.items()})
+
 
 NEIGHBOURS = 3
 
@@ -118,3 +164,38 @@ def _neighbours(portrait: Portrait, branch: Branch) -> Neighbours:
     starts = np.searchsorted(members[order], np.arange(len(means) + 1))
     device = portrait.means.device
     return Neighbours(*(torch.as_tensor(x, device=device) for x in (starts, others[order], members[order])))
+
+
+NECK_NEIGHBORS = 4
+BAND = (0.02, 0.98)  # skinning shares between which a Gaussian counts as neck
+
+
+class NeckPairs:
+    """Pairs of neighbours at the neck, found once in rest space."""
+
+    def __init__(self, portrait: Portrait) -> None:
+        means = portrait.means.detach().cpu().numpy()
+        share = torch.sigmoid(portrait.skin_logits.detach()).cpu().numpy()
+        torso = portrait.label.cpu().numpy() == TORSO
+        neck = np.nonzero(torso & (share > BAND[0]) & (share < BAND[1]))[0]
+        if len(neck) == 0:
+            self.first = self.second = torch.zeros(0, dtype=torch.long)
+            return
+        # neighbours across the picture: head and neck lie at different depths where they touch
+        _, near = cKDTree(means[:, :2]).query(means[neck, :2], k=NECK_NEIGHBORS + 1)
+        first = np.repeat(neck, NECK_NEIGHBORS)
+        second = near[:, 1:].ravel()
+        device = portrait.means.device
+        self.first, self.second = torch.as_tensor(first, device=device), torch.as_tensor(second, device=device)
+
+    def strain(self, rest: Tensor, moved: Tensor) -> Tensor:
+        """Mean squared change, in centimetres², of the neighbours' distances.
+
+        Args:
+            rest: (N, 3) rest positions. moved: (N, 3) positions in the frame, metres.
+        """
+        if len(self.first) == 0:
+            return moved.new_zeros(())
+        before = (rest[self.first] - rest[self.second]).norm(dim=1)
+        after = (moved[self.first] - moved[self.second] + 1e-9).norm(dim=1)
+        return ((after - before) * 100).square().mean()

@@ -1,0 +1,22 @@
+"""Which frames of a clip train the model, and which are held out for its evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.actor_folder import ActorInfo
+
+
+def held_out_start(count: int) -> int:
+    """The first held-out frame: the last eleventh of a clip never touches a model."""
+    return max(1, count * 10 // 11)
+
+
+def train_rows(info: ActorInfo, train_count: int) -> NDArray[np.int64]:
+    """The rows below `train_count` that `info.excluded` does not name; all of them when none would be left."""
+    fine = np.ones(train_count, bool)
+    start = info.segments[0][0] if info.segments else 0
+    for first, last, _ in info.excluded:
+        fine[max(int(first) - start, 0) : max(int(last) + 1 - start, 0)] = False
+    return np.flatnonzero(fine) if fine.any() else np.arange(train_count)

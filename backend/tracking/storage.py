@@ -1,0 +1,36 @@
+"""Writes and reads `tracking.npz`: poses, channels and the rig of the actor's footage."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..contract.actor_folder import ActorFolder
+from .face.blendshape_rig import Rig
+from .tracker import Track
+
+
+def write_tracking(folder: ActorFolder, track: Track, landmarks: NDArray[np.float64]) -> None:
+    """Writes `tracking.npz`; landmarks (T, 478, 3) are those of the crops."""
+    f32 = np.float32
+    folder.write_arrays(
+        "tracking.npz",
+        landmarks=landmarks[:, :, :2].astype(f32),
+        intrinsics=track.intrinsics, view=track.view,
+        head_rotation=track.head_rotation.astype(f32), head_translation=track.head_translation.astype(f32),
+        torso_rotation=track.torso_rotation.astype(f32), torso_translation=track.torso_translation.astype(f32),
+        channels=track.channels.astype(f32),
+        neutral=track.rig.neutral, shapes=track.rig.shapes, reprojection=track.reprojection.astype(f32),
+    )  # fmt: skip
+
+
+def load_track(folder: ActorFolder) -> Track:
+    """Reads `tracking.npz` back.
+
+    Raises:
+        UserError: missing or damaged.
+    """
+    table = {k: np.asarray(v, np.float64) for k, v in folder.tracking().items()}
+    rig = Rig(table.pop("neutral"), table.pop("shapes"))
+    table.pop("landmarks")
+    return Track(rig=rig, **table)
