@@ -95,9 +95,9 @@ def main() -> int:
             return 2
         return start_again(python)
 
-    from tools import verbs
+    from tools import commands
 
-    code: int = verbs.run(options)
+    code: int = commands.run(options)
     return code
 
 

@@ -21,9 +21,15 @@ Verb = Callable[[argparse.Namespace], int | None]  # returns an exit code, or No
 def run(options: argparse.Namespace) -> int:
     """Does `options.verb` and returns the exit code. A failure is one sentence on standard error."""
     verbs: dict[str, Verb] = {
-        "setup": setup, "demo": pipeline.demo, "run": pipeline.run_video, "test": run_tests.test, "package": make_package,
-        "install": install_extension, "bench": bench, "wheels": wheels,
-    }  # fmt: skip
+        "setup": setup,
+        "demo": pipeline.demo,
+        "run": pipeline.run_video,
+        "test": run_tests.test,
+        "package": make_package,
+        "install": install_extension,
+        "bench": bench,
+        "wheels": wheels,
+    }
     end_in_order()
     try:
         return verbs[options.verb](options) or 0

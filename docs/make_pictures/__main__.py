@@ -52,7 +52,7 @@ def shot(demo: Path) -> None:
         folder = Path(name)
         inputs: list[str | Path] = [package.build(), demo / "sample.actor", demo / "sample_line.wav", folder]
         places = environment(BLENDER_USER_RESOURCES=folder / "user", PORTRAIT_ACTOR_PYTHON=environments.backend())
-        step([environments.bpy("5.0"), ROOT / "docs" / "make_pictures" / "shot.py", "--", *inputs], env=places)
+        step([environments.bpy("5.0"), ROOT / "docs" / "make_pictures" / "render_shot.py", "--", *inputs], env=places)
         before, after = (read(folder / f"{each}.png") for each in ("as_it_comes", "with_sliders"))
         keep("compositing", np.hstack([before, np.full((len(before), 8, 3), 255, np.uint8), after]))
         write_gif([read(file) for file in sorted(folder.glob("speaking_*.png"))], FOLDER / "speaking.gif")

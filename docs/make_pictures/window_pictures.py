@@ -79,7 +79,7 @@ def opened(*, with_backend: bool = True) -> Iterator[Window]:
     if not with_backend:
         del machine.environment["PORTRAIT_ACTOR_PYTHON"]
     machine.install(package.build())
-    window = Window(machine, Path(__file__).with_name("verbs.py"))
+    window = Window(machine, Path(__file__).with_name("window_commands.py"))
     try:
         window.ask("empty")
         window.open_tab(TAB)

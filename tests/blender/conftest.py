@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+from addon_modules import ADDON_MODULES, AddonModules
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -56,21 +57,17 @@ def installed(archive: Path) -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def addon(installed: Callable[[str], ModuleType]) -> SimpleNamespace:
+def addon(installed: Callable[[str], ModuleType]) -> AddonModules:
     """The extension's modules that tests call."""
-    names = {
-        "contract": "contract", "conventions": "scene.conventions", "versions": "scene.versions", "rig": "scene.rig",
-        "takes": "scene.takes", "camera": "scene.camera", "sampling": "scene.sampling", "sound": "scene.sound",
-        "compositing": "scene.compositing", "actor": "scene.actor", "process": "jobs.process", "job": "jobs.job",
-        "card": "scene.card", "merge_group": "scene.merge_group",
-        "main_thread": "jobs.main_thread", "environment": "jobs.environment", "cli": "cli", "panels": "panels",
-        "thumbnails": "thumbnails", "create_actor": "operators.create_actor", "report": "operators.report",
-    }  # fmt: skip
-    return SimpleNamespace(**{short: installed(f"addon.{name}") for short, name in names.items()})
+    paths = (f"addon.{name}" for name in ADDON_MODULES)
+    modules = AddonModules()
+    for path in paths:
+        setattr(modules, path.rpartition(".")[2], installed(path))
+    return modules
 
 
 @pytest.fixture(autouse=True)
-def empty_file(addon: SimpleNamespace) -> Iterator[None]:
+def empty_file(addon: AddonModules) -> Iterator[None]:
     """Each test begins in an empty, unsaved file and leaves no job behind."""
     bpy.ops.wm.read_homefile(use_empty=True)
     yield
@@ -78,16 +75,16 @@ def empty_file(addon: SimpleNamespace) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def actor_folder(addon: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def actor_folder(addon: AddonModules, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished actor with a face made by code: everything that Blender reads, no trained model."""
     return small_actor.write(addon.contract, tmp_path_factory.mktemp("actors") / "Nora Ünlü.actor")
 
 
 @pytest.fixture
-def nora(addon: SimpleNamespace, actor_folder: Path) -> SimpleNamespace:
+def nora(addon: AddonModules, actor_folder: Path) -> SimpleNamespace:
     """That actor, in the scene: `.armature`, `.face`, `.folder`, `.sample(frames)`."""
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
-    found = addon.actor.require(bpy.context)
+    found = addon.scene_actor.require(bpy.context)
 
     def sample(frames: range):
         return addon.sampling.sample(bpy.context.scene, bpy.context.view_layer, found.armature, found.face, frames)
@@ -108,10 +105,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sam(addon: SimpleNamespace, trained: Path) -> SimpleNamespace:
+def sam(addon: AddonModules, trained: Path) -> SimpleNamespace:
     """The trained sample actor in the scene: `.armature`, `.face`, `.folder`."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
-    found = addon.actor.require(bpy.context)
+    found = addon.scene_actor.require(bpy.context)
     return SimpleNamespace(armature=found.armature, face=found.face, folder=trained)
 
 

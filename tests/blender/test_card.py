@@ -60,7 +60,7 @@ def place(nora, addon, scene, folder, kind: str = "exr"):
     """The card with frames of the scene's size."""
     table, path = nora.sample(FRAMES)
     python(WRITE, str(folder), kind, str(path.width), str(path.height), str(FRAMES[0]), str(FRAMES[-1]))
-    shown = addon.actor.SceneActor(nora.armature, nora.face)
+    shown = addon.scene_actor.SceneActor(nora.armature, nora.face)
     sequence = addon.compositing.Sequence(folder, f"nora_####.{kind}", FRAMES[0], FRAMES[-1])
     return addon.card.place(shown, scene, sequence, addon.card.Placement.of(table, path, FRAMES, 1))
 
@@ -124,7 +124,7 @@ def test_the_shadow_falls_and_its_casters_are_not_seen(nora, addon, scene, tmp_p
     scene.collection.objects.link(sun)
     scene.world = None
     shadowed = rendered(scene, tmp_path, 12)[..., 1]
-    shown = addon.actor.SceneActor(nora.armature, nora.face)
+    shown = addon.scene_actor.SceneActor(nora.armature, nora.face)
     addon.card.set_visible(shown, False)
     free = rendered(scene, tmp_path, 12)[..., 1]
     lit = free > 0.1

@@ -20,7 +20,7 @@ def test_import_and_save(addon, capfd, actor_folder, tmp_path):
     code, out, _ = run(addon, capfd, "import", actor_folder, "--frame-start", 5, "--save", file)
     assert code == 0 and "Nora is in the scene." in out
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    assert addon.actor.require(bpy.context).folder().path.samefile(actor_folder)
+    assert addon.scene_actor.require(bpy.context).folder().path.samefile(actor_folder)
     action = bpy.data.objects["Nora"].animation_data.action
     assert action.frame_range[0] == 5
 

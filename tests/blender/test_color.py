@@ -80,7 +80,7 @@ def test_png_frames_on_a_card_do_too(nora, addon, scene, tmp_path, transform):
     table, path = nora.sample(range(1, 2))
     placed = addon.card.Placement.of(table, path, range(1, 2), 1)
     sequence = addon.compositing.Sequence(tmp_path, "nora_####.png", 1, 1)
-    card = addon.card.place(addon.actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
+    card = addon.card.place(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
     image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
     image.interpolation = "Closest"
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)

@@ -81,7 +81,7 @@ def test_rendering_again_replaces_the_frames_and_adds_no_nodes(scene, addon, tmp
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
     addon.compositing.place(scene, armature_called("Nora"), frames(addon, first, "exr", 1, 2))
-    tree = addon.versions.compositor(scene)
+    tree = addon.compat.compositor(scene)
     count = len(tree.nodes)
     addon.compositing.place(scene, armature_called("Nora"), frames(addon, second, "exr", 5, 9))
     assert len(tree.nodes) == count and [i.name for i in bpy.data.images if i.source == "SEQUENCE"] == ["nora_0005.exr"]
@@ -90,8 +90,8 @@ def test_rendering_again_replaces_the_frames_and_adds_no_nodes(scene, addon, tmp
 
 def test_two_actors_and_the_artists_own_nodes(scene, addon, tmp_path):
     """What the artist built stays beneath: here, a node that halves the render's light."""
-    tree = addon.versions.compositor(scene)
-    output = addon.versions.compositor_output(tree)
+    tree = addon.compat.compositor(scene)
+    output = addon.compat.compositor_output(tree)
     own = tree.nodes.new("CompositorNodeExposure")
     own.inputs["Exposure"].default_value = -1
     tree.links.new(output.links[0].from_socket, own.inputs["Image"])

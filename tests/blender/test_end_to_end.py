@@ -26,7 +26,7 @@ print(film.width, film.height, film.has_audio)
 def shot(trained, addon) -> SimpleNamespace:
     """The trained actor in a scene that is matched to its footage."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
-    found = addon.actor.require(bpy.context)
+    found = addon.scene_actor.require(bpy.context)
     return SimpleNamespace(armature=found.armature, face=found.face, scene=bpy.context.scene)
 
 
@@ -144,7 +144,7 @@ def test_moving_actor_and_camera_together_changes_nothing(shot, tmp_path):
 def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
     shot.scene.view_settings.view_transform = "Standard"
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="exr", frame_start=10, frame_end=11)
-    tree = addon.versions.compositor(shot.scene)
+    tree = addon.compat.compositor(shot.scene)
     (node,) = [n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]
     assert Path(node.image.filepath).parent.samefile(tmp_path)
     assert (node.frame_start, node.frame_duration) == (10, 2)
@@ -178,7 +178,7 @@ def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path
     assert corners[0].z == pytest.approx(world_to_camera_view(shot.scene, shot.scene.camera, head).z, abs=0.15)
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path / "exr"), frame_start=10, frame_end=10)
     assert card.hide_render, "the compositor shows the actor now"
-    (node,) = [n for n in addon.versions.compositor(shot.scene).nodes if n.bl_idname == "CompositorNodeGroup"]
+    (node,) = [n for n in addon.compat.compositor(shot.scene).nodes if n.bl_idname == "CompositorNodeGroup"]
     plate = np.array(node.inputs["Footage Light"].default_value)[:3]
     assert not np.allclose(plate, 0.5) and np.all((plate > 0) & (plate < 1)), "the footage's background was measured"
     bpy.ops.portrait_actor.render_actor(
@@ -204,7 +204,7 @@ def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_
     assert not table.channels[:, facial].any(), "the rest of the face rests"
     assert np.ptp(table.head_rotation, axis=0).max() > 0, "the head keeps the footage's motion"
     if bpy.app.build_options.audaspace:
-        spans = {s.name: addon.versions.strip_span(s)[0] for s in addon.versions.existing_strips(shot.scene)}
+        spans = {s.name: addon.compat.strip_span(s)[0] for s in addon.compat.existing_strips(shot.scene)}
         assert spans["line"] == 21
 
 
@@ -234,8 +234,8 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
     if not bpy.app.build_options.audaspace:
         pytest.skip("this Blender is built without sound")
     bpy.ops.portrait_actor.import_actor(directory=str(trained), match_scene=False)
-    one, two = sorted(o.name for o in bpy.data.objects if addon.actor.is_armature(o))
-    lines, strips = {one: 3, two: 5}, addon.versions.strips(shot.scene)
+    one, two = sorted(o.name for o in bpy.data.objects if addon.scene_actor.is_armature(o))
+    lines, strips = {one: 3, two: 5}, addon.compat.strips(shot.scene)
     for channel, seed in enumerate(lines.values(), 10):
         backend("sample", str(tmp_path / f"{seed}.wav"), "--seed", str(seed))
         strips.new_sound(f"line {seed}", str(tmp_path / f"{seed}.wav"), channel, 10 * seed)
@@ -245,7 +245,7 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
         bpy.ops.portrait_actor.speak(strip=f"line {seed}", actor=name)
     for name, seed in lines.items():
         action = bpy.data.objects[name].portrait_actor.face.data.shape_keys.animation_data.action
-        first, last = addon.versions.strip_span(strips[f"line {seed}"])
+        first, last = addon.compat.strip_span(strips[f"line {seed}"])
         assert action.name.startswith(f"{name} line {seed}")
         assert action.frame_range[0] == first and action.frame_range[1] == pytest.approx(last - 1, abs=1)
     assert len(strips) == len(muted), "a strip is spoken where it lies: no other is added"
@@ -315,4 +315,4 @@ def test_create_again_goes_on_where_it_was(trained, addon):
         consent_who="nobody: drawn by code",
     )
     assert model.stat().st_mtime_ns == stamp
-    assert addon.actor.require(bpy.context).folder().path.samefile(trained)
+    assert addon.scene_actor.require(bpy.context).folder().path.samefile(trained)

@@ -16,7 +16,7 @@ import pytest
 from support import pixels_of
 
 FIRST, LAST, CHUNK = 4, 9, 3
-BLENDER = Path(__file__).with_name("blender.py")
+BLENDER = Path(__file__).with_name("blender_cli.py")
 OPENJD = Path(os.environ["PORTRAIT_ACTOR_PYTHON"]).with_name("openjd")
 
 

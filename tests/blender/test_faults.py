@@ -25,7 +25,7 @@ import pytest
 from support import PACKAGE, drawn, everything, gone, handler_lists, is_alive, script
 
 OPS = bpy.ops.portrait_actor
-CREATING = Path(__file__).with_name("creating.py")
+CREATING = Path(__file__).with_name("create_actor_process.py")
 TRAIN, WAIT = "train the actor", "wait for another actor"
 LIMIT = 120.0  # s after which a process counts as hanging
 SOAK = float(os.environ.get("PORTRAIT_ACTOR_SOAK", "0"))
@@ -114,7 +114,7 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
         assert is_alive(now["pid"]), "the backend goes on without Blender"
 
     assert OPS.create_actor(video=str(video), folder=str(folder), preset="tiny") == {"FINISHED"}
-    assert gone(now["pid"]) and addon.actor.find(bpy.context) is not None
+    assert gone(now["pid"]) and addon.scene_actor.find(bpy.context) is not None
     last = addon.job.current().progress
     assert last is None or last.stage == WAIT, "nothing was left to do"
     assert '"event": "result"' in Path(now["log"]).read_text(encoding="utf-8").replace('":"', '": "')

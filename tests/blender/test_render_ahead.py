@@ -14,7 +14,7 @@ import pytest
 from support import pixels_of
 
 FIRST, LAST = 4, 6
-BLENDER = Path(__file__).with_name("blender.py")
+BLENDER = Path(__file__).with_name("blender_cli.py")
 
 
 @pytest.fixture(params=["compositor", "card"])

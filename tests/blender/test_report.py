@@ -42,7 +42,7 @@ def reported(nora, tmp_path, addon) -> SimpleNamespace:
     (folder / "report.html").write_text("<!doctype html><title>Nora</title>", encoding="utf-8")
     python(FILM, str(folder / "overlay.mp4"), str(small_actor.FPS), str(small_actor.FRAMES))
     bpy.ops.portrait_actor.import_actor(directory=str(folder), frame_start=7)
-    return SimpleNamespace(folder=folder, armature=addon.actor.require(bpy.context).armature)
+    return SimpleNamespace(folder=folder, armature=addon.scene_actor.require(bpy.context).armature)
 
 
 def test_an_actor_without_a_report_says_so(nora):
@@ -152,7 +152,7 @@ def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_pat
         addon.thumbnails.icon(file)  # Blender makes no icons without a window, but the panel's call must not fail
     assert bpy.ops.portrait_actor.choose_face(face=2) == {"FINISHED"}
     assert bpy.context.scene.portrait_actor.face == 2
-    folder = addon.actor.require(bpy.context).folder()
+    folder = addon.scene_actor.require(bpy.context).folder()
     x, _, side = folder.info.camera.crop
     assert x + side / 2 == pytest.approx(288, abs=40), "the face at the right"
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}

@@ -130,7 +130,7 @@ def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
     """Sparse keys with handles of their own, and a marked one, before and after."""
     still(nora)
     add_line(addon, nora, "own", 1, 2, 0.0)
-    (curve,) = [c for c in addon.versions.curves_of(nora.face.data.shape_keys).fcurves if '"jawOpen"' in c.data_path]
+    (curve,) = [c for c in addon.compat.curves_of(nora.face.data.shape_keys).fcurves if '"jawOpen"' in c.data_path]
     for frame, value in ((5, 0.3), (15, 0.9), (25, 0.4), (60, 0.2)):
         point = curve.keyframe_points.insert(frame, value)
         point.interpolation, point.handle_left_type, point.handle_right_type = "BEZIER", "FREE", "FREE"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import bpy
 import pytest
 import small_actor
+from addon_modules import AddonModules
 from support import PACKAGE, drawn, python
 
 OPS = bpy.ops.portrait_actor
@@ -58,7 +58,7 @@ def actor_state(armature: bpy.types.Object) -> dict:
     }  # fmt: skip
 
 
-def state(addon: SimpleNamespace) -> dict:
+def state(addon: AddonModules) -> dict:
     """Everything of the file that an operator of the extension may change."""
     scene = bpy.context.scene
     trees = [t for t in (getattr(scene, n, None) for n in ("compositing_node_group", "node_tree")) if t]
@@ -67,10 +67,10 @@ def state(addon: SimpleNamespace) -> dict:
     return {
         "names": {kind: sorted(getattr(bpy.data, kind).keys()) for kind in kinds},
         "actions": {action.name: curves(action) for action in bpy.data.actions},
-        "actors": {o.name: actor_state(o) for o in bpy.data.objects if addon.actor.is_armature(o)},
+        "actors": {o.name: actor_state(o) for o in bpy.data.objects if addon.scene_actor.is_armature(o)},
         "scene": (scene.frame_start, scene.frame_end, scene.frame_current, scene.render.fps, scene.render.resolution_x,
                   scene.camera and scene.camera.name, getattr(scene.portrait_actor.actor, "name", None)),
-        "strips": sorted((s.name, addon.versions.strip_span(s), s.mute) for s in addon.versions.existing_strips(scene)),
+        "strips": sorted((s.name, addon.compat.strip_span(s), s.mute) for s in addon.compat.existing_strips(scene)),
         "nodes": [sorted((n.bl_idname, n.label) for n in tree.nodes) for tree in trees],
     }  # fmt: skip
 
@@ -141,7 +141,7 @@ HARMLESS = {  # change nothing but a form, or are create_actor again
 ELSEWHERE = {"override_channels"}  # test_files
 
 
-def there_and_back(addon: SimpleNamespace, act: Callable[[], object]) -> None:
+def there_and_back(addon: AddonModules, act: Callable[[], object]) -> None:
     """Without a window Blender pushes no steps by itself, so this pushes them as it would around an operator."""
     bpy.ops.ed.undo_push(message="before")
     before = state(addon)
@@ -180,7 +180,7 @@ def test_what_is_keyed_after_an_undo_is_what_is_sampled(nora, addon):
     OPS.key_viseme(viseme="O")
     bpy.ops.ed.undo_push(message="after")
     bpy.ops.ed.undo()
-    found = addon.actor.require(bpy.context)
+    found = addon.scene_actor.require(bpy.context)
     OPS.key_viseme(viseme="U")
     table, _ = addon.sampling.sample(bpy.context.scene, bpy.context.view_layer, found.armature, found.face, [1])
     assert table.channels[0, table.names.index("mouthPucker")] == pytest.approx(0.65)
