@@ -24,10 +24,10 @@ from pathlib import Path
 from tools import pythons
 
 ROOT = Path(__file__).resolve().parent
-BLENDERS = ("4.2", "4.5", "5.0", "5.2")
+BLENDER_VERSIONS = ("4.2", "4.5", "5.0", "5.2")
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     """The verb and its options."""
     parser = argparse.ArgumentParser(
         prog="build.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,7 +55,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
     test = verbs.add_parser("test", help="run the tests; what follows -- goes to pytest")
     test.add_argument("tier", nargs="?", choices=("unit", "blender", "desktop", "all"), default="all")
-    test.add_argument("--bpy", choices=BLENDERS, default="5.0", help="the Blender version of the blender tests")
+    test.add_argument("--bpy", choices=BLENDER_VERSIONS, default="5.0", help="the Blender version of the blender tests")
     test.add_argument("--without-desktop", action="store_true", help="say that no window can be opened here")
 
     package = verbs.add_parser("package", help="build the extension's zip")
@@ -74,7 +74,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def start_again(python: str) -> int:
+def rerun_with_python(python: str) -> int:
     """Runs this same command with `python`, and returns its exit code."""
     process = subprocess.Popen([python, str(ROOT / "build.py"), *sys.argv[1:]])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the child, which ends in order
@@ -84,20 +84,20 @@ def start_again(python: str) -> int:
 
 def main() -> int:
     """The command's exit code: 0, the failing step's, 2 (a person can act on it), or 130 (Ctrl-C)."""
-    options = parse(sys.argv[1:])
-    if sys.version_info[:2] not in pythons.BACKEND:
-        python = pythons.find(pythons.BACKEND)
+    options = parse_arguments(sys.argv[1:])
+    if sys.version_info[:2] not in pythons.BACKEND_VERSIONS:
+        python = pythons.find_python(pythons.BACKEND_VERSIONS)
         if python is None:
             sys.stderr.write(
                 "Python 3.11 or 3.12 is needed and was not found on this machine. "
                 "Install one of them from python.org or your system's packages and run this again.\n"
             )
             return 2
-        return start_again(python)
+        return rerun_with_python(python)
 
     from tools import commands
 
-    code: int = commands.run(options)
+    code: int = commands.run_command(options)
     return code
 
 

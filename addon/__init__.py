@@ -61,27 +61,27 @@ def register() -> None:
     cli.register()
     bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
     menu.register()
-    atexit.register(_stop)
+    atexit.register(_stop_background_work)
 
 
 def unregister() -> None:
     """Called by Blender when it is switched off: leaves nothing behind, no job, timer, menu line or setting."""
-    atexit.unregister(_stop)
-    _stop()
+    atexit.unregister(_stop_background_work)
+    _stop_background_work()
     menu.unregister()
     bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
     cli.unregister()
     render_handlers.unregister()
     actor_paths.unregister()
     properties.unregister()
-    thumbnails.clear()
+    thumbnails.clear_icons()
     for module in reversed(MODULES):
         for item in reversed(module.CLASSES):
             bpy.utils.unregister_class(item)
     translations.unregister()
 
 
-def _stop() -> None:
-    live_preview.stop()
-    main_thread.stop()
-    job.stop()
+def _stop_background_work() -> None:
+    live_preview.stop_preview()
+    main_thread.stop_timer()
+    job.stop_job()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-TEMPLATE = "template.json"
-CANCEL_SECONDS = 30  # between the request to end and the end by force: a frame that is being written gets done
+TEMPLATE_FILE = "template.json"
+CANCEL_GRACE_SECONDS = 30  # between the request to end and the end by force: a frame that is being written gets done
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,23 @@ class FarmJob:
     """
 
     name: str
-    blend: str
+    blend_file: str
     actor_folder: str
     actor: str
-    first: int
-    last: int
-    step: int
-    chunk: int
+    first_frame: int
+    last_frame: int
+    frame_step: int
+    frames_per_task: int
     file_format: str
-    options: tuple[str, ...] = ()
+    render_options: tuple[str, ...] = ()
 
 
-def template(job: FarmJob) -> dict[str, Any]:
+def job_template(job: FarmJob) -> dict[str, Any]:
     """The job template, as it is written to ``template.json``: one step whose tasks are chunks of frames."""
     return {
         "specificationVersion": "jobtemplate-2023-09",
         "name": job.name,
-        "parameterDefinitions": _parameters(job),
+        "parameterDefinitions": _parameter_definitions(job),
         "steps": [
             {
                 "name": "RenderActor",
@@ -57,10 +57,10 @@ def template(job: FarmJob) -> dict[str, Any]:
                     "actions": {
                         "onRun": {
                             "command": "{{Param.Blender}}",
-                            "args": _arguments(job),
+                            "args": _render_arguments(job),
                             "cancelation": {
                                 "mode": "NOTIFY_THEN_TERMINATE",
-                                "notifyPeriodInSeconds": CANCEL_SECONDS,
+                                "notifyPeriodInSeconds": CANCEL_GRACE_SECONDS,
                             },
                         }
                     }
@@ -70,7 +70,7 @@ def template(job: FarmJob) -> dict[str, Any]:
     }
 
 
-def _parameters(job: FarmJob) -> list[dict[str, Any]]:
+def _parameter_definitions(job: FarmJob) -> list[dict[str, Any]]:
     def path(name: str, kind: str, flow: str, default: str, text: str) -> dict[str, Any]:
         typed = {"name": name, "type": "PATH", "objectType": kind, "dataFlow": flow}
         return {**typed, "default": default, "description": text}
@@ -82,25 +82,30 @@ def _parameters(job: FarmJob) -> list[dict[str, Any]]:
         return {"name": name, "type": "STRING", "default": default, "allowedValues": values, "description": text}
 
     return [
-        path("BlendFile", "FILE", "IN", job.blend, "The scene."),
+        path("BlendFile", "FILE", "IN", job.blend_file, "The scene."),
         path("ActorFolder", "DIRECTORY", "IN", job.actor_folder, "The actor."),
         path("OutputFolder", "DIRECTORY", "OUT", "frames", "Where the frames go."),
-        number("FirstFrame", job.first, "The first frame."),
-        number("LastFrame", job.last, "The last frame."),
-        number("FrameStep", job.step, "Every how many frames.", minValue=1),
-        number("ChunkLength", job.chunk * job.step, "Frame numbers per task: a multiple of FrameStep.", minValue=1),
+        number("FirstFrame", job.first_frame, "The first frame."),
+        number("LastFrame", job.last_frame, "The last frame."),
+        number("FrameStep", job.frame_step, "Every how many frames.", minValue=1),
+        number(
+            "ChunkLength",
+            job.frames_per_task * job.frame_step,
+            "Frame numbers per task: a multiple of FrameStep.",
+            minValue=1,
+        ),
         choice("Format", job.file_format, ["exr", "png"], "What the frames are."),
         choice("Device", "auto", ["auto", "cpu", "cuda"], "What renders."),
         {"name": "Blender", "type": "STRING", "default": "blender", "description": "The Blender program."},
     ]
 
 
-def _arguments(job: FarmJob) -> list[str]:
+def _render_arguments(job: FarmJob) -> list[str]:
     return [
         "-b", "{{Param.BlendFile}}", "--command", "portrait_actor", "render",
         "--actor", job.actor, "--actor-folder", "{{Param.ActorFolder}}",
         "--out", "{{Param.OutputFolder}}", "--format", "{{Param.Format}}", "--place", "none",
         "--frame-start", "{{Task.Param.ChunkStart}}", "--frame-end", "{{Param.LastFrame}}",
         "--frame-step", "{{Param.FrameStep}}", "--chunk", "{{Param.ChunkLength}}",
-        "--device", "{{Param.Device}}", *job.options,
+        "--device", "{{Param.Device}}", *job.render_options,
     ]  # fmt: skip

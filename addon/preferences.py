@@ -5,16 +5,16 @@ import bpy
 from .contract import PACKAGE, install_torch
 from .jobs import environment, job
 from .panels.job_box import draw_job, draw_setup
-from .panels.panel_base import draw_text
-from .translations import sentence
+from .panels.panel_base import draw_wrapped_text
+from .translations import translate_message
 from .translations.props import EnumProperty, StringProperty
 
-DEVICES = (
+DEVICE_ITEMS = (
     ("auto", "Automatic", "A CUDA GPU when there is one, else the CPU"),
     ("cpu", "CPU", "Slower; works everywhere"),
     ("cuda", "CUDA", "An NVIDIA GPU"),
 )
-ON_QUIT = (
+ON_QUIT_ITEMS = (
     ("STOP", "Stop, and Resume Later", "Create Actor ends with Blender, and goes on where it was when pressed again"),
     ("GO_ON", "Go On Training", "Create Actor goes on without Blender; pressed again, it waits for it and imports it"),
 )
@@ -26,11 +26,14 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
     device: EnumProperty(
         name="Device",
         description="What trains and renders actors, and what Set Up Backend installs PyTorch for",
-        items=DEVICES,
+        items=DEVICE_ITEMS,
         default="auto",
     )
     on_quit: EnumProperty(
-        name="When Blender Closes", description="What becomes of an actor in the making", items=ON_QUIT, default="STOP"
+        name="When Blender Closes",
+        description="What becomes of an actor in the making",
+        items=ON_QUIT_ITEMS,
+        default="STOP",
     )
     cache_folder: StringProperty(
         name="Cache Folder",
@@ -56,18 +59,18 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
-        state, shown = environment.state(), job.current()
-        if state is not environment.State.READY and not job.is_busy():
+        state, shown = environment.read_state(), job.current_job()
+        if state is not environment.BackendState.READY and not job.is_busy():
             draw_setup(layout.box(), state)
-        if state.usable:
+        if state.is_usable:
             row = layout.row()
-            row.label(text=sentence(f"The backend is {state.value}."), icon="CHECKMARK")
+            row.label(text=translate_message(f"The backend is {state.value}."), icon="CHECKMARK")
             row.operator("portrait_actor.check_backend", icon="VIEWZOOM")
             row.operator("portrait_actor.setup_backend", text="Repair Backend", icon="TOOL_SETTINGS").again = True
         if shown is not None:
             draw_job(layout.box(), shown)
-        if install_torch.wants_cuda(self.device) and not install_torch.has_compiler():
-            draw_text(layout, sentence(install_torch.KERNELS), "INFO")
+        if install_torch.wants_cuda(self.device) and not install_torch.has_cuda_toolkit():
+            draw_wrapped_text(layout, translate_message(install_torch.KERNEL_BUILD_NOTE), "INFO")
         for name in ("device", "on_quit", "cache_folder", "host_python", "wheels", "backend_python"):
             layout.prop(self, name)
 

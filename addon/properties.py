@@ -19,74 +19,74 @@ from .translations.props import (
     StringProperty,
 )
 
-PRESETS = (
+PRESET_ITEMS = (
     ("draft", "Draft", "Minutes on a CPU: to see whether the footage works"),
     ("standard", "Standard", "The usual choice"),
     ("final", "Final", "The best picture; wants a GPU or a night"),
     ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
 )
 # of a part of a spoken line
-STRENGTH = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2, "subtype": "FACTOR"}
-SIZES = (
+STRENGTH_OPTIONS = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2, "subtype": "FACTOR"}
+PREVIEW_SIZE_ITEMS = (
     ("256", "256 px", "Fast"),
     ("384", "384 px", "Between"),
     ("512", "512 px", "Sharp; slower without a GPU"),
 )
 # of the option that the sidebar and the operators have, each with a default of its own
-MATCH_SCENE = {
+MATCH_SCENE_OPTIONS = {
     "name": "Match Scene",
     "description": "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself only "
     "where that changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and range are "
     "those that Blender starts with",
 }
-MATCH_CHOICES = (
+MATCH_SCENE_ITEMS = (
     ("AUTO", "Automatic", "Where it overwrites nothing"),
     ("ON", "On", "Always"),
     ("OFF", "Off", "Never"),
 )
 OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
-BARELY = 0.005  # of a channel: less is no difference that a person sees
-COMPARISONS = (
+CHANNEL_TOLERANCE = 0.005  # of a channel: less is no difference that a person sees
+COMPARISON_ITEMS = (
     ("OFF", "Off", "The actor alone"),
     ("ONION", "Onion", "The footage lies over the actor, as clear as you like"),
     ("WIPE", "Wipe", "The footage left of a line, the actor right of it"),
     ("DIFFERENCE", "Diff", "What differs between the actor and the footage's person; black is the same"),
 )
-FORMATS = (
+FORMAT_ITEMS = (
     ("exr", "OpenEXR", "Scene-linear color with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display color with alpha"),
     ("mp4", "MP4", "A film to look at, with the scene's sound; not wired into the compositor"),
 )
-PLACEMENTS = (
+PLACEMENT_ITEMS = (
     ("compositor", "Compositor", "Over the scene, as a group with sliders for edge, color and grain"),
     ("card", "Card", "A rectangle before the camera, and what casts the actor's shadow; without a compositor"),
     ("none", "Nowhere", "Files only"),
 )
 
 
-def _is_actor(_settings: bpy.types.PropertyGroup, thing: bpy.types.Object) -> bool:
-    return thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
+def _is_actor(_settings: bpy.types.PropertyGroup, armature: bpy.types.Object) -> bool:
+    return armature.type == "ARMATURE" and bool(armature.portrait_actor.folder)
 
 
-def _is_matching(settings: bpy.types.PropertyGroup) -> bool:
+def _get_match_scene(settings: bpy.types.PropertyGroup) -> bool:
     """Whether the next actor matches the scene: as the artist chose, else as it is expected."""
     if settings.match_choice == "AUTO":
-        return scene_actor.is_match_expected(settings.id_data)
+        return scene_actor.should_match_scene(settings.id_data)
     return settings.match_choice == "ON"
 
 
-def _choose_matching(settings: bpy.types.PropertyGroup, value: bool) -> None:
+def _set_match_scene(settings: bpy.types.PropertyGroup, value: bool) -> None:
     """Keeps what the artist chose; what is expected anyway is no choice, so that it goes on following the scene."""
-    expected = scene_actor.is_match_expected(settings.id_data)
+    expected = scene_actor.should_match_scene(settings.id_data)
     settings.match_choice = "AUTO" if value == expected else "ON" if value else "OFF"
 
 
-def _new_video(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+def _reset_face_and_consent(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     """Another video shows other faces, and other people have to agree."""
     settings.face, settings.consent_given = 0, False
 
 
-def _draw_anew(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
+def _request_preview_update(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
     """What the preview depends on has changed, as if something had moved."""
     settings.id_data.update_tag()
 
@@ -98,15 +98,15 @@ class ChannelRange(bpy.types.PropertyGroup):
     low: FloatProperty(name="Lowest", description="Smallest value in the footage", subtype="FACTOR")
     high: FloatProperty(name="Highest", description="Largest value in the footage", subtype="FACTOR")
 
-    def is_left_by(self, value: float) -> bool:
+    def is_exceeded_by(self, value: float) -> bool:
         """Whether a channel at `value` is beyond what the footage showed, by more than the slider's digits tell."""
-        return self.measured and not self.low - BARELY <= value <= self.high + BARELY
+        return self.measured and not self.low - CHANNEL_TOLERANCE <= value <= self.high + CHANNEL_TOLERANCE
 
-    def as_text(self) -> str:
+    def range_label(self) -> str:
         """e.g. ``0–0.52``; short, because it stands beside a slider."""
         if not self.measured:
             return iface_("not seen")
-        return "–".join("0" if abs(end) < BARELY else f"{end:.2f}" for end in (self.low, self.high))
+        return "–".join("0" if abs(end) < CHANNEL_TOLERANCE else f"{end:.2f}" for end in (self.low, self.high))
 
 
 class ActorSettings(bpy.types.PropertyGroup):
@@ -133,11 +133,11 @@ class ActorSettings(bpy.types.PropertyGroup):
         description="The scene frame where the footage begins",
         default=1,
         subtype="TIME",
-        update=_draw_anew,
+        update=_request_preview_update,
     )
 
 
-class Mouth:
+class SpeechForm:
     """What a mouth says and how: the sidebar's form, the operators and the command line all ask this."""
 
     audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
@@ -153,7 +153,7 @@ class Mouth:
         step=1,
         subtype="TIME_ABSOLUTE",
     )
-    lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH)
+    lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH_OPTIONS)
     use_style: BoolProperty(
         name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
     )
@@ -169,7 +169,7 @@ class Mouth:
     )
 
 
-class Line(Mouth):
+class LineForm(SpeechForm):
     """What is spoken and how, with the rest of the actor."""
 
     head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
@@ -179,9 +179,9 @@ class Line(Mouth):
         description="Replace this stretch of the take in use; your keys before and after it stay",
     )
     seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
-    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH)
-    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH)
-    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH)
+    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH_OPTIONS)
+    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH_OPTIONS)
+    blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH_OPTIONS)
 
 
 class CreateForm:
@@ -195,7 +195,7 @@ class CreateForm:
         options=BLEND_RELATIVE,
     )
     preset: EnumProperty(
-        name="Quality", description="How long and how finely the actor is trained", items=PRESETS, default="draft"
+        name="Quality", description="How long and how finely the actor is trained", items=PRESET_ITEMS, default="draft"
     )
     face: IntProperty(
         name="Face", description="Which face, from the left, when the video shows several; 0: the only one", min=0
@@ -220,10 +220,10 @@ class RenderForm:
         options=BLEND_RELATIVE,
     )
     file_format: EnumProperty(
-        name="Format", description="What the rendered frames are for", items=FORMATS, default="exr"
+        name="Format", description="What the rendered frames are for", items=FORMAT_ITEMS, default="exr"
     )
     placement: EnumProperty(
-        name="Place In", description="Where the rendered frames appear", items=PLACEMENTS, default="compositor"
+        name="Place In", description="Where the rendered frames appear", items=PLACEMENT_ITEMS, default="compositor"
     )
     blur_samples: IntProperty(
         name="Blur Samples",
@@ -239,18 +239,18 @@ class RenderForm:
 
 
 # Their properties by name, as Blender keeps them before registering.
-MOUTH: dict[str, Any] = dict(Mouth.__annotations__)
-LINE: dict[str, Any] = {**MOUTH, **Line.__annotations__}
-CREATE: dict[str, Any] = dict(CreateForm.__annotations__)
-RENDER: dict[str, Any] = dict(RenderForm.__annotations__)
+SPEECH_PROPERTIES: dict[str, Any] = dict(SpeechForm.__annotations__)
+LINE_PROPERTIES: dict[str, Any] = {**SPEECH_PROPERTIES, **LineForm.__annotations__}
+CREATE_PROPERTIES: dict[str, Any] = dict(CreateForm.__annotations__)
+RENDER_PROPERTIES: dict[str, Any] = dict(RenderForm.__annotations__)
 
 
-def values_of(source: Any, names: Iterable[str]) -> SimpleNamespace:
+def copy_values(source: Any, names: Iterable[str]) -> SimpleNamespace:
     """What a form, an operator or a parsed command line says, for a job to keep."""
     return SimpleNamespace(**{name: getattr(source, name) for name in names})
 
 
-class LineSettings(Line, bpy.types.PropertyGroup):
+class LineSettings(LineForm, bpy.types.PropertyGroup):
     """What the sidebar's form holds."""
 
 
@@ -275,12 +275,12 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
         description="One person talking, facing the camera",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
-        update=_new_video,
+        update=_reset_face_and_consent,
     )
     match_choice: EnumProperty(
-        name="Match Scene", description="What was chosen for Match Scene", items=MATCH_CHOICES, options={"HIDDEN"}
+        name="Match Scene", description="What was chosen for Match Scene", items=MATCH_SCENE_ITEMS, options={"HIDDEN"}
     )
-    match_scene: BoolProperty(**MATCH_SCENE, get=_is_matching, set=_choose_matching)
+    match_scene: BoolProperty(**MATCH_SCENE_OPTIONS, get=_get_match_scene, set=_set_match_scene)
     consent_given: BoolProperty(
         name="This person agreed", description="The person in the video agreed to become a digital actor"
     )
@@ -288,9 +288,9 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
     preview_size: EnumProperty(
         name="Preview Size",
         description="Pixels of the live preview's longer side",
-        items=SIZES,
+        items=PREVIEW_SIZE_ITEMS,
         default="256",
-        update=_draw_anew,
+        update=_request_preview_update,
     )
     preview_card: BoolProperty(
         name="Card in Other Views",
@@ -300,8 +300,8 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
     compare: EnumProperty(
         name="Compare with Footage",
         description="Show the footage and the actor in one picture, through the matched camera",
-        items=COMPARISONS,
-        update=_draw_anew,
+        items=COMPARISON_ITEMS,
+        update=_request_preview_update,
     )
     onion_opacity: FloatProperty(
         name="Opacity", description="How much of the footage is seen", default=0.5, min=0, max=1, subtype="FACTOR"

@@ -7,26 +7,26 @@ from typing import Any
 
 import bpy.utils.previews
 
-_pictures: Any = None
+_preview_collection: Any = None
 
 
-def icon(file: Path) -> int:
+def load_icon(image_file: Path) -> int:
     """The icon of a picture file, read when it is first asked for; 0, no icon, when there is no such file."""
-    global _pictures
-    if _pictures is None:
-        _pictures = bpy.utils.previews.new()
-    name = str(file)
-    if name not in _pictures:
-        if not file.is_file():
+    global _preview_collection
+    if _preview_collection is None:
+        _preview_collection = bpy.utils.previews.new()
+    name = str(image_file)
+    if name not in _preview_collection:
+        if not image_file.is_file():
             return 0
-        _pictures.load(name, name, "IMAGE")
-    number: int = _pictures[name].icon_id
+        _preview_collection.load(name, name, "IMAGE")
+    number: int = _preview_collection[name].icon_id
     return number
 
 
-def clear() -> None:
+def clear_icons() -> None:
     """Forgets all pictures."""
-    global _pictures
-    if _pictures is not None:
-        bpy.utils.previews.remove(_pictures)
-        _pictures = None
+    global _preview_collection
+    if _preview_collection is not None:
+        bpy.utils.previews.remove(_preview_collection)
+        _preview_collection = None

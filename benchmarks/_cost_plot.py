@@ -16,7 +16,7 @@ from matplotlib import pyplot
 from matplotlib.ticker import NullFormatter
 
 
-def draw(figures: dict[str, float], out: Path) -> None:
+def draw_cost_plot(figures: dict[str, float], image_file: Path) -> None:
     """Two plots side by side, on logarithmic axes, with a line of slope 1 through the middle."""
     picture, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for place, name in zip(axes, ("gaussians", "pixels"), strict=True):
@@ -33,8 +33,8 @@ def draw(figures: dict[str, float], out: Path) -> None:
         place.set_ylabel("forward and backward, ms")
         place.legend()
         place.grid(alpha=0.3)
-    picture.savefig(out, dpi=100)
+    picture.savefig(image_file, dpi=100)
 
 
 if __name__ == "__main__":
-    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))
+    draw_cost_plot(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))

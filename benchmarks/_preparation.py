@@ -11,21 +11,21 @@ from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.progress import Reporter
-from backend.dataset.crops import crop_box, to_crop, write_crops
+from backend.dataset.crops import crop_box, to_crop_space, write_crops
 from backend.dataset.frame_store import FrameStore
-from backend.dataset.split import held_out_start
-from backend.pipeline.prepare import track_stretch
+from backend.dataset.split import first_held_out_frame
+from backend.pipeline.prepare import track_segment
 from backend.pipeline.scan import scan_footage
-from backend.report.film import write_film
-from backend.report.page import write_page
-from backend.tracking.detection.selection import Selection
-from backend.tracking.tracker import Track
+from backend.report.film import write_overlay_video
+from backend.report.page import write_report
+from backend.tracking.detection.selection import SegmentSelection
+from backend.tracking.tracker import TrackingResult
 
 STAGES = ("scan", "mattes", "track", "report")
 
 
 @dataclass
-class Prepared:
+class PreparedClip:
     """An actor up to its report.
 
     Attributes:
@@ -34,20 +34,20 @@ class Prepared:
     """
 
     folder: ActorFolder
-    track: Track
+    track: TrackingResult
     landmarks: NDArray[np.float64]
-    first: int
+    first_frame: int
     size: int
     fps: float
     seconds: dict[str, float]
 
-    def speed(self) -> dict[str, float]:
+    def speed_figures(self) -> dict[str, float]:
         """Frames per second of each stage, and what all take together as a multiple of the clip's length."""
         figures = {f"{stage}_fps": 1 / spent for stage, spent in self.seconds.items()}
         return figures | {"clip_lengths": self.fps * sum(self.seconds.values())}
 
 
-def prepare(clip: Path, actor: Path, size: int, longest: int | None = None) -> Prepared:
+def prepare_clip(clip: Path, actor: Path, size: int, max_frames: int | None = None) -> PreparedClip:
     """Makes the actor's folder up to its report.
 
     Args:
@@ -57,9 +57,9 @@ def prepare(clip: Path, actor: Path, size: int, longest: int | None = None) -> P
     reporter, clocks = Reporter(), [time.perf_counter()]
     info, found, chosen = scan_footage(clip, None, reporter)
     clocks.append(time.perf_counter())
-    count = min(len(chosen.landmarks), longest or len(chosen.landmarks))
-    chosen = Selection(chosen.first, chosen.first + count - 1, chosen.landmarks[:count])
-    box = crop_box(chosen.landmarks, found.size)
+    count = min(len(chosen.landmarks), max_frames or len(chosen.landmarks))
+    chosen = SegmentSelection(chosen.first, chosen.first + count - 1, chosen.landmarks[:count])
+    box = crop_box(chosen.landmarks, found.frame_size)
     side = min(size, max(96, int(box[2]) // 16 * 16))
     folder = ActorFolder.create(
         actor,
@@ -70,12 +70,14 @@ def prepare(clip: Path, actor: Path, size: int, longest: int | None = None) -> P
     )  # fmt: skip
     write_crops(clip, folder, chosen, box, side, reporter)
     clocks.append(time.perf_counter())
-    track = track_stretch(folder, chosen, box, side, found.size, reporter)
+    track = track_segment(folder, chosen, box, side, found.frame_size, reporter)
     clocks.append(time.perf_counter())
     store = FrameStore(folder)
-    write_film(folder, lambda t: store.frame(t, keep=False), store.matte, reporter)
-    write_page(folder, held_out_start(count))
+    write_overlay_video(folder, lambda t: store.read_frame(t, use_cache=False), store.read_matte, reporter)
+    write_report(folder, first_held_out_frame(count))
     clocks.append(time.perf_counter())
     frames = (len(found.landmarks), count, count, count)
     seconds = {s: float(d) / n for s, d, n in zip(STAGES, np.diff(clocks), frames, strict=True)}
-    return Prepared(folder, track, to_crop(chosen.landmarks, box, side), chosen.first, side, info.fps, seconds)
+    return PreparedClip(
+        folder, track, to_crop_space(chosen.landmarks, box, side), chosen.first, side, info.fps, seconds
+    )

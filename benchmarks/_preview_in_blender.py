@@ -19,7 +19,7 @@ from typing import Any
 import bpy
 
 PACKAGE = "bl_ext.user_default.portrait_actor"
-ROUNDS, PATIENCE = 5, 120.0  # passes over the performance; seconds until the first picture
+ROUNDS, TIMEOUT_SECONDS = 5, 120.0  # passes over the performance; seconds until the first picture
 
 
 def main(archive: str, actor: str, backend: str, out: str) -> None:
@@ -29,20 +29,20 @@ def main(archive: str, actor: str, backend: str, out: str) -> None:
     bpy.context.preferences.addons[PACKAGE].preferences.backend_python = backend
     bpy.ops.portrait_actor.import_actor(directory=actor)
     live = import_module(f"{PACKAGE}.addon.preview.live_preview")
-    play(None)  # what Blender computes once
-    alone = min(play(None) for _ in range(ROUNDS))
+    time_playback(None)  # what Blender computes once
+    alone = min(time_playback(None) for _ in range(ROUNDS))
     live.start(bpy.context)
     begun = time.monotonic()
     while live.current().picture is None:
-        assert live.tick() is not None and time.monotonic() < begun + PATIENCE, live.current().trouble
+        assert live.tick() is not None and time.monotonic() < begun + TIMEOUT_SECONDS, live.current().trouble
         time.sleep(0.01)
-    watched = min(play(live) for _ in range(ROUNDS))
+    watched = min(time_playback(live) for _ in range(ROUNDS))
     live.stop()
     figures = {"proxy_fps": 1 / alone, "frame_change_ms": 1000 * (watched - alone)}
     Path(out).write_text(json.dumps(figures), encoding="utf-8")
 
 
-def play(live: Any) -> float:
+def time_playback(live: Any) -> float:
     """Seconds of a frame change, the median over the scene's frames: proxy and bones are evaluated. With the preview
     all counts that it does in Blender for each: the mark, reading the pose and asking, taking in the picture."""
     scene, taken = bpy.context.scene, []

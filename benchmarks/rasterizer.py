@@ -29,16 +29,16 @@ COUNT, SIZE = 10_000, 256  # what training draws
 
 
 def run() -> dict[str, float]:
-    figures = {**_training_step(3), **_training_step(7), **_against_reference(), **_growth()}
+    figures = {**_training_step_figures(3), **_training_step_figures(7), **_reference_figures(), **_scaling_figures()}
     yardstick = os.environ.get("PORTRAIT_ACTOR_YARDSTICK")
     if yardstick:
-        module = _load(Path(yardstick))
+        module = _load_yardstick(Path(yardstick))
         for count, size, pixels in ((10_000, 128, 1.2), (20_000, 256, 1.5), (40_000, 512, 2.5)):
-            figures |= _against_yardstick(module, count, size, pixels)
+            figures |= _yardstick_figures(module, count, size, pixels)
     return figures
 
 
-def _best(*tasks: Callable[[], object], repeats: int = REPEATS) -> list[float]:
+def _best_times_ms(*tasks: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     """Each task's shortest time in milliseconds; the tasks take turns, so that a busy machine is unfair to none."""
     shortest = [float("inf")] * len(tasks)
     for task in tasks:
@@ -52,7 +52,9 @@ def _best(*tasks: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     return [1e3 * seconds for seconds in shortest]
 
 
-def _shell(count: int, size: int, channels: int, pixels: float = 1.5) -> tuple[list[Tensor], Tensor, Tensor]:
+def _random_head(
+    count: int, size: int, channels: int, gaussian_width_pixels: float = 1.5
+) -> tuple[list[Tensor], Tensor, Tensor]:
     """Random Gaussians on a head-like shell, about `pixels` px wide each, 0.9 m before the camera."""
     random = np.random.default_rng(0)
     directions = random.normal(size=(count, 3))
@@ -60,7 +62,7 @@ def _shell(count: int, size: int, channels: int, pixels: float = 1.5) -> tuple[l
     arrays = (
         directions * [0.1, 0.13, 0.1],
         random.normal(size=(count, 4)),
-        0.3 * pixels / size * np.exp(0.4 * random.normal(size=(count, 3))),
+        0.3 * gaussian_width_pixels / size * np.exp(0.4 * random.normal(size=(count, 3))),
         random.uniform(0.2, 1, count),
         random.uniform(0, 1, (count, channels)),
     )
@@ -70,9 +72,9 @@ def _shell(count: int, size: int, channels: int, pixels: float = 1.5) -> tuple[l
     return [torch.tensor(array, dtype=torch.float32) for array in arrays], view, intrinsics
 
 
-def _training_step(channels: int) -> dict[str, float]:
+def _training_step_figures(channels: int) -> dict[str, float]:
     """`rasterize` as training calls it: projection, sorting, blending, torch, and all gradients."""
-    gaussians, *camera = _shell(COUNT, SIZE, channels)
+    gaussians, *camera = _random_head(COUNT, SIZE, channels)
     inputs = [tensor.requires_grad_() for tensor in gaussians]
     d_features = torch.randn(channels, SIZE, SIZE).permute(1, 2, 0)  # laid out as the features are
     d_alpha = torch.randn(SIZE, SIZE)
@@ -85,7 +87,7 @@ def _training_step(channels: int) -> dict[str, float]:
         raster = rasterize(*inputs, *camera, SIZE, SIZE)  # type: ignore[arg-type]
         torch.autograd.grad((raster.features, raster.alpha), inputs, (d_features, d_alpha))
 
-    forward_ms, step_ms = _best(forward, step)
+    forward_ms, step_ms = _best_times_ms(forward, step)
     prefix = f"rasterizer.cpu.{SIZE}" + ("" if channels == 3 else f".{channels}_channels")
     return {
         f"{prefix}.forward_ms": forward_ms,
@@ -94,7 +96,7 @@ def _training_step(channels: int) -> dict[str, float]:
     }
 
 
-def _growth() -> dict[str, float]:
+def _scaling_figures() -> dict[str, float]:
     """Forward and backward of the same head with more Gaussians, each smaller, and on more pixels; `*_exponent` is the
     slope of log time over log Gaussians or log pixels: 1 is linear."""
     figures: dict[str, float] = {}
@@ -105,9 +107,9 @@ def _growth() -> dict[str, float]:
     for name, cases in series.items():
         taken = []
         for amount, count, size, pixels in cases:
-            gaussians, view, intrinsics = _shell(count, size, 3, pixels)
+            gaussians, view, intrinsics = _random_head(count, size, 3, pixels)
             inputs = [tensor.requires_grad_() for tensor in gaussians]
-            (best,) = _best(partial(_forward_and_backward, inputs, view, intrinsics, size), repeats=8)
+            (best,) = _best_times_ms(partial(_run_forward_and_backward, inputs, view, intrinsics, size), repeats=8)
             taken.append(best)
             figures[f"rasterizer.cpu.{name}.{amount}.step_ms"] = best
         slope = np.polyfit(np.log([case[0] for case in cases]), np.log(taken), 1)[0]
@@ -115,26 +117,26 @@ def _growth() -> dict[str, float]:
     return figures
 
 
-def _forward_and_backward(inputs: list[Tensor], view: Tensor, intrinsics: Tensor, size: int) -> None:
+def _run_forward_and_backward(inputs: list[Tensor], view: Tensor, intrinsics: Tensor, size: int) -> None:
     raster = rasterize(*inputs, view, intrinsics, size, size)  # type: ignore[arg-type]
     torch.autograd.grad(raster.features.sum() + raster.alpha.sum(), inputs)
 
 
-def _against_reference() -> dict[str, float]:
+def _reference_figures() -> dict[str, float]:
     """The reference takes milliseconds per Gaussian, so both draw 500, with gradients."""
-    gaussians, *camera = _shell(500, SIZE, 3, pixels=6)
+    gaussians, *camera = _random_head(500, SIZE, 3, gaussian_width_pixels=6)
     inputs = [tensor.requires_grad_() for tensor in gaussians]
 
     def step(method: Any) -> None:
         raster = rasterize(*inputs, *camera, SIZE, SIZE, method=method)  # type: ignore[arg-type]
         torch.autograd.grad(raster.features.sum() + raster.alpha.sum(), inputs)
 
-    (ours,) = _best(lambda: step("cpu"))
-    (reference,) = _best(lambda: step("reference"), repeats=1)
+    (ours,) = _best_times_ms(lambda: step("cpu"))
+    (reference,) = _best_times_ms(lambda: step("reference"), repeats=1)
     return {f"rasterizer.cpu.{SIZE}.speedup_vs_reference": reference / ours}
 
 
-def _load(path: Path) -> ModuleType:
+def _load_yardstick(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("yardstick", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)
@@ -144,7 +146,7 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-def _against_yardstick(yardstick: Any, count: int, size: int, pixels: float) -> dict[str, float]:
+def _yardstick_figures(yardstick: Any, count: int, size: int, pixels: float) -> dict[str, float]:
     """Blending alone, and with what comes before (`speedup_vs_prototype`): sorting and binning, on our side projection
     too, which is fused with them; the yardstick's own Gaussians, which are projected already."""
     mean, conic, opacity, colour, radius, depth = yardstick.scene(count, size, pixels)
@@ -154,7 +156,7 @@ def _against_yardstick(yardstick: Any, count: int, size: int, pixels: float) -> 
         return yardstick.bin_to_tiles(np.argsort(depth, kind="stable"), mean, radius, tiles, tiles)
 
     def our_bins() -> Any:
-        return cpu._bin(scene, with_depth=False, for_backward=True)
+        return cpu._bin_gaussians(scene, with_depth=False, for_backward=True)
 
     offsets, ids = their_bins()
     image, passed = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
@@ -162,17 +164,17 @@ def _against_yardstick(yardstick: Any, count: int, size: int, pixels: float) -> 
     gradients = np.zeros((len(ids), 9), np.float32)
     theirs = (offsets, ids, mean, conic, opacity, colour, size, size, tiles, tiles)
 
-    scene = _unprojected(mean, conic, opacity, colour, depth, size)
+    scene = _unproject_gaussians(mean, conic, opacity, colour, depth, size)
     bins = our_bins()
-    frame = cpu._draw(scene, bins)
+    frame = cpu._blend_tiles(scene, bins)
     d_features, d_alpha = torch.from_numpy(d_image), torch.zeros(size, size)
 
-    binning, yardstick_binning, forward, yardstick_forward, backward, yardstick_backward = _best(
+    binning, yardstick_binning, forward, yardstick_forward, backward, yardstick_backward = _best_times_ms(
         our_bins,
         their_bins,
-        lambda: cpu._draw(scene, bins),
+        lambda: cpu._blend_tiles(scene, bins),
         lambda: yardstick.forward(*theirs, image, passed),
-        lambda: cpu._tile_moments(scene, bins, frame, d_features, d_alpha, None),
+        lambda: cpu._accumulate_tile_moments(scene, bins, frame, d_features, d_alpha, None),
         lambda: yardstick.backward(*theirs, passed, d_image, np.zeros_like(passed), gradients),
     )
     difference = np.abs(frame[1:4, :size, :size].permute(1, 2, 0).numpy() - image).mean()
@@ -191,7 +193,7 @@ def _against_yardstick(yardstick: Any, count: int, size: int, pixels: float) -> 
     }
 
 
-def _unprojected(mean: Any, conic: Any, opacity: Any, colour: Any, depth: Any, size: int) -> cpu._Scene:
+def _unproject_gaussians(mean: Any, conic: Any, opacity: Any, color: Any, depth: Any, size: int) -> cpu._RasterInputs:
     """Flat Gaussians far before a long lens, which projects them to the given centres and inverse covariances."""
     far = 100.0
     a, b, c = conic.astype(np.float64).T
@@ -207,12 +209,12 @@ def _unprojected(mean: Any, conic: Any, opacity: Any, colour: Any, depth: Any, s
         np.column_stack([np.cos(half_angle), zero, zero, np.sin(half_angle)]),
         np.column_stack([np.sqrt(np.maximum(variances, 0)) * (z / far)[:, None], zero]),
         opacity,
-        colour,
+        color,
         np.zeros((len(mean), 2)),
     )
     intrinsics = torch.tensor([[far, 0, 0], [0, far, 0], [0, 0, 1]])
-    camera = cpu._Camera.of(torch.eye(4), intrinsics, size, size)
-    return cpu._Scene(camera, *(np.ascontiguousarray(array, np.float32) for array in arrays))
+    camera = cpu._CameraArrays.from_tensors(torch.eye(4), intrinsics, size, size)
+    return cpu._RasterInputs(camera, *(np.ascontiguousarray(array, np.float32) for array in arrays))
 
 
 if __name__ == "__main__":

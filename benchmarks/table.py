@@ -23,22 +23,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from backend.contract.errors import UserError
-from backend.setup.device import settle_environment
+from backend.setup.device import configure_native_threads
 
 Figures = dict[str, float]
-UNITS = {
+UNITS_BY_SUFFIX = {
     "_ms": "ms", "_s": "s", "_seconds": "s", "_fps": "frames/s", "_mb": "MB", "_db": "dB", "_deg": "°", "_px": "px",
     "_mm": "mm", "_percent": "%",
 }  # fmt: skip
 
 
-def names() -> list[str]:
+def benchmark_names() -> list[str]:
     """The benchmarks that there are."""
     package = Path(__file__).parent
     return sorted(m.name for m in pkgutil.iter_modules([str(package)]) if m.name != "table" and m.name[0] != "_")
 
 
-def measure(name: str, run: Callable[[], Mapping[str, float]], prefixes: Sequence[str] = ()) -> Figures:
+def run_benchmark(name: str, run: Callable[[], Mapping[str, float]], prefixes: Sequence[str] = ()) -> Figures:
     """The figures of one benchmark under their full names.
 
     Args:
@@ -56,44 +56,46 @@ def measure(name: str, run: Callable[[], Mapping[str, float]], prefixes: Sequenc
     return figures
 
 
-def unit(name: str) -> str:
+def figure_unit(name: str) -> str:
     """The unit in which a figure is given, from its name's end (before `_mean`, `_max` and the like)."""
     for ending in ("_mean", "_median", "_min", "_max", "_p95"):
         name = name.removesuffix(ending)
-    return next((text for ending, text in UNITS.items() if name.endswith(ending)), "")
+    return next((text for ending, text in UNITS_BY_SUFFIX.items() if name.endswith(ending)), "")
 
 
-def table(figures: Figures) -> str:
+def format_table(figures: Figures) -> str:
     """The figures as aligned lines: name, value with four significant digits, unit."""
     width = max(map(len, figures), default=0)
-    return "\n".join(f"{name:{width}}  {value:>12,.4g} {unit(name)}".rstrip() for name, value in figures.items())
+    return "\n".join(f"{name:{width}}  {value:>12,.4g} {figure_unit(name)}".rstrip() for name, value in figures.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when every benchmark that was asked for has given its figures, else 1."""
     parser = argparse.ArgumentParser(prog="bench", description="Measures speed and accuracy.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(names())}; default: all")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of: {', '.join(benchmark_names())}; default: all"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as one flat object")
     options = parser.parse_args(arguments)
-    settle_environment()
+    configure_native_threads()
     wanted = [name.replace("-", "_") for name in options.names]
-    unknown = sorted(set(wanted) - set(names()))
+    unknown = sorted(set(wanted) - set(benchmark_names()))
     if unknown:
-        print(f"There is no benchmark {unknown[0]}. There are: {', '.join(names())}.", file=sys.stderr)
+        print(f"There is no benchmark {unknown[0]}. There are: {', '.join(benchmark_names())}.", file=sys.stderr)
         return 2
     print(f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     figures: Figures = {}
     failed = False
-    for name in wanted or names():
+    for name in wanted or benchmark_names():
         start = time.monotonic()
         try:
             module = importlib.import_module(f"benchmarks.{name}")
-            new = measure(name, module.run, getattr(module, "PREFIXES", ()))
+            new = run_benchmark(name, module.run, getattr(module, "PREFIXES", ()))
         except (UserError, ValueError) as error:
             print(f"\n{name} was not measured: {error}", file=sys.stderr)
             failed = True
             continue
-        print(f"\n{name} ({time.monotonic() - start:.0f} s)\n{table(new)}", flush=True)
+        print(f"\n{name} ({time.monotonic() - start:.0f} s)\n{format_table(new)}", flush=True)
         figures |= new
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 
 from backend.dataset.frame_store import FrameStore
-from backend.evaluation.evaluate import peak_memory
+from backend.evaluation.evaluate import peak_memory_megabytes
 from backend.setup.device import choose_device
-from backend.synthetic import SampleOptions, Truth, make_sample, truth_path
+from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 
-from ._ground_truth_errors import blink_counts, channel_errors, crosstalk, jitter, rotation_errors
-from ._pose_agreement import landmark_errors, photometric
-from ._pose_gain import gain_db
-from ._preparation import Prepared, prepare
+from ._ground_truth_errors import channel_errors, count_blinks, crosstalk, rotation_errors, rotation_jitter
+from ._pose_agreement import landmark_errors, photometric_gains
+from ._pose_gain import measure_pose_gain
+from ._preparation import PreparedClip, prepare_clip
 
 PREFIXES = ("tracking", "channels")
-CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
+CLIPS_FOLDER = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SIZE, NOISE, SEEDS = 512, 0.01, (1, 2, 3)
 SECONDS = {"talk": 8.0, "still_head": 4.0, "parts": 11.6}
-LONGEST = 375  # frames of a clip that are used
+MAX_FRAMES = 375  # frames of a clip that are used
 
 Figures = dict[str, float]
 
@@ -38,31 +38,33 @@ def run() -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         figures = sample_figures(place)
-        learned: list[Prepared] = []
+        learned: list[PreparedClip] = []
         for group in ("train", "extra"):
-            for clip in sorted((CLIPS / group).glob("*.mp4")):
-                made = prepare(clip, place / f"{clip.stem}.actor", SIZE, LONGEST)
-                figures |= named(made, clip_figures(made))
+            for clip in sorted((CLIPS_FOLDER / group).glob("*.mp4")):
+                made = prepare_clip(clip, place / f"{clip.stem}.actor", SIZE, MAX_FRAMES)
+                figures |= prefix_figures(made, clip_figures(made))
                 learned += [made] if group == "train" else []
-        figures["tracking.peak_memory_mb"] = float(peak_memory(choose_device("cpu")))  # before anything is trained
+        figures["tracking.peak_memory_mb"] = float(
+            peak_memory_megabytes(choose_device("cpu"))
+        )  # before anything is trained
         if os.environ.get("PORTRAIT_ACTOR_GAIN", "1") != "0":
             for made in learned:
-                figures |= named(made, gain_db(made, place / f"{made.folder.info.name}.small.actor"))
+                figures |= prefix_figures(made, measure_pose_gain(made, place / f"{made.folder.info.name}.small.actor"))
     lengths = [v for k, v in figures.items() if k.endswith(".clip_lengths")]
     return figures | {"tracking.clip_lengths_max": max(lengths)}
 
 
-def named(made: Prepared, figures: Figures) -> Figures:
+def prefix_figures(prepared: PreparedClip, figures: Figures) -> Figures:
     """Figures of a real clip under their full names."""
-    return {f"tracking.{made.folder.info.name}.{k}": v for k, v in figures.items()}
+    return {f"tracking.{prepared.folder.info.name}.{k}": v for k, v in figures.items()}
 
 
-def sample_figures(place: Path) -> Figures:
+def sample_figures(parent: Path) -> Figures:
     """Means over the seeds; worst cases and counts over all of them."""
     rows: list[Figures] = []
     for seed in SEEDS:
-        still = still_figures(place, seed)  # comes first: what is compiled on the way counts in no speed
-        rows.append(still | talk_figures(place, seed) | parts_figures(place, seed))
+        still = still_figures(parent, seed)  # comes first: what is compiled on the way counts in no speed
+        rows.append(still | talk_figures(parent, seed) | parts_figures(parent, seed))
     worst = {name for name in rows[0] if name.endswith(("_max", "_worst"))}
     figures = {n: float(max(r[n] for r in rows) if n in worst else np.mean([r[n] for r in rows])) for n in rows[0]}
     blinks, found, false = (
@@ -74,50 +76,52 @@ def sample_figures(place: Path) -> Figures:
     }  # fmt: skip
 
 
-def tracked_sample(place: Path, motion: str, seed: int) -> tuple[Prepared, Truth]:
+def prepare_sample(parent: Path, motion: str, seed: int) -> tuple[PreparedClip, GroundTruth]:
     """A sample clip, prepared, and the truth of the frames that were used."""
-    clip = place / f"{motion}{seed}.mp4"
+    clip = parent / f"{motion}{seed}.mp4"
     options = SampleOptions(SECONDS[motion], SIZE, seed=seed, noise=NOISE, motion=motion, mattes=False)
     make_sample(clip, options)
-    return prepare(clip, place / f"{motion}{seed}.actor", SIZE), Truth.load(truth_path(clip), pictures=False)
+    return prepare_clip(clip, parent / f"{motion}{seed}.actor", SIZE), GroundTruth.load(
+        ground_truth_path(clip), should_load_images=False
+    )
 
 
-def talk_figures(place: Path, seed: int) -> Figures:
+def talk_figures(parent: Path, seed: int) -> Figures:
     """Poses, channels and blinks of a head that moves and speaks, and the speed."""
-    made, truth = tracked_sample(place, "talk", seed)
+    made, truth = prepare_sample(parent, "talk", seed)
     track, true = made.track, truth.performance
-    used = slice(made.first, made.first + len(track.channels))
+    used = slice(made.first_frame, made.first_frame + len(track.channels))
     head = rotation_errors(track.head_rotation, true.head_rotation[used])
     torso = rotation_errors(track.torso_rotation, true.torso_rotation[used])
-    unaligned = rotation_errors(track.head_rotation, true.head_rotation[used], aligned=False)
+    unaligned = rotation_errors(track.head_rotation, true.head_rotation[used], should_align=False)
     figures = {
         "head_rotation_deg_mean": float(head.mean()), "head_rotation_deg_max": float(head.max()),
         "head_rotation_unaligned_deg_mean": float(unaligned.mean()),
         "torso_rotation_deg_mean": float(torso.mean()), "torso_rotation_deg_max": float(torso.max()),
     }  # fmt: skip
-    result = {f"tracking.sample.{k}": v for k, v in (figures | made.speed()).items()}
+    result = {f"tracking.sample.{k}": v for k, v in (figures | made.speed_figures()).items()}
     channels = channel_errors(track.channels, true.channels[used])
-    blinks, found, false = blink_counts(track.channels, true.channels[used])
+    blinks, found, false = count_blinks(track.channels, true.channels[used])
     channels |= {"blinks": blinks, "blinks_found": found, "false_blinks": false}
     return result | {f"channels.sample.{k}": v for k, v in channels.items()}
 
 
-def still_figures(place: Path, seed: int) -> Figures:
+def still_figures(parent: Path, seed: int) -> Figures:
     """What a still head trembles."""
-    made, _ = tracked_sample(place, "still_head", seed)
-    return {"tracking.sample.still_jitter_deg": jitter(made.track.head_rotation)}
+    made, _ = prepare_sample(parent, "still_head", seed)
+    return {"tracking.sample.still_jitter_deg": rotation_jitter(made.track.head_rotation)}
 
 
-def parts_figures(place: Path, seed: int) -> Figures:
+def parts_figures(parent: Path, seed: int) -> Figures:
     """What leaks from the mouth into the rest of the face and back."""
-    made, truth = tracked_sample(place, "parts", seed)
-    used = slice(made.first, made.first + len(made.track.channels))
+    made, truth = prepare_sample(parent, "parts", seed)
+    used = slice(made.first_frame, made.first_frame + len(made.track.channels))
     leaked = crosstalk(made.track.channels, truth.performance.channels[used])
     return {f"channels.sample.{k}": v for k, v in leaked.items()}
 
 
-def clip_figures(made: Prepared) -> Figures:
+def clip_figures(prepared: PreparedClip) -> Figures:
     """Figures of a real clip, which has no truth."""
-    figures = landmark_errors(made.track, made.landmarks, made.size)
-    figures |= photometric(made.track, made.landmarks, FrameStore(made.folder).frame)
-    return figures | made.speed() | {"size": float(made.size)}
+    figures = landmark_errors(prepared.track, prepared.landmarks, prepared.size)
+    figures |= photometric_gains(prepared.track, prepared.landmarks, FrameStore(prepared.folder).read_frame)
+    return figures | prepared.speed_figures() | {"size": float(prepared.size)}

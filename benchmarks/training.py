@@ -11,18 +11,18 @@ import numpy as np
 import torch
 
 from backend.dataset.clip import Clip
-from backend.evaluation.evaluate import peak_memory
-from backend.portrait.initialization import new_portrait
+from backend.evaluation.evaluate import peak_memory_megabytes
+from backend.portrait.initialization import initialize_portrait
 from backend.portrait.model import Portrait
 from backend.setup.device import choose_device
 from backend.synthetic import SampleOptions, make_sample
-from backend.training.config import PRESETS, Preset, phase
+from backend.training.config import PRESETS, Preset, phase_at_step
 from backend.training.trainer import Trainer
 
-from ._preparation import Prepared, prepare
+from ._preparation import PreparedClip, prepare_clip
 
 SECONDS = 6.0
-BRIEF = replace(PRESETS["draft"], warm_up=60, cycles=2, cycle=90, joint=60)
+BRIEF_PRESET = replace(PRESETS["draft"], warm_up_steps=60, cycle_count=2, cycle_steps=90, joint_steps=60)
 
 
 def run() -> dict[str, float]:
@@ -30,29 +30,30 @@ def run() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "sample.mp4"
         make_sample(clip, SampleOptions(SECONDS, 512, seed=1, mattes=False))
-        made = prepare(clip, Path(folder) / "sample.actor", BRIEF.size)
-        portrait, losses, taken = trained(made, BRIEF)
-        again, same, _ = trained(made, BRIEF)
+        made = prepare_clip(clip, Path(folder) / "sample.actor", BRIEF_PRESET.crop_size)
+        portrait, losses, taken = train_briefly(made, BRIEF_PRESET)
+        again, same, _ = train_briefly(made, BRIEF_PRESET)
     figures = {f"{name}_ms": 1e3 * float(np.median(times)) for name, times in taken.items()}
     equal = [torch.equal(a, b) for a, b in zip(portrait.parameters(), again.parameters(), strict=True)]
     return figures | {
         "gaussians": float(portrait.size.gaussians),
-        "draft_s": sum(figures[f"{phase(PRESETS['draft'], s)}_ms"] for s in range(PRESETS["draft"].steps)) / 1e3,
-        "peak_memory_mb": float(peak_memory(choose_device("cpu"))),
+        "draft_s": sum(figures[f"{phase_at_step(PRESETS['draft'], s)}_ms"] for s in range(PRESETS["draft"].total_steps))
+        / 1e3,
+        "peak_memory_mb": float(peak_memory_megabytes(choose_device("cpu"))),
         "same_result": float(all(equal) and losses == same),
     }
 
 
-def trained(made: Prepared, preset: Preset) -> tuple[Portrait, list[float], dict[str, list[float]]]:
+def train_briefly(prepared: PreparedClip, preset: Preset) -> tuple[Portrait, list[float], dict[str, list[float]]]:
     """A portrait after a brief training, the losses, and the seconds of each step by phase."""
     torch.manual_seed(0)
-    clip = Clip(made.folder, torch.device("cpu"))
-    portrait = new_portrait(made.folder, clip, preset.initial, 0)
+    clip = Clip(prepared.folder, torch.device("cpu"))
+    portrait = initialize_portrait(prepared.folder, clip, preset.initial, 0)
     trainer = Trainer(clip, portrait, preset, 0)
     losses: list[float] = []
     taken: dict[str, list[float]] = {}
-    for step in range(preset.steps):
+    for step in range(preset.total_steps):
         began = time.perf_counter()
         losses.append(trainer.step())
-        taken.setdefault(phase(preset, step), []).append(time.perf_counter() - began)
+        taken.setdefault(phase_at_step(preset, step), []).append(time.perf_counter() - began)
     return portrait, losses, taken

@@ -13,24 +13,24 @@ from backend.contract.errors import Cancelled, UserError
 from backend.setup import install, install_torch
 
 from . import environments, package, pipeline, run_tests
-from .processes import StepFailed, end_in_order, say, step
+from .processes import StepFailed, raise_on_sigterm, run_step, write_line
 
-Verb = Callable[[argparse.Namespace], int | None]  # returns an exit code, or None for 0
+CommandFunction = Callable[[argparse.Namespace], int | None]  # returns an exit code, or None for 0
 
 
-def run(options: argparse.Namespace) -> int:
+def run_command(options: argparse.Namespace) -> int:
     """Does `options.verb` and returns the exit code. A failure is one sentence on standard error."""
-    verbs: dict[str, Verb] = {
-        "setup": setup,
-        "demo": pipeline.demo,
+    verbs: dict[str, CommandFunction] = {
+        "setup": set_up_backend,
+        "demo": pipeline.run_demo,
         "run": pipeline.run_video,
-        "test": run_tests.test,
+        "test": run_tests.run_tiers,
         "package": make_package,
         "install": install_extension,
-        "bench": bench,
-        "wheels": wheels,
+        "bench": run_benchmarks,
+        "wheels": download_wheels,
     }
-    end_in_order()
+    raise_on_sigterm()
     try:
         return verbs[options.verb](options) or 0
     except StepFailed as failure:
@@ -47,19 +47,19 @@ def run(options: argparse.Namespace) -> int:
         return UserError.exit_code
 
 
-def setup(options: argparse.Namespace) -> None:
+def set_up_backend(options: argparse.Namespace) -> None:
     """`.venv` with everything in it."""
-    say(f"Ready: {environments.backend()}")
+    write_line(f"Ready: {environments.ensure_backend_python()}")
 
 
 def make_package(options: argparse.Namespace) -> None:
     """The extension's zip, checked by Blender where there is one."""
-    archive = package.build()
-    package.validate(archive)
-    say(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB)")
+    archive = package.build_archive()
+    package.validate_archive(archive)
+    write_line(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB)")
     if options.repository:
-        package.repository(archive, options.repository)
-        say(f"Blender finds it in the repository {options.repository.absolute() / 'index.json'}")
+        package.make_repository(archive, options.repository)
+        write_line(f"Blender finds it in the repository {options.repository.absolute() / 'index.json'}")
 
 
 def install_extension(options: argparse.Namespace) -> None:
@@ -75,29 +75,31 @@ def install_extension(options: argparse.Namespace) -> None:
             f"There is no Blender program at {blender}." if blender else "No Blender program was found on PATH.",
             "Name it with --blender, or install the zip in Blender: Preferences ▸ Get Extensions ▸ Install from Disk.",
         )
-    archive = package.build()
-    step([blender, "--command", "extension", "install-file", "--repo", "user_default", "--enable", archive])
-    say("Installed. Open Blender, then 3D Viewport ▸ Sidebar (N) ▸ Portrait Actor.")
+    archive = package.build_archive()
+    run_step([blender, "--command", "extension", "install-file", "--repo", "user_default", "--enable", archive])
+    write_line("Installed. Open Blender, then 3D Viewport ▸ Sidebar (N) ▸ Portrait Actor.")
 
 
-def bench(options: argparse.Namespace) -> None:
+def run_benchmarks(options: argparse.Namespace) -> None:
     """The benchmarks' table, and the figures as JSON when asked for."""
-    command: list[str | Path] = [environments.backend(), "-m", "benchmarks.table", *options.names]
-    step(command + (["--json", options.json.absolute()] if options.json else []))
+    command: list[str | Path] = [environments.ensure_backend_python(), "-m", "benchmarks.table", *options.names]
+    run_step(command + (["--json", options.json.absolute()] if options.json else []))
 
 
-def wheels(options: argparse.Namespace) -> None:
+def download_wheels(options: argparse.Namespace) -> None:
     """Every pinned package with what it needs, as wheels for this kind of machine."""
     folder = options.folder.absolute()
-    python = environments.backend()
+    python = environments.ensure_backend_python()
     cuda = install_torch.wants_cuda(options.device)
-    pins = install.requirements(cuda=cuda)
+    pins = install.read_requirements(include_cuda=cuda)
     pip: list[str | Path] = [python, "-m", "pip"]
     settings = subprocess.run([*pip, "config", "list"], capture_output=True, encoding="utf-8", check=True).stdout
     collect = [*pip, "wheel", "--no-input", "--wheel-dir", folder]
-    index = install_torch.index_options(cuda, settings)
+    index = install_torch.pip_index_options(cuda, settings)
     if index:
-        step([*collect, *index, *(pin for pin in pins if pin.startswith("torch=="))])
-    step([*collect, "--find-links", folder, "pip", *pins])  # what has been collected counts as newer: +cpu, +cu130
-    say(f"{folder} is complete. On the other machine, in this project's folder:")
-    say(f"  python3.11 backend/setup/install.py --target .venv --device {'cuda' if cuda else 'cpu'} --wheels DIR")
+        run_step([*collect, *index, *(pin for pin in pins if pin.startswith("torch=="))])
+    run_step([*collect, "--find-links", folder, "pip", *pins])  # what has been collected counts as newer: +cpu, +cu130
+    write_line(f"{folder} is complete. On the other machine, in this project's folder:")
+    write_line(
+        f"  python3.11 backend/setup/install.py --target .venv --device {'cuda' if cuda else 'cpu'} --wheels DIR"
+    )

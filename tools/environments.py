@@ -11,17 +11,17 @@ from backend.contract.errors import UserError
 from backend.setup import install, install_torch
 
 from . import pythons
-from .processes import ROOT, say, step
+from .processes import ROOT, run_step, write_line
 
 # Blender as a Python module: its version on the package index and the one Python that it is made for.
-BPY: dict[str, tuple[str, tuple[int, int]]] = {
+BPY_RELEASES: dict[str, tuple[str, tuple[int, int]]] = {
     "4.2": ("4.2.23", (3, 11)),
     "4.5": ("4.5.15", (3, 11)),
     "5.0": ("5.0.1", (3, 11)),
     "5.2": ("5.2.3", (3, 13)),
 }
 # What `import bpy` needs of a bare Linux: library file → Debian and Ubuntu package.
-LIBRARIES = {
+DEBIAN_PACKAGES = {
     "libX11.so.6": "libx11-6", "libXext.so.6": "libxext6", "libXrender.so.1": "libxrender1",
     "libXfixes.so.3": "libxfixes3", "libXi.so.6": "libxi6", "libXxf86vm.so.1": "libxxf86vm1",
     "libxkbcommon.so.0": "libxkbcommon0", "libSM.so.6": "libsm6", "libICE.so.6": "libice6",
@@ -29,62 +29,67 @@ LIBRARIES = {
 }  # fmt: skip
 
 
-class NotHere(UserError):
+class MissingRequirement(UserError):
     """This machine lacks what a kind of test needs."""
 
 
-def backend() -> Path:
+def ensure_backend_python() -> Path:
     """The Python of `.venv`, which holds the backend's pins and the developer tools; made or upgraded when it does not.
 
     Raises:
         StepFailed: the installation failed and has said why.
     """
     target = ROOT / ".venv"
-    pins = install.requirements(dev=True, cuda=install_torch.has_nvidia())
-    if install.state(target, pins) is not install.State.READY:
-        say(f"Setting up {target} (about 2.5 GB, some minutes the first time)")
-        step([sys.executable, ROOT / "backend" / "install.py", "--target", target, "--dev"])
-    return install.python_of(target)
+    pins = install.read_requirements(include_dev=True, include_cuda=install_torch.has_nvidia_driver())
+    if install.inspect_environment(target, pins) is not install.InstallState.READY:
+        write_line(f"Setting up {target} (about 2.5 GB, some minutes the first time)")
+        run_step([sys.executable, ROOT / "backend" / "install.py", "--target", target, "--dev"])
+    return install.environment_python(target)
 
 
-def bpy(version: str) -> Path:
+def ensure_bpy_python(version: str) -> Path:
     """The Python of `.venv-bpy-VERSION`, which holds Blender `version` as a module, and pytest; made when missing.
 
     Raises:
         NotHere: its Python or a system library is missing.
         StepFailed: the installation failed and has said why.
     """
-    release, needed = BPY[version]
+    release, needed = BPY_RELEASES[version]
     target = ROOT / f".venv-bpy-{version}"
-    pins = [f"bpy=={release}", *(pin for pin in install.requirements(dev=True) if pin.startswith("pytest=="))]
-    if install.state(target, pins) is not install.State.READY:
-        python = pythons.find((needed,))
+    pins = [
+        f"bpy=={release}",
+        *(pin for pin in install.read_requirements(include_dev=True) if pin.startswith("pytest==")),
+    ]
+    if install.inspect_environment(target, pins) is not install.InstallState.READY:
+        python = pythons.find_python((needed,))
         if python is None:
-            raise NotHere(
+            raise MissingRequirement(
                 "no_python",
                 f"Blender {version} as a module needs Python {needed[0]}.{needed[1]}, which was not found.",
                 "Install that Python, or name a Blender program with --blender.",
             )
-        say(f"Setting up {target} (Blender {release} as a Python module, about 1 GB)")
-        step([python, ROOT / "backend" / "install.py", "--target", target, "--pins", *pins])
-    check_libraries()
-    return install.python_of(target)
+        write_line(f"Setting up {target} (Blender {release} as a Python module, about 1 GB)")
+        run_step([python, ROOT / "backend" / "install.py", "--target", target, "--pins", *pins])
+    require_libraries()
+    return install.environment_python(target)
 
 
-def check_libraries() -> None:
+def require_libraries() -> None:
     """Raises:
     NotHere: a system library that Blender needs is missing.
     """
-    missing = [name for name in LIBRARIES if not loads(name)] if platform.system() == "Linux" else []
+    missing = (
+        [name for name in DEBIAN_PACKAGES if not is_library_loadable(name)] if platform.system() == "Linux" else []
+    )
     if missing:
-        raise NotHere(
+        raise MissingRequirement(
             "no_library",
             f"Blender needs system libraries that are missing: {', '.join(missing)}.",
-            f"Install them (on Debian and Ubuntu: apt install {' '.join(LIBRARIES[name] for name in missing)}).",
+            f"Install them (on Debian and Ubuntu: apt install {' '.join(DEBIAN_PACKAGES[name] for name in missing)}).",
         )
 
 
-def loads(library: str) -> bool:
+def is_library_loadable(library: str) -> bool:
     """Whether the system finds this shared library."""
     try:
         ctypes.CDLL(library)

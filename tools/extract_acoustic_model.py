@@ -21,20 +21,20 @@ from backend.contract.errors import UserError
 
 from .processes import ROOT
 
-FOLDER = ROOT / "backend" / "audio" / "models" / "en-us"
-MODEL = "pocketsphinx/model/en-us/en-us"
+MODEL_FOLDER = ROOT / "backend" / "audio" / "models" / "en-us"
+WHEEL_MODEL_PATH = "pocketsphinx/model/en-us/en-us"
 # The file's name in FOLDER → its name in the wheel.
 FILES = {
-    "means": f"{MODEL}/means",
-    "variances": f"{MODEL}/variances",
-    "mdef": f"{MODEL}/mdef",
-    "sendump": f"{MODEL}/sendump",
-    "LICENSE-model.txt": f"{MODEL}/README",
+    "means": f"{WHEEL_MODEL_PATH}/means",
+    "variances": f"{WHEEL_MODEL_PATH}/variances",
+    "mdef": f"{WHEEL_MODEL_PATH}/mdef",
+    "sendump": f"{WHEEL_MODEL_PATH}/sendump",
+    "LICENSE-model.txt": f"{WHEEL_MODEL_PATH}/README",
     "LICENSE-pocketsphinx.txt": "pocketsphinx-5.1.1.dist-info/licenses/LICENSE",
 }
 
 
-def read_digests(readme: Path = FOLDER / "README.md") -> dict[str, str]:
+def read_digests(readme: Path = MODEL_FOLDER / "README.md") -> dict[str, str]:
     """The SHA-256 of every file that the model's README lists, by the file's name."""
     lines = re.findall(r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8"), re.MULTILINE)
     return {name: digest for digest, name in lines}
@@ -74,7 +74,9 @@ def main() -> int:
     """The command's exit code: 0, or 2 when the wheel is unsuitable."""
     parser = argparse.ArgumentParser(description="Extract the acoustic model from the pocketsphinx wheel.")
     parser.add_argument("wheel", type=Path, metavar="WHEEL")
-    parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="the folder that receives the files")
+    parser.add_argument(
+        "--out", type=Path, default=MODEL_FOLDER, metavar="DIR", help="the folder that receives the files"
+    )
     options = parser.parse_args()
     try:
         extract_model(options.wheel, options.out, read_digests())

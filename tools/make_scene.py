@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 
 
-def make(archive: str, actor: str, blend: str, audio: str = "") -> None:
+def make_scene(archive: str, actor: str, blend: str, audio: str = "") -> None:
     """The scene, saved at `blend`.
 
     Raises:
@@ -25,12 +25,12 @@ def make(archive: str, actor: str, blend: str, audio: str = "") -> None:
     operators.import_actor(directory=actor)
     if audio:
         operators.speak(audio=audio)
-    look_through_the_camera()
+    show_camera_view()
     Path(blend).unlink(missing_ok=True)
     bpy.ops.wm.save_as_mainfile(filepath=blend)
 
 
-def look_through_the_camera() -> None:
+def show_camera_view() -> None:
     """Lets every 3D view of the file show what the footage's camera saw, in the footage's colours, with the sidebar."""
     for screen in bpy.data.screens:
         for area in screen.areas:
@@ -44,7 +44,7 @@ def look_through_the_camera() -> None:
 def main() -> int:
     """0, or 2 with one sentence on standard error."""
     try:
-        make(*sys.argv[sys.argv.index("--") + 1 :])
+        make_scene(*sys.argv[sys.argv.index("--") + 1 :])
     except RuntimeError as error:
         sys.stderr.write(str(error).strip().removeprefix("Error: ") + "\n")
         return 2

@@ -10,22 +10,22 @@ from pathlib import Path
 
 from backend import __version__
 from backend.contract.errors import UserError
-from backend.setup.install import python_of
+from backend.setup.install import environment_python
 
-from .processes import ROOT, say, step
+from .processes import ROOT, run_step, write_line
 
-ENTRY = """# What Blender loads first; written by build.py.
+ENTRY_SOURCE = """# What Blender loads first; written by build.py.
 from .addon import register, unregister
 
 __all__ = ["register", "unregister"]
 """
-SINGLE = ("LICENSE", "blender_manifest.toml", "pyproject.toml")
+SINGLE_FILES = ("LICENSE", "blender_manifest.toml", "pyproject.toml")
 FOLDERS = ("addon", "backend")
 UNWANTED_SUFFIXES = (".pyc", ".pyo", ".part")
 TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 
 
-def build(folder: Path = ROOT / "dist") -> Path:
+def build_archive(folder: Path = ROOT / "dist") -> Path:
     """Writes the zip into `folder` and returns its path.
 
     Raises:
@@ -42,7 +42,7 @@ def build(folder: Path = ROOT / "dist") -> Path:
     archive = folder / f"portrait_actor-{__version__}.zip"
     part = archive.with_name(archive.name + ".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as pack:
-        for name, content in sorted(contents()):
+        for name, content in sorted(read_contents()):
             info = zipfile.ZipInfo(name, TIMESTAMP)
             info.compress_type, info.create_system, info.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
             pack.writestr(info, content)
@@ -50,10 +50,10 @@ def build(folder: Path = ROOT / "dist") -> Path:
     return archive
 
 
-def contents() -> Iterator[tuple[str, bytes]]:
+def read_contents() -> Iterator[tuple[str, bytes]]:
     """The name in the zip and the bytes of every file that Blender needs."""
-    yield "__init__.py", ENTRY.encode()
-    for name in SINGLE:
+    yield "__init__.py", ENTRY_SOURCE.encode()
+    for name in SINGLE_FILES:
         yield name, (ROOT / name).read_bytes()
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
@@ -62,10 +62,10 @@ def contents() -> Iterator[tuple[str, bytes]]:
                 yield path.relative_to(ROOT).as_posix(), path.read_bytes()
 
 
-def extension_tool() -> list[str | Path] | None:
+def find_extension_tool() -> list[str | Path] | None:
     """Blender's own program for extensions, out of a Blender module that is set up here, or None."""
     for environment in sorted(ROOT.glob(".venv-bpy-*"), reverse=True):
-        python = python_of(environment)
+        python = environment_python(environment)
         pattern = "**/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
         script = next(environment.glob(pattern), None)
         if python.exists() and script is not None:
@@ -73,20 +73,20 @@ def extension_tool() -> list[str | Path] | None:
     return None
 
 
-def validate(archive: Path) -> None:
+def validate_archive(archive: Path) -> None:
     """Lets Blender itself check the zip.
 
     Raises:
         StepFailed: Blender refuses it, and has said why.
     """
-    tool = extension_tool()
+    tool = find_extension_tool()
     if tool is None:
-        say("Not checked by Blender: no Blender module is set up here (`build.py test blender` sets one up).")
+        write_line("Not checked by Blender: no Blender module is set up here (`build.py test blender` sets one up).")
         return
-    step([*tool, "validate", archive])
+    run_step([*tool, "validate", archive])
 
 
-def repository(archive: Path, folder: Path, tool: list[str | Path] | None = None) -> None:
+def make_repository(archive: Path, folder: Path, tool: list[str | Path] | None = None) -> None:
     """Makes `folder` a static repository of extensions that offers the zip: put it on any web server or shared disk,
     and name its `index.json` in Blender's preferences.
 
@@ -96,7 +96,7 @@ def repository(archive: Path, folder: Path, tool: list[str | Path] | None = None
     Raises:
         UserError: there is no such program. StepFailed: it failed, and has said why.
     """
-    tool = tool or extension_tool()
+    tool = tool or find_extension_tool()
     if tool is None:
         raise UserError(
             "no_blender",
@@ -105,4 +105,4 @@ def repository(archive: Path, folder: Path, tool: list[str | Path] | None = None
         )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(archive, folder / archive.name)
-    step([*tool, "server-generate", "--repo-dir", folder.absolute(), "--html"])
+    run_step([*tool, "server-generate", "--repo-dir", folder.absolute(), "--html"])

@@ -13,7 +13,7 @@ from types import FrameType
 from backend.contract.errors import Cancelled, UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-GRACE = 15.0  # seconds that an interrupted program has to write down what it has
+INTERRUPT_GRACE_SECONDS = 15.0  # seconds that an interrupted program has to write down what it has
 Command = Sequence[str | Path]
 
 
@@ -29,24 +29,24 @@ class StepFailed(Exception):
         self.code = code
 
 
-def say(text: str) -> None:
+def write_line(text: str) -> None:
     """Tells the person what happens, before the next program writes."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def environment(**changes: str | Path) -> dict[str, str]:
+def child_environment(**changes: str | Path) -> dict[str, str]:
     """This process's environment without what would leak into another Python, with `changes`."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")}
     return kept | {name: str(value) for name, value in changes.items()}
 
 
-def run(
+def run_program(
     command: Command,
     *,
     cwd: Path = ROOT,
     env: Mapping[str, str] | None = None,
-    limit: float | None = None,
+    timeout_seconds: float | None = None,
 ) -> int:
     """Runs `command` with this terminal and returns its exit code, 124 when it ran longer than `limit` seconds.
 
@@ -55,16 +55,16 @@ def run(
         StepFailed: the same, when the program has said so itself (exit code 130).
     """
     words = [str(word) for word in command]
-    process = subprocess.Popen(words, cwd=cwd, env=environment() if env is None else dict(env))
+    process = subprocess.Popen(words, cwd=cwd, env=child_environment() if env is None else dict(env))
     try:
-        return process.wait(limit)
+        return process.wait(timeout_seconds)
     except subprocess.TimeoutExpired:
-        say(f"{Path(words[0]).name} was ended: it ran longer than {limit:.0f} s.")
+        write_line(f"{Path(words[0]).name} was ended: it ran longer than {timeout_seconds:.0f} s.")
         return 124
     except KeyboardInterrupt as stop:
         if isinstance(stop, Terminated):
             process.terminate()
-        wait(process)
+        wait_after_interrupt(process)
         if process.returncode == Cancelled.exit_code:
             raise StepFailed(Cancelled.exit_code) from None  # it has told the person
         raise
@@ -74,22 +74,22 @@ def run(
             process.wait()
 
 
-def wait(process: subprocess.Popen[bytes]) -> None:
+def wait_after_interrupt(process: subprocess.Popen[bytes]) -> None:
     """Gives an interrupted program its time, whatever else is pressed meanwhile."""
     try:
-        process.wait(GRACE)
+        process.wait(INTERRUPT_GRACE_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.terminate()
 
 
-def step(command: Command, *, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
+def run_step(command: Command, *, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> None:
     """Runs `command`, which must succeed.
 
     Raises:
         StepFailed: it ended with another code than 0, and has said why.
         UserError: the system ended it.
     """
-    code = run(command, cwd=cwd, env=env)
+    code = run_program(command, cwd=cwd, env=env)
     if code < 0:
         raise UserError(
             "killed",
@@ -100,7 +100,7 @@ def step(command: Command, *, cwd: Path = ROOT, env: Mapping[str, str] | None = 
         raise StepFailed(code)
 
 
-def end_in_order() -> None:
+def raise_on_sigterm() -> None:
     """From now on the system's request to end is treated as Ctrl-C is."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -8,22 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-BACKEND = ((3, 11), (3, 12))  # as in backend/setup/install.py: a test compares them
+BACKEND_VERSIONS = ((3, 11), (3, 12))  # as in backend/setup/install.py: a test compares them
 
 
-def find(versions: tuple[tuple[int, int], ...]) -> str | None:
+def find_python(versions: tuple[tuple[int, int], ...]) -> str | None:
     """A Python of one of `versions`, or None: the running one if it fits, else the earlier the better."""
     if sys.version_info[:2] in versions:
         return sys.executable
     for version in versions:
-        for command in candidates(f"{version[0]}.{version[1]}"):
-            answer = ask(command, "import sys; print('%d %d' % sys.version_info[:2], sys.executable)").split(maxsplit=2)
+        for command in candidate_commands(f"{version[0]}.{version[1]}"):
+            answer = query_python(command, "import sys; print('%d %d' % sys.version_info[:2], sys.executable)").split(
+                maxsplit=2
+            )
             if len(answer) == 3 and (int(answer[0]), int(answer[1])) == version:
                 return answer[2].strip()  # the executable itself, free of shims and launchers
     return None
 
 
-def candidates(version: str) -> list[list[str]]:
+def candidate_commands(version: str) -> list[list[str]]:
     """Commands that may start Python `version` ("3.11"): on PATH, Windows' launcher, pyenv, where installers put it."""
     home = Path.home()
     commands = [[name] for name in ("python" + version, "python3", "python") if shutil.which(name)]
@@ -38,7 +40,7 @@ def candidates(version: str) -> list[list[str]]:
     return commands
 
 
-def ask(command: list[str], code: str) -> str:
+def query_python(command: list[str], code: str) -> str:
     """What `command` prints for a line of Python, or nothing when it cannot be started."""
     try:
         run = subprocess.run([*command, "-I", "-c", code], capture_output=True, encoding="utf-8", timeout=30)

@@ -17,25 +17,25 @@ import bpy
 from ..contract import PACKAGE, ROOT, errors, install_torch, safe_io
 from ..translations import iface_
 
-OVERRIDE = "PORTRAIT_ACTOR_PYTHON"
-VERSIONS = ("3.12", "3.11")  # of Python: every package of the backend has wheels for them
-MOST_RECORD = 2**20  # bytes of what an installation says of itself
-KEPT_JOBS = 20  # job folders that stay for their logs
+PYTHON_OVERRIDE_VARIABLE = "PORTRAIT_ACTOR_PYTHON"
+PYTHON_VERSIONS = ("3.12", "3.11")  # of Python: every package of the backend has wheels for them
+MAX_INSTALL_RECORD_BYTES = 2**20  # bytes of what an installation says of itself
+MAX_JOB_FOLDERS = 20  # job folders that stay for their logs
 
 
-class State(enum.Enum):
+class BackendState(enum.Enum):
     """What the preferences say of the backend."""
 
     READY = "ready"
-    ABSENT = "not set up"
+    NOT_INSTALLED = "not set up"
     INCOMPLETE = "set up only in part"
     OUTDATED = "set up for another version"
-    MISSING = "not found"  # the Python that was chosen does not exist
+    PYTHON_NOT_FOUND = "not found"  # the Python that was chosen does not exist
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether jobs may run: with the packages of another version they still do, until an upgrade has succeeded."""
-        return self in (State.READY, State.OUTDATED)
+        return self in (BackendState.READY, BackendState.OUTDATED)
 
 
 def preferences() -> bpy.types.AddonPreferences:
@@ -49,43 +49,47 @@ def cache_folder() -> Path:
     return Path(bpy.path.abspath(chosen) if chosen else bpy.utils.extension_path_user(PACKAGE, create=True))
 
 
-def target() -> Path:
+def environment_folder() -> Path:
     """Where Set Up Backend makes the backend's environment."""
     return cache_folder() / "backend"
 
 
-def chosen_python() -> Path | None:
+def configured_python() -> Path | None:
     """The Python that the environment variable or the preferences name; None means the one that Set Up made."""
-    named = os.environ.get(OVERRIDE) or bpy.path.abspath(preferences().backend_python)
+    named = os.environ.get(PYTHON_OVERRIDE_VARIABLE) or bpy.path.abspath(preferences().backend_python)
     return Path(named) if named else None
 
 
-def python() -> Path:
+def python_path() -> Path:
     """The Python that runs the backend, whether it exists or not."""
     made = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    return chosen_python() or target().joinpath(*made)
+    return configured_python() or environment_folder().joinpath(*made)
 
 
-def state() -> State:
+def read_state() -> BackendState:
     """Whether the backend can be used; reads two small files at most, so panels may ask."""
-    if chosen_python() is not None:
-        return State.READY if safe_io.is_file(python()) else State.MISSING
-    place = target()
-    if not safe_io.is_folder(place):
-        return State.ABSENT
-    if (place / ".incomplete").exists() or not safe_io.is_file(python()):
-        return State.INCOMPLETE
+    if configured_python() is not None:
+        return BackendState.READY if safe_io.is_accessible_file(python_path()) else BackendState.PYTHON_NOT_FOUND
+    place = environment_folder()
+    if not safe_io.is_accessible_folder(place):
+        return BackendState.NOT_INSTALLED
+    if (place / ".incomplete").exists() or not safe_io.is_accessible_file(python_path()):
+        return BackendState.INCOMPLETE
     try:
-        installed = safe_io.read_json(place / ".complete", MOST_RECORD)["pins"]
-        return State.READY if set(_pins(preferences().device == "cuda")) <= set(installed) else State.OUTDATED
+        installed = safe_io.read_json(place / ".complete", MAX_INSTALL_RECORD_BYTES)["pins"]
+        return (
+            BackendState.READY
+            if set(_required_packages(preferences().device == "cuda")) <= set(installed)
+            else BackendState.OUTDATED
+        )
     except (OSError, ValueError, KeyError, TypeError):
-        return State.INCOMPLETE
+        return BackendState.INCOMPLETE
 
 
-def cost() -> str:
+def describe_setup_cost() -> str:
     """What Set Up Backend takes, for a person who decides."""
     cuda = install_torch.wants_cuda(preferences().device)
-    download, disk = (sizes[cuda] / 1e9 for sizes in (install_torch.DOWNLOAD_BYTES, install_torch.DISK_BYTES))
+    download, disk = (sizes[cuda] / 1e9 for sizes in (install_torch.DOWNLOAD_BYTES, install_torch.INSTALLED_BYTES))
     told = iface_("{} GB to download, {} GB on disk, for the {}")
     return told.format(f"{download:g}", f"{disk:g}", "GPU" if cuda else "CPU")
 
@@ -96,18 +100,20 @@ def require_python() -> Path:
     Raises:
         UserError: the backend cannot be used yet.
     """
-    found = state()
-    if found is State.MISSING:
+    found = read_state()
+    if found is BackendState.PYTHON_NOT_FOUND:
         raise errors.UserError(
-            "no_backend", f"The backend's Python {python()} does not exist.", "Choose another, or set up the backend."
+            "no_backend",
+            f"The backend's Python {python_path()} does not exist.",
+            "Choose another, or set up the backend.",
         )
-    if not found.usable:
+    if not found.is_usable:
         raise errors.UserError(
             "no_backend",
             f"The backend is {found.value}.",
             "Press Set Up Backend, or use --command portrait_actor setup.",
         )
-    return python()
+    return python_path()
 
 
 def find_host_python() -> Path:
@@ -116,7 +122,7 @@ def find_host_python() -> Path:
     Raises:
         UserError: there is none.
     """
-    for command in _candidates():
+    for command in _host_python_commands():
         code = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2], sys.executable)"
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
@@ -126,7 +132,7 @@ def find_host_python() -> Path:
         except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
             continue  # not a Python that runs: ask the next one
         version, _, executable = answer.stdout.strip().partition(" ")
-        if answer.returncode == 0 and version in VERSIONS:
+        if answer.returncode == 0 and version in PYTHON_VERSIONS:
             return Path(executable)
     raise errors.UserError(
         "no_python",
@@ -135,7 +141,7 @@ def find_host_python() -> Path:
     )
 
 
-def job_folder(verb: str) -> Path:
+def make_job_folder(subcommand: str) -> Path:
     """A new folder for a job's files and log; old ones are cleared away. Numbers tell the order, as clocks may jump.
 
     Raises:
@@ -146,8 +152,8 @@ def job_folder(verb: str) -> Path:
         jobs.mkdir(parents=True, exist_ok=True)
         before = sorted(p for p in jobs.iterdir() if p.name.split("-")[0].isdecimal())
         number = int(before[-1].name.split("-")[0]) if before else 0
-        folder = _first_free(jobs, number + 1, verb)
-        for old in before[: 1 - KEPT_JOBS]:
+        folder = _make_next_folder(jobs, number + 1, subcommand)
+        for old in before[: 1 - MAX_JOB_FOLDERS]:
             shutil.rmtree(old, ignore_errors=True)  # one that another Blender still uses may stay
     except OSError as error:
         raise errors.UserError(
@@ -156,10 +162,10 @@ def job_folder(verb: str) -> Path:
     return folder
 
 
-def _first_free(jobs: Path, number: int, verb: str) -> Path:
+def _make_next_folder(jobs_folder: Path, number: int, subcommand: str) -> Path:
     """Makes the first folder from that number on that no other Blender has made at the same time."""
     while True:
-        folder = jobs / f"{number:08d}-{verb}"
+        folder = jobs_folder / f"{number:08d}-{subcommand}"
         try:
             folder.mkdir()
             return folder
@@ -167,12 +173,12 @@ def _first_free(jobs: Path, number: int, verb: str) -> Path:
             number += 1
 
 
-def _candidates() -> Iterator[list[str]]:
+def _host_python_commands() -> Iterator[list[str]]:
     chosen = bpy.path.abspath(preferences().host_python)
     if chosen:
         yield [chosen]
         return
-    for version in VERSIONS:
+    for version in PYTHON_VERSIONS:
         yield [f"python{version}"]
         if os.name == "nt":
             yield ["py", f"-{version}"]
@@ -182,15 +188,15 @@ def _candidates() -> Iterator[list[str]]:
     yield from ([str(p)] for p in sorted(bundled.glob("python*")) if p.is_file())
 
 
-_project_read: tuple[int, dict[str, Any]] | None = None
+_project_cache: tuple[int, dict[str, Any]] | None = None
 
 
-def _pins(cuda: bool) -> list[str]:
+def _required_packages(has_cuda: bool) -> list[str]:
     """The packages that this version of the backend needs, read again only when pyproject.toml has changed."""
-    global _project_read
+    global _project_cache
     file = ROOT / "pyproject.toml"
     stamp = file.stat().st_mtime_ns
-    if _project_read is None or _project_read[0] != stamp:
-        _project_read = stamp, tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-    project = _project_read[1]
-    return [*project["dependencies"], *(project["optional-dependencies"]["cuda"] if cuda else [])]
+    if _project_cache is None or _project_cache[0] != stamp:
+        _project_cache = stamp, tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    project = _project_cache[1]
+    return [*project["dependencies"], *(project["optional-dependencies"]["cuda"] if has_cuda else [])]

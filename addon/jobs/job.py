@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import errors, protocol
-from ..translations import iface_, sentence
+from ..translations import iface_, translate_message
 from .process import BackendProcess
 
-Finish = Callable[[dict[str, Any]], str]
+FinishCallback = Callable[[dict[str, Any]], str]
 
 
-class State(enum.Enum):
+class JobState(enum.Enum):
     """Where a job is. The last three are final."""
 
     RUNNING = "running"
@@ -47,15 +47,15 @@ class Job:
 
     title: str
     process: BackendProcess
-    finish: Finish
-    state: State = State.RUNNING
+    finish: FinishCallback
+    state: JobState = JobState.RUNNING
     progress: protocol.Progress | None = None
     notes: list[str] = field(default_factory=list)
     outcome: str = ""
     error: protocol.Error | None = None
-    folder: Path | None = None
+    actor_folder: Path | None = None
     request: Any = None
-    detached: bool = False
+    is_detached: bool = False
 
     @property
     def log(self) -> Path:
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def is_running(self) -> bool:
-        return self.state in (State.RUNNING, State.CANCELLING)
+        return self.state in (JobState.RUNNING, JobState.CANCELLING)
 
     @property
     def fraction(self) -> float:
@@ -71,20 +71,20 @@ class Job:
         return self.progress.done / self.progress.total if self.progress and self.progress.total > 0 else 0.0
 
     @property
-    def line(self) -> str:
+    def status_text(self) -> str:
         """What to write on the progress bar."""
-        if self.state is State.CANCELLING:
+        if self.state is JobState.CANCELLING:
             return iface_("Cancelling…")
         if self.progress is None:
             return iface_("Starting…")
         step = self.progress
-        now = sentence(step.message or step.stage.replace("_", " ").capitalize())
-        return f"{now} · {iface_('{} left').format(duration(step.eta))}" if step.eta >= 0 else now
+        now = translate_message(step.message or step.stage.replace("_", " ").capitalize())
+        return f"{now} · {iface_('{} left').format(format_duration(step.eta))}" if step.eta >= 0 else now
 
     def cancel(self) -> None:
         """Asks the backend to stop; what it finished is used again by the next run."""
-        if self.state is State.RUNNING:
-            self.state = State.CANCELLING
+        if self.state is JobState.RUNNING:
+            self.state = JobState.CANCELLING
             self.process.cancel()
 
     def update(self) -> bool:
@@ -93,7 +93,7 @@ class Job:
         Returns:
             whether anything changed.
         """
-        messages = self.process.poll() if self.is_running else []
+        messages = self.process.receive_messages() if self.is_running else []
         for message in messages:
             if isinstance(message, protocol.Progress):
                 self.progress = message
@@ -102,21 +102,21 @@ class Job:
             elif isinstance(message, protocol.Error):
                 self.fail(message)
             elif isinstance(message, protocol.Result):
-                self._end(message.data)
+                self._finish(message.data)
         return bool(messages)
 
     def fail(self, error: protocol.Error) -> None:
         """Ends the job with an error."""
         self.error = error
-        self.state = State.CANCELLED if error.code == "cancelled" else State.FAILED
+        self.state = JobState.CANCELLED if error.code == "cancelled" else JobState.FAILED
 
-    def _end(self, data: dict[str, Any]) -> None:
+    def _finish(self, data: dict[str, Any]) -> None:
         unexpected = protocol.Error(
             "job", "bug", f"{self.title} ended with an unexpected error.", "Read Blender's console.", str(self.log)
         )
         try:
             self.outcome = self.finish(data)
-            self.state = State.DONE
+            self.state = JobState.DONE
         except errors.UserError as error:
             self.fail(protocol.Error("job", error.code, error.message, error.remedy, str(self.log)))
         finally:
@@ -125,7 +125,7 @@ class Job:
             ):  # a bug: its traceback goes where Blender shows it, and the panel must not wait for ever
                 self.fail(unexpected)
 
-    def wait(self, watch: Callable[[Job], None] = lambda job: None) -> None:
+    def wait(self, on_change: Callable[[Job], None] = lambda job: None) -> None:
         """Blocks until the job has ended, for Blender without a window. A dead or silent child ends it too.
 
         Args:
@@ -137,7 +137,7 @@ class Job:
         try:
             while self.is_running:
                 if self.update():
-                    watch(self)
+                    on_change(self)
                 else:
                     time.sleep(0.02)
         finally:
@@ -147,54 +147,61 @@ class Job:
             raise errors.UserError(self.error.code, self.error.message, self.error.remedy, self.error.data)
 
 
-_job: Job | None = None
+_current_job: Job | None = None
 
 
-def current() -> Job | None:
+def current_job() -> Job | None:
     """The job that runs, or the last one that ran."""
-    return _job
+    return _current_job
 
 
 def is_busy() -> bool:
     """Whether a job runs."""
-    return _job is not None and _job.is_running
+    return _current_job is not None and _current_job.is_running
 
 
-def start(
+def start_job(
     title: str,
     command: list[str],
-    log: Path,
-    finish: Finish,
+    log_file: Path,
+    finish: FinishCallback,
     *,
-    folder: Path | None = None,
+    actor_folder: Path | None = None,
     request: Any = None,
-    detached: bool = False,
+    is_detached: bool = False,
 ) -> Job:
     """Starts a backend process as the current job; see `Job`.
 
     Raises:
         UserError: another job runs, or the process cannot be started.
     """
-    global _job
+    global _current_job
     if is_busy():
         raise errors.UserError("busy", "Another job is running.", "Wait for it, or cancel it.")
-    _job = Job(title, BackendProcess(command, log), finish, folder=folder, request=request, detached=detached)
-    return _job
+    _current_job = Job(
+        title,
+        BackendProcess(command, log_file),
+        finish,
+        actor_folder=actor_folder,
+        request=request,
+        is_detached=is_detached,
+    )
+    return _current_job
 
 
-def stop() -> None:
+def stop_job() -> None:
     """Ends the running job at once, unless it is detached, and forgets it: the extension is switched off, or Blender
     quits."""
-    global _job
-    if _job is not None and _job.is_running:
-        if _job.detached and _job.state is State.RUNNING:
-            _job.process.release()
+    global _current_job
+    if _current_job is not None and _current_job.is_running:
+        if _current_job.is_detached and _current_job.state is JobState.RUNNING:
+            _current_job.process.detach()
         else:
-            _job.process.close(1.0)
-    _job = None
+            _current_job.process.close(1.0)
+    _current_job = None
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time that a person reads at a glance."""
     whole = max(0, round(seconds))
     if whole < 60:

@@ -6,41 +6,41 @@ import bpy
 
 from . import job
 
-INTERVAL = 0.15  # s
+POLL_INTERVAL_SECONDS = 0.15  # s
 
 
-def start() -> None:
+def start_timer() -> None:
     """Begins to watch the current job. It goes on when another file is opened."""
-    if not bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.register(_tick, first_interval=INTERVAL, persistent=True)
+    if not bpy.app.timers.is_registered(_update_job):
+        bpy.app.timers.register(_update_job, first_interval=POLL_INTERVAL_SECONDS, persistent=True)
 
 
-def stop() -> None:
+def stop_timer() -> None:
     """Takes the timer away: one that is still there when Blender exits crashes or hangs it."""
-    if bpy.app.timers.is_registered(_tick):
-        bpy.app.timers.unregister(_tick)
+    if bpy.app.timers.is_registered(_update_job):
+        bpy.app.timers.unregister(_update_job)
 
 
-def _tick() -> float | None:
-    running = job.current()
+def _update_job() -> float | None:
+    running = job.current_job()
     if running is None:
         return None
-    if _hands_are_busy():
-        return INTERVAL
+    if _is_modal_operator_running():
+        return POLL_INTERVAL_SECONDS
     if running.update():
-        redraw()
-    return INTERVAL if running.is_running else None
+        redraw_areas()
+    return POLL_INTERVAL_SECONDS if running.is_running else None
 
 
-def _hands_are_busy() -> bool:
+def _is_modal_operator_running() -> bool:
     """Whether the artist is in the middle of a drag or a stroke: changing the scene under it could crash Blender."""
     windows = bpy.context.window_manager.windows
     return any("BLOCKING" in operator.bl_options for window in windows for operator in window.modal_operators)
 
 
-def redraw(kinds: frozenset[str] = frozenset({"VIEW_3D", "PREFERENCES"})) -> None:
+def redraw_areas(area_types: frozenset[str] = frozenset({"VIEW_3D", "PREFERENCES"})) -> None:
     """Draws areas of these kinds again, the sidebars and the preferences unless said."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in kinds:
+            if area.type in area_types:
                 area.tag_redraw()

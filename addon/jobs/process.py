@@ -18,30 +18,34 @@ from pathlib import Path
 
 from ..contract import ROOT, protocol
 
-HELLO_LIMIT = 120.0  # s until the first message: a cold disk needs most of a minute to load torch
-CANCEL_LIMIT = 5.0  # s that a child may take to answer a cancel request, and then again to end when told to
-PIECE = 1 << 16  # bytes that are taken from the child's standard output at a time
-JOB = "job"
+HELLO_TIMEOUT_SECONDS = 120.0  # s until the first message: a cold disk needs most of a minute to load torch
+CANCEL_TIMEOUT_SECONDS = 5.0  # s that a child may take to answer a cancel request, and then again to end when told to
+READ_CHUNK_BYTES = 1 << 16  # bytes that are taken from the child's standard output at a time
+JOB_ID = "job"
 
-_KEPT = {
+_INHERITED_VARIABLES = {
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "LD_LIBRARY_PATH",
     "DYLD_LIBRARY_PATH", "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA",
     "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE", "HTTP_PROXY",
     "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
 }  # fmt: skip
-_KEPT_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "TORCH_", "OMP_", "MKL_", "NUMBA_", "PIP_", "PORTRAIT_ACTOR_")
+_INHERITED_PREFIXES = ("LC_", "XDG_", "CUDA_", "NVIDIA_", "TORCH_", "OMP_", "MKL_", "NUMBA_", "PIP_", "PORTRAIT_ACTOR_")
 
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without what belongs to Blender or its Python."""
-    kept = {k: v for k, v in os.environ.items() if k.upper() in _KEPT or k.upper().startswith(_KEPT_PREFIXES)}
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if k.upper() in _INHERITED_VARIABLES or k.upper().startswith(_INHERITED_PREFIXES)
+    }
     return kept | {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"}
 
 
 class BackendProcess:
     """A running backend command. Call `poll` now and then; it returns what has been said since."""
 
-    def __init__(self, command: Sequence[str], log: Path, *, serves: bool = False) -> None:
+    def __init__(self, command: Sequence[str], log: Path, *, is_service: bool = False) -> None:
         """Starts `command` in the folder that holds backend/; its standard error goes to the file `log`.
 
         Args:
@@ -50,13 +54,15 @@ class BackendProcess:
         Raises:
             UserError: it cannot be started.
         """
-        self.log, self._serves = log, serves
-        self.finished = False  # the last message was a Result or an Error, and the process has been seen off
-        self._said: queue.SimpleQueue[protocol.Message | None] = queue.SimpleQueue()  # None: standard output ended
-        self._started = time.monotonic()
-        self._greeted = False
-        self._deadline: float | None = None  # when a cancelled child is dealt with more firmly
-        self._cancelled = self._released = False
+        self.log, self._is_service = log, is_service
+        self.is_finished = False  # the last message was a Result or an Error, and the process has been seen off
+        self._message_queue: queue.SimpleQueue[protocol.Message | None] = (
+            queue.SimpleQueue()
+        )  # None: standard output ended
+        self._start_time = time.monotonic()
+        self._has_greeted = False
+        self._cancel_deadline: float | None = None  # when a cancelled child is dealt with more firmly
+        self._is_cancelled = self._is_detached = False
         try:
             with log.open("ab") as errors:
                 self._child = subprocess.Popen(
@@ -70,45 +76,47 @@ class BackendProcess:
                 f"The backend's Python {command[0]} could not be started ({error.strerror}).",
                 "Choose another Python in the preferences, or set up the backend again.",
             ) from error
-        threading.Thread(target=self._listen, name="Portrait Actor backend", daemon=True).start()
+        threading.Thread(target=self._read_output, name="Portrait Actor backend", daemon=True).start()
 
     @property
     def pid(self) -> int:
         return self._child.pid
 
-    def poll(self) -> list[protocol.Message]:
+    def receive_messages(self) -> list[protocol.Message]:
         """The messages since the last call; the last one of a process is always a Result or an Error."""
         messages: list[protocol.Message] = []
-        while not self.finished:
+        while not self.is_finished:
             try:
-                message = self._said.get_nowait()
+                message = self._message_queue.get_nowait()
             except queue.Empty:
-                messages += self._watch()
+                messages += self._check_timeouts()
                 break
-            messages.append(self._obituary() if message is None else message)
-            self._greeted = True
+            messages.append(self._exit_error() if message is None else message)
+            self._has_greeted = True
             if isinstance(messages[-1], protocol.Hello) and messages[-1].protocol != protocol.PROTOCOL_VERSION:
-                messages[-1] = self._error("other_version", "The backend is of another version.", "Set it up again.")
+                messages[-1] = self._make_error(
+                    "other_version", "The backend is of another version.", "Set it up again."
+                )
             if isinstance(messages[-1], (protocol.Result, protocol.Error)) and (
-                not self._serves or messages[-1].id == JOB
+                not self._is_service or messages[-1].id == JOB_ID
             ):
-                self.leave()
+                self.close_in_background()
         return messages
 
     def cancel(self) -> None:
         """Asks the child to stop; `poll` ends it by force if it does not."""
-        self._cancelled = True
-        self._deadline = time.monotonic() + CANCEL_LIMIT
-        self.ask(protocol.Request(JOB, "cancel"))
+        self._is_cancelled = True
+        self._cancel_deadline = time.monotonic() + CANCEL_TIMEOUT_SECONDS
+        self.send_request(protocol.Request(JOB_ID, "cancel"))
 
-    def ask(self, request: protocol.Request) -> None:
+    def send_request(self, request: protocol.Request) -> None:
         """Sends a request to the child."""
         with contextlib.suppress(OSError):  # the child is gone already: `poll` reports it
             assert self._child.stdin is not None
-            self._child.stdin.write((protocol.encode(request) + "\n").encode())
+            self._child.stdin.write((protocol.encode_message(request) + "\n").encode())
             self._child.stdin.flush()
 
-    def close(self, limit: float = CANCEL_LIMIT) -> None:
+    def close(self, timeout_seconds: float = CANCEL_TIMEOUT_SECONDS) -> None:
         """Lets the child end, and makes it end: takes at most two times `limit` seconds."""
         with contextlib.suppress(OSError):
             assert self._child.stdin is not None
@@ -116,85 +124,85 @@ class BackendProcess:
         for force in (lambda: None, self._terminate, self._kill):
             force()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(limit)
+                self._child.wait(timeout_seconds)
                 return
 
-    def release(self) -> None:
+    def detach(self) -> None:
         """Lets a detached child go on alone. While this process lives, what the child says goes to its log."""
-        self.finished = self._released = True
+        self.is_finished = self._is_detached = True
         with contextlib.suppress(OSError):
             assert self._child.stdin is not None
             self._child.stdin.close()
 
-    def leave(self) -> None:
+    def close_in_background(self) -> None:
         """The last word is spoken, or nobody listens: ends the child in the background, as it may take seconds to free
         its memory."""
-        self.finished = True
+        self.is_finished = True
         threading.Thread(target=self.close, name="Portrait Actor backend's end", daemon=True).start()
 
-    def _watch(self) -> list[protocol.Message]:
+    def _check_timeouts(self) -> list[protocol.Message]:
         """What silence means: a child that never greeted, or one that ignores a cancel request."""
         now = time.monotonic()
-        if self._deadline is not None and now > self._deadline:
+        if self._cancel_deadline is not None and now > self._cancel_deadline:
             self._terminate()
-            self.leave()
-            return [self._error("cancelled", "The job was cancelled.", "")]
-        if not self._greeted and now > self._started + HELLO_LIMIT:
+            self.close_in_background()
+            return [self._make_error("cancelled", "The job was cancelled.", "")]
+        if not self._has_greeted and now > self._start_time + HELLO_TIMEOUT_SECONDS:
             self._terminate()
-            self.leave()
-            return [self._error("no_answer", "The backend did not answer.", "Open the log, or set it up again.")]
+            self.close_in_background()
+            return [self._make_error("no_answer", "The backend did not answer.", "Open the log, or set it up again.")]
         return []
 
-    def _obituary(self) -> protocol.Message:
+    def _exit_error(self) -> protocol.Message:
         """The error for a child that ended without a Result or an Error."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(1.0)
         code = self._child.poll()
-        if self._cancelled:
-            return self._error("cancelled", "The job was cancelled.", "")
-        last = last_line(self.log)
+        if self._is_cancelled:
+            return self._make_error("cancelled", "The job was cancelled.", "")
+        last = read_last_line(self.log)
         said = f": {last.rstrip('.')}" if last else ""
         if code in (-signal.SIGTERM, -9, 137):
             remedy = "If memory ran out, close other programs; then start again: it goes on."
-            return self._error("backend_died", f"The backend was killed{said}.", remedy)
+            return self._make_error("backend_died", f"The backend was killed{said}.", remedy)
         remedy = "Open the log; start again: it goes on where it stopped."
-        return self._error("backend_died", f"The backend stopped (exit code {code}){said}.", remedy)
+        return self._make_error("backend_died", f"The backend stopped (exit code {code}){said}.", remedy)
 
-    def _error(self, code: str, message: str, remedy: str) -> protocol.Error:
-        return protocol.Error(JOB, code, message, remedy, str(self.log))
+    def _make_error(self, code: str, message: str, remedy: str) -> protocol.Error:
+        return protocol.Error(JOB_ID, code, message, remedy, str(self.log))
 
-    def _listen(self) -> None:
+    def _read_output(self) -> None:
         """Reader thread: turns lines into messages. What is not a message (a library's chatter) goes to the log."""
         assert self._child.stdout is not None
         with self._child.stdout as output, self.log.open("ab") as log:
-            for line in protocol.lines(lambda: output.read1(PIECE)):
+            for line in protocol.split_lines(lambda: output.read1(READ_CHUNK_BYTES)):
                 try:
-                    message = protocol.decode(line.decode("utf-8", "replace"))
+                    message = protocol.decode_message(line.decode("utf-8", "replace"))
                 except ValueError:
                     message = None
-                if message is None or self._released:
+                if message is None or self._is_detached:
                     log.write(line + b"\n")
                     log.flush()
                 else:
-                    self._said.put(message)
-        self._said.put(None)
+                    self._message_queue.put(message)
+        self._message_queue.put(None)
 
     def _terminate(self) -> None:
-        self._signal(getattr(signal, "SIGTERM", 15))
+        self._send_signal(getattr(signal, "SIGTERM", 15))
 
     def _kill(self) -> None:
-        self._signal(getattr(signal, "SIGKILL", 9))
+        self._send_signal(getattr(signal, "SIGKILL", 9))
 
-    def _signal(self, number: int) -> None:
+    def _send_signal(self, signal_number: int) -> None:
         """Reaches the child's own children too, where the system can."""
         with contextlib.suppress(OSError):
             if os.name == "nt":
                 self._child.kill()
             else:
-                os.killpg(self._child.pid, number)
+                os.killpg(self._child.pid, signal_number)
 
 
-def last_line(log: Path) -> str:
+def read_last_line(log: Path) -> str:
     """The last line of a log that says something, cut to a length that fits a panel."""
     try:
         with log.open("rb") as file:

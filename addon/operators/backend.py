@@ -10,10 +10,10 @@ from ..contract import ROOT, errors
 from ..jobs import environment, job, main_thread
 from ..translations import CONTEXT, iface_, rpt_, tip_
 from ..translations.props import BoolProperty, StringProperty
-from .operator_base import JobVerb, Verb, start_backend
+from .operator_base import JobOperator, OperatorBase, start_backend_job
 
 
-def start_setup(wheels: str = "", *, again: bool = False) -> job.Job:
+def start_setup(wheels: str = "", *, should_reinstall: bool = False) -> job.Job:
     """Starts the installation of the backend's own Python environment in the cache folder.
 
     Args:
@@ -30,26 +30,32 @@ def start_setup(wheels: str = "", *, again: bool = False) -> job.Job:
             "Blender may not go online, so the backend's packages cannot be downloaded.",
             "Allow Online Access in the preferences, or choose a folder of wheels.",
         )
-    if os.environ.get(environment.OVERRIDE):
+    if os.environ.get(environment.PYTHON_OVERRIDE_VARIABLE):
         raise errors.UserError(
             "override",
-            f"The environment variable {environment.OVERRIDE} names the backend's Python.",
+            f"The environment variable {environment.PYTHON_OVERRIDE_VARIABLE} names the backend's Python.",
             "Unset it to use an environment that Portrait Actor makes.",
         )
     host = environment.find_host_python()
-    command = [str(host), str(ROOT / "backend" / "install.py"), "--target", str(environment.target()), "--json-lines"]
+    command = [
+        str(host),
+        str(ROOT / "backend" / "install.py"),
+        "--target",
+        str(environment.environment_folder()),
+        "--json-lines",
+    ]
     command += ["--device", environment.preferences().device]
     command += ["--wheels", source] if source else []
-    command += ["--again"] if again else []
+    command += ["--again"] if should_reinstall else []
 
     def finish(data: dict[str, Any]) -> str:
         environment.preferences().backend_python = ""  # from now on, the one that has been made
         return rpt_("The backend is ready.")
 
-    return job.start(iface_("Set Up Backend"), command, environment.job_folder("setup") / "log.txt", finish)
+    return job.start_job(iface_("Set Up Backend"), command, environment.make_job_folder("setup") / "log.txt", finish)
 
 
-def start_check() -> job.Job:
+def start_doctor() -> job.Job:
     """Starts the backend's own look at what is installed.
 
     Raises:
@@ -68,10 +74,10 @@ def start_check() -> job.Job:
         rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in lacking)
         return rpt_("Everything needed is there; jobs run on {}.").format(report["device_name"]) + rest
 
-    return start_backend(iface_("Check Backend"), "doctor", [], environment.job_folder("doctor"), finish)
+    return start_backend_job(iface_("Check Backend"), "doctor", [], environment.make_job_folder("doctor"), finish)
 
 
-class PORTRAIT_ACTOR_OT_setup_backend(JobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_setup_backend(JobOperator, bpy.types.Operator):
     """Install the backend in a Python environment of its own; Blender's Python stays as it is"""
 
     bl_idname = "portrait_actor.setup_backend"
@@ -82,18 +88,18 @@ class PORTRAIT_ACTOR_OT_setup_backend(JobVerb, bpy.types.Operator):
         name="Again", description="Make it anew even if it looks complete; until then the old one stays in use"
     )
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        return self.follow(start_setup(self.wheels, again=self.again))
+    def run(self, context: bpy.types.Context) -> set[str]:
+        return self.watch_job(start_setup(self.wheels, should_reinstall=self.again))
 
 
-class PORTRAIT_ACTOR_OT_check_backend(JobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_check_backend(JobOperator, bpy.types.Operator):
     """Look whether everything that the backend needs is installed and works, and on which device it works"""
 
     bl_idname = "portrait_actor.check_backend"
     bl_label = "Check Backend"
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        return self.follow(start_check())
+    def run(self, context: bpy.types.Context) -> set[str]:
+        return self.watch_job(start_doctor())
 
 
 class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
@@ -111,10 +117,10 @@ class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        running = job.current()
+        running = job.current_job()
         if running is not None:
             running.cancel()
-        main_thread.redraw()
+        main_thread.redraw_areas()
         return {"FINISHED"}
 
 
@@ -127,13 +133,13 @@ class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if job.current() is None:
+        if job.current_job() is None:
             cls.poll_message_set(tip_("No job has run yet"))
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        last = job.current()
+        last = job.current_job()
         log = Path(last.error.log) if last and last.error and last.error.log else last.log if last else None
         if log is None or not log.is_file():
             self.report({"ERROR"}, rpt_("The log does not exist any more."))
@@ -144,7 +150,7 @@ class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PORTRAIT_ACTOR_OT_open_folder(Verb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_open_folder(OperatorBase, bpy.types.Operator):
     """Show the folder in the system's file browser"""
 
     bl_idname = "portrait_actor.open_folder"
@@ -153,7 +159,7 @@ class PORTRAIT_ACTOR_OT_open_folder(Verb, bpy.types.Operator):
 
     directory: StringProperty(name="Folder", description="The folder to show", subtype="DIR_PATH")
 
-    def act(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> set[str]:
         folder = Path(bpy.path.abspath(self.directory))
         if not self.directory or not folder.is_dir():
             raise errors.UserError("missing_file", f"There is no folder at {folder}.", "Choose another.")
@@ -177,7 +183,7 @@ class PORTRAIT_ACTOR_OT_dismiss(bpy.types.Operator):
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        job.stop()
+        job.stop_job()
         return {"FINISHED"}
 
 

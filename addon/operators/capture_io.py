@@ -9,37 +9,39 @@ from ..scene import sampling, scene_actor, takes
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_
 from ..translations.props import BoolProperty, FloatProperty, IntProperty, StringProperty
-from .operator_base import ActorVerb, absolute, existing_file, fill_in
+from .operator_base import ActorOperator, absolute_path, fill_unset_properties, require_file
 
-ENDINGS = "*.csv;*.npz"
+CAPTURE_FILE_GLOB = "*.csv;*.npz"
 
 
-def add_capture(
+def add_capture_take(
     scene: bpy.types.Scene,
-    shown: scene_actor.SceneActor,
+    actor: scene_actor.SceneActor,
     file: Path,
     table: performance.Performance,
     frame_start: int,
     *,
-    rigid: bool,
+    should_key_bones: bool,
 ) -> str:
     """Keys what came from a file as a new take. Returns one sentence for the person."""
     frames = takes.scene_frames(table, scene, 0)
     frames += frame_start - frames[0]
-    takes.add_take(f"{shown.name} {file.stem}", shown.armature, shown.face, table, frames, rigid=rigid)
+    takes.add_take(
+        f"{actor.name} {file.stem}", actor.armature, actor.face, table, frames, should_key_bones=should_key_bones
+    )
     scene.frame_end = max(scene.frame_end, int(frames[-1]))
     scene.frame_set(scene.frame_current)
     told = rpt_("{} plays {} from frame {} to {}.")
-    return told.format(shown.name, file.name, frame_start, int(frames[-1]))
+    return told.format(actor.name, file.name, frame_start, int(frames[-1]))
 
 
-class CaptureFile(ActorVerb):
+class CaptureFileOperator(ActorOperator):
     """What reading and writing a capture ask alike."""
 
     filepath: StringProperty(
         name="File", description="The .csv or .npz on disk", subtype="FILE_PATH", options=BLEND_RELATIVE
     )
-    filter_glob: StringProperty(default=ENDINGS, options={"HIDDEN", "SKIP_SAVE"})
+    filter_glob: StringProperty(default=CAPTURE_FILE_GLOB, options={"HIDDEN", "SKIP_SAVE"})
     actor: StringProperty(
         name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
     )
@@ -47,7 +49,7 @@ class CaptureFile(ActorVerb):
     flip_pitch: BoolProperty(name="Flip Pitch", description="The file counts upward nods as positive")
     flip_roll: BoolProperty(name="Flip Roll", description="The file counts tilts to the left shoulder as positive")
 
-    def signs(self) -> tuple[int, int, int]:
+    def rotation_signs(self) -> tuple[int, int, int]:
         """Of yaw, pitch and roll."""
         yaw, pitch, roll = (-1 if flip else 1 for flip in (self.flip_yaw, self.flip_pitch, self.flip_roll))
         return yaw, pitch, roll
@@ -57,7 +59,7 @@ class CaptureFile(ActorVerb):
         return {"RUNNING_MODAL"}
 
 
-class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_import_capture(CaptureFileOperator, bpy.types.Operator):
     """Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)"""
 
     bl_idname = "portrait_actor.import_capture"
@@ -82,31 +84,31 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFile, bpy.types.Operator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        fill_in(self, frame_start=context.scene.frame_current)
+        fill_unset_properties(self, frame_start=context.scene.frame_current)
         return super().invoke(context, event)
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        found = scene_actor.require(context, self.actor)
+    def run(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require_actor(context, self.actor)
         found.check_editable()
-        file = existing_file(self.filepath, "capture")
-        table = self._read(file)
-        told = add_capture(context.scene, found, file, table, self.frame_start, rigid=self.head)
+        file = require_file(self.filepath, "capture")
+        table = self._read_performance(file)
+        told = add_capture_take(context.scene, found, file, table, self.frame_start, should_key_bones=self.head)
         self.report({"INFO"}, told)
         return {"FINISHED"}
 
-    def _read(self, file: Path) -> performance.Performance:
+    def _read_performance(self, file: Path) -> performance.Performance:
         if file.suffix.lower() == ".npz":
             return performance.Performance.load(file)
-        how = live_link.Reading(
+        how = live_link.CaptureOptions(
             capture_fps=self.capture_fps or None,
-            signs=self.signs(),
-            neutral=self.neutral if self.use_neutral else None,
-            head=self.head,
+            signs=self.rotation_signs(),
+            neutral_seconds=self.neutral if self.use_neutral else None,
+            has_head_motion=self.head,
         )
         return live_link.read_live_link(file, how)
 
 
-class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_export_capture(CaptureFileOperator, bpy.types.Operator):
     """Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)"""
 
     bl_idname = "portrait_actor.export_capture"
@@ -117,21 +119,21 @@ class PORTRAIT_ACTOR_OT_export_capture(CaptureFile, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if not self.filepath:
-            self.filepath = f"{scene_actor.require(context).name}.csv"
+            self.filepath = f"{scene_actor.require_actor(context).name}.csv"
         return super().invoke(context, event)
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        found, scene = scene_actor.require(context, self.actor), context.scene
+    def run(self, context: bpy.types.Context) -> set[str]:
+        found, scene = scene_actor.require_actor(context, self.actor), context.scene
         if not self.filepath:
             raise errors.UserError("missing_file", "No file was named.", "Name a .csv or an .npz.")
-        file = Path(absolute(self.filepath))
+        file = Path(absolute_path(self.filepath))
         file = file if file.suffix.lower() in (".csv", ".npz") else file.with_name(file.name + ".csv")
         frames = range(scene.frame_start, scene.frame_end + 1)
         table = sampling.sample_performance(scene, context.view_layer, found.armature, found.face, frames)
         if file.suffix.lower() == ".npz":
             table.save(file)
         else:
-            live_link.write_live_link(table, file, self.signs())
+            live_link.write_live_link(table, file, self.rotation_signs())
         self.report({"INFO"}, rpt_("{} frames of {} are in {}.").format(len(table), found.name, file))
         return {"FINISHED"}
 

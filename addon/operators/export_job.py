@@ -9,20 +9,27 @@ import bpy
 from .. import open_job_description
 from ..contract import actor_folder as contract_actor
 from ..contract import atomic_write, errors
-from ..properties import FORMATS
+from ..properties import FORMAT_ITEMS
 from ..scene import sampling, scene_actor
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_
 from ..translations.props import BoolProperty, EnumProperty, IntProperty, StringProperty
-from .operator_base import ActorVerb, fill_in, save_blend
-from .render_actor import BLUR_SAMPLES, RenderRequest, frames_of, has_vectors, moments_of, output_folder
+from .operator_base import ActorOperator, fill_unset_properties, save_blend
+from .render_actor import (
+    DEFAULT_BLUR_SAMPLES,
+    RenderRequest,
+    make_output_folder,
+    requested_frames,
+    sample_offsets,
+    should_render_vectors,
+)
 
-SCENE = "scene.blend"
-NAME_LENGTH = 128  # of a job, by the specification
-SEQUENCES = [kind for kind in FORMATS if kind[0] != "mp4"]  # a film cannot be made in parts
+SCENE_FILE = "scene.blend"
+MAX_JOB_NAME_LENGTH = 128  # of a job, by the specification
+SEQUENCE_FORMAT_ITEMS = [kind for kind in FORMAT_ITEMS if kind[0] != "mp4"]  # a film cannot be made in parts
 
 
-def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10) -> Path:
+def export_farm_job(context: bpy.types.Context, request: RenderRequest, frames_per_task: int = 10) -> Path:
     """Writes the bundle; returns its folder.
 
     Args:
@@ -32,43 +39,53 @@ def export_job(context: bpy.types.Context, wish: RenderRequest, chunk: int = 10)
     Raises:
         UserError: there is no actor or camera, the actor's folder is incomplete, or the bundle cannot be written.
     """
-    scene, shown = context.scene, scene_actor.require(context, wish.actor)
-    frames = frames_of(scene, wish)
+    scene, shown = context.scene, scene_actor.require_actor(context, request.actor)
+    frames = requested_frames(scene, request)
     # what cannot be rendered is told here, not by each task: the camera is read as a task will read it
-    sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames[:1], moments_of(scene, wish))
-    folder, bundle = shown.folder(), _bundle(wish.output)
-    target = bundle / f"{bpy.path.clean_name(shown.name)}{contract_actor.SUFFIX}"
+    sampling.sample_frames(
+        scene, context.view_layer, shown.armature, shown.face, frames[:1], sample_offsets(scene, request)
+    )
+    folder, bundle = shown.folder(), _make_bundle_folder(request.output)
+    target = bundle / f"{bpy.path.clean_name(shown.name)}{contract_actor.ACTOR_SUFFIX}"
     _copy_actor(folder, target)
-    save_blend(bundle / SCENE, copy=True, relative_remap=True, compress=True)
-    options = ("--vectors",) if wish.vectors else ("--blur-samples", str(wish.blur_samples))
+    save_blend(bundle / SCENE_FILE, copy=True, relative_remap=True, compress=True)
+    options = ("--vectors",) if request.vectors else ("--blur-samples", str(request.blur_samples))
     job = open_job_description.FarmJob(
-        f"{shown.name}, {scene.name}"[:NAME_LENGTH], SCENE, target.name, shown.name, frames[0], frames[-1], frames.step,
-        max(chunk, 1), wish.file_format, options,
-    )  # fmt: skip
-    text = json.dumps(open_job_description.template(job), indent=1, ensure_ascii=False)
-    atomic_write.save_whole(bundle / open_job_description.TEMPLATE, text.encode("utf-8"))
+        f"{shown.name}, {scene.name}"[:MAX_JOB_NAME_LENGTH],
+        SCENE_FILE,
+        target.name,
+        shown.name,
+        frames[0],
+        frames[-1],
+        frames.step,
+        max(frames_per_task, 1),
+        request.file_format,
+        options,
+    )
+    text = json.dumps(open_job_description.job_template(job), indent=1, ensure_ascii=False)
+    atomic_write.write_bytes_atomically(bundle / open_job_description.TEMPLATE_FILE, text.encode("utf-8"))
     return bundle
 
 
-def _bundle(output: str) -> Path:
-    bundle = output_folder(output)
-    if any(bundle.iterdir()) and not (bundle / open_job_description.TEMPLATE).exists():
+def _make_bundle_folder(output: str) -> Path:
+    bundle = make_output_folder(output)
+    if any(bundle.iterdir()) and not (bundle / open_job_description.TEMPLATE_FILE).exists():
         raise errors.UserError("not_a_job", f"{bundle} holds other files.", "Choose an empty folder.")
     return bundle
 
 
-def _copy_actor(folder: contract_actor.ActorFolder, target: Path) -> None:
+def _copy_actor(actor_folder: contract_actor.ActorFolder, target: Path) -> None:
     """What a machine needs that renders: not the footage, and not what training left."""
     atomic_write.make_folder(target)
-    for name in contract_actor.TO_RENDER:
-        source = folder.file(name)
+    for name in contract_actor.RENDER_FILES:
+        source = actor_folder.file_path(name)
         if not source.is_file():
-            raise contract_actor.damaged(source)
-        with atomic_write.replacing(target / name) as part:
+            raise contract_actor.damaged_file_error(source)
+        with atomic_write.write_atomically(target / name) as part:
             shutil.copyfile(source, part)
 
 
-class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_export_job(ActorOperator, bpy.types.Operator):
     """Write this shot as an Open Job Description bundle, which render managers take as it is"""
 
     bl_idname = "portrait_actor.export_job"
@@ -89,12 +106,12 @@ class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
         soft_max=500,
     )
     file_format: EnumProperty(
-        name="Format", description="What the rendered frames are for", items=SEQUENCES, default="exr"
+        name="Format", description="What the rendered frames are for", items=SEQUENCE_FORMAT_ITEMS, default="exr"
     )
     blur_samples: IntProperty(
         name="Blur Samples",
         description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
-        default=BLUR_SAMPLES,
+        default=DEFAULT_BLUR_SAMPLES,
         min=1,
         max=256,
         soft_max=32,
@@ -108,17 +125,17 @@ class PORTRAIT_ACTOR_OT_export_job(ActorVerb, bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         form = context.scene.portrait_actor
-        fill_in(self, blur_samples=form.blur_samples, vectors=has_vectors(context.scene))
+        fill_unset_properties(self, blur_samples=form.blur_samples, vectors=should_render_vectors(context.scene))
         if form.file_format != "mp4":
-            fill_in(self, file_format=form.file_format)
+            fill_unset_properties(self, file_format=form.file_format)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def act(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> set[str]:
         wish = RenderRequest(
             self.directory, self.file_format, actor=self.actor, blur_samples=self.blur_samples, vectors=self.vectors
         )
-        bundle = export_job(context, wish, self.chunk)
+        bundle = export_farm_job(context, wish, self.chunk)
         self.report({"INFO"}, rpt_("The job is in {}.").format(bundle))
         return {"FINISHED"}
 

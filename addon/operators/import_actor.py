@@ -5,12 +5,12 @@ from pathlib import Path
 import bpy
 
 from ..contract import actor_folder
-from ..properties import MATCH_SCENE
+from ..properties import MATCH_SCENE_OPTIONS
 from ..scene import scene_actor
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, rpt_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
-from .operator_base import Place, Verb, absolute, fill_in
+from .operator_base import JobTarget, OperatorBase, absolute_path, fill_unset_properties
 
 
 def import_actor(context: bpy.types.Context, folder: Path, *, frame_start: int, match_scene: bool | None) -> str:
@@ -27,14 +27,14 @@ def import_actor(context: bpy.types.Context, folder: Path, *, frame_start: int, 
     """
     opened = actor_folder.ActorFolder.open(folder)
     if match_scene is None:
-        match_scene = scene_actor.is_match_expected(context.scene)
+        match_scene = scene_actor.should_match_scene(context.scene)
     objects = context.view_layer.objects
     edited = objects.active
     mode = edited.mode if edited else "OBJECT"
     if mode != "OBJECT":
         bpy.ops.object.mode_set(mode="OBJECT")
     try:
-        made = scene_actor.build(
+        made = scene_actor.add_actor(
             context.scene, context.view_layer, opened, frame_start=frame_start, match_scene=match_scene
         )
     finally:
@@ -51,9 +51,9 @@ def import_actor(context: bpy.types.Context, folder: Path, *, frame_start: int, 
     return f"{told} {kept}"
 
 
-def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bool | None) -> str:
+def import_into_target(target: JobTarget, folder: Path, *, frame_start: int, match_scene: bool | None) -> str:
     """Imports at the end of a job, into the scene where it was started; see `import_actor`."""
-    scene = place.find_scene()
+    scene = target.find_scene()
     if scene is None:
         return rpt_("{} is ready. Import it: the scene where it was begun is not open.").format(folder.name)
     windows = bpy.context.window_manager.windows
@@ -67,7 +67,7 @@ def import_into(place: Place, folder: Path, *, frame_start: int, match_scene: bo
         window.scene = shown
 
 
-class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_import_actor(OperatorBase, bpy.types.Operator):
     """Add an actor folder to the scene: rig, face, camera, the footage's performance and its sound"""
 
     bl_idname = "portrait_actor.import_actor"
@@ -81,17 +81,19 @@ class PORTRAIT_ACTOR_OT_import_actor(Verb, bpy.types.Operator):
     frame_start: IntProperty(
         name="First Frame", description="The scene frame where the footage begins", default=1, subtype="TIME"
     )
-    match_scene: BoolProperty(**MATCH_SCENE, options={"SKIP_SAVE"})  # a choice for one scene is none for the next
+    match_scene: BoolProperty(
+        **MATCH_SCENE_OPTIONS, options={"SKIP_SAVE"}
+    )  # a choice for one scene is none for the next
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        fill_in(self, match_scene=context.scene.portrait_actor.match_scene)
+        fill_unset_properties(self, match_scene=context.scene.portrait_actor.match_scene)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        fill_in(self, match_scene=scene_actor.is_match_expected(context.scene))  # F9 shows what was done
+    def run(self, context: bpy.types.Context) -> set[str]:
+        fill_unset_properties(self, match_scene=scene_actor.should_match_scene(context.scene))  # F9 shows what was done
         told = import_actor(
-            context, Path(absolute(self.directory)), frame_start=self.frame_start, match_scene=self.match_scene
+            context, Path(absolute_path(self.directory)), frame_start=self.frame_start, match_scene=self.match_scene
         )
         self.report({"INFO"}, told)
         return {"FINISHED"}

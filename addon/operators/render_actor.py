@@ -10,14 +10,21 @@ import numpy as np
 from ..contract import actor_folder as contract_actor
 from ..contract import atomic_write, errors, safe_io
 from ..jobs import environment, job
-from ..properties import RENDER, RenderForm, values_of
+from ..properties import RENDER_PROPERTIES, RenderForm, copy_values
 from ..scene import card, compositing, sampling, scene_actor, sound
 from ..translations import iface_, rpt_
 from ..translations.props import IntProperty, StringProperty
-from .operator_base import ActorJobVerb, Place, absolute, fill_in, push_undo, start_backend
+from .operator_base import (
+    ActorJobOperator,
+    JobTarget,
+    absolute_path,
+    fill_unset_properties,
+    push_undo,
+    start_backend_job,
+)
 
-WHOLE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
-BLUR_SAMPLES = 8
+SCENE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
+DEFAULT_BLUR_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,13 @@ class RenderRequest:
     actor: str = ""
     device: str = ""
     frame_step: int | None = None
-    blur_samples: int = BLUR_SAMPLES
+    blur_samples: int = DEFAULT_BLUR_SAMPLES
     vectors: bool = False
     chunk: int = 0
     actor_folder: str = ""
 
 
-def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
+def start_job(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     """Reads the animation now and starts the job, so the scene may be changed while it renders.
 
     Raises:
@@ -60,22 +67,22 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
             another job runs.
     """
     scene = context.scene
-    shown = scene_actor.require(context, request.actor)
-    frames = frames_of(scene, request)
-    moments = moments_of(scene, request)
-    source = _folder(shown, request).path
-    output = output_folder(request.output)
+    shown = scene_actor.require_actor(context, request.actor)
+    frames = requested_frames(scene, request)
+    moments = sample_offsets(scene, request)
+    source = _open_actor_folder(shown, request).path
+    output = make_output_folder(request.output)
     environment.require_python()
-    table, view = sampling.sample(scene, context.view_layer, shown.armature, shown.face, frames, moments)
-    folder = environment.job_folder("render")
+    table, view = sampling.sample_frames(scene, context.view_layer, shown.armature, shown.face, frames, moments)
+    folder = environment.make_job_folder("render")
     table.save(folder / "performance.npz")
     view.save(folder / "camera.json")
-    place, title = Place.of(context, shown.armature), iface_("Render {}").format(shown.name)
-    where = card.Placement.of(table, view, frames, len(moments))
-    background = _background(source) if request.placement == "compositor" else compositing.Background()
+    place, title = JobTarget.from_context(context, shown.armature), iface_("Render {}").format(shown.name)
+    where = card.CardAnimation.from_camera(table, view, frames, len(moments))
+    background = _measure_background(source) if request.placement == "compositor" else compositing.FootageBackground()
 
     def finish(data: dict[str, Any]) -> str:
-        outcome = _show(place, data, request, where, background)
+        outcome = _place_frames(place, data, request, where, background)
         push_undo(title)
         return outcome
 
@@ -89,33 +96,33 @@ def start(context: bpy.types.Context, request: RenderRequest) -> job.Job:
     if request.file_format == "mp4":
         track = sound.mixdown(scene, frames[0], frames[-1] + frames.step - 1, folder / "sound.wav")
         arguments += ["--sound", str(track)] if track else []
-    return start_backend(title, "render", arguments, folder, finish)
+    return start_backend_job(title, "render", arguments, folder, finish)
 
 
-def placed(scene: bpy.types.Scene, shown: scene_actor.SceneActor) -> tuple[RenderRequest, Path] | None:
+def find_placed_render(scene: bpy.types.Scene, actor: scene_actor.SceneActor) -> tuple[RenderRequest, Path] | None:
     """What was asked for when the frames were rendered that the scene shows of an actor, for the scene's range now, and
     one of those files; None where it shows none.
     """
-    places = {"compositor": compositing.shown_file(scene, shown.armature), "card": card.shown_file(shown)}
-    settings = shown.armature.portrait_actor
+    places = {"compositor": compositing.find_frame_file(scene, actor.armature), "card": card.find_frame_file(actor)}
+    settings = actor.armature.portrait_actor
     for placement, file in places.items():
         if file is not None and file.suffix.lower() in (".exr", ".png"):
             vectors = settings.rendered_vectors and not scene.render.use_motion_blur
             request = RenderRequest(
-                str(file.parent), file.suffix[1:].lower(), placement=placement, actor=shown.name,
+                str(file.parent), file.suffix[1:].lower(), placement=placement, actor=actor.name,
                 blur_samples=settings.rendered_blur, vectors=vectors,
             )  # fmt: skip
             return request, file
     return None
 
 
-def _folder(shown: scene_actor.SceneActor, request: RenderRequest) -> contract_actor.ActorFolder:
+def _open_actor_folder(actor: scene_actor.SceneActor, request: RenderRequest) -> contract_actor.ActorFolder:
     if request.actor_folder:
-        return contract_actor.ActorFolder.open(Path(absolute(request.actor_folder)))
-    return shown.folder()
+        return contract_actor.ActorFolder.open(Path(absolute_path(request.actor_folder)))
+    return actor.folder()
 
 
-def frames_of(scene: bpy.types.Scene, request: RenderRequest) -> range:
+def requested_frames(scene: bpy.types.Scene, request: RenderRequest) -> range:
     """The frames that are asked for.
 
     Raises:
@@ -132,30 +139,30 @@ def frames_of(scene: bpy.types.Scene, request: RenderRequest) -> range:
     return range(first, last + 1, request.frame_step or scene.frame_step)
 
 
-def moments_of(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
+def sample_offsets(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
     """When each frame is looked at, in frames from its own time.
 
     Raises:
         UserError: vectors were asked for, and the scene has motion blur.
     """
     if not scene.render.use_motion_blur:
-        return sampling.NEIGHBOURS if request.vectors else sampling.FRAME
+        return sampling.MOTION_VECTOR_OFFSETS if request.vectors else sampling.FRAME_OFFSETS
     if request.vectors:
         raise errors.UserError(
             "vectors_or_blur",
             "Frames with motion blur have no Vector pass: they would be blurred twice.",
             "Switch off the scene's motion blur, or the vectors.",
         )
-    return sampling.shutter(scene, request.blur_samples)
+    return sampling.shutter_offsets(scene, request.blur_samples)
 
 
-def has_vectors(scene: bpy.types.Scene) -> bool:
+def should_render_vectors(scene: bpy.types.Scene) -> bool:
     """Whether the sidebar's form asks for a Vector pass, and for frames that can have one."""
     form = scene.portrait_actor
     return form.vectors and form.file_format == "exr" and not scene.render.use_motion_blur
 
 
-def output_folder(path: str) -> Path:
+def make_output_folder(path: str) -> Path:
     """The folder that was chosen, made if it is not there.
 
     Raises:
@@ -163,16 +170,16 @@ def output_folder(path: str) -> Path:
     """
     if not path:
         raise errors.UserError("no_output", "No output folder was chosen.", "Choose a folder.")
-    folder = Path(absolute(path))
+    folder = Path(absolute_path(path))
     atomic_write.make_folder(folder)
     return folder
 
 
-def _background(folder: Path) -> compositing.Background:
+def _measure_background(folder: Path) -> compositing.FootageBackground:
     """The mean of what the footage shows behind the person."""
     plate = folder / "plate.png"
-    if not safe_io.is_file(plate):
-        return compositing.Background()
+    if not safe_io.is_accessible_file(plate):
+        return compositing.FootageBackground()
     image = bpy.data.images.load(str(plate))
     try:
         pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
@@ -181,51 +188,51 @@ def _background(folder: Path) -> compositing.Background:
         bpy.data.images.remove(image)
     pixels = pixels.reshape(-1, 4)
     if not pixels[:, 3].any():
-        return compositing.Background()
+        return compositing.FootageBackground()
     red, green, blue = np.average(((pixels[:, :3] + 0.055) / 1.055) ** 2.4, axis=0, weights=pixels[:, 3])
-    return compositing.Background((float(red), float(green), float(blue)))
+    return compositing.FootageBackground((float(red), float(green), float(blue)))
 
 
-def _show(
-    place: Place,
+def _place_frames(
+    target: JobTarget,
     data: dict[str, Any],
     request: RenderRequest,
-    where: card.Placement,
-    background: compositing.Background,
+    card_animation: card.CardAnimation,
+    background: compositing.FootageBackground,
 ) -> str:
     """Puts the result of `backend render` into the scene. Returns one sentence for the person."""
     if request.file_format == "mp4":
         return rpt_("The film is {}.").format(data["file"])
-    sequence = compositing.Sequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
+    sequence = compositing.FrameSequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
     written = data["count"], sequence.folder
-    scene, shown = place.find_scene(), scene_actor.of(place.find_actor())
+    scene, shown = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
     if request.placement == "none" or scene is None or shown is None:
         return rpt_("{} frames are in {}.").format(*written)
-    if sequence.first < 0:
+    if sequence.first_frame < 0:
         told = rpt_("{} frames are in {}; Blender cannot show image sequences with negative frame numbers.")
         return told.format(*written)
     settings = shown.armature.portrait_actor
     settings.rendered_blur, settings.rendered_vectors = request.blur_samples, request.vectors
     if request.placement == "card":
-        card.place(shown, scene, sequence, where)
+        card.place_frames(shown, scene, sequence, card_animation)
         compositing.set_muted(scene, shown.armature, True)
         return rpt_("{} frames are in {} and on a card in the scene.").format(*written)
-    compositing.place(scene, shown.armature, sequence, background)
+    compositing.place_frames(scene, shown.armature, sequence, background)
     card.set_visible(shown, False)
     return rpt_("{} frames are in {} and over the scene in the compositor.").format(*written)
 
 
-class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobOperator, bpy.types.Operator):
     """Render the actor through the scene's camera, and place the frames in the compositor"""
 
     bl_idname = "portrait_actor.render_actor"
     bl_label = "Render Actor"
 
     frame_start: IntProperty(
-        name="First Frame", description="The scene's, when not set", default=WHOLE_RANGE, subtype="TIME"
+        name="First Frame", description="The scene's, when not set", default=SCENE_RANGE, subtype="TIME"
     )
     frame_end: IntProperty(
-        name="Last Frame", description="The scene's, when not set", default=WHOLE_RANGE, subtype="TIME"
+        name="Last Frame", description="The scene's, when not set", default=SCENE_RANGE, subtype="TIME"
     )
     frame_step: IntProperty(
         name="Step", description="Every how many frames; 0 takes the scene's", default=0, min=0, subtype="TIME"
@@ -235,18 +242,18 @@ class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobVerb, bpy.types.Operato
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        scene, form = context.scene, values_of(context.scene.portrait_actor, RENDER)
-        form.vectors = has_vectors(scene)
-        fill_in(self, frame_start=scene.frame_start, frame_end=scene.frame_end, **vars(form))
+        scene, form = context.scene, copy_values(context.scene.portrait_actor, RENDER_PROPERTIES)
+        form.vectors = should_render_vectors(scene)
+        fill_unset_properties(self, frame_start=scene.frame_start, frame_end=scene.frame_end, **vars(form))
         return self.execute(context)
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        first, last = (None if f == WHOLE_RANGE else f for f in (self.frame_start, self.frame_end))
+    def run(self, context: bpy.types.Context) -> set[str]:
+        first, last = (None if f == SCENE_RANGE else f for f in (self.frame_start, self.frame_end))
         request = RenderRequest(
             self.output, self.file_format, first, last, self.placement, self.actor, "", self.frame_step or None,
             self.blur_samples, self.vectors,
         )  # fmt: skip
-        return self.follow(start(context, request))
+        return self.watch_job(start_job(context, request))
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_render_actor,)

@@ -10,12 +10,12 @@ from ..jobs import environment, job
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, rpt_
 from ..translations.props import FloatProperty, IntProperty, StringProperty
-from .operator_base import JobVerb, Place, absolute, push_undo, start_backend
+from .operator_base import JobOperator, JobTarget, absolute_path, push_undo, start_backend_job
 
-NOBODY = "nobody: drawn by code"
+SAMPLE_CONSENT_WHO = "nobody: drawn by code"
 
 
-def start(context: bpy.types.Context, file: str, seconds: float, size: int) -> job.Job:
+def start_job(context: bpy.types.Context, file: str, seconds: float, size: int) -> job.Job:
     """Starts the job; when it is done the clip is filled in under Create Actor.
 
     Args:
@@ -26,7 +26,7 @@ def start(context: bpy.types.Context, file: str, seconds: float, size: int) -> j
     """
     if not file:
         raise errors.UserError("no_output", "No file was named for the clip.", "Name an .mp4.")
-    clip, place = Path(absolute(file)).with_suffix(".mp4"), Place.of(context)
+    clip, place = Path(absolute_path(file)).with_suffix(".mp4"), JobTarget.from_context(context)
     title = iface_("Make Sample Clip")
 
     def finish(data: dict[str, Any]) -> str:
@@ -35,15 +35,15 @@ def start(context: bpy.types.Context, file: str, seconds: float, size: int) -> j
             return rpt_("The sample clip is {}.").format(clip)
         settings = scene.portrait_actor
         settings.video, settings.actor_name, settings.folder, settings.face = str(clip), "", "", 0
-        settings.consent_who, settings.consent_given = NOBODY, True
+        settings.consent_who, settings.consent_given = SAMPLE_CONSENT_WHO, True
         push_undo(title)
         return rpt_("{} is filled in below: press Create Actor.").format(clip.name)
 
     arguments = [str(clip), "--seconds", f"{seconds:.3f}", "--size", str(size)]
-    return start_backend(title, "sample", arguments, environment.job_folder("sample"), finish)
+    return start_backend_job(title, "sample", arguments, environment.make_job_folder("sample"), finish)
 
 
-class PORTRAIT_ACTOR_OT_sample_clip(JobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_sample_clip(JobOperator, bpy.types.Operator):
     """Draw a clip of a talking head that is no real person, to try the extension without a video"""
 
     bl_idname = "portrait_actor.sample_clip"
@@ -66,8 +66,8 @@ class PORTRAIT_ACTOR_OT_sample_clip(JobVerb, bpy.types.Operator):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        return self.follow(start(context, self.filepath, self.seconds, self.size))
+    def run(self, context: bpy.types.Context) -> set[str]:
+        return self.watch_job(start_job(context, self.filepath, self.seconds, self.size))
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_sample_clip,)

@@ -8,23 +8,23 @@ from ..contract import errors
 from ..scene import scene_actor, takes
 from ..translations import rpt_, tip_
 from ..translations.props import EnumProperty, IntProperty
-from .operator_base import ActorVerb
+from .operator_base import ActorOperator
 
-PARTS = (
+TAKE_PART_ITEMS = (
     ("BOTH", "Head & Face", "Bones and channels"),
     ("HEAD", "Head & Torso", "The bones alone"),
     ("FACE", "Face", "The channels alone"),
 )
 
 
-class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_push_take(ActorOperator, bpy.types.Operator):
     """Put the take in use on an NLA track of its own over the others, faded into what it overlaps"""
 
     bl_idname = "portrait_actor.push_take"
     bl_label = "Push Take to NLA"
     bl_options = {"REGISTER", "UNDO"}
 
-    part: EnumProperty(name="Part", description="Whose take is put there", items=PARTS, default="BOTH")
+    part: EnumProperty(name="Part", description="Whose take is put there", items=TAKE_PART_ITEMS, default="BOTH")
     fade: IntProperty(
         name="Fade", description="Frames of fades at overlaps", default=10, min=0, soft_max=100, subtype="TIME"
     )
@@ -33,14 +33,14 @@ class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not super().poll(context):
             return False
-        found = scene_actor.require(context)
+        found = scene_actor.require_actor(context)
         if not any(_has_take(owner) for owner in (found.armature, found.face.data.shape_keys)):
             cls.poll_message_set(tip_("The actor has no take in use: choose one, or let it speak"))
             return False
         return True
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        found = scene_actor.require(context)
+    def run(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require_actor(context)
         found.check_editable()
         owners = {"HEAD": found.armature, "FACE": found.face.data.shape_keys}
         wanted = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
@@ -51,7 +51,7 @@ class PORTRAIT_ACTOR_OT_push_take(ActorVerb, bpy.types.Operator):
             )
         if any(owner.animation_data.use_tweak_mode for owner in moved):
             raise errors.UserError("tweak_mode", "A strip of the actor is being edited.", "Leave tweak mode first.")
-        strips = [takes.push(owner, self.fade) for owner in moved]
+        strips = [takes.push_to_nla(owner, self.fade) for owner in moved]
         self.report({"INFO"}, rpt_("{} is on an NLA track.").format(strips[0].name))
         return {"FINISHED"}
 

@@ -11,11 +11,18 @@ from ..scene import scene_actor
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
-from .capture_io import add_capture
-from .operator_base import ActorJobVerb, Place, existing_file, fill_in, push_undo, start_backend
+from .capture_io import add_capture_take
+from .operator_base import (
+    ActorJobOperator,
+    JobTarget,
+    fill_unset_properties,
+    push_undo,
+    require_file,
+    start_backend_job,
+)
 
 
-class PORTRAIT_ACTOR_OT_track_video(ActorJobVerb, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_track_video(ActorJobOperator, bpy.types.Operator):
     """Let the person in another video drive the actor: head, torso and face become a new take"""
 
     bl_idname = "portrait_actor.track_video"
@@ -42,36 +49,45 @@ class PORTRAIT_ACTOR_OT_track_video(ActorJobVerb, bpy.types.Operator):
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        fill_in(self, frame_start=context.scene.frame_current)
+        fill_unset_properties(self, frame_start=context.scene.frame_current)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def act(self, context: bpy.types.Context) -> set[str]:
-        found = scene_actor.require(context, self.actor)
+    def run(self, context: bpy.types.Context) -> set[str]:
+        found = scene_actor.require_actor(context, self.actor)
         found.check_editable()
-        video, folder = existing_file(self.filepath, "video"), environment.job_folder("track")
-        place, table = Place.of(context, found.armature), folder / "performance.npz"
+        video, folder = require_file(self.filepath, "video"), environment.make_job_folder("track")
+        place, table = JobTarget.from_context(context, found.armature), folder / "performance.npz"
         first, rigid = self.frame_start, self.head  # the operator is gone when the job ends
         title = iface_("Track {}").format(video.name)
 
         def finish(data: dict[str, Any]) -> str:
-            outcome = _apply(place, table, video, first, rigid)
+            outcome = _key_tracked_performance(place, table, video, first, rigid)
             push_undo(title)
             return outcome
 
         arguments = [str(video), str(table), "--for", str(found.folder().path)]
         arguments += ["--face", str(self.face)] if self.face else []
         arguments += ["--match-range"] if self.match_range else []
-        return self.follow(start_backend(title, "track", arguments, folder, finish))
+        return self.watch_job(start_backend_job(title, "track", arguments, folder, finish))
 
 
-def _apply(place: Place, table: Path, video: Path, first: int, rigid: bool) -> str:
-    scene, shown = place.find_scene(), scene_actor.of(place.find_actor())
+def _key_tracked_performance(
+    target: JobTarget, performance_file: Path, video: Path, frame_start: int, should_key_bones: bool
+) -> str:
+    scene, shown = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
     if scene is None or shown is None:
         raise errors.UserError(
             "no_actor_in_scene", "The actor that should move is not in the file any more.", "Track the video again."
         )
-    return add_capture(scene, shown, video, performance.Performance.load(table), first, rigid=rigid)
+    return add_capture_take(
+        scene,
+        shown,
+        video,
+        performance.Performance.load(performance_file),
+        frame_start,
+        should_key_bones=should_key_bones,
+    )
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_track_video,)

@@ -6,10 +6,10 @@ import bpy
 
 from ..operators import create_actor
 from ..translations import iface_
-from .panel_base import Sidebar
+from .panel_base import SidebarPanel
 
 
-class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
+class PORTRAIT_ACTOR_PT_create(SidebarPanel, bpy.types.Panel):
     bl_label = "Create Actor"
     bl_order = 1
 
@@ -26,7 +26,7 @@ class PORTRAIT_ACTOR_PT_create(Sidebar, bpy.types.Panel):
         box = layout.box()
         box.prop(settings, "consent_who")
         box.prop(settings, "consent_given")
-        why = create_actor.missing(settings)
+        why = create_actor.missing_input(settings)
         if why:
             layout.label(text=iface_(why), icon="INFO")
         row = layout.row()

@@ -7,7 +7,7 @@ import bpy
 from ..translations import CONTEXT
 
 # Operators with their icons; None is a line between.
-VERBS = (
+MENU_OPERATORS = (
     ("create_actor", "USER"),
     ("import_actor", "FILE_FOLDER"),
     ("sample_clip", "COMMUNITY"),
@@ -41,29 +41,29 @@ class PORTRAIT_ACTOR_MT_verbs(bpy.types.Menu):
     bl_translation_context = CONTEXT
 
     def draw(self, context: bpy.types.Context) -> None:
-        for verb in VERBS:
+        for verb in MENU_OPERATORS:
             if verb is None:
                 self.layout.separator()
             else:
                 self.layout.operator(f"portrait_actor.{verb[0]}", icon=verb[1])
 
 
-def _draw(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+def _draw_submenu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.separator()
     self.layout.menu(PORTRAIT_ACTOR_MT_verbs.__name__, icon="USER")
 
 
 CLASSES = (PORTRAIT_ACTOR_MT_verbs,)
-PLACES = ("VIEW3D_MT_object", "VIEW3D_MT_pose")
+PARENT_MENUS = ("VIEW3D_MT_object", "VIEW3D_MT_pose")
 
 
 def register() -> None:
     """Hangs the menu into Blender's."""
-    for place in PLACES:
-        getattr(bpy.types, place).append(_draw)
+    for place in PARENT_MENUS:
+        getattr(bpy.types, place).append(_draw_submenu)
 
 
 def unregister() -> None:
     """Takes it out."""
-    for place in PLACES:
-        getattr(bpy.types, place).remove(_draw)
+    for place in PARENT_MENUS:
+        getattr(bpy.types, place).remove(_draw_submenu)

@@ -7,11 +7,11 @@ import bpy
 from ..scene import scene_actor
 from ..translations import CONTEXT
 
-LETTER = 6.6  # pixels of an average letter of the interface at scale 1
-MARGIN = 70.0  # pixels of a sidebar that text in a box leaves free at scale 1, its icon included
+LETTER_WIDTH_PIXELS = 6.6  # pixels of an average letter of the interface at scale 1
+TEXT_MARGIN_PIXELS = 70.0  # pixels of a sidebar that text in a box leaves free at scale 1, its icon included
 
 
-class Sidebar:
+class SidebarPanel:
     """Where all panels are."""
 
     bl_space_type = "VIEW_3D"
@@ -20,18 +20,18 @@ class Sidebar:
     bl_translation_context = CONTEXT
 
 
-class ActorPanel(Sidebar):
+class ActorPanel(SidebarPanel):
     """A panel that is there when an actor is."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return scene_actor.find(context) is not None
+        return scene_actor.find_actor(context) is not None
 
 
-def draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
+def draw_wrapped_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE") -> None:
     """A sentence over as many lines as it needs: Blender's labels do not wrap."""
     scale = bpy.context.preferences.system.ui_scale
-    width = max(16, (bpy.context.region.width / scale - MARGIN) / LETTER)
+    width = max(16, (bpy.context.region.width / scale - TEXT_MARGIN_PIXELS) / LETTER_WIDTH_PIXELS)
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + len(word) > width:

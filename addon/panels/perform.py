@@ -12,7 +12,7 @@ from ..translations import iface_
 from . import presets
 from .panel_base import ActorPanel
 
-STRENGTHS = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
+STRENGTH_PROPERTIES = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 
 
 class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
@@ -34,14 +34,14 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
             layout.prop(line, name)
         strengths = layout.column(align=True)
         strengths.label(text=iface_("Strength"))
-        for name in STRENGTHS:
+        for name in STRENGTH_PROPERTIES:
             strengths.prop(line, name, slider=True)
         layout.prop(line, "use_style")
         if line.use_style:
             part = layout.column(align=True)
             part.prop(line, "style_start")
             part.prop(line, "style_end")
-        why = speak.missing(scene.portrait_actor)
+        why = speak.missing_input(scene.portrait_actor)
         if why:
             layout.label(text=iface_(why), icon="INFO")
         row = layout.row()
@@ -65,7 +65,7 @@ class PORTRAIT_ACTOR_PT_dub(ActorPanel, bpy.types.Panel):
         for name in ("dub_footage", "dub_start", "dub_film"):
             layout.prop(settings, name)
         said = line.strip or Path(line.audio).name
-        why = dub.missing(settings)
+        why = dub.missing_input(settings)
         told = iface_(why) if why else iface_("Says {}, as set under Speak").format(said)
         layout.label(text=told, icon="INFO", translate=False)
         row = layout.row()
@@ -79,7 +79,7 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, scene_actor.find(context)
+        layout, found = self.layout, scene_actor.find_actor(context)
         owners = ("FACE", iface_("Face"), found.face.data.shape_keys), ("HEAD", iface_("Head"), found.armature)
         for part, label, owner in owners:
             motion = owner.animation_data if owner is not None else None
@@ -91,7 +91,7 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
                 continue
             row.template_ID(motion, "action")
             row.operator("portrait_actor.push_take", text="", icon="NLA_PUSHDOWN").part = part
-            if compat.SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
+            if compat.HAS_SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
                 layout.template_search(motion, "action_slot", motion, "action_suitable_slots")
         layout.operator("portrait_actor.push_take", icon="NLA_PUSHDOWN").part = "BOTH"
 

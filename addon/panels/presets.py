@@ -6,10 +6,10 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
-from ..properties import LINE, RENDER
+from ..properties import LINE_PROPERTIES, RENDER_PROPERTIES
 from ..translations import CONTEXT
 
-WHAT = {"audio", "strip", "into_take", "output"}  # is of one shot; a preset says how
+SHOT_PROPERTIES = {"audio", "strip", "into_take", "output"}  # is of one shot; a preset says how
 
 
 class PORTRAIT_ACTOR_PT_speak_presets(PresetPanel, bpy.types.Panel):
@@ -38,7 +38,7 @@ class PORTRAIT_ACTOR_OT_add_speak_preset(AddPresetBase, bpy.types.Operator):
     preset_menu = "PORTRAIT_ACTOR_PT_speak_presets"
     preset_subdir = PORTRAIT_ACTOR_PT_speak_presets.preset_subdir
     preset_defines = ["line = bpy.context.scene.portrait_actor.line"]
-    preset_values = [f"line.{name}" for name in LINE if name not in WHAT]
+    preset_values = [f"line.{name}" for name in LINE_PROPERTIES if name not in SHOT_PROPERTIES]
 
 
 class PORTRAIT_ACTOR_OT_add_render_preset(AddPresetBase, bpy.types.Operator):
@@ -51,7 +51,7 @@ class PORTRAIT_ACTOR_OT_add_render_preset(AddPresetBase, bpy.types.Operator):
     preset_menu = "PORTRAIT_ACTOR_PT_render_presets"
     preset_subdir = PORTRAIT_ACTOR_PT_render_presets.preset_subdir
     preset_defines = ["form = bpy.context.scene.portrait_actor"]
-    preset_values = [f"form.{name}" for name in RENDER if name not in WHAT]
+    preset_values = [f"form.{name}" for name in RENDER_PROPERTIES if name not in SHOT_PROPERTIES]
 
 
 CLASSES = (

@@ -10,7 +10,7 @@ from ..contract import safe_io
 from ..scene import card, compositing, merge_group, scene_actor
 from ..translations import iface_
 from . import presets
-from .panel_base import ActorPanel, draw_text
+from .panel_base import ActorPanel, draw_wrapped_text
 
 
 class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
@@ -35,16 +35,16 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         elif settings.file_format == "exr":
             layout.prop(settings, "vectors")
         layout.prop(scene.view_settings, "view_transform")
-        shown = scene_actor.find(context)
+        shown = scene_actor.find_actor(context)
         if compositing.is_outdated(scene, shown.armature):
             why = iface_(
                 "The compositor's group is older, or for another view transform: render again, frames are kept"
             )
-            draw_text(layout, why, "INFO")
-        if settings.placement == "card" and settings.file_format == "exr" and merge_group.look_space(scene):
+            draw_wrapped_text(layout, why, "INFO")
+        if settings.placement == "card" and settings.file_format == "exr" and merge_group.view_transform_space(scene):
             why = iface_("A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG")
-            draw_text(layout, why, "INFO")
-        hole = card.holdout(shown.armature)
+            draw_wrapped_text(layout, why, "INFO")
+        hole = card.find_holdout_socket(shown.armature)
         if hole is not None:
             layout.prop(hole, "default_value", text=iface_("Card as Holdout"), slider=True)
         row = layout.row()
@@ -52,7 +52,7 @@ class PORTRAIT_ACTOR_PT_render(ActorPanel, bpy.types.Panel):
         row.operator("portrait_actor.render_actor", icon="RENDER_ANIMATION")
         layout.prop(settings, "render_ahead")
         layout.operator("portrait_actor.export_job", icon="NETWORK_DRIVE")
-        if settings.output and safe_io.is_folder(Path(bpy.path.abspath(settings.output))):
+        if settings.output and safe_io.is_accessible_folder(Path(bpy.path.abspath(settings.output))):
             layout.operator("portrait_actor.open_folder", icon="FILE_FOLDER").directory = settings.output
 
 

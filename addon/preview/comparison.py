@@ -12,7 +12,7 @@ Pixels = NDArray[np.uint8]
 OFF, ONION, WIPE, DIFFERENCE = "OFF", "ONION", "WIPE", "DIFFERENCE"
 
 
-def compare(mode: str, amount: float, actor: Pixels, footage: Pixels) -> Pixels:
+def compare_images(mode: str, amount: float, actor: Pixels, footage: Pixels) -> Pixels:
     """One picture of both.
 
     Args:

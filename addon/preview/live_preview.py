@@ -15,20 +15,20 @@ from mathutils import Vector
 from ..contract import actor_folder, errors, performance, safe_io
 from ..contract import camera as contract_camera
 from ..scene import actor_paths, camera, footage, rig, sampling, scene_actor
-from ..translations import failure
+from ..translations import failure_text
 from . import comparison, viewport_overlay
-from .preview_process import Painter, Picture, Still
+from .preview_process import FootageRequest, PreviewImage, PreviewProcess
 
-BUSY, IDLE = 1 / 60, 1 / 15  # s between two looks while something moves, and else
-ON_DISK = 2.0  # s between two looks at the actor's folder
-AMOUNTS = {
+BUSY_INTERVAL_SECONDS, IDLE_INTERVAL_SECONDS = 1 / 60, 1 / 15  # s between two looks while something moves, and else
+FOLDER_CHECK_SECONDS = 2.0  # s between two looks at the actor's folder
+COMPARISON_PROPERTIES = {
     comparison.ONION: "onion_opacity",
     comparison.WIPE: "wipe_position",
     comparison.DIFFERENCE: "difference_gain",
 }
 
 
-class Live:
+class LivePreview:
     """The preview that is on."""
 
     def __init__(self, scene: bpy.types.Scene, armature: bpy.types.Object) -> None:
@@ -39,187 +39,201 @@ class Live:
         """
         folder = scene_actor.SceneActor(armature, armature.portrait_actor.face).folder()
         if folder.info.camera is None:
-            raise actor_folder.damaged(folder.file("actor.json"))
-        self.scene, self.armature = scene.session_uid, armature.session_uid
+            raise actor_folder.damaged_file_error(folder.file_path("actor.json"))
+        self.scene_uid, self.armature_uid = scene.session_uid, armature.session_uid
         self.info = folder.info
-        self.painter = Painter(folder.path)
-        self.is_old = True
-        self.picture: Picture | None = None
-        self.trouble = ""
-        self.incomparable = ""  # why the footage is not shown though it should be
-        self._compared: tuple[Picture, str, float, Picture] | None = None
-        self._seen_on_disk = time.monotonic()
+        self.process = PreviewProcess(folder.path)
+        self.is_outdated = True
+        self.image: PreviewImage | None = None
+        self.error_text = ""
+        self.comparison_error = ""  # why the footage is not shown though it should be
+        self._comparison_cache: tuple[PreviewImage, str, float, PreviewImage] | None = None
+        self._folder_check_time = time.monotonic()
 
-    def things(self) -> tuple[bpy.types.Scene, bpy.types.Object] | None:
+    def find_objects(self) -> tuple[bpy.types.Scene, bpy.types.Object] | None:
         """The scene and the armature, while both are in the file and the actor is in the scene."""
-        scene = next((s for s in bpy.data.scenes if s.session_uid == self.scene), None)
+        scene = next((s for s in bpy.data.scenes if s.session_uid == self.scene_uid), None)
         if scene is None:
             return None
-        armature = next((o for o in scene.objects if o.session_uid == self.armature), None)
-        return (scene, armature) if scene_actor.of(armature) is not None else None
+        armature = next((o for o in scene.objects if o.session_uid == self.armature_uid), None)
+        return (scene, armature) if scene_actor.actor_from_armature(armature) is not None else None
 
     def update(self) -> bool:
         """Takes in what has been drawn, and asks for what has changed; whether there is something new to see."""
-        drawn = self.painter.look()
+        drawn = self.process.receive_image()
         if drawn is not None:
-            self.picture = drawn
-        told = self.painter.error
-        self.trouble = failure(told) if told else self.trouble
-        if self.is_old and self.painter.is_ready and not self.painter.is_drawing:
-            self._ask()
+            self.image = drawn
+        told = self.process.error
+        self.error_text = failure_text(told) if told else self.error_text
+        if self.is_outdated and self.process.is_ready and not self.process.is_rendering:
+            self._request_image()
         return drawn is not None
 
-    def _ask(self) -> None:
-        found = self.things()
+    def _request_image(self) -> None:
+        found = self.find_objects()
         if found is None:
             return
         scene, armature = found
-        self.is_old = False
+        self.is_outdated = False
         try:
-            table, view = self._sample(scene, armature)
+            table, view = self._sample_scene(scene, armature)
         except errors.UserError as error:
-            self.trouble = failure(error)
+            self.error_text = failure_text(error)
             return
-        self.trouble = self.incomparable = ""
-        self.painter.error = None
-        self.painter.ask(table, view, self._still(scene, armature, view))
+        self.error_text = self.comparison_error = ""
+        self.process.error = None
+        self.process.request_image(table, view, self._footage_request(scene, armature, view))
 
-    def _still(
+    def _footage_request(
         self, scene: bpy.types.Scene, armature: bpy.types.Object, view: contract_camera.CameraPath
-    ) -> Still | None:
+    ) -> FootageRequest | None:
         """The footage to show beside the actor, if any."""
         mode = scene.portrait_actor.compare
         if mode == comparison.OFF:
             return None
         try:
-            return Still(footage.frame_at(scene, armature, self.info, view), mode == comparison.DIFFERENCE)
+            return FootageRequest(
+                footage.find_footage_frame(scene, armature, self.info, view), mode == comparison.DIFFERENCE
+            )
         except errors.UserError as error:
-            self.incomparable = failure(error)
+            self.comparison_error = failure_text(error)
             return None
 
-    def shown(self, scene: bpy.types.Scene) -> Picture | None:
+    def compared_image(self, scene: bpy.types.Scene) -> PreviewImage | None:
         """The newest picture, compared with the footage as the scene's settings say."""
-        picture, mode = self.picture, scene.portrait_actor.compare
+        picture, mode = self.image, scene.portrait_actor.compare
         if picture is None or picture.footage is None or mode == comparison.OFF:
             return picture
-        if picture.still.cut_out != (mode == comparison.DIFFERENCE):
+        if picture.footage_request.is_cut_out != (mode == comparison.DIFFERENCE):
             return picture  # of before the change; the next one is on its way
-        amount = getattr(scene.portrait_actor, AMOUNTS[mode])
-        last = self._compared
+        amount = getattr(scene.portrait_actor, COMPARISON_PROPERTIES[mode])
+        last = self._comparison_cache
         if last is None or last[0] is not picture or last[1:3] != (mode, amount):
-            both = comparison.compare(mode, amount, picture.pixels, picture.footage)
-            last = self._compared = picture, mode, amount, picture._replace(pixels=both)
+            both = comparison.compare_images(mode, amount, picture.pixels, picture.footage)
+            last = self._comparison_cache = picture, mode, amount, picture._replace(pixels=both)
         return last[3]
 
-    def is_on_disk(self, armature: bpy.types.Object) -> bool:
+    def has_actor_folder(self, armature: bpy.types.Object) -> bool:
         """Whether the actor's folder is there, by a look that is not older than ON_DISK: disks may be far away."""
-        if time.monotonic() - self._seen_on_disk < ON_DISK:
+        if time.monotonic() - self._folder_check_time < FOLDER_CHECK_SECONDS:
             return True
-        self._seen_on_disk = time.monotonic()
-        return safe_io.is_folder(actor_paths.absolute(armature))
+        self._folder_check_time = time.monotonic()
+        return safe_io.is_accessible_folder(actor_paths.resolve_actor_folder(armature))
 
-    def _sample(
+    def _sample_scene(
         self, scene: bpy.types.Scene, armature: bpy.types.Object
     ) -> tuple[performance.Performance, contract_camera.CameraPath]:
         layer = next((v for v in scene.view_layers if armature.name in v.objects), scene.view_layers[0])
-        table, view = sampling.sample_now(scene, layer.depsgraph, armature, armature.portrait_actor.face)
-        return table, resized(view, int(scene.portrait_actor.preview_size))
+        table, view = sampling.sample_current_frame(scene, layer.depsgraph, armature, armature.portrait_actor.face)
+        return table, resize_camera(view, int(scene.portrait_actor.preview_size))
 
 
-def resized(view: contract_camera.CameraPath, longest: int) -> contract_camera.CameraPath:
+def resize_camera(view: contract_camera.CameraPath, max_size: int) -> contract_camera.CameraPath:
     """The same camera with pictures whose longer side is `longest` pixels."""
-    scale = longest / max(view.width, view.height)
+    scale = max_size / max(view.width, view.height)
     width, height = (max(16, round(side * scale)) for side in (view.width, view.height))
     ratios = (width / view.width, height / view.height)
     return contract_camera.CameraPath(width, height, view.frames, view.views, view.intrinsics * [*ratios, *ratios])
 
 
-_live: Live | None = None
+_current_preview: LivePreview | None = None
 
 
-def current() -> Live | None:
+def current_preview() -> LivePreview | None:
     """The preview that is on, if any."""
-    return _live
+    return _current_preview
 
 
-def showing(armature: bpy.types.Object) -> Live | None:
+def find_preview(armature: bpy.types.Object) -> LivePreview | None:
     """The preview that is on, if it shows this actor."""
-    return _live if _live is not None and _live.armature == armature.session_uid else None
+    return (
+        _current_preview
+        if _current_preview is not None and _current_preview.armature_uid == armature.session_uid
+        else None
+    )
 
 
-def start(context: bpy.types.Context) -> None:
+def start_preview(context: bpy.types.Context) -> None:
     """Switches the preview on for the actor that the artist means.
 
     Raises:
         UserError: there is no actor, or its folder or the backend cannot be used.
     """
-    global _live
-    stop()
-    _live = Live(context.scene, scene_actor.require(context).armature)
+    global _current_preview
+    stop_preview()
+    _current_preview = LivePreview(context.scene, scene_actor.require_actor(context).armature)
     for handlers, mark in _handlers():
         handlers.append(mark)
-    viewport_overlay.show(_picture_for, _card_for)
+    viewport_overlay.add_draw_handlers(_image_for_scene, _card_corners)
     if not bpy.app.background:
-        bpy.app.timers.register(tick, first_interval=BUSY)
+        bpy.app.timers.register(update_preview, first_interval=BUSY_INTERVAL_SECONDS)
 
 
-def stop() -> None:
+def stop_preview() -> None:
     """Switches it off and leaves nothing behind."""
-    global _live
-    if _live is None:
+    global _current_preview
+    if _current_preview is None:
         return
-    ended, _live = _live, None
+    ended, _current_preview = _current_preview, None
     for handlers, mark in _handlers():
         if mark in handlers:
             handlers.remove(mark)
-    viewport_overlay.hide()
-    if bpy.app.timers.is_registered(tick):
-        bpy.app.timers.unregister(tick)
-    ended.painter.close()
-    viewport_overlay.redraw()
+    viewport_overlay.remove_draw_handlers()
+    if bpy.app.timers.is_registered(update_preview):
+        bpy.app.timers.unregister(update_preview)
+    ended.process.close()
+    viewport_overlay.redraw_viewports()
 
 
-def tick() -> float | None:
+def update_preview() -> float | None:
     """The timer: seconds until the next look, None when the preview is over."""
-    if _live is None:
+    if _current_preview is None:
         return None
-    found = _live.things()
-    if found is None or not _live.is_on_disk(found[1]):
-        stop()  # the actor was deleted, or another file was opened
+    found = _current_preview.find_objects()
+    if found is None or not _current_preview.has_actor_folder(found[1]):
+        stop_preview()  # the actor was deleted, or another file was opened
         return None
-    moving = _live.is_old or _live.painter.is_drawing
-    if _live.update():
-        viewport_overlay.redraw()
-    return BUSY if moving else IDLE
+    moving = _current_preview.is_outdated or _current_preview.process.is_rendering
+    if _current_preview.update():
+        viewport_overlay.redraw_viewports()
+    return BUSY_INTERVAL_SECONDS if moving else IDLE_INTERVAL_SECONDS
 
 
-def _picture_for(scene: bpy.types.Scene) -> Picture | None:
+def _image_for_scene(scene: bpy.types.Scene) -> PreviewImage | None:
     """What the overlay draws in a view of this scene."""
-    return _live.shown(scene) if _live is not None and _live.scene == scene.session_uid else None
+    return (
+        _current_preview.compared_image(scene)
+        if _current_preview is not None and _current_preview.scene_uid == scene.session_uid
+        else None
+    )
 
 
-def _card_for(scene: bpy.types.Scene) -> list[Vector] | None:
+def _card_corners(scene: bpy.types.Scene) -> list[Vector] | None:
     """Where other views of this scene show the picture: the camera's frame, at the face's front."""
-    found = _live.things() if _live is not None and scene.portrait_actor.preview_card else None
+    found = (
+        _current_preview.find_objects() if _current_preview is not None and scene.portrait_actor.preview_card else None
+    )
     if found is None or found[0] != scene:
         return None
     armature = found[1]
-    return camera.picture_plane(scene, armature.matrix_world @ armature.pose.bones[rig.HEAD].matrix @ rig.FACE_FRONT)
+    return camera.view_plane_corners(
+        scene, armature.matrix_world @ armature.pose.bones[rig.HEAD].matrix @ rig.FACE_FRONT
+    )
 
 
-def _mark(*_: object) -> None:
-    if _live is not None:
-        _live.is_old = True
+def _mark_outdated(*_: object) -> None:
+    if _current_preview is not None:
+        _current_preview.is_outdated = True
 
 
 def _handlers() -> tuple[tuple[list[object], object], ...]:
     events = bpy.app.handlers
     return (
-        (events.depsgraph_update_post, _mark),
-        (events.frame_change_post, _mark),
-        (events.load_pre, _leave),
+        (events.depsgraph_update_post, _mark_outdated),
+        (events.frame_change_post, _mark_outdated),
+        (events.load_pre, _stop_on_load),
     )
 
 
-def _leave(*_: object) -> None:
-    stop()
+def _stop_on_load(*_: object) -> None:
+    stop_preview()

@@ -17,16 +17,16 @@ from ..contract import camera as contract_camera
 from ..contract import geometry, performance
 from . import compat, merge_group, rig
 from . import conventions as conv
-from .compositing import Sequence, file_of, load
+from .compositing import FrameSequence, image_path, load_sequence
 from .scene_actor import SceneActor
 
-MARK = "portrait_actor_card"  # custom property of our objects: "card" or "shadow"
-HOLDOUT = "Card as Holdout"  # the node that turns the card into a hole
+TAG_PROPERTY = "portrait_actor_card"  # custom property of our objects: "card" or "shadow"
+HOLDOUT_NODE = "Card as Holdout"  # the node that turns the card into a hole
 Array = NDArray[np.float64]
 
 # Ellipsoids of the shadow that the face mesh, a mere front, does not cast: bone, centre and half axes in metres of
 # actor space, from the proportions of an adult.
-BODY = (
+SHADOW_ELLIPSOIDS = (
     (rig.HEAD, (0.0, 0.01, -0.075), (0.078, 0.125, 0.1)),
     (rig.TORSO, (0.0, -0.16, -0.075), (0.06, 0.1, 0.06)),
     (rig.TORSO, (0.0, -0.42, -0.075), (0.21, 0.22, 0.11)),
@@ -34,7 +34,7 @@ BODY = (
 
 
 @dataclass(frozen=True)
-class Placement:
+class CardAnimation:
     """Where the card stands at each frame, in the armature's space.
 
     Attributes:
@@ -48,15 +48,15 @@ class Placement:
     scale: Array
 
     @classmethod
-    def of(
-        cls, table: performance.Performance, path: contract_camera.CameraPath, frames: range, moments: int
-    ) -> Placement:
+    def from_camera(
+        cls, table: performance.Performance, path: contract_camera.CameraPath, frames: range, samples_per_frame: int
+    ) -> CardAnimation:
         """Fills the picture of a camera at the distance of the head.
 
         Args:
             table, path: what `sampling.sample` gave for `frames`, with so many moments for each.
         """
-        middle = np.arange(len(frames)) * moments + moments // 2
+        middle = np.arange(len(frames)) * samples_per_frame + samples_per_frame // 2
         fx, fy, cx, cy = path.intrinsics[middle].T
         views = path.views[middle]
         head = np.einsum("tij,tj->ti", views[:, :3, :3], table.head_translation[middle]) + views[:, :3, 3]
@@ -68,79 +68,81 @@ class Placement:
         placed = conv.ACTOR_TO_BLENDER @ np.linalg.inv(views) @ conv.CAMERA_FLIP @ card
         size = np.linalg.norm(placed[:, :3, 0], axis=1)
         scale = np.stack([path.width / fx * depth * size, path.height / fy * depth * size, size], -1)
-        turns = conv.continuous(geometry.quaternion_from_matrix(placed[:, :3, :3] / size[:, None, None]))
+        turns = conv.align_quaternion_signs(geometry.quaternion_from_matrix(placed[:, :3, :3] / size[:, None, None]))
         return cls(np.array(frames), placed[:, :3, 3], turns, scale)
 
 
-def place(shown: SceneActor, scene: bpy.types.Scene, sequence: Sequence, where: Placement) -> bpy.types.Object:
+def place_frames(
+    actor: SceneActor, scene: bpy.types.Scene, sequence: FrameSequence, animation: CardAnimation
+) -> bpy.types.Object:
     """Puts the frames on the actor's card; makes card and shadow when the actor has none.
 
     Returns:
         the card.
     """
-    collection = shown.armature.users_collection[0]
-    parts = {part.get(MARK): part for part in shown.armature.children if part.get(MARK)}
-    card = parts.get("card") or _card(shown, collection)
+    collection = actor.armature.users_collection[0]
+    parts = {part.get(TAG_PROPERTY): part for part in actor.armature.children if part.get(TAG_PROPERTY)}
+    card = parts.get("card") or _create_card(actor, collection)
     if "shadow" not in parts:
-        _shadow(shown, collection)
-    _show(card, sequence, scene)
-    _key(card, where)
-    set_visible(shown, True)
+        _create_shadow(actor, collection)
+    _assign_frames(card, sequence, scene)
+    _key_card(card, animation)
+    set_visible(actor, True)
     return card
 
 
-def set_visible(shown: SceneActor, visible: bool) -> None:
+def set_visible(actor: SceneActor, visible: bool) -> None:
     """Shows or hides an actor's card and shadow, in the viewport and in renders."""
-    for part in shown.armature.children:
-        if part.get(MARK):
+    for part in actor.armature.children:
+        if part.get(TAG_PROPERTY):
             part.hide_render = part.hide_viewport = not visible
 
 
-def holdout(armature: bpy.types.Object) -> Any | None:
+def find_holdout_socket(armature: bpy.types.Object) -> Any | None:
     """The value that turns an actor's card from a picture (0) into a hole in the render's alpha (1), if it has one."""
-    card = next((part for part in armature.children if part.get(MARK) == "card"), None)
+    card = next((part for part in armature.children if part.get(TAG_PROPERTY) == "card"), None)
     if card is None or card.active_material is None or card.active_material.node_tree is None:
         return None
-    node = card.active_material.node_tree.nodes.get(HOLDOUT)
+    node = card.active_material.node_tree.nodes.get(HOLDOUT_NODE)
     return node.outputs[0] if node else None
 
 
-def shown_file(shown: SceneActor) -> Path | None:
+def find_frame_file(actor: SceneActor) -> Path | None:
     """A file of the frames on an actor's card; None where there is no visible card."""
-    card = next((part for part in shown.armature.children if part.get(MARK) == "card"), None)
+    card = next((part for part in actor.armature.children if part.get(TAG_PROPERTY) == "card"), None)
     if card is None or card.hide_render or card.active_material is None or card.active_material.node_tree is None:
         return None
     nodes = card.active_material.node_tree.nodes
-    return next((file_of(node.image) for node in nodes if node.bl_idname == "ShaderNodeTexImage"), None)
+    return next((image_path(node.image) for node in nodes if node.bl_idname == "ShaderNodeTexImage"), None)
 
 
-def _card(shown: SceneActor, collection: bpy.types.Collection) -> bpy.types.Object:
-    name = f"{shown.name} card"
+def _create_card(actor: SceneActor, collection: bpy.types.Collection) -> bpy.types.Object:
+    name = f"{actor.name} card"
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata([(-0.5, -0.5, 0), (0.5, -0.5, 0), (0.5, 0.5, 0), (-0.5, 0.5, 0)], [], [(0, 1, 2, 3)])
     corners = mesh.uv_layers.new(name="UVMap")
     corners.data.foreach_set("uv", [0, 0, 1, 0, 1, 1, 0, 1])
-    mesh.materials.append(_material(name))
+    mesh.materials.append(_create_material(name))
     card = bpy.data.objects.new(name, mesh)
-    card[MARK], card.parent, card.rotation_mode = "card", shown.armature, "QUATERNION"
+    card[TAG_PROPERTY], card.parent, card.rotation_mode = "card", actor.armature, "QUATERNION"
     collection.objects.link(card)
     # The picture is light that was filmed already: it lights nothing, and its flat shape shades nothing.
     card.visible_diffuse = card.visible_volume_scatter = card.visible_shadow = False
     return card
 
 
-def _material(name: str) -> bpy.types.Material:
+def _create_material(name: str) -> bpy.types.Material:
     """Shines with the picture where it covers, is clear elsewhere; or a holdout there."""
     material = bpy.data.materials.new(name)
     if material.node_tree is None:
         material.use_nodes = True
-    compat.blend_surface(material)
+    compat.enable_alpha_blending(material)
     tree = material.node_tree
     tree.nodes.clear()
     kinds = ("TexImage", "Emission", "Holdout", "Value", "MixShader", "BsdfTransparent", "MixShader", "OutputMaterial")
     nodes = [tree.nodes.new(f"ShaderNode{kind}") for kind in kinds]
     image, light, hole, switch, solid, clear, surface, output = nodes
-    switch.name = switch.label = HOLDOUT
+    switch.name = switch.label = HOLDOUT_NODE
     switch.outputs[0].default_value = 0.0
     image.extension = "CLIP"
     for source, target in (
@@ -184,50 +186,50 @@ def _vector_math(tree: bpy.types.NodeTree, operation: str, *values: Any) -> bpy.
     return node.outputs[0]
 
 
-def _show(card: bpy.types.Object, sequence: Sequence, scene: bpy.types.Scene) -> None:
+def _assign_frames(card: bpy.types.Object, sequence: FrameSequence, scene: bpy.types.Scene) -> None:
     node = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
     old = node.image
-    node.image = load(sequence, scene)
+    node.image = load_sequence(sequence, scene)
     if old is not None and old != node.image and old.users == 0:
         bpy.data.images.remove(old)
     user = node.image_user
-    user.frame_start, user.frame_duration = sequence.first, sequence.last - sequence.first + 1
-    user.frame_offset, user.use_auto_refresh = sequence.first - 1, True
+    user.frame_start, user.frame_duration = sequence.first_frame, sequence.last_frame - sequence.first_frame + 1
+    user.frame_offset, user.use_auto_refresh = sequence.first_frame - 1, True
 
 
-def _key(card: bpy.types.Object, where: Placement) -> None:
+def _key_card(card: bpy.types.Object, animation: CardAnimation) -> None:
     """Keys the card's place at each frame, in place of what was keyed before."""
     if card.animation_data is not None and card.animation_data.action is not None:
         bpy.data.actions.remove(card.animation_data.action)
     (bag,) = compat.new_action(card.name, [card])
-    columns = {"location": where.location, "rotation_quaternion": where.rotation, "scale": where.scale}
+    columns = {"location": animation.location, "rotation_quaternion": animation.rotation, "scale": animation.scale}
     for path, values in columns.items():
         for index, column in enumerate(values.T):
             curve = bag.fcurves.new(path, index=index)
-            curve.keyframe_points.add(len(where.frames))
-            curve.keyframe_points.foreach_set("co", np.stack([where.frames, column], -1).astype(np.float32).ravel())
+            curve.keyframe_points.add(len(animation.frames))
+            curve.keyframe_points.foreach_set("co", np.stack([animation.frames, column], -1).astype(np.float32).ravel())
             for point in curve.keyframe_points:
                 point.interpolation = "LINEAR"
             curve.update()
 
 
-def _shadow(shown: SceneActor, collection: bpy.types.Collection) -> None:
+def _create_shadow(actor: SceneActor, collection: bpy.types.Collection) -> None:
     """The face mesh once more, and a simple body, which only lights see."""
-    face = shown.face.copy()  # shares mesh and channels with the face
-    face.name = f"{shown.name} face shadow"
-    body = _body(shown)
+    face = actor.face.copy()  # shares mesh and channels with the face
+    face.name = f"{actor.name} face shadow"
+    body = _create_shadow_body(actor)
     for part in (face, body):
-        part[MARK], part.display_type, part.hide_select = "shadow", "BOUNDS", True
+        part[TAG_PROPERTY], part.display_type, part.hide_select = "shadow", "BOUNDS", True
         part.visible_camera = part.visible_diffuse = part.visible_glossy = False
         part.visible_transmission = part.visible_volume_scatter = False
         part.visible_shadow = True
         collection.objects.link(part)
 
 
-def _body(shown: SceneActor) -> bpy.types.Object:
-    name = f"{shown.name} body shadow"
+def _create_shadow_body(actor: SceneActor) -> bpy.types.Object:
+    name = f"{actor.name} body shadow"
     mesh, shapes, owners = bpy.data.meshes.new(name), bmesh.new(), []
-    for bone, centre, axes in BODY:
+    for bone, centre, axes in SHADOW_ELLIPSOIDS:
         x, y, z = axes  # actor space's y is Blender's z
         place = Matrix.Translation(conv.to_blender(centre).tolist()) @ Matrix.Diagonal((x, z, y, 1))
         made = bmesh.ops.create_uvsphere(shapes, u_segments=32, v_segments=16, radius=1, matrix=place)
@@ -237,6 +239,6 @@ def _body(shown: SceneActor) -> bpy.types.Object:
     body = bpy.data.objects.new(name, mesh)
     for bone in (rig.HEAD, rig.TORSO):
         body.vertex_groups.new(name=bone).add([i for i, owner in enumerate(owners) if owner == bone], 1.0, "REPLACE")
-    body.parent = shown.armature
-    body.modifiers.new("Armature", "ARMATURE").object = shown.armature
+    body.parent = actor.armature
+    body.modifiers.new("Armature", "ARMATURE").object = actor.armature
     return body

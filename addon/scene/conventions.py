@@ -55,7 +55,7 @@ def camera_to_blender(world_to_camera: ArrayLike, armature: ArrayLike) -> Array:
         (4, 4) without scale.
     """
     placed = np.asarray(armature, np.float64) @ ACTOR_TO_BLENDER
-    return without_scale(placed @ np.linalg.inv(np.asarray(world_to_camera, np.float64)) @ CAMERA_FLIP)
+    return remove_scale(placed @ np.linalg.inv(np.asarray(world_to_camera, np.float64)) @ CAMERA_FLIP)
 
 
 def camera_to_actor(matrix_world: ArrayLike, armature: ArrayLike) -> Array:
@@ -65,11 +65,11 @@ def camera_to_actor(matrix_world: ArrayLike, armature: ArrayLike) -> Array:
         matrix_world: (4, 4) of the camera object; Blender ignores its scale, and so does this.
         armature: (4, 4) the armature's matrix_world.
     """
-    camera = without_scale(np.asarray(matrix_world, np.float64))
+    camera = remove_scale(np.asarray(matrix_world, np.float64))
     return CAMERA_FLIP @ np.linalg.inv(camera) @ np.asarray(armature, np.float64) @ ACTOR_TO_BLENDER
 
 
-def without_scale(matrix: Array) -> Array:
+def remove_scale(matrix: Array) -> Array:
     """(4, 4) with axes of unit length."""
     result = matrix.copy()
     result[:3, :3] /= np.linalg.norm(matrix[:3, :3], axis=0)
@@ -88,19 +88,19 @@ def conjugate(quaternions: Array) -> Array:
     return quaternions * np.array([1.0, -1.0, -1.0, -1.0])
 
 
-def continuous(quaternions: Array) -> Array:
+def align_quaternion_signs(quaternions: Array) -> Array:
     """(T, 4) the same rotations with signs chosen so that neighbours interpolate along the short way."""
     flips = np.sum(quaternions[1:] * quaternions[:-1], axis=-1) < 0
     sign = np.concatenate([[1.0], np.where(np.cumsum(flips) % 2 == 1, -1.0, 1.0)])
     return quaternions * sign[:, None]
 
 
-def bone_turns(quaternions: Array) -> Array:
+def bone_euler_angles(quaternions: Array) -> Array:
     """(T, 3) Euler angles about x, y, z in radians of (T, 4) rotations, for Blender's order ZXY: z turns first, y last.
 
     So the angle in the middle, which may not pass ±90°, is the nod; angles go on beyond a half turn without a jump.
     """
-    angles = np.radians(geometry.yaw_pitch_roll(geometry.matrix_from_quaternion(quaternions)))
+    angles = np.radians(geometry.yaw_pitch_roll_degrees(geometry.matrix_from_quaternion(quaternions)))
     return np.unwrap(angles[:, [1, 0, 2]], axis=0)
 
 
@@ -126,7 +126,7 @@ def bone_basis(
     offset = rotate(undo, translation - parent_translation)
     turn = np.broadcast_to(rest_rotation, relative.shape)
     basis = geometry.quaternion_product(geometry.quaternion_product(conjugate(turn), relative), turn)
-    return bone_turns(basis), rotate(conjugate(turn), rotate(relative, head) + offset - head)
+    return bone_euler_angles(basis), rotate(conjugate(turn), rotate(relative, head) + offset - head)
 
 
 def bone_delta(poses: Array, rest: Array) -> tuple[Array, Array]:
@@ -141,4 +141,4 @@ def bone_delta(poses: Array, rest: Array) -> tuple[Array, Array]:
     """
     turns = poses[:, :3, :3] / np.linalg.norm(poses[:, :3, :3], axis=1, keepdims=True)
     rotation = geometry.quaternion_from_matrix(turns @ rest[:3, :3].T)
-    return continuous(rotation), poses[:, :3, 3] - rotate(rotation, rest[:3, 3])
+    return align_quaternion_signs(rotation), poses[:, :3, 3] - rotate(rotation, rest[:3, 3])

@@ -21,12 +21,12 @@ ROTATION_ORDER = "ZXY"
 NECK = (0.0, -0.11, -0.07)
 CROWN = (0.0, 0.12, -0.07)
 CHEST = (0.0, -0.42, -0.07)
-BASE = (0.0, -0.52, -0.07)
+TORSO_BASE = (0.0, -0.52, -0.07)
 NOSE = (0.0, -0.03, 0.06)  # a little before its tip
 FACE_FRONT = Vector(np.subtract(NOSE, NECK).tolist())  # from the head bone's joint, in the bone's own axes
 
 
-def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
+def create_armature(name: str, collection: bpy.types.Collection, view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
     """A new armature object in `collection`, at rest, bones drawn in front of the face; selected and active."""
     data = bpy.data.armatures.new(name)
     rig = bpy.data.objects.new(name, data)
@@ -35,15 +35,15 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
         other.select_set(False)
     view_layer.objects.active = rig
     rig.select_set(True)
-    _enter(rig, "EDIT")  # the only way to add bones
+    _set_mode(rig, "EDIT")  # the only way to add bones
     parent = None
-    for bone, head, tail in ((ROOT, BASE, CHEST), (TORSO, CHEST, NECK), (HEAD, NECK, CROWN)):
+    for bone, head, tail in ((ROOT, TORSO_BASE, CHEST), (TORSO, CHEST, NECK), (HEAD, NECK, CROWN)):
         edit = data.edit_bones.new(bone)
         edit.head, edit.tail = Vector(to_blender(head)), Vector(to_blender(tail))
         edit.parent = parent
         parent = edit
     data.edit_bones[ROOT].use_deform = False
-    _enter(rig, "OBJECT")
+    _set_mode(rig, "OBJECT")
     for bone in rig.pose.bones:
         bone.rotation_mode = ROTATION_ORDER
     rig.show_in_front = True
@@ -51,7 +51,7 @@ def build(name: str, collection: bpy.types.Collection, view_layer: bpy.types.Vie
     return rig
 
 
-def _enter(rig: bpy.types.Object, mode: str) -> None:
+def _set_mode(rig: bpy.types.Object, mode: str) -> None:
     """Blender without a window knows no active object once it has opened a file, so it is named."""
     with bpy.context.temp_override(active_object=rig, object=rig):
         bpy.ops.object.mode_set(mode=mode)

@@ -17,11 +17,11 @@ from . import conventions as conv
 Array = NDArray[np.float64]
 
 
-FRAME = (0.0,)  # moments of a frame, in frames from its own time: the frame itself
-NEIGHBOURS = (-1.0, 0.0, 1.0)  # what motion vectors are computed from
+FRAME_OFFSETS = (0.0,)  # moments of a frame, in frames from its own time: the frame itself
+MOTION_VECTOR_OFFSETS = (-1.0, 0.0, 1.0)  # what motion vectors are computed from
 
 
-def shutter(scene: bpy.types.Scene, count: int) -> tuple[float, ...]:
+def shutter_offsets(scene: bpy.types.Scene, count: int) -> tuple[float, ...]:
     """The middles of `count` equal parts of the time that the shutter is open, in frames from the frame's own."""
     render = scene.render
     length = render.motion_blur_shutter
@@ -29,13 +29,13 @@ def shutter(scene: bpy.types.Scene, count: int) -> tuple[float, ...]:
     return tuple(opens + length * (i + 0.5) / count for i in range(count))
 
 
-def sample(
+def sample_frames(
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
     armature: bpy.types.Object,
     face: bpy.types.Object,
     frames: Sequence[int],
-    moments: Sequence[float] = FRAME,
+    time_offsets: Sequence[float] = FRAME_OFFSETS,
 ) -> tuple[performance.Performance, contract_camera.CameraPath]:
     """Steps through `frames` and reads the evaluated state at each one's `moments` (in frames from it), so constraints,
     drivers, IK and NLA count. Row i of frame f has the number len(moments) · f + i.
@@ -48,18 +48,20 @@ def sample(
     Raises:
         UserError: a part of the actor is missing, or there is no usable camera.
     """
-    count = len(moments)
+    count = len(time_offsets)
     views, lenses = np.tile(np.eye(4), (count * len(frames), 1, 1)), np.zeros((count * len(frames), 4))
     before = scene.frame_current, scene.frame_subframe
-    cameras = camera.of_frames(scene, frames)
+    cameras = camera.cameras_at_frames(scene, frames)
     scene.frame_set(before[0], subframe=before[1])
 
     def look(row: int, body: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> None:
-        views[row], lenses[row] = camera.read(scene, np.array(body.matrix_world), depsgraph, cameras[row // count])
+        views[row], lenses[row] = camera.sample_camera(
+            scene, np.array(body.matrix_world), depsgraph, cameras[row // count]
+        )
 
-    table = sample_performance(scene, view_layer, armature, face, frames, look, moments)
-    path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, views, lenses)
-    return table, camera.through_border(scene, path).check(scene.camera.name)
+    table = sample_performance(scene, view_layer, armature, face, frames, look, time_offsets)
+    path = contract_camera.CameraPath(*camera.render_size(scene), table.frames, views, lenses)
+    return table, camera.apply_render_border(scene, path).check(scene.camera.name)
 
 
 def sample_performance(
@@ -68,35 +70,35 @@ def sample_performance(
     armature: bpy.types.Object,
     face: bpy.types.Object,
     frames: Sequence[int],
-    look: Callable[[int, bpy.types.Object, bpy.types.Depsgraph], None] = lambda *_: None,
-    moments: Sequence[float] = FRAME,
+    on_sample: Callable[[int, bpy.types.Object, bpy.types.Depsgraph], None] = lambda *_: None,
+    time_offsets: Sequence[float] = FRAME_OFFSETS,
 ) -> performance.Performance:
     """The performance of `sample` alone; `look` sees the row, the evaluated armature and the dependency graph of each.
 
     Raises:
         UserError: a part of the actor is missing.
     """
-    _check(view_layer, armature, face)
+    _require_actor_parts(view_layer, armature, face)
     rows = []
     before = scene.frame_current, scene.frame_subframe
     cursor = bpy.context.window_manager
-    times = [frame + moment for frame in frames for moment in moments]
+    times = [frame + moment for frame in frames for moment in time_offsets]
     cursor.progress_begin(0, len(times))  # a heavy scene takes its time: the mouse pointer counts
     try:
         for row, time in enumerate(times):
             cursor.progress_update(row)
             scene.frame_set(math.floor(time), subframe=time - math.floor(time))
             depsgraph = view_layer.depsgraph
-            rows.append(_read(armature, face, depsgraph))
-            look(row, armature.evaluated_get(depsgraph), depsgraph)
+            rows.append(_read_evaluated_state(armature, face, depsgraph))
+            on_sample(row, armature.evaluated_get(depsgraph), depsgraph)
     finally:
         cursor.progress_end()
         scene.frame_set(before[0], subframe=before[1])
-    numbers = [len(moments) * frame + i for frame in frames for i in range(len(moments))]
-    return _performance(scene, armature, numbers, rows)
+    numbers = [len(time_offsets) * frame + i for frame in frames for i in range(len(time_offsets))]
+    return _build_performance(scene, armature, numbers, rows)
 
 
-def sample_now(
+def sample_current_frame(
     scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, armature: bpy.types.Object, face: bpy.types.Object
 ) -> tuple[performance.Performance, contract_camera.CameraPath]:
     """What `sample` gives for the current frame as it stands, without a step of the scene: for the live preview.
@@ -104,30 +106,32 @@ def sample_now(
     Raises:
         UserError: a part of the actor is missing, or there is no usable camera.
     """
-    _check(depsgraph.view_layer, armature, face)
-    table = _performance(scene, armature, [scene.frame_current], [_read(armature, face, depsgraph)])
+    _require_actor_parts(depsgraph.view_layer, armature, face)
+    table = _build_performance(
+        scene, armature, [scene.frame_current], [_read_evaluated_state(armature, face, depsgraph)]
+    )
     body = np.array(armature.evaluated_get(depsgraph).matrix_world)
-    view, lens = camera.read(scene, body, depsgraph, scene.camera)
-    path = contract_camera.CameraPath(*camera.picture_size(scene), table.frames, view[None], lens[None])
+    view, lens = camera.sample_camera(scene, body, depsgraph, scene.camera)
+    path = contract_camera.CameraPath(*camera.render_size(scene), table.frames, view[None], lens[None])
     return table, path.check(scene.camera.name)
 
 
-def _read(
+def _read_evaluated_state(
     armature: bpy.types.Object, face: bpy.types.Object, depsgraph: bpy.types.Depsgraph
 ) -> tuple[Array, Array, list[float]]:
     """(4, 4) matrices of torso and head in the armature's space, and the channels, as evaluated."""
     bones = armature.evaluated_get(depsgraph).pose.bones
     torso, head = (np.array(bones[name].matrix) for name in (rig.TORSO, rig.HEAD))
-    return torso, head, _channels(face.data.shape_keys.evaluated_get(depsgraph))
+    return torso, head, _read_channels(face.data.shape_keys.evaluated_get(depsgraph))
 
 
-def _performance(
+def _build_performance(
     scene: bpy.types.Scene,
     armature: bpy.types.Object,
     frames: Sequence[int],
-    rows: Sequence[tuple[Array, Array, list[float]]],
+    states: Sequence[tuple[Array, Array, list[float]]],
 ) -> performance.Performance:
-    torso, head, values = (np.array(column) for column in zip(*rows, strict=True))
+    torso, head, values = (np.array(column) for column in zip(*states, strict=True))
     moves = {
         name: conv.bone_delta(pose, np.array(armature.data.bones[name].matrix_local))
         for name, pose in ((rig.TORSO, torso), (rig.HEAD, head))
@@ -144,13 +148,13 @@ def _performance(
     return table.check(armature.name)
 
 
-def _channels(keys: bpy.types.Key) -> list[float]:
+def _read_channels(keys: bpy.types.Key) -> list[float]:
     """Values in the order of CHANNELS; a muted shape key does not move the face, so it counts as 0."""
     blocks = keys.key_blocks
     return [0.0 if blocks[name].mute else blocks[name].value for name in channels.CHANNELS]
 
 
-def _check(view_layer: bpy.types.ViewLayer, armature: bpy.types.Object, face: bpy.types.Object) -> None:
+def _require_actor_parts(view_layer: bpy.types.ViewLayer, armature: bpy.types.Object, face: bpy.types.Object) -> None:
     missing = [bone for bone in (rig.TORSO, rig.HEAD) if bone not in armature.data.bones]
     keys = face.data.shape_keys
     missing += [name for name in channels.CHANNELS if keys is None or name not in keys.key_blocks]

@@ -29,10 +29,12 @@ class SceneActor:
         Raises:
             UserError: it is missing, damaged or not finished.
         """
-        return actor_folder.ActorFolder.open(actor_paths.absolute(self.armature), must_be_complete=must_be_complete)
+        return actor_folder.ActorFolder.open(
+            actor_paths.resolve_actor_folder(self.armature), must_be_complete=must_be_complete
+        )
 
     @property
-    def linked(self) -> bpy.types.ID | None:
+    def linked_datablock(self) -> bpy.types.ID | None:
         """What of the actor's channels and takes is linked from another file, so that Blender lets nobody key it."""
         keys = self.face.data.shape_keys
         takes_in_use = (
@@ -45,7 +47,7 @@ class SceneActor:
         """Raises:
         UserError: a part of it is linked from another file.
         """
-        part = self.linked
+        part = self.linked_datablock
         if part is not None:
             remedy = "Make a Library Override of it first."
             if self.face.override_library:
@@ -68,38 +70,38 @@ class SceneActor:
                 data.action = copies[linked]
 
 
-def is_armature(thing: bpy.types.Object | None) -> bool:
+def is_actor_armature(candidate: bpy.types.Object | None) -> bool:
     """Whether an object is an actor's armature."""
-    return thing is not None and thing.type == "ARMATURE" and bool(thing.portrait_actor.folder)
+    return candidate is not None and candidate.type == "ARMATURE" and bool(candidate.portrait_actor.folder)
 
 
-def of(armature: bpy.types.Object | None) -> SceneActor | None:
+def actor_from_armature(armature: bpy.types.Object | None) -> SceneActor | None:
     """The actor of an armature; None for another object, and for a copy of an armature whose face was not copied."""
-    face = armature.portrait_actor.face if is_armature(armature) else None
+    face = armature.portrait_actor.face if is_actor_armature(armature) else None
     if face is None:
         return None
     movers = {face.parent, *(m.object for m in face.modifiers if m.type == "ARMATURE")}
     return SceneActor(armature, face) if armature in movers else None
 
 
-def is_in(scene: bpy.types.Scene, thing: bpy.types.Object) -> bool:
+def is_in_scene(scene: bpy.types.Scene, candidate: bpy.types.Object) -> bool:
     """Whether an object is in a scene: one that was deleted is still in the file while something refers to it."""
-    return scene.objects.get(thing.name) == thing or thing in scene.objects.values()
+    return scene.objects.get(candidate.name) == candidate or candidate in scene.objects.values()
 
 
-def is_any_in(scene: bpy.types.Scene) -> bool:
+def has_actor(scene: bpy.types.Scene) -> bool:
     """Whether the scene has an actor."""
-    return any(of(thing) is not None for thing in scene.objects)
+    return any(actor_from_armature(thing) is not None for thing in scene.objects)
 
 
-def is_match_expected(scene: bpy.types.Scene) -> bool:
+def should_match_scene(scene: bpy.types.Scene) -> bool:
     """Whether an actor that comes into a scene sets its camera, size, rate and range unless the artist says otherwise:
     only where that overwrites nothing, so the scene has neither an actor nor a shot set up.
     """
-    return not is_any_in(scene) and camera.is_as_at_startup(scene)
+    return not has_actor(scene) and camera.is_startup_scene(scene)
 
 
-def find(context: bpy.types.Context) -> SceneActor | None:
+def find_actor(context: bpy.types.Context) -> SceneActor | None:
     """The actor that the artist means: the selected one, else the one that the sidebar's form names, else the scene's
     last. Panels and operators all ask this function.
     """
@@ -107,10 +109,10 @@ def find(context: bpy.types.Context) -> SceneActor | None:
     if found is not None:
         return found
     scene = context.scene
-    named = of(scene.portrait_actor.actor)
-    if named is not None and is_in(scene, named.armature):
+    named = actor_from_armature(scene.portrait_actor.actor)
+    if named is not None and is_in_scene(scene, named.armature):
         return named
-    others = all_in(scene) if bpy.data.armatures else []  # panels ask often, most scenes have no actor
+    others = find_actors(scene) if bpy.data.armatures else []  # panels ask often, most scenes have no actor
     return others[-1] if others else None
 
 
@@ -122,49 +124,49 @@ def find_selected(context: bpy.types.Context) -> SceneActor | None:
     if active is not None:
         first = active in selected or active.mode != "OBJECT"
         selected.insert(0 if first else len(selected), active)
-    found = (owner_of(thing, context.scene) for thing in selected)
+    found = (find_owner(thing, context.scene) for thing in selected)
     return next((owner for owner in found if owner is not None), None)
 
 
-def owner_of(thing: bpy.types.Object, scene: bpy.types.Scene) -> SceneActor | None:
+def find_owner(obj: bpy.types.Object, scene: bpy.types.Scene) -> SceneActor | None:
     """The actor in the scene that an object belongs to: as its armature, as anything parented to it or deformed by it,
     or as its camera.
     """
-    part: bpy.types.Object | None = thing
+    part: bpy.types.Object | None = obj
     while part is not None:
         for candidate in (part, *(m.object for m in part.modifiers if m.type == "ARMATURE")):
-            found = of(candidate)
-            if found is not None and is_in(scene, found.armature):
+            found = actor_from_armature(candidate)
+            if found is not None and is_in_scene(scene, found.armature):
                 return found
         part = part.parent
-    if thing.type != "CAMERA":
+    if obj.type != "CAMERA":
         return None
-    return next((found for found in all_in(scene) if found.armature.portrait_actor.camera == thing), None)
+    return next((found for found in find_actors(scene) if found.armature.portrait_actor.camera == obj), None)
 
 
-def all_in(scene: bpy.types.Scene) -> list[SceneActor]:
+def find_actors(scene: bpy.types.Scene) -> list[SceneActor]:
     """Every actor of a scene."""
-    return [found for found in map(of, scene.objects) if found is not None]
+    return [found for found in map(actor_from_armature, scene.objects) if found is not None]
 
 
-def require(context: bpy.types.Context, name: str = "") -> SceneActor:
+def require_actor(context: bpy.types.Context, name: str = "") -> SceneActor:
     """The actor called `name` (its armature's name), or the one that the artist means.
 
     Raises:
         UserError: there is none.
     """
     if name:
-        named = of(context.scene.objects.get(name))
+        named = actor_from_armature(context.scene.objects.get(name))
         if named is not None:
             return named
         raise errors.UserError("no_actor_in_scene", f"No actor called {name} is in the scene.", "Import it first.")
-    found = find(context)
+    found = find_actor(context)
     if found is None:
         raise errors.UserError("no_actor_in_scene", "There is no actor in the scene.", "Create or import one.")
     return found
 
 
-def build(
+def add_actor(
     scene: bpy.types.Scene,
     view_layer: bpy.types.ViewLayer,
     folder: actor_folder.ActorFolder,
@@ -184,26 +186,26 @@ def build(
     Raises:
         UserError: a file of the actor is missing or damaged. Nothing has been added then.
     """
-    info, mesh, footage = folder.info, folder.proxy(), folder.footage()
+    info, mesh, footage = folder.info, folder.load_proxy(), folder.load_footage_performance()
     if info.camera is None:
-        raise actor_folder.damaged(folder.file("actor.json"))
+        raise actor_folder.damaged_file_error(folder.file_path("actor.json"))
     name = info.name or folder.path.stem
     if match_scene:
         length = round(float(footage.frames[-1]))
         camera.match_scene(scene, info.camera, info.fps, frame_start + length)
     collection = bpy.data.collections.new(name)
     scene.collection.children.link(collection)
-    armature = rig.build(name, collection, view_layer)
+    armature = rig.create_armature(name, collection, view_layer)
     armature.location = scene.cursor.location
     view_layer.update()
     highs = {channel: float(values.max()) for channel, values in zip(footage.names, footage.channels.T, strict=True)}
-    face = proxy.build(f"{name} face", mesh, highs, armature, collection)
-    view = camera.build(f"{name} camera", info.camera, armature, collection)
-    _remember(armature, face, view, folder, frame_start)
+    face = proxy.create_face(f"{name} face", mesh, highs, armature, collection)
+    view = camera.create_camera(f"{name} camera", info.camera, armature, collection)
+    _store_settings(armature, face, view, folder, frame_start)
     frames = takes.scene_frames(footage, scene, frame_start)
     takes.add_take(f"{name} {FOOTAGE_TAKE}", armature, face, footage, frames)
     if info.has_audio:
-        sound.add(scene, armature, folder.file("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
+        sound.add_strip(scene, armature, folder.file_path("audio.wav"), frame_start, f"{name} {FOOTAGE_TAKE}")
     scene.portrait_actor.actor = armature
     scene.portrait_actor.property_unset("match_choice")  # it was about this actor
     if match_scene or scene.camera is None:
@@ -211,17 +213,17 @@ def build(
     return SceneActor(armature, face)
 
 
-def _remember(
+def _store_settings(
     armature: bpy.types.Object,
     face: bpy.types.Object,
-    view: bpy.types.Object,
+    camera_object: bpy.types.Object,
     folder: actor_folder.ActorFolder,
     frame_start: int,
 ) -> None:
     """What the .blend knows of the actor."""
     settings = armature.portrait_actor
-    settings.folder = actor_paths.stored(folder.path.resolve(), bpy.data.filepath)
-    settings.face, settings.camera, settings.footage_start = face, view, frame_start
+    settings.folder = actor_paths.format_actor_folder(folder.path.resolve(), bpy.data.filepath)
+    settings.face, settings.camera, settings.footage_start = face, camera_object, frame_start
     for name in channels.CHANNELS:
         item = settings.channels.add()
         item.name = name

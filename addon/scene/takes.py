@@ -14,16 +14,16 @@ from ..contract import channels, errors, performance
 from . import compat, rig
 from . import conventions as conv
 
-LINEAR, AUTO_CLAMPED = 1, 4  # RNA values of Keyframe.interpolation and .handle_left_type
+LINEAR_INTERPOLATION, AUTO_CLAMPED_HANDLE = 1, 4  # RNA values of Keyframe.interpolation and .handle_left_type
 FADE_SECONDS = 0.16  # in which what is spoken into a take takes over, and gives way again
 Array = NDArray[np.float64]
 
 
 @dataclass
-class Curve:
+class KeyedCurve:
     """A column of a performance as it is keyed: an RNA path with its index, a value per frame, and a group's name."""
 
-    path: str
+    data_path: str
     index: int
     values: Array
     group: str
@@ -46,8 +46,8 @@ def add_take(
     table: performance.Performance,
     frames: Array,
     *,
-    rigid: bool = True,
-    names: Iterable[str] = channels.CHANNELS,
+    should_key_bones: bool = True,
+    channel_names: Iterable[str] = channels.CHANNELS,
 ) -> None:
     """Keys a performance as a new take, which becomes the one in use.
 
@@ -59,28 +59,28 @@ def add_take(
         rigid: head and torso are part of the take; else the armature keeps what moves it.
         names: the channels that are part of the take; the others are put to rest.
     """
-    names = set(names)
-    for channel in set(channels.CHANNELS) - names:
+    channel_names = set(channel_names)
+    for channel in set(channels.CHANNELS) - channel_names:
         face.data.shape_keys.key_blocks[channel].value = 0.0
-    parts = _parts(armature, face, table, rigid=rigid, names=names)
+    parts = _curves_by_owner(armature, face, table, should_key_bones=should_key_bones, channel_names=channel_names)
     for bag, curves in zip(compat.new_action(name, list(parts)), parts.values(), strict=True):
         for curve in curves:
-            _write_keys(_new_curve(bag, curve), frames, curve.values)
+            _write_keys(_create_fcurve(bag, curve), frames, curve.values)
 
 
-def check_in_use(armature: bpy.types.Object, face: bpy.types.Object, *, rigid: bool) -> None:
+def require_editable_take(armature: bpy.types.Object, face: bpy.types.Object, *, should_key_bones: bool) -> None:
     """Passes when there is a take in use that `put_into_take` can change.
 
     Raises:
         UserError: there is none, or its bones are keyed as other angles.
     """
-    owners = [face.data.shape_keys, armature] if rigid else [face.data.shape_keys]
-    if any(compat.curves_of(owner) is None for owner in owners):
+    owners = [face.data.shape_keys, armature] if should_key_bones else [face.data.shape_keys]
+    if any(compat.find_channelbag(owner) is None for owner in owners):
         raise errors.UserError(
             "no_take", f"{armature.name} has no take in use to speak into.", "Choose one, or make a new take."
         )
     turned = [name for name in (rig.TORSO, rig.HEAD) if armature.pose.bones[name].rotation_mode != rig.ROTATION_ORDER]
-    if rigid and turned:
+    if should_key_bones and turned:
         raise errors.UserError(
             "other_angles",
             f"The bone {turned[0]} of {armature.name} is not keyed in the order {rig.ROTATION_ORDER}.",
@@ -88,14 +88,14 @@ def check_in_use(armature: bpy.types.Object, face: bpy.types.Object, *, rigid: b
         )
 
 
-def put_into_take(
+def merge_into_take(
     armature: bpy.types.Object,
     face: bpy.types.Object,
     table: performance.Performance,
     frames: Array,
     *,
-    rigid: bool = True,
-    names: Iterable[str] = channels.CHANNELS,
+    should_key_bones: bool = True,
+    channel_names: Iterable[str] = channels.CHANNELS,
 ) -> str:
     """Keys a performance into the take in use, in place of the keys between its first and last frame. Where the take
     goes on before or after, the performance fades in or out within its own frames; keys outside stay untouched.
@@ -108,38 +108,40 @@ def put_into_take(
     Raises:
         UserError: as `check_in_use`.
     """
-    check_in_use(armature, face, rigid=rigid)
+    require_editable_take(armature, face, should_key_bones=should_key_bones)
     keys = face.data.shape_keys
-    for owner, curves in _parts(armature, face, table, rigid=rigid, names=set(names)).items():
-        bag = compat.curves_of(owner)
+    for owner, curves in _curves_by_owner(
+        armature, face, table, should_key_bones=should_key_bones, channel_names=set(channel_names)
+    ).items():
+        bag = compat.find_channelbag(owner)
         spans = [curve.range() for curve in bag.fcurves if len(curve.keyframe_points)]
-        weight = _fade(frames, FADE_SECONDS * table.fps, spans)
-        before = [_values_at(owner, bag, curve, frames) for curve in curves]
+        weight = _fade_weights(frames, FADE_SECONDS * table.fps, spans)
+        before = [_sample_curve(owner, bag, curve, frames) for curve in curves]
         for curve, old in zip(curves, before, strict=True):
-            found = bag.fcurves.find(curve.path, index=curve.index) or _new_curve(bag, curve)
+            found = bag.fcurves.find(curve.data_path, index=curve.index) or _create_fcurve(bag, curve)
             _remove_keys(found, frames[0], frames[-1])
             _write_keys(found, frames, old + weight * (curve.values - old))
     return str(keys.animation_data.action.name)
 
 
-def _fade(frames: Array, length: float, spans: Iterable[tuple[float, float]]) -> Array:
+def _fade_weights(frames: Array, fade_frames: float, curve_ranges: Iterable[tuple[float, float]]) -> Array:
     """(T,) how much the new counts: 1, but rising from 0 where one of the spans begins before, and falling likewise."""
-    spans = list(spans)
-    length = max(1.0, min(length, (frames[-1] - frames[0]) / 2))
+    curve_ranges = list(curve_ranges)
+    fade_frames = max(1.0, min(fade_frames, (frames[-1] - frames[0]) / 2))
     weight = np.ones(len(frames))
-    if any(first < frames[0] for first, _ in spans):
-        weight = np.minimum(weight, (frames - frames[0]) / length)
-    if any(last > frames[-1] for _, last in spans):
-        weight = np.minimum(weight, (frames[-1] - frames) / length)
+    if any(first < frames[0] for first, _ in curve_ranges):
+        weight = np.minimum(weight, (frames - frames[0]) / fade_frames)
+    if any(last > frames[-1] for _, last in curve_ranges):
+        weight = np.minimum(weight, (frames[-1] - frames) / fade_frames)
     return weight * weight * (3 - 2 * weight)
 
 
-def _values_at(owner: bpy.types.ID, bag: Any, curve: Curve, frames: Array) -> Array:
+def _sample_curve(owner: bpy.types.ID, channelbag: Any, curve: KeyedCurve, frames: Array) -> Array:
     """(T,) what is keyed there now, or how the property stands where nothing is."""
-    found = bag.fcurves.find(curve.path, index=curve.index)
+    found = channelbag.fcurves.find(curve.data_path, index=curve.index)
     if found is not None and len(found.keyframe_points):
         return np.array([found.evaluate(frame) for frame in frames])
-    value = owner.path_resolve(curve.path)
+    value = owner.path_resolve(curve.data_path)
     return np.full(len(frames), value if isinstance(value, float) else value[curve.index])
 
 
@@ -149,7 +151,7 @@ def _remove_keys(curve: bpy.types.FCurve, first: float, last: float) -> None:
         points.remove(points[index], fast=True)
 
 
-def push(owner: bpy.types.ID, fade: float) -> bpy.types.NlaStrip:
+def push_to_nla(owner: bpy.types.ID, fade_frames: float) -> bpy.types.NlaStrip:
     """Turns the take in use into an NLA strip over all others. It fades in over what began beneath it; where that goes
     on after its end it fades out again, else its end is held.
 
@@ -161,38 +163,38 @@ def push(owner: bpy.types.ID, fade: float) -> bpy.types.NlaStrip:
     tracks = [track for track in motion.nla_tracks if not track.mute and track.name != compat.REST_TRACK]
     beneath = [(s.frame_start, s.frame_end) for track in tracks for s in track.strips if not s.mute]
     strip = compat.new_nla_strip(owner, motion.action.name)
-    fade = min(fade, (strip.frame_end - strip.frame_start) / 2)
+    fade_frames = min(fade_frames, (strip.frame_end - strip.frame_start) / 2)
     goes_on = any(start < strip.frame_end < end for start, end in beneath)
     strip.use_auto_blend = False
-    strip.blend_in = fade if any(start < strip.frame_start for start, _ in beneath) else 0
-    strip.blend_out = fade if goes_on else 0
+    strip.blend_in = fade_frames if any(start < strip.frame_start for start, _ in beneath) else 0
+    strip.blend_out = fade_frames if goes_on else 0
     strip.extrapolation = "NOTHING" if goes_on else "HOLD_FORWARD" if beneath else "HOLD"
     return strip
 
 
-def _parts(
+def _curves_by_owner(
     armature: bpy.types.Object,
     face: bpy.types.Object,
     table: performance.Performance,
     *,
-    rigid: bool,
-    names: Container[str],
-) -> dict[bpy.types.ID, list[Curve]]:
+    should_key_bones: bool,
+    channel_names: Container[str],
+) -> dict[bpy.types.ID, list[KeyedCurve]]:
     """The curves of a performance by what they belong to."""
     columns = zip(channels.CHANNELS, table.channels.T.astype(np.float64), strict=True)
     parts = {
         face.data.shape_keys: [
-            Curve(f'key_blocks["{name}"].value', 0, values, "Oral" if name in channels.ORAL else "Facial")
+            KeyedCurve(f'key_blocks["{name}"].value', 0, values, "Oral" if name in channels.ORAL_CHANNELS else "Facial")
             for name, values in columns
-            if name in names
+            if name in channel_names
         ]
     }
-    if rigid:
+    if should_key_bones:
         parts[armature] = _bone_curves(armature, table)
     return parts
 
 
-def _bone_curves(armature: bpy.types.Object, table: performance.Performance) -> list[Curve]:
+def _bone_curves(armature: bpy.types.Object, table: performance.Performance) -> list[KeyedCurve]:
     """Torso and head, which are keyed in `rig.ROTATION_ORDER` from now on; the root stays free for the artist."""
     curves = []
     parent_turn = np.tile([1.0, 0, 0, 0], (len(table), 1))
@@ -207,15 +209,15 @@ def _bone_curves(armature: bpy.types.Object, table: performance.Performance) -> 
         keyed_turn, keyed_shift = conv.bone_basis(turn, shift, parent_turn, parent_shift, rest)
         armature.pose.bones[bone].rotation_mode = rig.ROTATION_ORDER
         path = f'pose.bones["{bone}"]'
-        curves += [Curve(f"{path}.rotation_euler", i, keyed_turn[:, i], bone) for i in range(3)]
-        curves += [Curve(f"{path}.location", i, keyed_shift[:, i], bone) for i in range(3)]
+        curves += [KeyedCurve(f"{path}.rotation_euler", i, keyed_turn[:, i], bone) for i in range(3)]
+        curves += [KeyedCurve(f"{path}.location", i, keyed_shift[:, i], bone) for i in range(3)]
         parent_turn, parent_shift = turn, shift
     return curves
 
 
-def _new_curve(bag: Any, curve: Curve) -> bpy.types.FCurve:
-    made = bag.fcurves.new(curve.path, index=curve.index)
-    made.group = bag.groups.get(curve.group) or bag.groups.new(curve.group)
+def _create_fcurve(channelbag: Any, curve: KeyedCurve) -> bpy.types.FCurve:
+    made = channelbag.fcurves.new(curve.data_path, index=curve.index)
+    made.group = channelbag.groups.get(curve.group) or channelbag.groups.new(curve.group)
     return made
 
 
@@ -226,8 +228,8 @@ def _write_keys(curve: bpy.types.FCurve, frames: Array, values: Array) -> None:
     points, new = curve.keyframe_points, len(frames)
     points.add(new)
     keyed = {"co": np.stack([frames, values], axis=1).ravel().astype(np.float32)}
-    keyed["interpolation"] = np.full(new, LINEAR, np.uint8)
-    keyed["handle_left_type"] = keyed["handle_right_type"] = np.full(new, AUTO_CLAMPED, np.uint8)
+    keyed["interpolation"] = np.full(new, LINEAR_INTERPOLATION, np.uint8)
+    keyed["handle_left_type"] = keyed["handle_right_type"] = np.full(new, AUTO_CLAMPED_HANDLE, np.uint8)
     for name, value in keyed.items():
         whole = np.empty(len(points) * (len(value) // new), value.dtype)
         points.foreach_get(name, whole)

@@ -5,42 +5,42 @@ from __future__ import annotations
 from ..contract import channels
 from ..translations import n_
 
-Shape = dict[str, float]
+ChannelValues = dict[str, float]
 
 
-def _both(**values: float) -> Shape:
+def _both_sides(**values: float) -> ChannelValues:
     """The same value left and right."""
     return {f"{name}{side}": value for name, value in values.items() for side in ("Left", "Right")}
 
 
 # name of the sound → what it is for, and the shape
-VISEMES: dict[str, tuple[str, Shape]] = {
-    "A": ("father, cat", {"jawOpen": 0.55} | _both(mouthLowerDown=0.25, mouthUpperUp=0.1)),
+VISEMES: dict[str, tuple[str, ChannelValues]] = {
+    "A": ("father, cat", {"jawOpen": 0.55} | _both_sides(mouthLowerDown=0.25, mouthUpperUp=0.1)),
     "E": (
         "bed, see",
-        {"jawOpen": 0.22} | _both(mouthStretch=0.3, mouthSmile=0.2, mouthLowerDown=0.2, mouthUpperUp=0.1),
+        {"jawOpen": 0.22} | _both_sides(mouthStretch=0.3, mouthSmile=0.2, mouthLowerDown=0.2, mouthUpperUp=0.1),
     ),
     "O": ("law, go", {"jawOpen": 0.35, "mouthFunnel": 0.6, "mouthPucker": 0.15}),
     "U": ("you, book", {"jawOpen": 0.12, "mouthPucker": 0.65, "mouthFunnel": 0.3}),
-    "MBP": ("m, b, p: lips together", {"mouthRollLower": 0.2, "mouthRollUpper": 0.15} | _both(mouthPress=0.35)),
-    "FV": ("f, v: lower lip at the teeth", {"jawOpen": 0.08, "mouthRollLower": 0.5} | _both(mouthUpperUp=0.25)),
-    "L": ("l, n, d, t", {"jawOpen": 0.2} | _both(mouthLowerDown=0.2, mouthUpperUp=0.1)),
+    "MBP": ("m, b, p: lips together", {"mouthRollLower": 0.2, "mouthRollUpper": 0.15} | _both_sides(mouthPress=0.35)),
+    "FV": ("f, v: lower lip at the teeth", {"jawOpen": 0.08, "mouthRollLower": 0.5} | _both_sides(mouthUpperUp=0.25)),
+    "L": ("l, n, d, t", {"jawOpen": 0.2} | _both_sides(mouthLowerDown=0.2, mouthUpperUp=0.1)),
     "W": ("w, wh", {"jawOpen": 0.05, "mouthPucker": 0.85, "mouthFunnel": 0.1}),
     "S": (
         "s, z",
-        {"jawOpen": 0.05} | _both(mouthStretch=0.25, mouthSmile=0.12, mouthLowerDown=0.25, mouthUpperUp=0.15),
+        {"jawOpen": 0.05} | _both_sides(mouthStretch=0.25, mouthSmile=0.12, mouthLowerDown=0.25, mouthUpperUp=0.15),
     ),
     "CH": ("ch, sh, j", {"jawOpen": 0.1, "mouthFunnel": 0.55, "mouthPucker": 0.2, "mouthShrugUpper": 0.15}),
     "REST": ("the mouth at rest", {}),
 }
 
 
-def label(viseme: str) -> str:
+def viseme_label(viseme: str) -> str:
     """What its button says."""
     return n_("Rest") if viseme == "REST" else viseme
 
 
-def shape_of(viseme: str, strength: float) -> Shape:
+def viseme_channels(viseme: str, strength: float) -> ChannelValues:
     """A value for every oral channel."""
     shape = VISEMES[viseme][1]
-    return {name: strength * shape.get(name, 0.0) for name in channels.ORAL}
+    return {name: strength * shape.get(name, 0.0) for name in channels.ORAL_CHANNELS}

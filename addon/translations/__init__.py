@@ -25,7 +25,9 @@ from ..contract import PACKAGE
 from . import german
 
 CONTEXT = "Portrait Actor"
-MESSAGE = "Portrait Actor message"  # the context of what `sentence` knows: "Render" is a button here, a stage there
+MESSAGE_CONTEXT = (
+    "Portrait Actor message"  # the context of what `sentence` knows: "Render" is a button here, a stage there
+)
 TEXTS = {"de": german.TEXTS}  # by language; English → translated
 MESSAGES = {"de": german.MESSAGES}
 _FIELD = re.compile(r"\{[^}]*\}")
@@ -51,32 +53,32 @@ def n_(text: str) -> str:
     return text
 
 
-def sentence(text: str) -> str:
+def translate_message(text: str) -> str:
     """A message that was made in English, in the person's language."""
-    template, values = template_of(text)
-    told = translations.pgettext_rpt(template, MESSAGE)
-    words = (translations.pgettext_rpt(v, MESSAGE) if v.islower() else v for v in values)  # "video", not a name
+    template, values = match_template(text)
+    told = translations.pgettext_rpt(template, MESSAGE_CONTEXT)
+    words = (translations.pgettext_rpt(v, MESSAGE_CONTEXT) if v.islower() else v for v in values)  # "video", not a name
     return told.format(*words) if values else told
 
 
-def failure(error: Any) -> str:
+def failure_text(error: Any) -> str:
     """What went wrong and what to do about it, of anything with a `message` and a `remedy`."""
-    return f"{sentence(error.message)} {sentence(error.remedy)}".strip()
+    return f"{translate_message(error.message)} {translate_message(error.remedy)}".strip()
 
 
 @functools.lru_cache(maxsize=256)
-def template_of(text: str) -> tuple[str, tuple[str, ...]]:
+def match_template(text: str) -> tuple[str, tuple[str, ...]]:
     """The template that a message was made from, and the values in it; itself when there is none."""
     known = next(iter(MESSAGES.values()))
     if text not in known:
-        for template, pattern in _patterns():
+        for template, pattern in _template_patterns():
             if found := pattern.fullmatch(text):
                 return template, found.groups()
     return text, ()
 
 
 @functools.cache
-def _patterns() -> list[tuple[str, re.Pattern[str]]]:
+def _template_patterns() -> list[tuple[str, re.Pattern[str]]]:
     """What each template with values makes; those that say most themselves come first."""
     templates = [text for text in next(iter(MESSAGES.values())) if _FIELD.search(text)]
     templates.sort(key=lambda text: -len(_FIELD.sub("", text)))
@@ -88,7 +90,7 @@ def register() -> None:
     words: dict[str, dict[tuple[str, str], str]] = {}
     for language, texts in TEXTS.items():
         words[language] = {(context, text): told for context in (CONTEXT, "*") for text, told in texts.items()}
-        words[language] |= {(MESSAGE, text): told for text, told in MESSAGES[language].items()}
+        words[language] |= {(MESSAGE_CONTEXT, text): told for text, told in MESSAGES[language].items()}
     translations.register(PACKAGE, words)
 
 

@@ -20,17 +20,22 @@ from ..contract import protocol
 from ..contract.errors import Cancelled, UserError
 from ..contract.progress import Reporter
 from ..contract.protocol import Error, Message, Request
-from .eta_estimator import Forecast
+from .eta_estimator import EtaEstimator
 
-JOB = "job"
-GRACE = 0.8  # seconds that a job has to react to a cancel request, before it is ended hard
-INTERVAL, ALONE = 0.1, 60.0  # seconds between two progress lines of a stage; the same when only the log is told
-GO_ON = "Run the same command again to go on."
-BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's own guess of the time that is left
-CHATTER = "portrait_actor_libraries.log"
+JOB_ID = "job"
+CANCEL_GRACE_SECONDS = 0.8  # seconds that a job has to react to a cancel request, before it is ended hard
+PROGRESS_INTERVAL_SECONDS, DETACHED_INTERVAL_SECONDS = (
+    0.1,
+    60.0,
+)  # seconds between two progress lines of a stage; the same when only the log is told
+CANCELLED_REMEDY = "Run the same command again to go on."
+PROGRESS_BAR_FORMAT = (
+    "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"  # without tqdm's own guess of the time that is left
+)
+LIBRARY_LOG_NAME = "portrait_actor_libraries.log"
 # A log goes into folders that others may write to as well: never through a link, nor into a pipe.
-WRITE = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-DISK_ERRORS = (
+LOG_OPEN_FLAGS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+DISK_ERROR_NUMBERS = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG,
 )  # fmt: skip
 
@@ -39,14 +44,14 @@ class TerminalConsole(Reporter):
     """A person's terminal: results on standard output, everything else on standard error."""
 
     def __init__(self) -> None:
-        self.forecast = Forecast({})
-        self._bar: Any = None
+        self.eta_estimator = EtaEstimator({})
+        self._progress_bar: Any = None
         self._stage = ""
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # a console of another encoding shows what it can
                 stream.reconfigure(errors="backslashreplace")
 
-    def begin(self, device: str, name: str) -> None:
+    def begin(self, device: str, device_name: str) -> None:
         """The command starts on that device."""
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
@@ -54,51 +59,56 @@ class TerminalConsole(Reporter):
         from tqdm import tqdm
 
         text = message or stage.replace("_", " ").capitalize()
-        if stage != self._stage or self._bar is None:
-            self._close_bar()
+        if stage != self._stage or self._progress_bar is None:
+            self._close_progress_bar()
             self._stage = stage
             quiet = not sys.stderr.isatty()
             if quiet:
-                self._say(text)
-            self._bar = tqdm(
-                total=total, initial=done, file=sys.stderr, disable=quiet, dynamic_ncols=True, bar_format=BAR
+                self._write_line(text)
+            self._progress_bar = tqdm(
+                total=total,
+                initial=done,
+                file=sys.stderr,
+                disable=quiet,
+                dynamic_ncols=True,
+                bar_format=PROGRESS_BAR_FORMAT,
             )
-        self._bar.total = total  # a stage may learn on its way how much there is to do
-        self._bar.set_description_str(text, refresh=False)
-        eta = self.forecast.eta(stage, done, total)
-        self._bar.set_postfix_str(f"whole job {duration(eta)} left" if eta > 0 else "", refresh=False)
-        self._bar.update(done - self._bar.n)
+        self._progress_bar.total = total  # a stage may learn on its way how much there is to do
+        self._progress_bar.set_description_str(text, refresh=False)
+        eta = self.eta_estimator.estimate_eta(stage, done, total)
+        self._progress_bar.set_postfix_str(f"whole job {format_duration(eta)} left" if eta > 0 else "", refresh=False)
+        self._progress_bar.update(done - self._progress_bar.n)
 
     def note(self, message: str) -> None:
-        self._say(message)
+        self._write_line(message)
 
     def finish(self, summary: str, data: dict[str, Any]) -> None:
         """Tells how it ended well."""
-        self._close_bar()
+        self._close_progress_bar()
         sys.stdout.write(summary + "\n")
         sys.stdout.flush()
 
     def fail(self, error: Error) -> None:
         """Tells how it ended otherwise."""
-        self._close_bar()
+        self._close_progress_bar()
         start = "" if error.code == "cancelled" else "Error: "
         end = f"\nThe details are in {error.log}" if error.log else ""
         sys.stderr.write(f"{start}{error.message} {error.remedy}".rstrip() + end + "\n")
         sys.stderr.flush()
 
-    def _say(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.clear()
+    def _write_line(self, text: str) -> None:
+        if self._progress_bar is not None:
+            self._progress_bar.clear()
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+    def _close_progress_bar(self) -> None:
+        if self._progress_bar is not None:
+            self._progress_bar.close()
+            self._progress_bar = None
 
 
-class LinesConsole(Reporter):
+class JsonLinesConsole(Reporter):
     """Blender's end of the line: one protocol message a line on standard output, and nothing else ever.
 
     Libraries that write to standard output reach standard error instead, and so the log.
@@ -108,67 +118,69 @@ class LinesConsole(Reporter):
     """
 
     def __init__(self, version: str) -> None:
-        self.forecast = Forecast({})
-        self._lines = claim_stdout()
+        self.eta_estimator = EtaEstimator({})
+        self._stdout = claim_stdout()
         self._lock = threading.RLock()
         self._version = version
-        self.detached = False
-        self._interval = INTERVAL
-        self._greeted = self._ended = False
-        self._last: tuple[str, float] = ("", 0.0)
+        self.is_detached = False
+        self._min_interval = PROGRESS_INTERVAL_SECONDS
+        self._is_hello_sent = self._is_ended = False
+        self._last_progress: tuple[str, float] = ("", 0.0)
 
-    def begin(self, device: str, name: str) -> None:
+    def begin(self, device: str, device_name: str) -> None:
         """The first line."""
         with self._lock:
-            if not self._greeted:
-                self._greeted = True
-                self.send(protocol.Hello(version=self._version, device=device, device_name=name, pid=os.getpid()))
+            if not self._is_hello_sent:
+                self._is_hello_sent = True
+                self.send(
+                    protocol.Hello(version=self._version, device=device, device_name=device_name, pid=os.getpid())
+                )
 
     def send(self, message: Message) -> None:
         """Writes one message; a reader that has gone ends the process, unless it is detached."""
-        line = protocol.encode(message) + "\n"
+        line = protocol.encode_message(message) + "\n"
         with self._lock:
             try:
-                self._lines.write(line)
-                self._lines.flush()
+                self._stdout.write(line)
+                self._stdout.flush()
             except OSError:  # a broken pipe, which Windows calls an invalid argument
-                if not self.detached:
+                if not self.is_detached:
                     os._exit(Cancelled.exit_code)
-                self._lines, self._interval = sys.stderr, ALONE
-                self._lines.write(line)
+                self._stdout, self._min_interval = sys.stderr, DETACHED_INTERVAL_SECONDS
+                self._stdout.write(line)
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
         super().progress(stage, done, total, message)
-        eta = self.forecast.eta(stage, done, total)
+        eta = self.eta_estimator.estimate_eta(stage, done, total)
         now = time.monotonic()
-        if stage == self._last[0] and now - self._last[1] < self._interval and done < total:
+        if stage == self._last_progress[0] and now - self._last_progress[1] < self._min_interval and done < total:
             return
-        self._last = stage, now
-        self.send(protocol.Progress(JOB, stage, done, total, round(eta, 1), message))
+        self._last_progress = stage, now
+        self.send(protocol.Progress(JOB_ID, stage, done, total, round(eta, 1), message))
 
     def note(self, message: str) -> None:
-        self.send(protocol.Note(JOB, message))
+        self.send(protocol.Note(JOB_ID, message))
 
     def preview(self, path: str) -> None:
-        self.send(protocol.Preview(JOB, path))
+        self.send(protocol.Preview(JOB_ID, path))
 
     def finish(self, summary: str, data: dict[str, Any]) -> None:
         """The last line, unless one was sent."""
-        self._end(protocol.Result(JOB, finite(data)))
+        self._send_last(protocol.Result(JOB_ID, to_json_value(data)))
 
     def fail(self, error: Error) -> None:
         """The last line, unless one was sent."""
-        self._end(error)
+        self._send_last(error)
 
-    def _end(self, message: Message) -> None:
+    def _send_last(self, message: Message) -> None:
         with self._lock:
             self.begin("", "")
-            if not self._ended:
-                self._ended = True
+            if not self._is_ended:
+                self._is_ended = True
                 self.send(message)
 
 
-Console = TerminalConsole | LinesConsole
+Console = TerminalConsole | JsonLinesConsole
 
 
 class Canceller:
@@ -179,21 +191,21 @@ class Canceller:
         self._console = console
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
-        self._over = False
+        self._is_disarmed = False
 
     def cancel(self) -> None:
         """May be called from any thread and any number of times; after `stop` it does nothing."""
         with self._lock:
-            self._console.cancelled = True
-            if self._timer is None and not self._over:
-                self._timer = threading.Timer(GRACE, self._give_up)
+            self._console.is_cancelled = True
+            if self._timer is None and not self._is_disarmed:
+                self._timer = threading.Timer(CANCEL_GRACE_SECONDS, self._exit_process)
                 self._timer.daemon = True
                 self._timer.start()
 
-    def stop(self) -> None:
+    def disarm(self) -> None:
         """The job has ended by itself: what it says now is the last word."""
         with self._lock:
-            self._over = True
+            self._is_disarmed = True
 
     def catch_signals(self) -> None:
         """Ctrl-C and the system's request to end cancel the job. Nothing is raised in the middle of other code."""
@@ -201,22 +213,22 @@ class Canceller:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: self.cancel())
 
-    def _give_up(self) -> None:
+    def _exit_process(self) -> None:
         with self._lock:
-            if self._over:
+            if self._is_disarmed:
                 return
-            self._console.fail(explain(Cancelled(), None))
+            self._console.fail(error_from_exception(Cancelled(), None))
             os._exit(Cancelled.exit_code)
 
 
 def watch_requests(on_request: Callable[[Request], None], on_close: Callable[[], None]) -> None:
     """Reads requests from standard input in a thread of its own; what is no request is left out."""
 
-    def listen() -> None:
+    def read_requests() -> None:
         # os.read, not sys.stdin: a thread that waits in a buffered reader would hold its lock when Python ends.
-        for line in protocol.lines(lambda: _read(0)):
+        for line in protocol.split_lines(lambda: _read_descriptor(0)):
             try:
-                message = protocol.decode(line.decode("utf-8"))
+                message = protocol.decode_message(line.decode("utf-8"))
             except ValueError as error:
                 sys.stderr.write(f"Not a request: {error}\n")
                 continue
@@ -224,10 +236,10 @@ def watch_requests(on_request: Callable[[Request], None], on_close: Callable[[],
                 on_request(message)
         on_close()
 
-    threading.Thread(target=listen, name="requests", daemon=True).start()
+    threading.Thread(target=read_requests, name="requests", daemon=True).start()
 
 
-def _read(descriptor: int) -> bytes:
+def _read_descriptor(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 1 << 16)
     except OSError:
@@ -242,12 +254,12 @@ def claim_stdout() -> TextIO:
     return lines
 
 
-def quiet_libraries() -> None:
+def redirect_library_output() -> None:
     """What C libraries write to standard error goes to a file from now on: it would tear the progress bar apart."""
     sys.stderr.flush()
     terminal = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
     try:
-        chatter = os.open(Path(tempfile.gettempdir()) / CHATTER, WRITE | os.O_TRUNC, 0o600)
+        chatter = os.open(Path(tempfile.gettempdir()) / LIBRARY_LOG_NAME, LOG_OPEN_FLAGS | os.O_TRUNC, 0o600)
     except OSError:  # nowhere to write: then the terminal bears it
         chatter = os.dup(2)
     os.dup2(chatter, 2)
@@ -255,22 +267,22 @@ def quiet_libraries() -> None:
     sys.stderr = terminal
 
 
-def explain(error: BaseException, folder: Path | None) -> Error:
+def error_from_exception(error: BaseException, log_folder: Path | None) -> Error:
     """One sentence and a remedy for whatever went wrong. A bug's traceback goes to a log file.
 
     Args:
         folder: where that log may go, e.g. the actor's; the temporary folder when it cannot be written.
     """
-    known = _as_user_error(error)
+    known = user_error_from_exception(error)
     if known is not None:
-        return Error(JOB, known.code, known.message, known.remedy, data=finite(known.data))
+        return Error(JOB_ID, known.code, known.message, known.remedy, data=to_json_value(known.data))
     if isinstance(error, (Cancelled, KeyboardInterrupt)):
-        return Error(JOB, "cancelled", "Cancelled.", GO_ON)
-    log = _write_log(error, folder)
+        return Error(JOB_ID, "cancelled", "Cancelled.", CANCELLED_REMEDY)
+    log = _write_log(error, log_folder)
     reason = re.sub(r"\s+", " ", str(error)).strip().rstrip(".")
     detail = f"{type(error).__name__}: {reason[:160]}" if reason else type(error).__name__
     remedy = "Run it again; if it happens again, send us the log."
-    return Error(JOB, "internal", f"An unexpected error stopped the job ({detail}).", remedy, log)
+    return Error(JOB_ID, "internal", f"An unexpected error stopped the job ({detail}).", remedy, log)
 
 
 def exit_code(error: Error) -> int:
@@ -278,7 +290,7 @@ def exit_code(error: Error) -> int:
     return {"cancelled": Cancelled.exit_code, "internal": 1}.get(error.code, UserError.exit_code)
 
 
-def _as_user_error(error: BaseException) -> UserError | None:
+def user_error_from_exception(error: BaseException) -> UserError | None:
     """The failure as something a person can act on, or None when it is not."""
     if isinstance(error, UserError):
         return error
@@ -292,10 +304,10 @@ def _as_user_error(error: BaseException) -> UserError | None:
             f"There is not enough memory {place}for this job.",
             "Close other programs, or choose a smaller size or preset.",
         )
-    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-        from ..contract.atomic_write import write_error
+    if isinstance(error, OSError) and error.errno in DISK_ERROR_NUMBERS:
+        from ..contract.atomic_write import error_from_failed_write
 
-        return write_error(Path(os.fsdecode(error.filename)) if error.filename else Path.cwd(), error)
+        return error_from_failed_write(Path(os.fsdecode(error.filename)) if error.filename else Path.cwd(), error)
     if isinstance(error, ImportError) and not (error.name or "backend").startswith("backend"):
         return UserError(
             "missing_package",
@@ -305,16 +317,16 @@ def _as_user_error(error: BaseException) -> UserError | None:
     return None
 
 
-def _write_log(error: BaseException, folder: Path | None) -> str:
+def _write_log(error: BaseException, log_folder: Path | None) -> str:
     """Writes the traceback and returns the file's path; empty when nowhere can be written."""
     text = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n"
     # An actor's folder may be shared, as its other files are; the temporary folder is open to strangers.
-    for place, mode in ((folder, 0o666), (Path(tempfile.gettempdir()), 0o600)):
+    for place, mode in ((log_folder, 0o666), (Path(tempfile.gettempdir()), 0o600)):
         if place is None or not place.is_dir():
             continue
         file = place / "portrait_actor_error.log"
         try:
-            handle = os.open(file, WRITE | os.O_APPEND, mode)
+            handle = os.open(file, LOG_OPEN_FLAGS | os.O_APPEND, mode)
             with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(text)
         except OSError:
@@ -324,12 +336,12 @@ def _write_log(error: BaseException, folder: Path | None) -> str:
     return ""
 
 
-def finite(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """A copy for JSON: numbers that are not finite become None, paths and numpy numbers plain."""
     if isinstance(value, dict):
-        return {str(k): finite(v) for k, v in value.items()}
+        return {str(k): to_json_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [finite(v) for v in value]
+        return [to_json_value(v) for v in value]
     if isinstance(value, (bool, int, str)) or value is None:
         return value
     if isinstance(value, Path):
@@ -338,12 +350,12 @@ def finite(value: Any) -> Any:
     return number if number - number == 0 else None
 
 
-def as_text(data: Mapping[str, Any]) -> str:
+def format_figures(figures: Mapping[str, Any]) -> str:
     """Figures as indented JSON, for reading."""
-    return json.dumps(finite(dict(data)), indent=1, ensure_ascii=False)
+    return json.dumps(to_json_value(dict(figures)), indent=1, ensure_ascii=False)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A time that a person reads at a glance, e.g. 75 → "1:15"."""
     whole = max(0, round(seconds))
     hours, minutes = divmod(whole // 60, 60)

@@ -19,25 +19,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.actor_folder import ActorFolder, damaged
-from ..contract.camera import CameraPath, footage_camera
-from ..contract.channels import CHANNELS, INDEX
+from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.camera import CameraPath, footage_camera_path
+from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.errors import UserError
-from ..contract.performance import POSE, Performance
+from ..contract.performance import POSE_FIELDS, Performance
 from ..contract.protocol import Error, Message, Preview, Progress, Request, Result
-from ..dataset.frame_store import PERSON, FrameStore
+from ..dataset.frame_store import MATTE_PERSON, FrameStore
 
 if TYPE_CHECKING:
     import torch
 
     from ..portrait.model import Portrait
 
-JOB = "serve"
-MAX_SIDE = 4096  # pixels of a preview
+SERVICE_JOB_ID = "serve"
+MAX_PREVIEW_SIDE = 4096  # pixels of a preview
 
 
 @dataclasses.dataclass(frozen=True)
-class Shot:
+class PreviewRequest:
     """A checked `frame` request.
 
     Attributes:
@@ -51,11 +51,11 @@ class Shot:
     frame: int
     performance: Performance
     camera: CameraPath
-    footage: int | None = None
+    footage_frame: int | None = None
     cut_out: bool = False
 
     @classmethod
-    def of(cls, request: Request, folder: ActorFolder) -> Shot:
+    def from_request(cls, request: Request, folder: ActorFolder) -> PreviewRequest:
         """Reads `request.data`: {"width", "height", "frame", "head_rotation" [4], "head_translation" [3],
         "torso_rotation" [4], "torso_translation" [3], "channels" (52 numbers, or {name: number}), "view" 4×4,
         "intrinsics" [fx, fy, cx, cy], "footage" number, "cut_out" bool}. What is missing is the rest pose, the
@@ -69,17 +69,19 @@ class Shot:
         try:
             size = int(data.get("width", folder.info.size)), int(data.get("height", folder.info.size))
             frame = int(data.get("frame", 0))
-            performance = Performance.rest(1, 25)
-            for name in POSE:
+            performance = Performance.rest_pose(1, 25)
+            for name in POSE_FIELDS:
                 if name in data:
                     setattr(performance, name, np.array([data[name]], np.float32))
-            performance.channels = _channels(data.get("channels", {}))
-            camera = _camera(data, size, folder)
+            performance.channels = _channels_from_json(data.get("channels", {}))
+            camera = _camera_from_json(data, size, folder)
             footage = int(data["footage"]) if "footage" in data else None
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise wrong from error
-        if max(size) > MAX_SIDE:
-            raise UserError("bad_request", f"A preview has at most {MAX_SIDE} pixels a side.", "Ask for a smaller one.")
+        if max(size) > MAX_PREVIEW_SIDE:
+            raise UserError(
+                "bad_request", f"A preview has at most {MAX_PREVIEW_SIDE} pixels a side.", "Ask for a smaller one."
+            )
         count = folder.info.frame_count
         if footage is not None and not 0 <= footage < count:
             raise UserError("no_footage", f"The footage has no frame {footage}.", f"It has frames 0 to {count - 1}.")
@@ -87,15 +89,15 @@ class Shot:
         return cls(request.id, frame, performance, camera, footage, bool(data.get("cut_out", False)))
 
 
-class Service:
+class PreviewService:
     """Answers `frame` requests until it is told to `quit` or `close`d. `post` and `close` may come from any thread."""
 
     def __init__(
         self,
         folder: ActorFolder,
         send: Callable[[Message], None],
-        explain: Callable[[BaseException], Error],
-        pictures: Path | None = None,
+        error_from_exception: Callable[[BaseException], Error],
+        image_folder: Path | None = None,
     ) -> None:
         """
         Args:
@@ -103,101 +105,125 @@ class Service:
             explain: turns any exception into an error message; its id is replaced.
             pictures: where the pictures go; by default the system's folder for temporary files.
         """
-        self._folder, self._send, self._explain, self._pictures = folder, send, explain, pictures
-        self._ready = threading.Condition()
-        self._waiting: Request | None = None
-        self._quit: Request | None = None
-        self._closed = False
-        self._store = FrameStore(folder)
+        self._folder, self._send, self._error_from_exception, self._image_folder = (
+            folder,
+            send,
+            error_from_exception,
+            image_folder,
+        )
+        self._condition = threading.Condition()
+        self._pending_request: Request | None = None
+        self._quit_request: Request | None = None
+        self._is_closed = False
+        self._frame_store = FrameStore(folder)
 
-    def post(self, request: Request) -> None:
+    def post_request(self, request: Request) -> None:
         """Takes a request. A `frame` that still waits is dropped: only the newest is worth drawing."""
-        with self._ready:
+        with self._condition:
             if request.verb == "quit":
-                self._quit, self._closed = request, True
+                self._quit_request, self._is_closed = request, True
             elif request.verb == "cancel":
-                self._waiting = None
+                self._pending_request = None
             elif request.verb == "frame":
-                self._waiting = request
+                self._pending_request = request
             else:
                 told = f"The preview service does not know “{request.verb}”."
                 self._send(Error(request.id, "bad_request", told, "Update the extension and the backend."))
-            self._ready.notify()
+            self._condition.notify()
 
     def close(self) -> None:
         """Ends `run` after the present frame."""
-        with self._ready:
-            self._closed = True
-            self._ready.notify()
+        with self._condition:
+            self._is_closed = True
+            self._condition.notify()
 
-    def run(self, load: Callable[[ActorFolder, torch.device], Portrait], device: torch.device) -> None:
+    def run(self, load_portrait: Callable[[ActorFolder, torch.device], Portrait], device: torch.device) -> None:
         """Loads the model, then draws until the end. `progress` load 1/1 says that the first frame will come at once.
 
         Raises:
             UserError: the actor cannot be loaded. What goes wrong with one request is only told.
         """
-        self._send(Progress(JOB, "load", 0, 1))
-        portrait = load(self._folder, device)
-        place = Path(tempfile.mkdtemp(prefix="portrait_actor_preview_", dir=self._pictures))
-        renders, stills = _Pictures(place, "preview"), _Pictures(place, "footage")
+        self._send(Progress(SERVICE_JOB_ID, "load", 0, 1))
+        portrait = load_portrait(self._folder, device)
+        place = Path(tempfile.mkdtemp(prefix="portrait_actor_preview_", dir=self._image_folder))
+        renders, stills = _MappedImages(place, "preview"), _MappedImages(place, "footage")
         try:
-            self._draw(portrait, device, Shot.of(Request(JOB, "frame"), self._folder))  # compiles the kernels
-            self._send(Progress(JOB, "load", 1, 1))
-            while (request := self._next()) is not None:
-                self._answer(portrait, device, request, renders, stills)
-            if self._quit is not None:
-                self._send(Result(self._quit.id))
+            self._render(
+                portrait, device, PreviewRequest.from_request(Request(SERVICE_JOB_ID, "frame"), self._folder)
+            )  # compiles the kernels
+            self._send(Progress(SERVICE_JOB_ID, "load", 1, 1))
+            while (request := self._wait_for_request()) is not None:
+                self._answer_request(portrait, device, request, renders, stills)
+            if self._quit_request is not None:
+                self._send(Result(self._quit_request.id))
         finally:
             renders.close()
             stills.close()
             shutil.rmtree(place, ignore_errors=True)  # Windows keeps a file that Blender still maps
 
-    def _next(self) -> Request | None:
-        with self._ready:
-            self._ready.wait_for(lambda: self._closed or self._waiting is not None)
-            request, self._waiting = self._waiting, None
-            return None if self._closed else request
+    def _wait_for_request(self) -> Request | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._is_closed or self._pending_request is not None)
+            request, self._pending_request = self._pending_request, None
+            return None if self._is_closed else request
 
-    def _answer(
-        self, portrait: Portrait, device: torch.device, request: Request, renders: _Pictures, stills: _Pictures
+    def _answer_request(
+        self,
+        portrait: Portrait,
+        device: torch.device,
+        request: Request,
+        render_files: _MappedImages,
+        footage_files: _MappedImages,
     ) -> None:
         try:
-            shot = Shot.of(request, self._folder)
-            still = "" if shot.footage is None else str(stills.write(self._look_up(shot, shot.footage)))
-            path = renders.write(self._draw(portrait, device, shot))
+            shot = PreviewRequest.from_request(request, self._folder)
+            still = (
+                ""
+                if shot.footage_frame is None
+                else str(footage_files.write(self._view_footage(shot, shot.footage_frame)))
+            )
+            path = render_files.write(self._render(portrait, device, shot))
         except Exception as error:  # one bad request must not end the service; it is told, and logged if it is a bug
-            self._send(dataclasses.replace(self._explain(error), id=request.id))
+            self._send(dataclasses.replace(self._error_from_exception(error), id=request.id))
             return
         self._send(Preview(shot.id, str(path), shot.camera.width, shot.camera.height, shot.frame, still))
 
-    def _look_up(self, shot: Shot, index: int) -> NDArray[np.uint8]:
+    def _view_footage(self, preview: PreviewRequest, frame_index: int) -> NDArray[np.uint8]:
         """The footage as the shot's camera sees it; see `through`."""
         assert self._folder.info.camera is not None
-        picture = self._store.frame(index)
-        if shot.cut_out:
-            person = self._store.matte(index)[..., PERSON, None]
+        picture = self._frame_store.read_frame(frame_index)
+        if preview.cut_out:
+            person = self._frame_store.read_matte(frame_index)[..., MATTE_PERSON, None]
             picture = np.rint(picture * person).astype(np.uint8)
-        return through(shot.camera, picture, self._folder.info.camera.crop_intrinsics(len(picture)))
+        return warp_to_camera(preview.camera, picture, self._folder.info.camera.crop_intrinsics(len(picture)))
 
-    def _draw(self, portrait: Portrait, device: torch.device, shot: Shot) -> NDArray[np.uint8]:
+    def _render(self, portrait: Portrait, device: torch.device, preview: PreviewRequest) -> NDArray[np.uint8]:
         import torch
 
-        from ..rendering.passes import preview_bytes
+        from ..rendering.passes import preview_image
 
-        def tensor(values: NDArray[Any]) -> torch.Tensor:
+        def to_tensor(values: NDArray[Any]) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values, np.float32)).to(device)
 
-        view, intrinsics = shot.camera.at(0)
-        head, head_at, torso, torso_at = (tensor(getattr(shot.performance, name)[0]) for name in POSE)
+        view, intrinsics = preview.camera.matrices_at(0)
+        head, head_at, torso, torso_at = (to_tensor(getattr(preview.performance, name)[0]) for name in POSE_FIELDS)
         with torch.inference_mode():
             frame = portrait.render(
-                head, head_at, torso, torso_at, tensor(shot.performance.channels[0]), tensor(view), tensor(intrinsics),
-                shot.camera.width, shot.camera.height, mattes=False,
-            )  # fmt: skip
-        return preview_bytes(frame)
+                head,
+                head_at,
+                torso,
+                torso_at,
+                to_tensor(preview.performance.channels[0]),
+                to_tensor(view),
+                to_tensor(intrinsics),
+                preview.camera.width,
+                preview.camera.height,
+                with_mattes=False,
+            )
+        return preview_image(frame)
 
 
-def through(camera: CameraPath, picture: NDArray[np.uint8], intrinsics: NDArray[np.float64]) -> NDArray[np.uint8]:
+def warp_to_camera(camera: CameraPath, image: NDArray[np.uint8], intrinsics: NDArray[np.float64]) -> NDArray[np.uint8]:
     """What a picture taken from the camera's place shows through the camera's own lens.
 
     Args:
@@ -210,9 +236,9 @@ def through(camera: CameraPath, picture: NDArray[np.uint8], intrinsics: NDArray[
     fx, fy, cx, cy = camera.intrinsics[0]
     scale = np.array([fx, fy]) / intrinsics[[0, 1], [0, 1]]
     shift = np.array([cx, cy]) - scale * intrinsics[:2, 2]
-    size = np.array(picture.shape[1::-1])
+    size = np.array(image.shape[1::-1])
     smaller = np.maximum(1, np.rint(size * np.minimum(scale, 1))).astype(int)
-    rgba = np.dstack([picture, np.full(picture.shape[:2], 255, np.uint8)])
+    rgba = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
     if (smaller < size).any():  # averaged, as one pixel of the preview is; what is left to do is a shift
         rgba, scale = cv2.resize(rgba, smaller.tolist(), interpolation=cv2.INTER_AREA), scale * size / smaller
     # OpenCV's pixel centres lie at whole numbers
@@ -221,25 +247,25 @@ def through(camera: CameraPath, picture: NDArray[np.uint8], intrinsics: NDArray[
     return seen.astype(np.uint8, copy=False)
 
 
-class _Pictures:
+class _MappedImages:
     """Two memory-mapped files that take turns; new ones when the size changes, so a mapped file never shrinks."""
 
-    def __init__(self, place: Path, name: str) -> None:
-        self._place, self._name = place, name
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
         self._maps: list[np.memmap[Any, np.dtype[np.uint8]]] = []
         self._paths: list[Path] = []
-        self._turn = self._made = 0
+        self._current = self._generation = 0
 
-    def write(self, picture: NDArray[np.uint8]) -> Path:
+    def write(self, image: NDArray[np.uint8]) -> Path:
         """Puts (H, W, 4) uint8 into the file whose turn it is."""
-        if not self._maps or self._maps[0].shape != picture.shape:
+        if not self._maps or self._maps[0].shape != image.shape:
             self.close()
-            self._made += 1
-            self._paths = [self._place / f"{self._name}_{self._made}_{i}.rgba" for i in (0, 1)]
-            self._maps = [np.memmap(path, np.uint8, "w+", shape=picture.shape) for path in self._paths]
-        self._turn ^= 1
-        self._maps[self._turn][...] = picture
-        return self._paths[self._turn]
+            self._generation += 1
+            self._paths = [self._folder / f"{self._name}_{self._generation}_{i}.rgba" for i in (0, 1)]
+            self._maps = [np.memmap(path, np.uint8, "w+", shape=image.shape) for path in self._paths]
+        self._current ^= 1
+        self._maps[self._current][...] = image
+        return self._paths[self._current]
 
     def close(self) -> None:
         """Lets go of the files; those of the last but one size are removed."""
@@ -251,21 +277,21 @@ class _Pictures:
                 continue  # Windows: Blender still maps it; the folder is cleared away later
 
 
-def _channels(given: Any) -> NDArray[np.float32]:
+def _channels_from_json(json_value: Any) -> NDArray[np.float32]:
     """(1, 52)"""
     row = np.zeros((1, len(CHANNELS)), np.float32)
-    if isinstance(given, dict):
-        for name, value in given.items():
-            row[0, INDEX[name]] = value
+    if isinstance(json_value, dict):
+        for name, value in json_value.items():
+            row[0, CHANNEL_INDEX[name]] = value
         return row
-    return np.array([given], np.float32).reshape(1, len(CHANNELS))
+    return np.array([json_value], np.float32).reshape(1, len(CHANNELS))
 
 
-def _camera(data: dict[str, Any], size: tuple[int, int], folder: ActorFolder) -> CameraPath:
+def _camera_from_json(data: dict[str, Any], size: tuple[int, int], folder: ActorFolder) -> CameraPath:
     if "view" not in data and "intrinsics" not in data:
         if folder.info.camera is None:
-            raise damaged(folder.file("actor.json"))
-        return footage_camera(folder.info.camera, size[0])
+            raise damaged_file_error(folder.file_path("actor.json"))
+        return footage_camera_path(folder.info.camera, size[0])
     return CameraPath(
         width=size[0],
         height=size[1],

@@ -32,6 +32,6 @@ def rotation_matrix(q: Tensor) -> Tensor:
     return torch.stack(rows, -2)
 
 
-def small_rotation(v: Tensor) -> Tensor:
+def quaternion_from_small_rotation(v: Tensor) -> Tensor:
     """Unit quaternions (..., 4) of rotation vectors (..., 3) in radians, smooth at zero; meant for small angles."""
     return torch.nn.functional.normalize(torch.cat([torch.ones_like(v[..., :1]), v / 2], -1), dim=-1)

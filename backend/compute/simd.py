@@ -28,15 +28,15 @@ class Vector(types.Type):
 
 
 _VECTOR = Vector()  # type: ignore[no-untyped-call]
-_tuple_of: Any = types.UniTuple
+_TupleType: Any = types.UniTuple
 
 
-def _inline(define: Callable[..., Any]) -> Any:
+def _define_intrinsic(define: Callable[..., Any]) -> Any:
     """numba's `intrinsic`, whose own type is the definition's: kernels call it without the context."""
     return intrinsic(define)
 
 
-def _inline_constant(define: Callable[..., Any]) -> Any:
+def _define_literal_intrinsic(define: Callable[..., Any]) -> Any:
     """The same for functions with an argument that must be a compile-time constant."""
     return intrinsic(prefer_literal=True)(define)
 
@@ -47,36 +47,36 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, numba_type, _IR_VECTOR)  # type: ignore[no-untyped-call]
 
 
-def _splat(builder: Any, scalar: Any) -> Any:
+def _emit_broadcast(builder: Any, scalar: Any) -> Any:
     """IR that repeats a float32 in every lane."""
     undefined = ir.Constant(_IR_VECTOR, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_IR_INDEX, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_IR_INDEX, LANES), [0] * LANES))
 
 
-def _pointer(context: Any, builder: Any, array_type: Any, arguments: Any, element: Any) -> Any:
+def _emit_pointer(context: Any, builder: Any, array_type: Any, arguments: Any, element: Any) -> Any:
     """IR for the address of element arguments[1] of arguments[0], a one-dimensional contiguous float32 array."""
     array, index = arguments[:2]
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
 
 
-def _is_buffer(array: Any) -> bool:
+def _is_float32_buffer(array: Any) -> bool:
     return isinstance(array, types.Array) and array.ndim == 1 and array.dtype == types.float32 and array.layout == "C"
 
 
-@_inline
-def full(typing_context: Any, scalar: Any) -> Any:
+@_define_intrinsic
+def broadcast(typing_context: Any, scalar: Any) -> Any:
     """The same float32 in every lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _splat(builder, arguments[0])
+        return _emit_broadcast(builder, arguments[0])
 
     return (_VECTOR(types.float32), build) if scalar == types.float32 else None
 
 
-@_inline
-def lanes(typing_context: Any) -> Any:
+@_define_intrinsic
+def lane_indices(typing_context: Any) -> Any:
     """0, 1, … 7."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -85,29 +85,29 @@ def lanes(typing_context: Any) -> Any:
     return _VECTOR(), build
 
 
-@_inline
+@_define_intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     """array[index : index + LANES]"""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
+        return builder.load(_emit_pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
 
-    return (_VECTOR(array, types.intp), build) if _is_buffer(array) else None
+    return (_VECTOR(array, types.intp), build) if _is_float32_buffer(array) else None
 
 
-@_inline
+@_define_intrinsic
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     """array[index : index + LANES] = vector"""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.store(arguments[2], _pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
+        builder.store(arguments[2], _emit_pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
         return context.get_dummy_value()
 
-    return (types.none(array, types.intp, _VECTOR), build) if _is_buffer(array) else None
+    return (types.none(array, types.intp, _VECTOR), build) if _is_float32_buffer(array) else None
 
 
-@_inline
-def where_at_least(typing_context: Any, value: Any, limit: Any, then: Any, otherwise: Any) -> Any:
+@_define_intrinsic
+def select_if_at_least(typing_context: Any, value: Any, limit: Any, if_true: Any, if_false: Any) -> Any:
     """`then` in the lanes where value ≥ limit, else `otherwise`."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -117,7 +117,7 @@ def where_at_least(typing_context: Any, value: Any, limit: Any, then: Any, other
     return _VECTOR(_VECTOR, _VECTOR, _VECTOR, _VECTOR), build
 
 
-@_inline
+@_define_intrinsic
 def any_at_least(typing_context: Any, value: Any, limit: Any) -> Any:
     """Whether value ≥ limit in some lane."""
 
@@ -128,14 +128,14 @@ def any_at_least(typing_context: Any, value: Any, limit: Any) -> Any:
     return types.boolean(_VECTOR, _VECTOR), build
 
 
-def _binary(function: Any, instruction: str) -> None:
+def _register_operator(function: Any, instruction: str) -> None:
     """Give vectors the operator `function`; a float32 on either side is repeated in every lane."""
 
-    @_inline
+    @_define_intrinsic
     def combine(typing_context: Any, left: Any, right: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             pair = [
-                value if kind == _VECTOR else _splat(builder, value)
+                value if kind == _VECTOR else _emit_broadcast(builder, value)
                 for value, kind in zip(arguments, signature.args, strict=True)
             ]
             return getattr(builder, instruction)(*pair)
@@ -156,51 +156,51 @@ for _function, _instruction in (
     (operator.mul, "fmul"),
     (operator.truediv, "fdiv"),
 ):
-    _binary(_function, _instruction)
+    _register_operator(_function, _instruction)
 
 
 # A Gaussian's features are a tuple of vectors: one value in registers, whatever their number, without a loop.
 
 
-def _unpacked(builder: Any, values: Any) -> list[Any]:
+def _unpack_vectors(builder: Any, values: Any) -> list[Any]:
     return [builder.extract_value(values, k) for k in range(values.type.count)]
 
 
-@_inline_constant
-def spread(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
+@_define_literal_intrinsic
+def broadcast_each(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
     """A tuple of `count` (a compile-time constant) vectors: array[index + k] in every lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, arguments, ir.FloatType())
+        pointer = _emit_pointer(context, builder, array, arguments, ir.FloatType())
         vectors = [
-            _splat(builder, builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])))
+            _emit_broadcast(builder, builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])))
             for k in range(count.literal_value)
         ]
         return context.make_tuple(builder, signature.return_type, vectors)
 
-    if not _is_buffer(array) or not isinstance(count, types.IntegerLiteral):
+    if not _is_float32_buffer(array) or not isinstance(count, types.IntegerLiteral):
         return None
-    return _tuple_of(_VECTOR, count.literal_value)(array, types.intp, count), build
+    return _TupleType(_VECTOR, count.literal_value)(array, types.intp, count), build
 
 
-@_inline_constant
-def zeros(typing_context: Any, count: Any) -> Any:
+@_define_literal_intrinsic
+def zero_vectors(typing_context: Any, count: Any) -> Any:
     """A tuple of `count` (a compile-time constant) vectors of zeros."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         zero = ir.Constant(_IR_VECTOR, [0.0] * LANES)
         return context.make_tuple(builder, signature.return_type, [zero] * count.literal_value)
 
-    return (_tuple_of(_VECTOR, count.literal_value)(count), build)
+    return (_TupleType(_VECTOR, count.literal_value)(count), build)
 
 
-@_inline
-def add_scaled_to(typing_context: Any, array: Any, index: Any, weight: Any, vectors: Any) -> Any:
+@_define_intrinsic
+def accumulate_scaled(typing_context: Any, array: Any, index: Any, weight: Any, vectors: Any) -> Any:
     """array[index + LANES·k :] += weight · vectors[k], for every k."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, arguments, _IR_VECTOR)
-        for k, vector in enumerate(_unpacked(builder, arguments[3])):
+        pointer = _emit_pointer(context, builder, array, arguments, _IR_VECTOR)
+        for k, vector in enumerate(_unpack_vectors(builder, arguments[3])):
             place = builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])
             product = builder.fmul(arguments[2], vector)
             builder.store(builder.fadd(builder.load(place, align=4), product), place, align=4)
@@ -209,14 +209,14 @@ def add_scaled_to(typing_context: Any, array: Any, index: Any, weight: Any, vect
     return types.none(array, types.intp, _VECTOR, vectors), build
 
 
-@_inline
-def dot(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
+@_define_intrinsic
+def dot_vectors(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
     """Σ over k of array[index + LANES·k :] · vectors[k]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, arguments, _IR_VECTOR)
+        pointer = _emit_pointer(context, builder, array, arguments, _IR_VECTOR)
         result = ir.Constant(_IR_VECTOR, [0.0] * LANES)
-        for k, vector in enumerate(_unpacked(builder, arguments[2])):
+        for k, vector in enumerate(_unpack_vectors(builder, arguments[2])):
             value = builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]), align=4)
             result = builder.fadd(result, builder.fmul(value, vector))
         return result
@@ -224,15 +224,15 @@ def dot(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
     return _VECTOR(array, types.intp, vectors), build
 
 
-@_inline
-def plus_scaled(typing_context: Any, vectors: Any, weight: Any, array: Any, index: Any) -> Any:
+@_define_intrinsic
+def multiply_add(typing_context: Any, vectors: Any, weight: Any, array: Any, index: Any) -> Any:
     """The tuple of vectors[k] + weight · array[index + LANES·k :]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, weight, *rest = arguments
-        pointer = _pointer(context, builder, array, rest, _IR_VECTOR)
+        pointer = _emit_pointer(context, builder, array, rest, _IR_VECTOR)
         sums = []
-        for k, vector in enumerate(_unpacked(builder, values)):
+        for k, vector in enumerate(_unpack_vectors(builder, values)):
             value = builder.load(builder.gep(pointer, [ir.Constant(_IR_INDEX, k)]), align=4)
             sums.append(builder.fadd(vector, builder.fmul(weight, value)))
         return context.make_tuple(builder, signature.return_type, sums)
@@ -240,16 +240,16 @@ def plus_scaled(typing_context: Any, vectors: Any, weight: Any, array: Any, inde
     return vectors(vectors, _VECTOR, array, types.intp), build
 
 
-@_inline
-def store_totals(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
+@_define_intrinsic
+def store_lane_sums(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
     """array[index + k] = the sum of vectors[k]'s lanes, for every k; the rest up to a multiple of LANES becomes 0."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, arguments, _IR_VECTOR)
-        values = _unpacked(builder, arguments[2])
+        pointer = _emit_pointer(context, builder, array, arguments, _IR_VECTOR)
+        values = _unpack_vectors(builder, arguments[2])
         values += [ir.Constant(_IR_VECTOR, [0.0] * LANES)] * (-len(values) % LANES)
         for group in range(len(values) // LANES):
-            totals = _totals(builder, values[group * LANES : (group + 1) * LANES])
+            totals = _emit_lane_sums(builder, values[group * LANES : (group + 1) * LANES])
             builder.store(totals, builder.gep(pointer, [ir.Constant(_IR_INDEX, group)]), align=4)
         return context.get_dummy_value()
 
@@ -258,18 +258,18 @@ def store_totals(typing_context: Any, array: Any, index: Any, vectors: Any) -> A
 
 # The pairs of lanes that each step of `_totals` adds: lane k of the sum of a and b is lanes FIRST[k] + SECOND[k] of a
 # followed by b. Within a 128-bit half, where processors shuffle fastest, except for the first step.
-_STEPS = (
+_REDUCTION_SHUFFLES = (
     ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
     ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
     ([0, 2, 8, 10, 4, 6, 12, 14], [1, 3, 9, 11, 5, 7, 13, 15]),
 )
-_STEPS_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # the order of the inputs that brings total k to lane k
+_REDUCTION_INPUT_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # the order of the inputs that brings total k to lane k
 
 
-def _totals(builder: Any, vectors: list[Any]) -> Any:
+def _emit_lane_sums(builder: Any, vectors: list[Any]) -> Any:
     """IR for one vector whose lane k is the sum of vectors[k]: a third of the work of summing each by itself."""
-    vectors = [vectors[k] for k in _STEPS_ORDER]
-    for masks in _STEPS:
+    vectors = [vectors[k] for k in _REDUCTION_INPUT_ORDER]
+    for masks in _REDUCTION_SHUFFLES:
         first, second = (ir.Constant(ir.VectorType(_IR_INDEX, LANES), mask) for mask in masks)
         vectors = [
             builder.fadd(builder.shuffle_vector(a, b, first), builder.shuffle_vector(a, b, second))

@@ -11,35 +11,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from .kernels import kernel, share
+from .kernels import kernel, parallel_for
 
 Array = NDArray[np.float32]
 
 C1, C2 = np.float32(0.01**2), np.float32(0.03**2)  # for values in 0–1
-WINDOW = 7  # pixels; a uniform window, only at positions where it fits
-MARGIN = WINDOW // 2
-AREA = np.float32(WINDOW * WINDOW)
-STRIP = 16  # rows that one core takes at a time
+WINDOW_SIZE = 7  # pixels; a uniform window, only at positions where it fits
+WINDOW_MARGIN = WINDOW_SIZE // 2
+WINDOW_AREA = np.float32(WINDOW_SIZE * WINDOW_SIZE)
+STRIP_ROWS = 16  # rows that one core takes at a time
 
 
-def similarity(picture: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def weighted_ssim(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """() weighted mean of structural similarity, mean over colours.
 
     Args:
         picture, target: (H, W, 3) in 0–1, at least `WINDOW` pixels on each side; only `picture` gets a gradient.
         weight: (H, W) ≥ 0.
     """
-    if picture.device.type == "cpu":
-        value: Tensor = _Similarity.apply(picture, target, weight)  # type: ignore[no-untyped-call]
+    if image.device.type == "cpu":
+        value: Tensor = _WeightedSsim.apply(image, target, weight)  # type: ignore[no-untyped-call]
         return value
-    inner = weight[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    return (similarity_map(picture, target) * inner).sum() / (inner.sum() + 1e-6)
+    inner = weight[WINDOW_MARGIN:-WINDOW_MARGIN, WINDOW_MARGIN:-WINDOW_MARGIN]
+    return (ssim_map(image, target) * inner).sum() / (inner.sum() + 1e-6)
 
 
-def similarity_map(a: Tensor, b: Tensor) -> Tensor:
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     """(H − 6, W − 6) structural similarity of two pictures (H, W, C) in 0–1, mean over channels."""
     moments = torch.stack([a, b, a * a, b * b, a * b]).permute(0, 3, 1, 2)
-    mean_a, mean_b, aa, bb, ab = functional.avg_pool2d(moments, WINDOW, 1)
+    mean_a, mean_b, aa, bb, ab = functional.avg_pool2d(moments, WINDOW_SIZE, 1)
     var_a, var_b, both = aa - mean_a * mean_a, bb - mean_b * mean_b, ab - mean_a * mean_b
     value = ((2 * mean_a * mean_b + C1) * (2 * both + C2)) / (
         (mean_a * mean_a + mean_b * mean_b + C1) * (var_a + var_b + C2)
@@ -47,24 +47,26 @@ def similarity_map(a: Tensor, b: Tensor) -> Tensor:
     return value.mean(0)
 
 
-class _Similarity(torch.autograd.Function):
+class _WeightedSsim(torch.autograd.Function):
     """The weighted mean by the kernels below, and its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, picture: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        a, b = (np.ascontiguousarray(x.detach().numpy().transpose(2, 0, 1), np.float32) for x in (picture, target))
-        inner = np.ascontiguousarray(weight.detach().numpy()[MARGIN:-MARGIN, MARGIN:-MARGIN], np.float32)
+    def forward(ctx: Any, image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        a, b = (np.ascontiguousarray(x.detach().numpy().transpose(2, 0, 1), np.float32) for x in (image, target))
+        inner = np.ascontiguousarray(
+            weight.detach().numpy()[WINDOW_MARGIN:-WINDOW_MARGIN, WINDOW_MARGIN:-WINDOW_MARGIN], np.float32
+        )
         share_of = inner / np.float32(len(a) * (inner.sum() + 1e-6))
         height, width = inner.shape
-        sums = np.zeros((len(a), -(-height // STRIP)))
+        sums = np.zeros((len(a), -(-height // STRIP_ROWS)))
         # what the result changes by with each window's moments; zeros around, so that every pixel has 7 × 7 windows
-        slopes = np.zeros((len(a), 3, height + 2 * (WINDOW - 1), width + 2 * (WINDOW - 1)), np.float32)
+        slopes = np.zeros((len(a), 3, height + 2 * (WINDOW_SIZE - 1), width + 2 * (WINDOW_SIZE - 1)), np.float32)
 
         def strip(index: int) -> None:
             colour, row = index % len(a), index // len(a)
-            sums[colour, row] = _similar(a[colour], b[colour], share_of, slopes[colour], row * STRIP)
+            sums[colour, row] = _accumulate_ssim(a[colour], b[colour], share_of, slopes[colour], row * STRIP_ROWS)
 
-        share(strip, sums.size)
+        parallel_for(strip, sums.size)
         ctx.a, ctx.b, ctx.slopes = a, b, slopes
         return torch.tensor(sums.sum(), dtype=torch.float32)
 
@@ -75,23 +77,23 @@ class _Similarity(torch.autograd.Function):
 
         def strip(index: int) -> None:
             colour, row = index % len(a), index // len(a)
-            _slope(a[colour], b[colour], ctx.slopes[colour], scale, row * STRIP, result[colour])
+            _accumulate_ssim_gradient(a[colour], b[colour], ctx.slopes[colour], scale, row * STRIP_ROWS, result[colour])
 
-        share(strip, len(a) * -(-a.shape[1] // STRIP))
+        parallel_for(strip, len(a) * -(-a.shape[1] // STRIP_ROWS))
         return torch.from_numpy(result).permute(1, 2, 0), None, None
 
 
 @kernel
-def _similar(a: Array, b: Array, share_of: Array, slopes: Array, first: int) -> float:
+def _accumulate_ssim(a: Array, b: Array, window_weights: Array, moment_gradients: Array, first_row: int) -> float:
     """Sum of weighted similarity over `STRIP` rows of windows; fills in what it changes by with E[a], E[a²], E[ab]."""
-    height, width = share_of.shape
+    height, width = window_weights.shape
     columns = np.empty((5, a.shape[1]), np.float32)
     moments = np.empty((5, width), np.float32)
     total = 0.0
-    edge = WINDOW - 1
-    for y in range(first, min(first + STRIP, height)):
+    edge = WINDOW_SIZE - 1
+    for y in range(first_row, min(first_row + STRIP_ROWS, height)):
         columns[:] = 0
-        for j in range(y, y + WINDOW):
+        for j in range(y, y + WINDOW_SIZE):
             for x in range(a.shape[1]):
                 p, q = a[j, x], b[j, x]
                 columns[0, x] += p
@@ -101,39 +103,41 @@ def _similar(a: Array, b: Array, share_of: Array, slopes: Array, first: int) -> 
                 columns[4, x] += p * q
         moments[:] = 0
         for k in range(5):
-            for i in range(WINDOW):
+            for i in range(WINDOW_SIZE):
                 for x in range(width):
                     moments[k, x] += columns[k, x + i]
         for x in range(width):
-            m, n = moments[0, x] / AREA, moments[1, x] / AREA
-            variance = moments[2, x] / AREA - m * m + moments[3, x] / AREA - n * n
-            over_1, over_2 = np.float32(2) * m * n + C1, np.float32(2) * (moments[4, x] / AREA - m * n) + C2
+            m, n = moments[0, x] / WINDOW_AREA, moments[1, x] / WINDOW_AREA
+            variance = moments[2, x] / WINDOW_AREA - m * m + moments[3, x] / WINDOW_AREA - n * n
+            over_1, over_2 = np.float32(2) * m * n + C1, np.float32(2) * (moments[4, x] / WINDOW_AREA - m * n) + C2
             under_1, under_2 = m * m + n * n + C1, variance + C2
             value = over_1 * over_2 / (under_1 * under_2)
-            weight = share_of[y, x]
+            weight = window_weights[y, x]
             total += weight * value
-            scale = np.float32(2) * weight / (AREA * under_1 * under_2)
-            slopes[0, y + edge, x + edge] = scale * (n * (over_2 - over_1) - value * m * (under_2 - under_1))
-            slopes[1, y + edge, x + edge] = -scale * value * under_1
-            slopes[2, y + edge, x + edge] = scale * over_1
+            scale = np.float32(2) * weight / (WINDOW_AREA * under_1 * under_2)
+            moment_gradients[0, y + edge, x + edge] = scale * (n * (over_2 - over_1) - value * m * (under_2 - under_1))
+            moment_gradients[1, y + edge, x + edge] = -scale * value * under_1
+            moment_gradients[2, y + edge, x + edge] = scale * over_1
     return total
 
 
 @kernel
-def _slope(a: Array, b: Array, slopes: Array, scale: float, first: int, result: Array) -> None:
+def _accumulate_ssim_gradient(
+    a: Array, b: Array, moment_gradients: Array, scale: float, first_row: int, gradient: Array
+) -> None:
     """`STRIP` rows of the gradient: what a pixel does to E[a], E[a²] and E[ab] of every window that it lies in."""
     height, width = a.shape
-    columns = np.empty((3, slopes.shape[2]), np.float32)
-    for y in range(first, min(first + STRIP, height)):
+    columns = np.empty((3, moment_gradients.shape[2]), np.float32)
+    for y in range(first_row, min(first_row + STRIP_ROWS, height)):
         columns[:] = 0
         for k in range(3):
-            for j in range(y, y + WINDOW):
-                for x in range(slopes.shape[2]):
-                    columns[k, x] += slopes[k, j, x]
+            for j in range(y, y + WINDOW_SIZE):
+                for x in range(moment_gradients.shape[2]):
+                    columns[k, x] += moment_gradients[k, j, x]
         for x in range(width):
             mean = square = product = np.float32(0)
-            for i in range(WINDOW):
+            for i in range(WINDOW_SIZE):
                 mean += columns[0, x + i]
                 square += columns[1, x + i]
                 product += columns[2, x + i]
-            result[y, x] = np.float32(scale) * (mean + a[y, x] * square + b[y, x] * product)
+            gradient[y, x] = np.float32(scale) * (mean + a[y, x] * square + b[y, x] * product)

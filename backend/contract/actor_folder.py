@@ -31,21 +31,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic_write import replacing, write_error
+from .atomic_write import error_from_failed_write, write_atomically
 from .channels import CHANNELS
 from .errors import UserError
-from .performance import FASTEST, MAX_FRAMES, UNIT, Performance
-from .safe_io import Layout, fields_fit, fits, fits_layout, read_arrays, read_json
+from .performance import MAX_FPS, MAX_FRAMES, MAX_QUATERNION_NORM_ERROR, Performance
+from .safe_io import ArrayLayout, has_valid_fields, matches_layout, matches_type, read_arrays, read_json
 
 FORMAT_VERSION = 1
-SUFFIX = ".actor"
-LARGEST_SIDE = 65536  # pixels of footage
-LARGEST_CROP = 4096  # pixels of what is kept of it
-MOST_INFO = 16 * 2**20  # bytes of actor.json
+ACTOR_SUFFIX = ".actor"
+MAX_FOOTAGE_SIDE = 65536  # pixels of footage
+MAX_CROP_SIDE = 4096  # pixels of what is kept of it
+MAX_INFO_BYTES = 16 * 2**20  # bytes of actor.json
 
 
 @dataclass
-class Camera:
+class FootageCamera:
     """The footage's camera, OpenCV convention: x right, y down, z forward; pixel centres at +0.5.
 
     Attributes:
@@ -61,11 +61,11 @@ class Camera:
     world_to_camera: list[list[float]]
     crop: tuple[float, float, float]
 
-    def is_sound(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether a picture can be seen through it."""
         view = self.view()
         sides = (self.width, self.height, self.crop[2])
-        return view.shape == (4, 4) and self.focal > 0 and all(0 < side <= LARGEST_SIDE for side in sides)
+        return view.shape == (4, 4) and self.focal > 0 and all(0 < side <= MAX_FOOTAGE_SIDE for side in sides)
 
     def view(self) -> NDArray[np.float64]:
         """(4, 4) actor space → OpenCV camera."""
@@ -119,7 +119,7 @@ class ActorInfo:
     frame_count: int = 0
     segments: list[list[int]] = field(default_factory=list)
     excluded: list[list[int | str]] = field(default_factory=list)
-    camera: Camera | None = None
+    camera: FootageCamera | None = None
     channel_ranges: dict[str, list[float]] = field(default_factory=dict)
     channel_report: dict[str, str] = field(default_factory=dict)
     has_audio: bool = False
@@ -130,24 +130,24 @@ class ActorInfo:
     figures: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
 
-    def is_sound(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether every field holds what it should, within its range."""
         stretches: list[Any] = [*self.segments, *(stretch[:2] for stretch in self.excluded)]
         counts = [self.source.get(name, 0) for name in ("bytes", "frames", "width", "height")]
         return (
-            fields_fit(self)
-            and 0 < self.fps <= FASTEST
-            and 0 < self.size <= LARGEST_CROP
+            has_valid_fields(self)
+            and 0 < self.fps <= MAX_FPS
+            and 0 < self.size <= MAX_CROP_SIDE
             and 0 <= self.frame_count <= MAX_FRAMES
-            and all(len(s) == 2 and fits(s, list[int]) and 0 <= s[0] <= s[1] for s in stretches)
+            and all(len(s) == 2 and matches_type(s, list[int]) and 0 <= s[0] <= s[1] for s in stretches)
             and all(len(stretch) == 3 and isinstance(stretch[2], str) for stretch in self.excluded)
             and all(len(span) == 2 for span in self.channel_ranges.values())
-            and fits(counts, list[int])
-            and fits(self.figures.get("seconds", {}), dict[str, float])
+            and matches_type(counts, list[int])
+            and matches_type(self.figures.get("seconds", {}), dict[str, float])
         )
 
 
-TO_RENDER = ("actor.json", "model.safetensors", "plate.png", "proxy.npz", "footage.npz")  # what a farm needs of it
+RENDER_FILES = ("actor.json", "model.safetensors", "plate.png", "proxy.npz", "footage.npz")  # what a farm needs of it
 
 
 @dataclass
@@ -169,13 +169,13 @@ class Proxy:
     head_weight: NDArray[np.float32]
 
 
-PROXY: Layout = {
+PROXY_LAYOUT: ArrayLayout = {
     "vertices": ("V", 3), "faces": ("F", 3), "shapes": (len(CHANNELS), "V", 3), "colors": ("V", 3),
     "head_weight": ("V",),
 }  # fmt: skip
 # Landmarks in pixels of the crop; intrinsics of the crop; view: actor space → camera; poses and channels as in a
 # performance; the rig's neutral face and shapes, metres; reprojection: RMS distance per frame, pixels.
-TRACKING: Layout = {
+TRACKING_LAYOUT: ArrayLayout = {
     "landmarks": ("T", 478, 2), "intrinsics": (3, 3), "view": (4, 4),
     "head_rotation": ("T", 4), "head_translation": ("T", 3), "torso_rotation": ("T", 4), "torso_translation": ("T", 3),
     "channels": ("T", len(CHANNELS)), "neutral": (478, 3), "shapes": (len(CHANNELS), 478, 3), "reprojection": ("T",),
@@ -202,7 +202,7 @@ class ActorFolder:
             folder = cls(path, info)
             folder.save()
         except OSError as error:
-            raise write_error(path, error) from error
+            raise error_from_failed_write(path, error) from error
         return folder
 
     @classmethod
@@ -214,10 +214,10 @@ class ActorFolder:
         """
         file = path / "actor.json"
         try:
-            refuse_links(path)
-            data = read_json(file, MOST_INFO)
+            check_no_foreign_links(path)
+            data = read_json(file, MAX_INFO_BYTES)
             version = data.pop("format_version")
-            if not fits(version, int) or version < 1:
+            if not matches_type(version, int) or version < 1:
                 raise ValueError("format_version")
             if version > FORMAT_VERSION:
                 raise UserError(
@@ -228,11 +228,11 @@ class ActorFolder:
             camera = data.pop("camera")
             known = {k: v for k, v in data.items() if k in ActorInfo.__dataclass_fields__}
             info = ActorInfo(**known)
-            if not info.is_sound():
+            if not info.is_valid():
                 raise ValueError("a field has the wrong type or range")
             if camera is not None:
-                info.camera = Camera(**{**camera, "crop": tuple(camera["crop"])})
-                if not fields_fit(info.camera) or not info.camera.is_sound():
+                info.camera = FootageCamera(**{**camera, "crop": tuple(camera["crop"])})
+                if not has_valid_fields(info.camera) or not info.camera.is_valid():
                     raise ValueError("camera")
         except UserError:
             raise
@@ -252,13 +252,13 @@ class ActorFolder:
             )
         return cls(path, info)
 
-    def file(self, name: str) -> Path:
+    def file_path(self, name: str) -> Path:
         """Where the file `name` of this actor is."""
         return self.path / name
 
     def save(self) -> None:
         """Writes `actor.json`."""
-        with self.replacing("actor.json") as part:
+        with self.write_atomically("actor.json") as part:
             text = json.dumps({"format_version": FORMAT_VERSION, **asdict(self.info)}, indent=1, ensure_ascii=False)
             part.write_text(text, encoding="utf-8")
 
@@ -269,30 +269,30 @@ class ActorFolder:
             UserError: it cannot be made.
         """
         try:
-            self.file(name).mkdir(exist_ok=True)
+            self.file_path(name).mkdir(exist_ok=True)
         except OSError as error:
-            raise write_error(self.file(name), error) from error
+            raise error_from_failed_write(self.file_path(name), error) from error
 
     @contextmanager
-    def replacing(self, name: str) -> Iterator[Path]:
+    def write_atomically(self, name: str) -> Iterator[Path]:
         """A temporary path that takes the place of file `name` when the block ends well.
 
         Raises:
             UserError: the disk is full or the folder cannot be written.
         """
-        with replacing(self.path / name) as part:
+        with write_atomically(self.path / name) as part:
             yield part
 
-    def is_done(self, stage: str, fingerprint: str) -> bool:
+    def is_stage_done(self, stage: str, fingerprint: str) -> bool:
         """Whether `stage` was finished with the same inputs."""
         return self.info.stages.get(stage) == fingerprint
 
-    def mark_done(self, stage: str, fingerprint: str) -> None:
+    def mark_stage_done(self, stage: str, fingerprint: str) -> None:
         """Records that `stage` is finished."""
         self.info.stages[stage] = fingerprint
         self.save()
 
-    def arrays(self, name: str, layout: Layout) -> dict[str, NDArray[Any]]:
+    def load_arrays(self, name: str, layout: ArrayLayout) -> dict[str, NDArray[Any]]:
         """The arrays of the `.npz` file `name` that `layout` asks for.
 
         Raises:
@@ -301,50 +301,50 @@ class ActorFolder:
         try:
             table = read_arrays(self.path / name, layout)
         except (OSError, ValueError) as error:
-            raise damaged(self.path / name) from error
-        if not fits_layout(table, layout):
-            raise damaged(self.path / name)
+            raise damaged_file_error(self.path / name) from error
+        if not matches_layout(table, layout):
+            raise damaged_file_error(self.path / name)
         return table
 
-    def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
+    def save_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
         """Writes the arrays as the `.npz` file `name`."""
-        with self.replacing(name) as part, part.open("wb") as file:
+        with self.write_atomically(name) as part, part.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
-    def proxy(self) -> Proxy:
+    def load_proxy(self) -> Proxy:
         """The face mesh for Blender, checked.
 
         Raises:
             UserError: missing or damaged.
         """
-        table = self.arrays("proxy.npz", PROXY)
+        table = self.load_arrays("proxy.npz", PROXY_LAYOUT)
         faces, count = table["faces"], len(table["vertices"])
         whole = faces.dtype.kind == "i" and faces.size > 0
         if not whole or not 0 <= int(faces.min()) <= int(faces.max()) < count:
-            raise damaged(self.path / "proxy.npz")
+            raise damaged_file_error(self.path / "proxy.npz")
         vertices, shapes, colors, weight = (
             table[name].astype(np.float32) for name in ("vertices", "shapes", "colors", "head_weight")
         )
         return Proxy(vertices, faces.astype(np.int32), shapes, colors, weight)
 
-    def tracking(self) -> dict[str, NDArray[Any]]:
+    def load_tracking(self) -> dict[str, NDArray[Any]]:
         """The arrays of `tracking.npz`, checked: see `TRACKING`.
 
         Raises:
             UserError: missing or damaged.
         """
-        table = self.arrays("tracking.npz", TRACKING)
+        table = self.load_arrays("tracking.npz", TRACKING_LAYOUT)
         turns = np.concatenate([table["head_rotation"], table["torso_rotation"]])
-        if not len(turns) or np.abs(np.linalg.norm(turns, axis=1) - 1).max() > UNIT:
-            raise damaged(self.path / "tracking.npz")
+        if not len(turns) or np.abs(np.linalg.norm(turns, axis=1) - 1).max() > MAX_QUATERNION_NORM_ERROR:
+            raise damaged_file_error(self.path / "tracking.npz")
         return table
 
-    def footage(self) -> Performance:
+    def load_footage_performance(self) -> Performance:
         """The footage's own performance."""
         return Performance.load(self.path / "footage.npz")
 
 
-def refuse_links(folder: Path) -> None:
+def check_no_foreign_links(folder: Path) -> None:
     """Passes when all that an actor's folder holds lies in it. What a link leads to would be read, and copied to a
     farm, as if it were the actor's. The folder itself may be a link.
 
@@ -355,12 +355,12 @@ def refuse_links(folder: Path) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if not Path(entry).resolve().is_relative_to(home):
-                raise foreign_link(Path(entry))
+                raise foreign_link_error(Path(entry))
             if not (entry.is_file() or entry.is_dir()):
                 raise OSError(f"{entry.path} is neither file nor folder")
 
 
-def foreign_link(file: Path) -> UserError:
+def foreign_link_error(file: Path) -> UserError:
     """The error for a link within an actor's folder."""
     return UserError(
         "foreign_link",
@@ -369,7 +369,7 @@ def foreign_link(file: Path) -> UserError:
     )
 
 
-def damaged(file: Path) -> UserError:
+def damaged_file_error(file: Path) -> UserError:
     """The error for a file of an actor that is missing or cannot be read."""
     return UserError(
         "damaged_actor", f"{file} is missing or damaged.", "Restore it from a backup or create the actor again."

@@ -11,7 +11,7 @@ from .errors import UserError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """A temporary path that takes the place of `path` when the block ends well.
 
     Raises:
@@ -26,16 +26,16 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise write_error(path, error) from error
+        raise error_from_failed_write(path, error) from error
 
 
-def save_whole(path: Path, data: bytes) -> None:
+def write_bytes_atomically(path: Path, data: bytes) -> None:
     """Writes `data` as the file `path`.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(data)
 
 
@@ -48,10 +48,10 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise write_error(path, error) from error
+        raise error_from_failed_write(path, error) from error
 
 
-def write_error(path: Path, error: OSError) -> UserError:
+def error_from_failed_write(path: Path, error: OSError) -> UserError:
     """One sentence for a failed write: full disk, read-only folder, one that was moved away."""
     if error.errno == errno.ENOSPC:
         return UserError(

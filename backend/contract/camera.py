@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .actor_folder import Camera as FootageCamera
-from .atomic_write import replacing
+from .actor_folder import FootageCamera as FootageCamera
+from .atomic_write import write_atomically
 from .errors import UserError
 from .safe_io import read_json
 
-FORMAT = "portrait_actor.camera.1"
-MAX_SIDE = 16384  # pixels, the largest texture most GPUs take
+CAMERA_FORMAT = "portrait_actor.camera.1"
+MAX_IMAGE_SIDE = 16384  # pixels, the largest texture most GPUs take
 Border = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
@@ -47,7 +47,7 @@ class CameraPath:
     intrinsics: NDArray[np.float64]
     border: Border | None = None
 
-    def at(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def matrices_at(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(4, 4) view and (3, 3) intrinsics at a frame number.
 
         Raises:
@@ -65,7 +65,7 @@ class CameraPath:
         fx, fy, cx, cy = self.intrinsics[row]
         return self.views[row], np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
 
-    def resized(self, width: int, height: int) -> CameraPath:
+    def resize(self, width: int, height: int) -> CameraPath:
         """The same view as a picture of another size."""
         x, y = width / self.width, height / self.height
         intrinsics = self.intrinsics * np.array([x, y, x, y])
@@ -76,7 +76,7 @@ class CameraPath:
             border = left, top, max(left + 1, round(right * x)), max(top + 1, round(bottom * y))
         return CameraPath(width, height, self.frames, self.views, intrinsics, border).check()
 
-    def cropped(self, border: Border) -> CameraPath:
+    def crop(self, border: Border) -> CameraPath:
         """The part of the picture within a border, as a picture of its own."""
         left, top, right, bottom = border
         intrinsics = self.intrinsics - np.array([0, 0, left, top])
@@ -90,8 +90,8 @@ class CameraPath:
         """
         count = len(self.frames)
         problem = ""
-        if not (1 <= self.width <= MAX_SIDE and 1 <= self.height <= MAX_SIDE):
-            problem = f"its picture is {self.width}×{self.height} pixels, not 1 to {MAX_SIDE}"
+        if not (1 <= self.width <= MAX_IMAGE_SIDE and 1 <= self.height <= MAX_IMAGE_SIDE):
+            problem = f"its picture is {self.width}×{self.height} pixels, not 1 to {MAX_IMAGE_SIDE}"
         elif self.border is not None and not _is_within(self.border, self.width, self.height):
             problem = f"its border {list(self.border)} is no part of the picture"
         elif count == 0:
@@ -126,10 +126,10 @@ class CameraPath:
             {"frame": int(frame), "world_to_camera": view.tolist(), "intrinsics": intrinsics.tolist()}
             for frame, view, intrinsics in zip(self.frames, self.views, self.intrinsics, strict=True)
         ]
-        data = {"format": FORMAT, "width": self.width, "height": self.height, "frames": entries}
+        data = {"format": CAMERA_FORMAT, "width": self.width, "height": self.height, "frames": entries}
         if self.border is not None:
             data["border"] = list(self.border)
-        with replacing(path) as part:
+        with write_atomically(path) as part:
             part.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
 
     @classmethod
@@ -141,7 +141,7 @@ class CameraPath:
         """
         try:
             data = read_json(path)
-            if data["format"] != FORMAT:
+            if data["format"] != CAMERA_FORMAT:
                 raise ValueError(f"unknown format {data['format']!r}")
             return cls._from_json(data).check(path.name)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
@@ -168,14 +168,14 @@ class CameraPath:
         )
 
 
-def footage_camera(info: FootageCamera, size: int) -> CameraPath:
+def footage_camera_path(camera: FootageCamera, size: int) -> CameraPath:
     """The footage's own camera, still, looking at the crop that training saw, `size`×`size` pixels."""
-    k = info.crop_intrinsics(size)
+    k = camera.crop_intrinsics(size)
     return CameraPath(
         width=size,
         height=size,
         frames=np.array([0], np.int64),
-        views=info.view()[None],
+        views=camera.view()[None],
         intrinsics=np.array([[k[0, 0], k[1, 1], k[0, 2], k[1, 2]]], np.float64),
     ).check("of the footage")
 

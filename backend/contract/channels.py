@@ -7,7 +7,7 @@ rendered.
 
 from __future__ import annotations
 
-ORAL: tuple[str, ...] = (
+ORAL_CHANNELS: tuple[str, ...] = (
     "jawForward", "jawLeft", "jawRight", "jawOpen",
     "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight",
     "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "mouthFrownRight",
@@ -17,7 +17,7 @@ ORAL: tuple[str, ...] = (
     "mouthUpperUpLeft", "mouthUpperUpRight", "tongueOut",
 )  # fmt: skip
 
-FACIAL: tuple[str, ...] = (
+FACIAL_CHANNELS: tuple[str, ...] = (
     "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight",
     "cheekPuff", "cheekSquintLeft", "cheekSquintRight",
     "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight",
@@ -26,23 +26,23 @@ FACIAL: tuple[str, ...] = (
     "noseSneerLeft", "noseSneerRight",
 )  # fmt: skip
 
-CHANNELS: tuple[str, ...] = ORAL + FACIAL
-INDEX: dict[str, int] = {name: i for i, name in enumerate(CHANNELS)}
+CHANNELS: tuple[str, ...] = ORAL_CHANNELS + FACIAL_CHANNELS
+CHANNEL_INDEX: dict[str, int] = {name: i for i, name in enumerate(CHANNELS)}
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "Jaw": tuple(n for n in ORAL if n.startswith("jaw")),
-    "Lips": tuple(n for n in ORAL if n.startswith("mouth")),
+CHANNEL_GROUPS: dict[str, tuple[str, ...]] = {
+    "Jaw": tuple(n for n in ORAL_CHANNELS if n.startswith("jaw")),
+    "Lips": tuple(n for n in ORAL_CHANNELS if n.startswith("mouth")),
     "Tongue": ("tongueOut",),
-    "Eyes": tuple(n for n in FACIAL if n.startswith("eye")),
-    "Brows": tuple(n for n in FACIAL if n.startswith("brow")),
-    "Cheeks": tuple(n for n in FACIAL if n.startswith("cheek")),
-    "Nose": tuple(n for n in FACIAL if n.startswith("nose")),
+    "Eyes": tuple(n for n in FACIAL_CHANNELS if n.startswith("eye")),
+    "Brows": tuple(n for n in FACIAL_CHANNELS if n.startswith("brow")),
+    "Cheeks": tuple(n for n in FACIAL_CHANNELS if n.startswith("cheek")),
+    "Nose": tuple(n for n in FACIAL_CHANNELS if n.startswith("nose")),
 }
 
 RIGID_BONES: tuple[str, ...] = ("root", "torso", "head")
 
 
-def mirrored(name: str) -> str:
+def mirror_channel(name: str) -> str:
     """The same channel on the other side of the face; a channel without sides is its own mirror."""
     if name.endswith("Left"):
         return name[:-4] + "Right"

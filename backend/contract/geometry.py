@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating[Any]]
 
 # Head and actor space (x to the actor's left, y up, z front) seen by an upright camera (x right, y down, z forward).
-FLIP = np.diag([1.0, -1.0, -1.0])
+FLIP_YZ = np.diag([1.0, -1.0, -1.0])
 
 
 def matrix_from_quaternion(q: Array) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ def quaternion_from_matrix(m: Array) -> NDArray[np.float64]:
     return np.where(q[..., :1] < 0, -q, q)
 
 
-def matrix_from_vector(v: Array) -> NDArray[np.float64]:
+def matrix_from_rotation_vector(v: Array) -> NDArray[np.float64]:
     """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues)."""
     v = np.asarray(v, np.float64)
     angle = np.linalg.norm(v, axis=-1, keepdims=True)
@@ -56,7 +56,7 @@ def matrix_from_vector(v: Array) -> NDArray[np.float64]:
     return matrix_from_quaternion(np.concatenate([np.cos(half), v * scale], -1))
 
 
-def vector_from_matrix(m: Array) -> NDArray[np.float64]:
+def rotation_vector_from_matrix(m: Array) -> NDArray[np.float64]:
     """Rotation vectors (..., 3) in radians, shorter than π, of rotation matrices (..., 3, 3)."""
     q = quaternion_from_matrix(m)
     half = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
@@ -64,16 +64,18 @@ def vector_from_matrix(m: Array) -> NDArray[np.float64]:
     return q[..., 1:] * scale
 
 
-def quaternion_from_turns(yaw: Array, pitch: Array, roll: Array) -> NDArray[np.float64]:
+def quaternion_from_yaw_pitch_roll(yaw: Array, pitch: Array, roll: Array) -> NDArray[np.float64]:
     """(T, 4) quaternions of turns to the actor's left (y), down (x) and about the view (z), radians (T,), roll first;
     `yaw_pitch_roll` takes them apart again."""
 
-    def turn(angle: Array, axis: int) -> NDArray[np.float64]:
+    def axis_quaternion(angle: Array, axis: int) -> NDArray[np.float64]:
         q = np.zeros((len(angle), 4))
         q[:, 0], q[:, 1 + axis] = np.cos(angle / 2), np.sin(angle / 2)
         return q
 
-    return quaternion_product(quaternion_product(turn(yaw, 1), turn(pitch, 0)), turn(roll, 2))
+    return quaternion_product(
+        quaternion_product(axis_quaternion(yaw, 1), axis_quaternion(pitch, 0)), axis_quaternion(roll, 2)
+    )
 
 
 def quaternion_product(a: Array, b: Array) -> NDArray[np.float64]:
@@ -83,13 +85,13 @@ def quaternion_product(a: Array, b: Array) -> NDArray[np.float64]:
     return np.concatenate([w, v], -1)
 
 
-def rotation_angle(m: Array) -> NDArray[np.float64]:
+def rotation_angle_degrees(m: Array) -> NDArray[np.float64]:
     """Angles (...) in degrees of rotation matrices (..., 3, 3)."""
     trace = np.trace(m, axis1=-2, axis2=-1)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
-def yaw_pitch_roll(m: Array) -> NDArray[np.float64]:
+def yaw_pitch_roll_degrees(m: Array) -> NDArray[np.float64]:
     """(..., 3) degrees of head rotations (..., 3, 3) in actor space: yaw to the actor's left, pitch down, roll."""
     yaw = np.arctan2(m[..., 0, 2], m[..., 2, 2])
     pitch = -np.arcsin(np.clip(m[..., 1, 2], -1, 1))
@@ -97,7 +99,7 @@ def yaw_pitch_roll(m: Array) -> NDArray[np.float64]:
     return np.degrees(np.stack([yaw, pitch, roll], -1))
 
 
-def project(points: Array, rotation: Array, translation: Array, intrinsics: Array) -> NDArray[np.float64]:
+def project_points(points: Array, rotation: Array, translation: Array, intrinsics: Array) -> NDArray[np.float64]:
     """Pixels (..., P, 2) of points (..., P, 3) moved by rotation (..., 3, 3) and translation (..., 3) into a camera."""
     camera = points @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
     xy = camera[..., :2] / camera[..., 2:]

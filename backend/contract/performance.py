@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic_write import replacing
+from .atomic_write import write_atomically
 from .channels import CHANNELS
 from .errors import UserError
 from .safe_io import read_arrays
 
 Array = NDArray[np.float32]
 MAX_FRAMES = 1_000_000
-FASTEST = 1000.0  # frames per second
-UNIT = 1e-2  # by which the length of a rotation's quaternion may differ from 1
-POSE = ("head_rotation", "head_translation", "torso_rotation", "torso_translation")  # fields of a performance
+MAX_FPS = 1000.0  # frames per second
+MAX_QUATERNION_NORM_ERROR = 1e-2  # by which the length of a rotation's quaternion may differ from 1
+POSE_FIELDS = ("head_rotation", "head_translation", "torso_rotation", "torso_translation")  # fields of a performance
 
 
 @dataclass
@@ -52,11 +52,11 @@ class Performance:
         return len(self.frames)
 
     @classmethod
-    def rest(cls, count: int, fps: float, first: int = 0) -> Performance:
+    def rest_pose(cls, count: int, fps: float, first_frame: int = 0) -> Performance:
         """`count` frames of the rest pose with every channel at 0."""
         turn = np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1))
         zero = np.zeros((count, 3), np.float32)
-        frames = np.arange(first, first + count, dtype=np.int64)
+        frames = np.arange(first_frame, first_frame + count, dtype=np.int64)
         return cls(fps, frames, turn, zero, turn.copy(), zero.copy(), np.zeros((count, len(CHANNELS)), np.float32))
 
     def check(self, source: str = "performance") -> Performance:
@@ -73,7 +73,7 @@ class Performance:
             "channels": (count, len(CHANNELS)),
         }  # fmt: skip
         problem = ""
-        if not 0 < self.fps <= FASTEST:
+        if not 0 < self.fps <= MAX_FPS:
             problem = f"its frame rate is {self.fps}"
         elif not 0 < count <= MAX_FRAMES:
             problem = f"it has {count} frames"
@@ -87,7 +87,10 @@ class Performance:
                 problem = f"{name} has shape {value.shape} instead of {shape}"
             elif not np.isfinite(value).all():
                 problem = f"{name} holds values that are not numbers"
-            elif name.endswith("rotation") and np.abs(np.linalg.norm(value, axis=1) - 1).max() > UNIT:
+            elif (
+                name.endswith("rotation")
+                and np.abs(np.linalg.norm(value, axis=1) - 1).max() > MAX_QUATERNION_NORM_ERROR
+            ):
                 problem = f"{name} holds quaternions that are not of unit length"
         if not problem and np.any(np.diff(self.frames) <= 0):
             problem = "its frame numbers do not increase"
@@ -104,7 +107,7 @@ class Performance:
         Raises:
             UserError: the disk is full or the folder cannot be written.
         """
-        with replacing(path) as part, part.open("wb") as file:
+        with write_atomically(path) as part, part.open("wb") as file:
             np.savez_compressed(
                 file, format=np.array("portrait_actor.performance.1"), fps=np.float64(self.fps), frames=self.frames,
                 head_rotation=self.head_rotation, head_translation=self.head_translation,
@@ -120,11 +123,11 @@ class Performance:
             UserError: the file is missing, damaged, or not a performance.
         """
         try:
-            table = read_arrays(path, (*POSE, "channels", "names", "fps", "frames", "format"))
+            table = read_arrays(path, (*POSE_FIELDS, "channels", "names", "fps", "frames", "format"))
             if str(table["format"]) != "portrait_actor.performance.1":
                 raise ValueError("unknown format")
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which `check` refuses
-                column = {k: np.asarray(table[k], np.float32) for k in (*POSE, "channels")}
+                column = {k: np.asarray(table[k], np.float32) for k in (*POSE_FIELDS, "channels")}
             names = tuple(str(n) for n in table["names"])
             fps, frames = float(table["fps"].item()), table["frames"]
             if frames.dtype.kind not in "iu":

@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Reporter:
     """The quiet reporter, base of the ones that print a progress bar or JSON lines."""
 
-    cancelled = False
+    is_cancelled = False
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
         """`stage` has finished `done` of `total` units. Called often; it must be cheap.
@@ -21,7 +21,7 @@ class Reporter:
         Raises:
             Cancelled: the person asked to stop.
         """
-        if self.cancelled:
+        if self.is_cancelled:
             raise Cancelled
 
     def note(self, message: str) -> None:
@@ -30,7 +30,7 @@ class Reporter:
     def preview(self, path: str) -> None:
         """A picture at `path` shows the present state."""
 
-    def track(self, items: Iterable[T], stage: str, total: int) -> Iterator[T]:
+    def report_items(self, items: Iterable[T], stage: str, total: int) -> Iterator[T]:
         """Yields `items` while it reports each as one unit of `stage`."""
         self.progress(stage, 0, total)
         for done, item in enumerate(items, 1):

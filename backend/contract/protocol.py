@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 PROTOCOL_VERSION = 1
-MAX_LINE = 1 << 20  # bytes; a longer line is not one of ours
-LARGEST = 2**53  # the largest number in a field: every reader of JSON holds whole ones up to it exactly
+MAX_LINE_BYTES = 1 << 20  # bytes; a longer line is not one of ours
+MAX_EXACT_INTEGER = 2**53  # the largest number in a field: every reader of JSON holds whole ones up to it exactly
 
 
 @dataclass(frozen=True)
@@ -101,27 +101,27 @@ class Request:
 
 
 Message = Hello | Progress | Note | Preview | Result | Error | Request
-_KINDS: dict[str, type[Any]] = {k.event: k for k in (Hello, Progress, Note, Preview, Result, Error, Request)}
+_MESSAGE_TYPES: dict[str, type[Any]] = {k.event: k for k in (Hello, Progress, Note, Preview, Result, Error, Request)}
 
 
-def encode(message: Message) -> str:
+def encode_message(message: Message) -> str:
     """One line of JSON without its newline; ASCII only, so no console encoding can break it."""
     return json.dumps({"event": message.event, **asdict(message)}, ensure_ascii=True, allow_nan=False)
 
 
-def decode(line: str) -> Message:
+def decode_message(line: str) -> Message:
     """The message in one line.
 
     Raises:
         ValueError: the line is too long, is not JSON, or is not one of the messages above.
     """
-    if len(line) > MAX_LINE:
+    if len(line) > MAX_LINE_BYTES:
         raise ValueError("message longer than 1 MiB")
     try:
         data = json.loads(line)
     except RecursionError as error:
         raise ValueError("message nested too deeply") from error
-    kind = _KINDS.get(str(data.pop("event", ""))) if isinstance(data, dict) else None
+    kind = _MESSAGE_TYPES.get(str(data.pop("event", ""))) if isinstance(data, dict) else None
     if kind is None:
         raise ValueError("not a Portrait Actor message")
     known = {k: v for k, v in data.items() if k in kind.__dataclass_fields__}
@@ -131,31 +131,31 @@ def decode(line: str) -> Message:
         raise ValueError(str(error)) from error
     for name, value in known.items():
         expected = kind.__dataclass_fields__[name].type
-        if not _fits(value, str(expected)):
+        if not _matches_annotation(value, str(expected)):
             raise ValueError(f"{kind.event}.{name} should be {expected}")
     return message
 
 
-def lines(read: Callable[[], bytes]) -> Iterator[bytes]:
+def split_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
     """The lines that come in pieces from `read`, which gives nothing at the end. Of a line that is too long for a
     message only the beginning is kept, enough for `decode` to refuse it."""
     rest = b""
     while piece := read():
         *whole, last = piece.split(b"\n")
         for line in whole:
-            yield (rest + line)[: MAX_LINE + 1]
+            yield (rest + line)[: MAX_LINE_BYTES + 1]
             rest = b""
-        rest += last[: MAX_LINE + 1 - len(rest)]
+        rest += last[: MAX_LINE_BYTES + 1 - len(rest)]
     if rest:
         yield rest
 
 
-def _fits(value: object, annotation: str) -> bool:
+def _matches_annotation(value: object, annotation: str) -> bool:
     """Whether a decoded JSON value may stand in a field of this annotation."""
     if annotation == "str":
         return isinstance(value, str)
     if annotation == "int":
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INTEGER
     if annotation == "float":
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= MAX_EXACT_INTEGER
     return isinstance(value, dict)

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..contract.actor_folder import ActorFolder, damaged
-from ..contract.channels import INDEX
-from ..media.image_io import read_picture
+from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.channels import CHANNEL_INDEX
+from ..media.image_io import read_image
 from ..tracking.detection import topology as topo
-from .frame_store import HEAD, MOUTH, PERSON, FrameStore
-from .split import held_out_start, train_rows
+from .frame_store import MATTE_HEAD, MATTE_MOUTH, MATTE_PERSON, FrameStore
+from .split import first_held_out_frame, usable_train_frames
 
 Box = tuple[int, int, int, int]  # x, y, width, height in crop pixels
 
@@ -34,13 +34,13 @@ class PixelWeights:
 
 
 @dataclass
-class Sample:
+class TrainingFrame:
     """One frame. picture (H, W, 3) and plate (H, W, 3) in 0–1, person alpha (H, W), weight (H, W) ≥ 0."""
 
-    picture: Tensor
+    image: Tensor
     plate: Tensor
-    person: Tensor
-    weight: Tensor
+    person_alpha: Tensor
+    pixel_weight: Tensor
 
 
 class Clip:
@@ -54,68 +54,74 @@ class Clip:
     """
 
     def __init__(self, folder: ActorFolder, device: torch.device) -> None:
-        table = folder.tracking()
+        table = folder.load_tracking()
         self.store = FrameStore(folder)
         self.device = device
         self.landmarks = np.asarray(table["landmarks"], np.float32)
-        self.count = len(self.landmarks)
-        self.train_count = held_out_start(self.count)
-        self.train_rows = train_rows(folder.info, self.train_count)
-        self.size = self.store.frame(0).shape[0]
+        self.frame_count = len(self.landmarks)
+        self.train_frame_count = first_held_out_frame(self.frame_count)
+        self.train_frame_indices = usable_train_frames(folder.info, self.train_frame_count)
+        self.crop_size = self.store.read_frame(0).shape[0]
         names = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
         self.poses = {n: torch.as_tensor(table[n], dtype=torch.float32, device=device) for n in names}
         self.view = torch.as_tensor(table["view"], dtype=torch.float32, device=device)
         self.intrinsics = torch.as_tensor(table["intrinsics"], dtype=torch.float32, device=device)
-        picture = read_picture(folder.file("plate.png"))
-        if picture.shape != (self.size, self.size, 4):
-            raise damaged(folder.file("plate.png"))
-        self.plate = self._tensor(picture[..., 2::-1].astype(np.float32) / 255)
+        picture = read_image(folder.file_path("plate.png"))
+        if picture.shape != (self.crop_size, self.crop_size, 4):
+            raise damaged_file_error(folder.file_path("plate.png"))
+        self.plate = self._to_tensor(picture[..., 2::-1].astype(np.float32) / 255)
 
-    def sample(self, index: int, weights: PixelWeights) -> Sample:
+    def load_training_frame(self, frame_index: int, weights: PixelWeights) -> TrainingFrame:
         """Frame `index`."""
-        matte = self.store.matte(index)
-        return Sample(
-            self._tensor(self.store.frame(index).astype(np.float32) / 255),
+        matte = self.store.read_matte(frame_index)
+        return TrainingFrame(
+            self._to_tensor(self.store.read_frame(frame_index).astype(np.float32) / 255),
             self.plate,
-            self._tensor(matte[..., PERSON]),
-            self._tensor(pixel_weight(matte, weights)),
+            self._to_tensor(matte[..., MATTE_PERSON]),
+            self._to_tensor(pixel_weights(matte, weights)),
         )
 
-    def on_background(self, sample: Sample, background: Tensor) -> Sample:
+    def replace_background(self, training_frame: TrainingFrame, background: Tensor) -> TrainingFrame:
         """The person of a sample over another background (H, W, 3): what shows whether alpha and edges are right."""
-        through = (1 - sample.person)[..., None]
-        person = (sample.picture - through * sample.plate).clamp_min(0).minimum(sample.person[..., None])
-        return replace(sample, picture=person + through * background, plate=background)
+        through = (1 - training_frame.person_alpha)[..., None]
+        person = (
+            (training_frame.image - through * training_frame.plate)
+            .clamp_min(0)
+            .minimum(training_frame.person_alpha[..., None])
+        )
+        return replace(training_frame, image=person + through * background, plate=background)
 
-    def rows_beyond(self, family: str, value: float) -> NDArray[np.int64]:
+    def frames_with_channel_above(self, prefix: str, threshold: float) -> NDArray[np.int64]:
         """The training frames in which a channel whose name begins so is above a value."""
-        columns = [i for name, i in INDEX.items() if name.startswith(family)]
+        columns = [i for name, i in CHANNEL_INDEX.items() if name.startswith(prefix)]
         peak = self.poses["channels"][:, columns].amax(1).cpu().numpy()
-        return self.train_rows[peak[self.train_rows] > value]
+        return self.train_frame_indices[peak[self.train_frame_indices] > threshold]
 
-    def face_box(self, index: int) -> Box:
+    def face_box(self, frame_index: int) -> Box:
         """The face in frame `index`, from brow to chin with a margin: what "face" means in every figure."""
-        return self._around(self.landmarks[index, : topo.MESH], 0.06)
+        return self._bounding_box(self.landmarks[frame_index, : topo.MESH_VERTEX_COUNT], 0.06)
 
-    def mouth_box(self, index: int) -> Box:
+    def mouth_box(self, frame_index: int) -> Box:
         """The lips in frame `index` with a margin."""
-        return self._around(self.landmarks[index, list(topo.LIPS)], 0.35)
+        return self._bounding_box(self.landmarks[frame_index, list(topo.LIPS)], 0.35)
 
-    def _around(self, points: NDArray[np.float32], margin: float) -> Box:
+    def _bounding_box(self, points: NDArray[np.float32], margin: float) -> Box:
         low, high = points.min(0), points.max(0)
         grow = margin * (high - low).max()
-        x0, y0 = np.floor(low - grow).astype(int).clip(0, self.size - 2)
-        x1, y1 = np.ceil(high + grow).astype(int).clip(2, self.size)
+        x0, y0 = np.floor(low - grow).astype(int).clip(0, self.crop_size - 2)
+        x1, y1 = np.ceil(high + grow).astype(int).clip(2, self.crop_size)
         return int(x0), int(y0), int(max(x1 - x0, 1)), int(max(y1 - y0, 1))
 
-    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+    def _to_tensor(self, array: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def pixel_weight(matte: NDArray[np.float32], weights: PixelWeights) -> NDArray[np.float32]:
+def pixel_weights(matte: NDArray[np.float32], weights: PixelWeights) -> NDArray[np.float32]:
     """(H, W) what each pixel counts for: the person with a margin, the head more, the mouth most."""
     reach = max(3, matte.shape[0] // 40) | 1
-    near = cv2.dilate(np.ascontiguousarray(matte[..., PERSON]), np.ones((reach, reach), np.uint8))
-    mouth = cv2.GaussianBlur(cv2.dilate(np.ascontiguousarray(matte[..., MOUTH]), np.ones((7, 7), np.uint8)), (0, 0), 2)
-    head = matte[..., HEAD] * matte[..., PERSON]
+    near = cv2.dilate(np.ascontiguousarray(matte[..., MATTE_PERSON]), np.ones((reach, reach), np.uint8))
+    mouth = cv2.GaussianBlur(
+        cv2.dilate(np.ascontiguousarray(matte[..., MATTE_MOUTH]), np.ones((7, 7), np.uint8)), (0, 0), 2
+    )
+    head = matte[..., MATTE_HEAD] * matte[..., MATTE_PERSON]
     return 0.15 + 0.85 * near + weights.face * head + weights.mouth * mouth

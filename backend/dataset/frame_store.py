@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.actor_folder import ActorFolder, damaged
-from ..contract.atomic_write import save_whole
-from ..media.image_io import COLOUR, UNCHANGED, decode_picture, read_picture, read_picture_bytes
+from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.atomic_write import write_bytes_atomically
+from ..media.image_io import COLOR, UNCHANGED, decode_actor_image, read_image, read_image_bytes
 
 F32 = NDArray[np.float32]
 Picture = NDArray[np.uint8]
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-UP, GREY, RGBA = 2, 0, 6  # PNG's numbers for a filter and two kinds of colour
-PERSON, HEAD, MOUTH, HAIR = 0, 1, 2, 3  # channels of a matte
+JPEG_PARAMETERS = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+PNG_FILTER_UP, PNG_COLOR_GRAY, PNG_COLOR_RGBA = 2, 0, 6  # PNG's numbers for a filter and two kinds of colour
+MATTE_PERSON, MATTE_HEAD, MATTE_MOUTH, MATTE_HAIR = 0, 1, 2, 3  # channels of a matte
 
 
 class FrameStore:
@@ -29,7 +29,7 @@ class FrameStore:
 
     def __init__(self, folder: ActorFolder) -> None:
         self._folder = folder
-        self._frames, self._mattes = folder.path / "frames", folder.path / "mattes"
+        self._frame_folder, self._matte_folder = folder.path / "frames", folder.path / "mattes"
         self._cache: dict[Path, bytes] = {}
 
     def make_folders(self) -> None:
@@ -38,85 +38,89 @@ class FrameStore:
         Raises:
             UserError: they cannot be made.
         """
-        for place in (self._frames, self._mattes):
+        for place in (self._frame_folder, self._matte_folder):
             self._folder.make_folder(place.name)
 
-    def write_frame(self, index: int, rgb: Picture) -> None:
+    def write_frame(self, index: int, image: Picture) -> None:
         """Stores the crop (S, S, 3)."""
-        ok, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), QUALITY)
+        ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG_PARAMETERS)
         if not ok:
             raise ValueError(f"frame {index} could not be encoded")
-        save_whole(self._frames / f"{index:06d}.jpg", data.tobytes())
+        write_bytes_atomically(self._frame_folder / f"{index:06d}.jpg", data.tobytes())
 
     def write_mask(self, index: int, mask: F32) -> None:
         """Stores a raw person mask (h, w) in 0–1 where the matte will stand, until `write_matte` replaces it."""
-        save_whole(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(mask, alpha=255)))
+        write_bytes_atomically(
+            self._matte_folder / f"{index:06d}.png", encode_png_fast(cv2.convertScaleAbs(mask, alpha=255))
+        )
 
-    def mask(self, index: int) -> F32:
+    def read_mask(self, index: int) -> F32:
         """The raw mask (h, w) in 0–1 that `write_mask` stored.
 
         Raises:
             UserError: missing or damaged.
         """
-        file = self._mattes / f"{index:06d}.png"
-        mask = read_picture(file)
+        file = self._matte_folder / f"{index:06d}.png"
+        mask = read_image(file)
         if mask.ndim != 2:
-            raise damaged(file)
+            raise damaged_file_error(file)
         return mask.astype(np.float32) / 255
 
     def write_matte(self, index: int, matte: F32) -> None:
         """Stores the mattes (S, S, 4) in 0–1: person, head, mouth interior, hair."""
-        save_whole(self._mattes / f"{index:06d}.png", quick_png(cv2.convertScaleAbs(matte, alpha=255)))
+        write_bytes_atomically(
+            self._matte_folder / f"{index:06d}.png", encode_png_fast(cv2.convertScaleAbs(matte, alpha=255))
+        )
 
-    def frame(self, index: int, *, keep: bool = True) -> Picture:
+    def read_frame(self, index: int, *, use_cache: bool = True) -> Picture:
         """The crop (S, S, 3) uint8 RGB; `keep` its compressed bytes in memory for the next time.
 
         Raises:
             UserError: missing or damaged.
         """
-        picture = self._read(self._frames / f"{index:06d}.jpg", keep, COLOUR)
+        picture = self._read_image(self._frame_folder / f"{index:06d}.jpg", use_cache, COLOR)
         return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)
 
-    def matte(self, index: int, *, keep: bool = True) -> F32:
+    def read_matte(self, index: int, *, use_cache: bool = True) -> F32:
         """The mattes (S, S, 4) float32 in 0–1: person, and what part of the person is head, mouth interior, hair.
 
         Actors of an earlier version have no matte of hair: theirs is 0. `keep` as for `frame`.
         """
-        stored = self._read(self._mattes / f"{index:06d}.png", keep)
+        stored = self._read_image(self._matte_folder / f"{index:06d}.png", use_cache)
         if stored.ndim == 3 and stored.shape[2] == 3:
             stored = np.dstack([stored, np.zeros_like(stored[..., 0])])
         if stored.ndim != 3 or stored.shape[2] != 4:
-            raise damaged(self._mattes / f"{index:06d}.png")
+            raise damaged_file_error(self._matte_folder / f"{index:06d}.png")
         return cv2.cvtColor(stored, cv2.COLOR_BGRA2RGBA).astype(np.float32) / 255
 
-    def torso(self, index: int, *, keep: bool = True) -> F32:
+    def read_torso_alpha(self, index: int, *, use_cache: bool = True) -> F32:
         """The torso's alpha (S, S): what is person and not head."""
-        matte = self.matte(index, keep=keep)
-        result: F32 = matte[..., PERSON] * (1 - matte[..., HEAD])
+        matte = self.read_matte(index, use_cache=use_cache)
+        result: F32 = matte[..., MATTE_PERSON] * (1 - matte[..., MATTE_HEAD])
         return result
 
-    def _read(self, path: Path, keep: bool = True, way: int = UNCHANGED) -> Picture:
-        data = self._cache.get(path) or read_picture_bytes(path)
-        if keep:
+    def _read_image(self, path: Path, use_cache: bool = True, read_mode: int = UNCHANGED) -> Picture:
+        data = self._cache.get(path) or read_image_bytes(path)
+        if use_cache:
             self._cache[path] = data
-        picture = decode_picture(path, data, way)
+        picture = decode_actor_image(path, data, read_mode)
         if picture.shape[:2] != (self._folder.info.size, self._folder.info.size):
-            raise damaged(path)
+            raise damaged_file_error(path)
         return picture
 
 
-def quick_png(picture: NDArray[np.uint8]) -> bytes:
+def encode_png_fast(image: NDArray[np.uint8]) -> bytes:
     """A picture (H, W) or (H, W, 4: red, green, blue, alpha) as a PNG file.
 
     OpenCV's encoder tries five filters on every row; mattes are flat, so "up" alone makes them as small in less than
     half the time (PNG specification, third edition, sections 9.2 and 11).
     """
-    height, width = picture.shape[:2]
-    rows = np.ascontiguousarray(picture).reshape(height, -1)
-    filtered = np.full((height, rows.shape[1] + 1), UP, np.uint8)
+    height, width = image.shape[:2]
+    rows = np.ascontiguousarray(image).reshape(height, -1)
+    filtered = np.full((height, rows.shape[1] + 1), PNG_FILTER_UP, np.uint8)
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    header = struct.pack(">IIBBBBB", width, height, 8, GREY if picture.ndim == 2 else RGBA, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, PNG_COLOR_GRAY if image.ndim == 2 else PNG_COLOR_RGBA, 0, 0, 0)
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(filtered.data, 1)), (b"IEND", b"")
     parts = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(d, zlib.crc32(k))) for k, d in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

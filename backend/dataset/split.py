@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from ..contract.actor_folder import ActorInfo
 
 
-def held_out_start(count: int) -> int:
+def first_held_out_frame(frame_count: int) -> int:
     """The first held-out frame: the last eleventh of a clip never touches a model."""
-    return max(1, count * 10 // 11)
+    return max(1, frame_count * 10 // 11)
 
 
-def train_rows(info: ActorInfo, train_count: int) -> NDArray[np.int64]:
+def usable_train_frames(info: ActorInfo, train_frame_count: int) -> NDArray[np.int64]:
     """The rows below `train_count` that `info.excluded` does not name; all of them when none would be left."""
-    fine = np.ones(train_count, bool)
+    fine = np.ones(train_frame_count, bool)
     start = info.segments[0][0] if info.segments else 0
     for first, last, _ in info.excluded:
         fine[max(int(first) - start, 0) : max(int(last) + 1 - start, 0)] = False
-    return np.flatnonzero(fine) if fine.any() else np.arange(train_count)
+    return np.flatnonzero(fine) if fine.any() else np.arange(train_frame_count)

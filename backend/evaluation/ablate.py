@@ -11,33 +11,37 @@ import torch
 from ..contract.actor_folder import ActorFolder
 from ..contract.progress import Reporter
 from ..dataset.clip import Clip
-from ..portrait.initialization import new_portrait
-from ..training.config import Method, Preset
+from ..portrait.initialization import initialize_portrait
+from ..training.config import MethodSwitches, Preset
 from ..training.trainer import Trainer
 from .evaluate import measure_drive
-from .metrics import find_landmarks
-from .refine import refined_poses
+from .metrics import detect_landmarks
+from .refine import fit_held_out_poses
 
-VARIANTS = {"full": Method()} | {f"no_{f.name}": replace(Method(), **{f.name: False}) for f in fields(Method)}
+ABLATION_VARIANTS = {"full": MethodSwitches()} | {
+    f"no_{f.name}": replace(MethodSwitches(), **{f.name: False}) for f in fields(MethodSwitches)
+}
 
 
-def ablate(folder: ActorFolder, device: torch.device, preset: Preset, seed: int, reporter: Reporter) -> dict[str, Any]:
+def ablate_method(
+    folder: ActorFolder, device: torch.device, preset: Preset, seed: int, reporter: Reporter
+) -> dict[str, Any]:
     """{variant: {"tracked": the figures of `evaluate.measure_drive`, "refined": the same, "gaussians", "seconds" of
     training}} for "full", "no_alternation", "no_consistency", "no_refinement" and "no_prior". The actor stays as it is.
     """
     clip = Clip(folder, device)
-    rows = list(range(clip.train_count, clip.count))
-    footage = find_landmarks([clip.store.frame(row) for row in rows])
+    rows = list(range(clip.train_frame_count, clip.frame_count))
+    footage = detect_landmarks([clip.store.read_frame(row) for row in rows])
     figures: dict[str, Any] = {}
-    for name, method in VARIANTS.items():
+    for name, method in ABLATION_VARIANTS.items():
         torch.manual_seed(seed)
-        portrait = new_portrait(folder, clip, replace(preset, method=method).initial, seed)
+        portrait = initialize_portrait(folder, clip, replace(preset, method=method).initial, seed)
         trainer = Trainer(clip, portrait, replace(preset, method=method), seed)
         started = time.perf_counter()
-        for _ in reporter.track(range(preset.steps), f"train {name}", preset.steps):
+        for _ in reporter.report_items(range(preset.total_steps), f"train {name}", preset.total_steps):
             trainer.step()
         seconds = time.perf_counter() - started
-        drives = {"tracked": clip.poses, "refined": refined_poses(clip, portrait, rows, reporter)}
+        drives = {"tracked": clip.poses, "refined": fit_held_out_poses(clip, portrait, rows, reporter)}
         figures[name] = {
             drive: measure_drive(clip, portrait, poses, rows, footage, reporter, f"{name}, {drive}")
             for drive, poses in drives.items()

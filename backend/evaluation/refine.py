@@ -10,13 +10,13 @@ from torch import Tensor
 from ..contract.progress import Reporter
 from ..dataset.clip import Clip, PixelWeights
 from ..portrait.model import Portrait
-from ..training.config import Weights
-from ..training.losses import picture_loss
-from ..training.pose_refinement import Corrections, tracked_pose
+from ..training.config import LossWeights
+from ..training.losses import image_loss
+from ..training.pose_refinement import PoseRefinement, pose_from_tables
 
 
 @dataclass(frozen=True)
-class Fit:
+class PoseFitOptions:
     """How a frame is fitted.
 
     Attributes:
@@ -25,28 +25,28 @@ class Fit:
         keep: what a squared change of a channel costs.
     """
 
-    first: int = 60
-    steps: int = 24
-    pose: float = 2e-3
-    channels: float = 1.5e-2
-    keep: float = 0.02
+    first_frame_steps: int = 60
+    next_frame_steps: int = 24
+    pose_rate: float = 2e-3
+    channel_rate: float = 1.5e-2
+    channel_penalty: float = 0.02
 
 
-def refined_poses(
-    clip: Clip, portrait: Portrait, rows: list[int], reporter: Reporter, fit: Fit | None = None
+def fit_held_out_poses(
+    clip: Clip, portrait: Portrait, frame_indices: list[int], reporter: Reporter, options: PoseFitOptions | None = None
 ) -> dict[str, Tensor]:
     """Tables of poses like `Clip.poses`, re-fitted in `rows`: what the model can show when nothing is lost in tracking.
 
     The model is not changed. Frames are fitted one after the other.
     """
-    fit = fit or Fit()
+    options = options or PoseFitOptions()
     refined = {name: table.clone() for name, table in clip.poses.items()}
     for parameter in portrait.parameters():
         parameter.requires_grad_(False)
-    last: Corrections | None = None
-    for row in reporter.track(rows, "refine the held-out frames", len(rows)):
-        last = _fit_frame(clip, portrait, row, last, fit)
-        pose = last.apply_to(tracked_pose(clip.poses, row), 0)
+    last: PoseRefinement | None = None
+    for row in reporter.report_items(frame_indices, "refine the held-out frames", len(frame_indices)):
+        last = _fit_frame(clip, portrait, row, last, options)
+        pose = last.refine_pose(pose_from_tables(clip.poses, row), 0)
         for name in pose._fields:
             refined[name][row] = getattr(pose, name).detach()
     for parameter in portrait.parameters():
@@ -54,23 +54,34 @@ def refined_poses(
     return refined
 
 
-def _fit_frame(clip: Clip, portrait: Portrait, row: int, last: Corrections | None, fit: Fit) -> Corrections:
+def _fit_frame(
+    clip: Clip, portrait: Portrait, frame_index: int, previous: PoseRefinement | None, options: PoseFitOptions
+) -> PoseRefinement:
     """What to add to the tracking of one frame."""
-    now = Corrections(1).to(clip.device)
-    if last is not None:
-        now.load_state_dict(last.state_dict())
-    sample, weights, tracked = clip.sample(row, PixelWeights()), Weights(), tracked_pose(clip.poses, row)
-    optimiser = torch.optim.Adam(
-        [{"params": [now.head, now.torso], "lr": fit.pose}, {"params": [now.channels], "lr": fit.channels}]
+    now = PoseRefinement(1).to(clip.device)
+    if previous is not None:
+        now.load_state_dict(previous.state_dict())
+    sample, weights, tracked = (
+        clip.load_training_frame(frame_index, PixelWeights()),
+        LossWeights(),
+        pose_from_tables(clip.poses, frame_index),
     )
-    count = fit.steps if last is not None else fit.first
+    optimiser = torch.optim.Adam(
+        [
+            {"params": [now.head, now.torso], "lr": options.pose_rate},
+            {"params": [now.channels], "lr": options.channel_rate},
+        ]
+    )
+    count = options.next_frame_steps if previous is not None else options.first_frame_steps
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / count))
     for _ in range(count):
-        moved = portrait.move(now.apply_to(tracked, 0))
-        rgb, alpha, _ = portrait.draw(moved, moved.colours, clip.view, clip.intrinsics, clip.size, clip.size, False)
+        moved = portrait.deform(now.refine_pose(tracked, 0))
+        rgb, alpha, _ = portrait.rasterize_features(
+            moved, moved.colors, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
+        )
         picture = rgb + (1 - alpha)[..., None] * sample.plate
-        loss = picture_loss(picture, sample.picture, sample.weight, weights.ssim)
-        loss = loss + fit.keep * now.channels.square().mean()
+        loss = image_loss(picture, sample.image, sample.pixel_weight, weights.ssim)
+        loss = loss + options.channel_penalty * now.channels.square().mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

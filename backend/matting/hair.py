@@ -16,42 +16,56 @@ from ..tracking.detection import topology as topo
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 Landmarks = NDArray[np.floating[Any]]
-BINS = 16  # per axis of Lab
-CHROMA = 5  # Lab codes per bin of a and b, around their middle: skin, hair and most clothes lie within ±40
-ALIKE = 0.6  # overlap of the colours above the forehead with the skin's above which there is no hair to be seen
-ENOUGH = 200  # pixels that a class needs, over all frames, to be learned
-BESIDE = 0.3  # height on the head above which a patch of hair must reach: clothes do not, locks behind an ear do
-FRINGE = 0.88  # height inside the face's oval from which hair may hang into it
-NECK = 0.55  # half width of the neck, in half widths of the face
-SHADES = (1.0, 0.7, 0.5, 0.35), (1.0, 0.75, 0.55), (1.0,)  # in which hair, skin, cloth are expected: locks shade locks
-BLUR = (1.5, 0.8, 0.8)  # of the colour tables in bins: light falls differently on every lock, its hue stays
-UNLIKELY, LIKELY = 0.25, 0.65  # likelihoods at which a pixel is no hair, all hair
+LAB_BINS = 16  # per axis of Lab
+CHROMA_BIN_WIDTH = 5  # Lab codes per bin of a and b, around their middle: skin, hair and most clothes lie within ±40
+MAX_SKIN_OVERLAP = (
+    0.6  # overlap of the colours above the forehead with the skin's above which there is no hair to be seen
+)
+MIN_CLASS_PIXELS = 200  # pixels that a class needs, over all frames, to be learned
+MIN_HAIR_HEIGHT = (
+    0.3  # height on the head above which a patch of hair must reach: clothes do not, locks behind an ear do
+)
+MIN_FRINGE_HEIGHT = 0.88  # height inside the face's oval from which hair may hang into it
+NECK_HALF_WIDTH = 0.55  # half width of the neck, in half widths of the face
+SHADE_FACTORS = (
+    (1.0, 0.7, 0.5, 0.35),
+    (1.0, 0.75, 0.55),
+    (1.0,),
+)  # in which hair, skin, cloth are expected: locks shade locks
+HISTOGRAM_BLUR_BINS = (
+    1.5,
+    0.8,
+    0.8,
+)  # of the colour tables in bins: light falls differently on every lock, its hue stays
+NO_HAIR_PROBABILITY, FULL_HAIR_PROBABILITY = 0.25, 0.65  # likelihoods at which a pixel is no hair, all hair
 # Patches that hang on a thread are cut off; what is kept is rounded.
-LINK, ROUND = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)
+SEPARATING_KERNEL, ROUNDING_KERNEL = np.ones((3, 3), np.uint8), np.ones((7, 7), np.uint8)
 HAIR, SKIN, CLOTH = 0, 1, 2
 
 
 class HairModel:
     """The colours of hair, skin and clothes of one clip. Callable: how likely each pixel is hair."""
 
-    def __init__(self, table: F32 | None) -> None:
-        self._table = table  # (3, BINS³) probability of a colour given hair, skin, cloth; None without hair
+    def __init__(self, color_probabilities: F32 | None) -> None:
+        self._color_probabilities = (
+            color_probabilities  # (3, BINS³) probability of a colour given hair, skin, cloth; None without hair
+        )
 
     @property
     def has_hair(self) -> bool:
         """False for a bald person, and where the picture ends at the forehead."""
-        return self._table is not None
+        return self._color_probabilities is not None
 
     @classmethod
-    def learn(cls, pictures: Sequence[U8], masks: Sequence[F32], landmarks: Sequence[Landmarks]) -> HairModel:
+    def learn(cls, images: Sequence[U8], masks: Sequence[F32], landmarks: Sequence[Landmarks]) -> HairModel:
         """From frames (H, W, 3), their person masks (H, W) and landmarks (478, ≥2) in pixels.
 
         Hair is what stands above the forehead, skin the middle of the face, cloth what lies well below the chin.
         """
-        counts = np.zeros((3, BINS**3))
-        for rgb, mask, points in zip(pictures, masks, landmarks, strict=True):
+        counts = np.zeros((3, LAB_BINS**3))
+        for rgb, mask, points in zip(images, masks, landmarks, strict=True):
             person = mask > 0.95
-            across, up, face = head_frame(points, person.shape)
+            across, up, face = head_coordinates(points, person.shape)
             zones = (
                 (up > 1.12) & (up < 1.6) & (np.abs(across) < 0.8) & ~face,
                 face & (up > 0.25) & (up < 0.75) & (np.abs(across) < 0.6),
@@ -59,24 +73,24 @@ class HairModel:
             )
             for kind, zone in enumerate(zones):
                 seen = rgb[zone & person]
-                for shade in SHADES[kind] if len(seen) else ():
-                    codes = colour_codes(np.rint(seen[None] * shade).astype(np.uint8))
-                    counts[kind] += np.bincount(codes[0], minlength=BINS**3)
-        if counts[HAIR].sum() < ENOUGH or counts[SKIN].sum() < ENOUGH:
+                for shade in SHADE_FACTORS[kind] if len(seen) else ():
+                    codes = color_bins(np.rint(seen[None] * shade).astype(np.uint8))
+                    counts[kind] += np.bincount(codes[0], minlength=LAB_BINS**3)
+        if counts[HAIR].sum() < MIN_CLASS_PIXELS or counts[SKIN].sum() < MIN_CLASS_PIXELS:
             return cls(None)
-        table = _probabilities(counts)
+        table = _smooth_histograms(counts)
         overlap = float(np.sqrt(table[HAIR] * table[SKIN]).sum())  # Bhattacharyya
-        if overlap > ALIKE:
+        if overlap > MAX_SKIN_OVERLAP:
             return cls(None)
         counts = np.zeros_like(counts)  # once more with all of the person, each pixel as what it now seems to be
-        for rgb, mask, points in zip(pictures, masks, landmarks, strict=True):
-            codes = colour_codes(rgb)
-            shares = posterior(table, codes, mask, points)
+        for rgb, mask, points in zip(images, masks, landmarks, strict=True):
+            codes = color_bins(rgb)
+            shares = class_posterior(table, codes, mask, points)
             for kind, share in enumerate(shares):
-                counts[kind] += np.bincount(codes[mask > 0.95], share[mask > 0.95], BINS**3)
-        return cls(_probabilities(counts))
+                counts[kind] += np.bincount(codes[mask > 0.95], share[mask > 0.95], LAB_BINS**3)
+        return cls(_smooth_histograms(counts))
 
-    def __call__(self, rgb: U8, landmarks: Landmarks, person: F32) -> F32:
+    def __call__(self, rgb: U8, landmarks: Landmarks, person_mask: F32) -> F32:
         """(H, W) 0–1: how likely a pixel of the person is hair. All zeros where no hair was learned.
 
         Fine enough at half the size of a crop: its edge is soft.
@@ -84,38 +98,40 @@ class HairModel:
         Args:
             rgb: (H, W, 3). landmarks: (478, ≥2) pixels. person: (H, W) mask.
         """
-        if self._table is None:
-            return np.zeros(person.shape, np.float32)
-        hair = posterior(self._table, colour_codes(rgb), person, landmarks)[HAIR]
-        reach = max(2, round(person.shape[0] / 64))
+        if self._color_probabilities is None:
+            return np.zeros(person_mask.shape, np.float32)
+        hair = class_posterior(self._color_probabilities, color_bins(rgb), person_mask, landmarks)[HAIR]
+        reach = max(2, round(person_mask.shape[0] / 64))
         soft = cv2.ximgproc.guidedFilter(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), hair, reach, (0.04 * 255) ** 2)
-        return np.clip((soft - UNLIKELY) / (LIKELY - UNLIKELY), 0, 1)
+        return np.clip((soft - NO_HAIR_PROBABILITY) / (FULL_HAIR_PROBABILITY - NO_HAIR_PROBABILITY), 0, 1)
 
 
-def _probabilities(counts: NDArray[np.float64]) -> F32:
+def _smooth_histograms(counts: NDArray[np.float64]) -> F32:
     """(3, BINS³) probability of each colour, none of them quite 0, from counts of the same shape."""
-    smooth = np.stack([gaussian_filter(c.reshape((BINS,) * 3), BLUR).ravel() for c in counts])
+    smooth = np.stack([gaussian_filter(c.reshape((LAB_BINS,) * 3), HISTOGRAM_BLUR_BINS).ravel() for c in counts])
     return (smooth / np.maximum(smooth.sum(1, keepdims=True), 1) + 1e-5).astype(np.float32)
 
 
-def colour_codes(rgb: U8) -> NDArray[np.int32]:
+def color_bins(rgb: U8) -> NDArray[np.int32]:
     """(H, W) which bin of Lab each pixel falls in, 0 to BINS³ − 1."""
-    return _codes(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
+    return _lab_bins(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
 
 
 @numba.njit(nogil=True, cache=True)
-def _codes(lab: U8) -> NDArray[np.int32]:
+def _lab_bins(lab: U8) -> NDArray[np.int32]:
     codes = np.empty(lab.shape[:2], np.int32)
     for y in range(lab.shape[0]):
         for x in range(lab.shape[1]):
-            code = int(lab[y, x, 0]) * BINS // 256
+            code = int(lab[y, x, 0]) * LAB_BINS // 256
             for c in (1, 2):
-                code = code * BINS + min(max((int(lab[y, x, c]) - 128) // CHROMA + BINS // 2, 0), BINS - 1)
+                code = code * LAB_BINS + min(
+                    max((int(lab[y, x, c]) - 128) // CHROMA_BIN_WIDTH + LAB_BINS // 2, 0), LAB_BINS - 1
+                )
             codes[y, x] = code
     return codes
 
 
-def head_frame(landmarks: Landmarks, shape: tuple[int, ...]) -> tuple[F32, F32, NDArray[np.bool_]]:
+def head_coordinates(landmarks: Landmarks, image_shape: tuple[int, ...]) -> tuple[F32, F32, NDArray[np.bool_]]:
     """Where pixels lie on the head: `across` (H, W), ±1 at the cheeks; `up`, 0 at the chin and 1 at the forehead; and
     whether they are inside the oval of the face."""
     points = np.asarray(landmarks, np.float64)[:, :2]
@@ -127,32 +143,32 @@ def head_frame(landmarks: Landmarks, shape: tuple[int, ...]) -> tuple[F32, F32, 
     oval = points[list(topo.FACE_OVAL)]
     half_width = max(float(np.ptp(oval @ side)) / 2, 1.0)
     middle = (float((oval @ side).max()) + float((oval @ side).min())) / 2
-    x, y = np.arange(shape[1]) + 0.5, (np.arange(shape[0]) + 0.5)[:, None]
-    across = _plane(x * (side[0] / half_width), (y * side[1] - middle) / half_width)
-    up = _plane((x - chin[0]) * (axis[0] / height), (y - chin[1]) * (axis[1] / height))
-    face = np.zeros(shape[:2], np.uint8)
+    x, y = np.arange(image_shape[1]) + 0.5, (np.arange(image_shape[0]) + 0.5)[:, None]
+    across = _outer_sum(x * (side[0] / half_width), (y * side[1] - middle) / half_width)
+    up = _outer_sum((x - chin[0]) * (axis[0] / height), (y - chin[1]) * (axis[1] / height))
+    face = np.zeros(image_shape[:2], np.uint8)
     cv2.fillPoly(face, [np.rint(oval).astype(np.int32)], 1)
     return across, up, face > 0
 
 
-def _plane(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> F32:
+def _outer_sum(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> F32:
     return np.add(columns, rows, dtype=np.float32, casting="same_kind")
 
 
-def posterior(table: F32, codes: NDArray[np.int32], person: F32, landmarks: Landmarks) -> F32:
+def class_posterior(color_probabilities: F32, bins: NDArray[np.int32], person_mask: F32, landmarks: Landmarks) -> F32:
     """(3, H, W) how likely each pixel is hair, skin, cloth, by its colour (H, W) and its place.
 
     Hair counts only in patches that reach up beside or above the face; what else looks like hair is cloth.
     """
-    across, up, face = head_frame(landmarks, codes.shape)
-    shares = _by_colour_and_place(table, codes, across, up, face)
+    across, up, face = head_coordinates(landmarks, bins.shape)
+    shares = _color_position_posterior(color_probabilities, bins, across, up, face)
     hair = cv2.medianBlur(cv2.medianBlur(cv2.convertScaleAbs(shares[HAIR], alpha=255), 3), 3)
-    likely = ((hair > 0.4 * 255) & (person > 0.3)).astype(np.uint8)
-    count, labels = cv2.connectedComponents(cv2.erode(likely, LINK), connectivity=8)
+    likely = ((hair > 0.4 * 255) & (person_mask > 0.3)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(cv2.erode(likely, SEPARATING_KERNEL), connectivity=8)
     reaches = np.zeros(count, np.uint8)
-    reaches[labels[up > BESIDE]] = 1
+    reaches[labels[up > MIN_HAIR_HEIGHT]] = 1
     reaches[0] = 0
-    kept = cv2.dilate(reaches[labels], ROUND)
+    kept = cv2.dilate(reaches[labels], ROUNDING_KERNEL)
     seen = hair * kept * np.float32(1 / 255)
     shares[CLOTH] += np.maximum(shares[HAIR] - seen, 0)
     shares[HAIR] = seen
@@ -160,30 +176,36 @@ def posterior(table: F32, codes: NDArray[np.int32], person: F32, landmarks: Land
 
 
 @numba.njit(nogil=True, cache=True)
-def _by_colour_and_place(table: F32, codes: NDArray[np.int32], across: F32, up: F32, face: NDArray[np.bool_]) -> F32:
+def _color_position_posterior(
+    color_probabilities: F32, bins: NDArray[np.int32], across: F32, up: F32, face: NDArray[np.bool_]
+) -> F32:
     """(3, H, W) how likely hair, skin and cloth are by colour (H, W) and by the place on the head (H, W)."""
-    shares = np.empty((3, *codes.shape), np.float32)
-    for y in range(codes.shape[0]):
-        for x in range(codes.shape[1]):
-            hair, skin = _expected(across[y, x], up[y, x], face[y, x])
+    shares = np.empty((3, *bins.shape), np.float32)
+    for y in range(bins.shape[0]):
+        for x in range(bins.shape[1]):
+            hair, skin = _position_prior(across[y, x], up[y, x], face[y, x])
             cloth = max(1 - hair - skin, 0.01)
-            code = codes[y, x]
-            hair, skin, cloth = hair * table[HAIR, code], skin * table[SKIN, code], cloth * table[CLOTH, code]
+            code = bins[y, x]
+            hair, skin, cloth = (
+                hair * color_probabilities[HAIR, code],
+                skin * color_probabilities[SKIN, code],
+                cloth * color_probabilities[CLOTH, code],
+            )
             every = hair + skin + cloth
             shares[HAIR, y, x], shares[SKIN, y, x], shares[CLOTH, y, x] = hair / every, skin / every, cloth / every
     return shares
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
-def _expected(across: float, up: float, face: bool) -> tuple[float, float]:
+def _position_prior(across: float, up: float, face: bool) -> tuple[float, float]:
     """How likely hair and skin are at a place of the head's frame, before any colour is seen."""
     if face:  # brows and beards are the face's
-        return 0.3 if up > FRINGE else 0.0, 0.7
+        return 0.3 if up > MIN_FRINGE_HEIGHT else 0.0, 0.7
     if up > 0.9:
         return 0.85, 0.12
     if up > 0.1:
         return 0.5, 0.45
-    if abs(across) < NECK:  # only a shadow lies on the neck
+    if abs(across) < NECK_HALF_WIDTH:  # only a shadow lies on the neck
         return 0.01, 0.3
     below = max(-up, 0.0)
     return max(0.45 * (1 - below / 1.4), 0.005) * min(max(2.6 - abs(across), 0.01), 1.0), 0.3

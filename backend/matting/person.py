@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
-HOLE = 0.003  # share of the picture that a hole in the mask may have at most
-SIDE = 256  # of the pictures that the segmenter works on
+MAX_HOLE_SHARE = 0.003  # share of the picture that a hole in the mask may have at most
+SEGMENTER_SIDE = 256  # of the pictures that the segmenter works on
 
 
-class PersonMask:
+class PersonSegmenter:
     """Rough mask of the person, frame after frame. A context manager: it holds MediaPipe's segmenter."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class PersonMask:
 
         self._model: Any = SelfieSegmentation(model_selection=0)
 
-    def __enter__(self) -> PersonMask:
+    def __enter__(self) -> PersonSegmenter:
         return self
 
     def __exit__(
@@ -32,19 +32,19 @@ class PersonMask:
 
     def __call__(self, rgb: NDArray[np.uint8]) -> F32:
         """(h, w) mask in 0–1 of an (H, W, 3) picture; not larger than the segmenter's own size."""
-        shrink = min(1.0, SIDE / max(rgb.shape[:2]))
+        shrink = min(1.0, SEGMENTER_SIDE / max(rgb.shape[:2]))
         size = round(rgb.shape[1] * shrink), round(rgb.shape[0] * shrink)
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         mask = self._model.process(np.ascontiguousarray(small)).segmentation_mask
-        return without_holes(np.asarray(mask, np.float32))
+        return fill_mask_holes(np.asarray(mask, np.float32))
 
 
-def without_holes(mask: F32) -> F32:
+def fill_mask_holes(mask: F32) -> F32:
     """The mask (h, w) with its small holes filled: an earring, a tie pin or a dark lock that the segmenter took for
     background. A gap between arm and body is larger, or open to the picture's border, and stays."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask < 0.9).astype(np.uint8), connectivity=8)
     x, y, w, h, area = stats.T
     inner = (x > 0) & (y > 0) & (x + w < mask.shape[1]) & (y + h < mask.shape[0])
-    hole = inner & (area < HOLE * mask.size)
+    hole = inner & (area < MAX_HOLE_SHARE * mask.size)
     hole[0] = False
     return np.where(hole[labels], np.float32(1), mask)

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 F32 = NDArray[np.float32]
 
-_CODE = np.arange(256) / 255
-LINEAR = np.where(_CODE <= 0.04045, _CODE / 12.92, ((_CODE + 0.055) / 1.055) ** 2.4).astype(np.float32)
-SLOPE = np.gradient(LINEAR).astype(np.float32)  # linear light per grey level
+_CODES = np.arange(256) / 255
+SRGB_TO_LINEAR = np.where(_CODES <= 0.04045, _CODES / 12.92, ((_CODES + 0.055) / 1.055) ** 2.4).astype(np.float32)
+SRGB_TO_LINEAR_SLOPE = np.gradient(SRGB_TO_LINEAR).astype(np.float32)  # linear light per grey level
 
 
-def linear(codes: NDArray[np.uint8]) -> F32:
+def linear_from_srgb(codes: NDArray[np.uint8]) -> F32:
     """sRGB codes 0–255 of any shape as linear light 0–1 (IEC 61966-2-1)."""
-    return LINEAR[codes]
+    return SRGB_TO_LINEAR[codes]
 
 
-def encoded(light: NDArray[np.floating[Any]]) -> F32:
+def srgb_from_linear(linear: NDArray[np.floating[Any]]) -> F32:
     """Linear light of any shape as display-referred sRGB 0–1; clipped."""
-    value = np.clip(light, 0, 1)
+    value = np.clip(linear, 0, 1)
     curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * np.power(value, 1 / 2.4) - 0.055)
     return np.asarray(curve, np.float32)

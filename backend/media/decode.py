@@ -31,24 +31,33 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..contract.errors import UserError
-from ..contract.performance import FASTEST, MAX_FRAMES
-from .timing import at_constant_rate, grid_count, is_variable, packet_times, timed, usual_rate
+from ..contract.performance import MAX_FPS, MAX_FRAMES
+from .timing import (
+    add_frame_times,
+    count_grid_frames,
+    detect_frame_rate,
+    is_variable_rate,
+    read_packet_times,
+    resample_to_constant_rate,
+)
 
-Picture = NDArray[np.uint8]
-Notify = Callable[[str], None]
+Image = NDArray[np.uint8]
+NoteCallback = Callable[[str], None]
 
 # Only real containers: ffmpeg would also open play lists that name other files, and text as terminal art.
-FILMS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg"
-SOUNDS = f"{FILMS},wav,w64,aiff,au,caf,voc,mp3,aac,loas,flac,ac3,eac3,dts,truehd,amr,ape,wv,tta,tak,mpc,mpc8"
-SCALING = int(Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND)
+VIDEO_FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,mxf,dv,mjpeg"
+AUDIO_FORMATS = (
+    f"{VIDEO_FORMATS},wav,w64,aiff,au,caf,voc,mp3,aac,loas,flac,ac3,eac3,dts,truehd,amr,ape,wv,tta,tak,mpc,mpc8"
+)
+SCALING_FLAGS = int(Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND)
 
 # Codes of ITU-T H.273, as frames carry them.
 UNSPECIFIED = 2
 BT470BG, SMPTE170M, BT2020_NCL, BT2020_CL = 5, 6, 9, 10
 HDR_TRANSFERS = (16, 18)  # PQ and HLG
 
-MOST_FILLED = 1000  # frames on the grid to each that is stored, on average
-BREAK = 0.5  # seconds by which a file may end before what its header says
+MAX_FILL_RATIO = 1000  # frames on the grid to each that is stored, on average
+TAIL_TOLERANCE_SECONDS = 0.5  # seconds by which a file may end before what its header says
 
 
 @dataclass(frozen=True)
@@ -76,28 +85,28 @@ class VideoInfo:
     has_audio: bool
     rotation: int
     codec: str
-    variable: bool = False
-    interlaced: bool = False
+    is_variable_rate: bool = False
+    is_interlaced: bool = False
     audio_start: float = 0.0
 
 
-def probe(path: Path) -> VideoInfo:
+def probe_video(path: Path) -> VideoInfo:
     """What the video at `path` is. Reads the file once without decoding more than its first picture.
 
     Raises:
         UserError: missing_file, empty_file, unreadable_file, not_a_video, no_frames, bad_times.
     """
-    with _opened(path) as (container, stream):
-        times = packet_times(container, stream)
-    with _opened(path) as (container, stream):
-        first = next(_decoded(container, stream), None)
+    with _open_video(path) as (container, stream):
+        times = read_packet_times(container, stream)
+    with _open_video(path) as (container, stream):
+        first = next(_decode_frames(container, stream), None)
         if first is None:
-            raise _no_frames(path)
-        layout = _Layout(first, stream)
-        rate = usual_rate(times, stream)
+            raise _no_frames_error(path)
+        layout = _FrameLayout(first, stream)
+        rate = detect_frame_rate(times, stream)
         fps = float(rate)
-        count = grid_count(float(times[-1] - times[0]), fps) if len(times) else 1
-        if not 0 < fps <= FASTEST or count > min(MAX_FRAMES, MOST_FILLED * max(len(times), 1)):
+        count = count_grid_frames(float(times[-1] - times[0]), fps) if len(times) else 1
+        if not 0 < fps <= MAX_FPS or count > min(MAX_FRAMES, MAX_FILL_RATIO * max(len(times), 1)):
             raise UserError(
                 "bad_times",
                 f"The times of {path.name}'s frames make no sense.",
@@ -108,15 +117,23 @@ def probe(path: Path) -> VideoInfo:
         if sound is not None and sound.start_time is not None and sound.time_base is not None and len(times):
             audio_start = float(sound.start_time * sound.time_base) - float(times[0])
         return VideoInfo(
-            width=layout.width, height=layout.height, fps=fps, frame_count=count, duration=count / fps,
-            has_audio=sound is not None, rotation=layout.rotation, codec=stream.codec_context.name,
-            variable=is_variable(times, fps), interlaced=first.interlaced_frame, audio_start=audio_start,
-        )  # fmt: skip
+            width=layout.width,
+            height=layout.height,
+            fps=fps,
+            frame_count=count,
+            duration=count / fps,
+            has_audio=sound is not None,
+            rotation=layout.rotation,
+            codec=stream.codec_context.name,
+            is_variable_rate=is_variable_rate(times, fps),
+            is_interlaced=first.interlaced_frame,
+            audio_start=audio_start,
+        )
 
 
-def frames(
-    path: Path, fps: float | None = None, note: Notify | None = None, longest: int | None = None
-) -> Iterator[tuple[int, float, Picture]]:
+def read_frames(
+    path: Path, fps: float | None = None, on_note: NoteCallback | None = None, max_side: int | None = None
+) -> Iterator[tuple[int, float, Image]]:
     """Yields (index from 0, seconds index/fps, (H, W, 3) uint8 display RGB), streaming.
 
     Every grid time takes the stored frame nearest to it; a clip at exactly `fps` comes through frame by frame, and a
@@ -130,20 +147,20 @@ def frames(
     Raises:
         UserError: as `probe`.
     """
-    rate = fps if fps is not None else probe(path).fps
-    if not 0 < rate <= FASTEST:
+    rate = fps if fps is not None else probe_video(path).fps
+    if not 0 < rate <= MAX_FPS:
         raise UserError("bad_frame_rate", f"{rate} frames per second is not possible.", "Choose a rate from 1 to 1000.")
-    with _opened(path) as (container, stream):
-        layout: _Layout | None = None
-        whole = _deinterlaced(_decoded(container, stream, note), stream)
-        for index, frame in at_constant_rate(timed(whole, stream), rate):
-            layout = layout or _Layout(frame, stream, longest)
-            yield index, index / rate, layout.upright_rgb(frame)
+    with _open_video(path) as (container, stream):
+        layout: _FrameLayout | None = None
+        whole = _deinterlace(_decode_frames(container, stream, on_note), stream)
+        for index, frame in resample_to_constant_rate(add_frame_times(whole, stream), rate):
+            layout = layout or _FrameLayout(frame, stream, max_side)
+            yield index, index / rate, layout.to_upright_rgb(frame)
         if layout is None:
-            raise _no_frames(path)
+            raise _no_frames_error(path)
 
 
-def check_file(path: Path) -> None:
+def check_readable_file(path: Path) -> None:
     """Passes when `path` is a file with something in it.
 
     Raises:
@@ -178,13 +195,13 @@ def open_media(path: Path, formats: str) -> InputContainer:
     return av.open(f"file:{path.resolve()}", options=options, metadata_errors="replace")
 
 
-class _Layout:
+class _FrameLayout:
     """How a stored frame becomes the upright picture: target size, colour conversion, turn and flips.
 
     One per stream: its reformatter builds the tables of a conversion once. For HDR they cost seconds.
     """
 
-    def __init__(self, frame: VideoFrame, stream: VideoStream, longest: int | None = None) -> None:
+    def __init__(self, frame: VideoFrame, stream: VideoStream, max_side: int | None = None) -> None:
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
         if not Fraction(1, 8) <= aspect <= 8:  # nonsense in the header
             aspect = Fraction(1)
@@ -192,23 +209,23 @@ class _Layout:
         self.stored_width = round(frame.width * max(aspect, Fraction(1)))
         self.stored_height = round(frame.height / min(aspect, Fraction(1)))
         side = max(self.stored_width, self.stored_height)
-        self.shrunk = longest is not None and side > longest
-        if longest is not None and side > longest:
-            self.stored_width = max(1, round(self.stored_width * longest / side))
-            self.stored_height = max(1, round(self.stored_height * longest / side))
-        self.turned, self.flip_x, self.flip_y = _orientation(frame)
+        self.is_downscaled = max_side is not None and side > max_side
+        if max_side is not None and side > max_side:
+            self.stored_width = max(1, round(self.stored_width * max_side / side))
+            self.stored_height = max(1, round(self.stored_height * max_side / side))
+        self.is_transposed, self.flip_x, self.flip_y = _orientation(frame)
         size = self.stored_width, self.stored_height
-        self.width, self.height = size[::-1] if self.turned else size
+        self.width, self.height = size[::-1] if self.is_transposed else size
         self.reformatter = VideoReformatter()
 
     @property
     def rotation(self) -> int:
         """Degrees clockwise, ignoring a mirror."""
-        if self.turned:
+        if self.is_transposed:
             return 90 if self.flip_x else 270
         return 180 if self.flip_y else 0
 
-    def upright_rgb(self, frame: VideoFrame) -> Picture:
+    def to_upright_rgb(self, frame: VideoFrame) -> Image:
         """(H, W, 3) display RGB of a decoded frame."""
         hdr = frame.color_trc in HDR_TRANSFERS
         rgb = self.reformatter.reformat(
@@ -216,15 +233,15 @@ class _Layout:
             width=self.stored_width,
             height=self.stored_height,
             format="rgb24",
-            src_colorspace=_matrix(frame),
+            src_colorspace=_ycbcr_matrix(frame),
             src_color_range=ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
             dst_color_trc=ColorTrc.IEC61966_2_1 if hdr else None,
             dst_color_primaries=ColorPrimaries.BT709 if hdr else None,
-            interpolation=Interpolation.AREA if self.shrunk else SCALING,
+            interpolation=Interpolation.AREA if self.is_downscaled else SCALING_FLAGS,
         )
         picture = np.asarray(rgb.to_ndarray(), np.uint8)
-        if self.turned:
+        if self.is_transposed:
             picture = picture.transpose(1, 0, 2)
         if self.flip_x:
             picture = picture[:, ::-1]
@@ -248,7 +265,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     return False, a < 0, d < 0
 
 
-def _matrix(frame: VideoFrame) -> int:
+def _ycbcr_matrix(frame: VideoFrame) -> int:
     """The YCbCr matrix to decode with. Files that do not say follow the players' habit: BT.709 for HD, else BT.601."""
     space = int(frame.colorspace)
     if space == UNSPECIFIED:
@@ -265,13 +282,13 @@ def _is_full_range(frame: VideoFrame) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    check_file(path)
+def _open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    check_readable_file(path)
     not_a_video = UserError(
         "not_a_video", f"{path.name} is not a video that can be read.", "Choose an MP4, MOV, MKV, WebM or AVI file."
     )
     try:
-        container = open_media(path, FILMS)
+        container = open_media(path, VIDEO_FORMATS)
     except (av.error.FFmpegError, ValueError) as error:
         raise not_a_video from error
     with container:
@@ -285,7 +302,9 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         yield container, stream
 
 
-def _decoded(container: InputContainer, stream: VideoStream, note: Notify | None = None) -> Iterator[VideoFrame]:
+def _decode_frames(
+    container: InputContainer, stream: VideoStream, on_note: NoteCallback | None = None
+) -> Iterator[VideoFrame]:
     """Decoded frames in the order of showing. Damaged ones are left out; a broken tail ends the stream, and is told."""
     lost = 0
     reached = 0.0
@@ -309,33 +328,33 @@ def _decoded(container: InputContainer, stream: VideoStream, note: Notify | None
                 lost += 1
             else:
                 yield frame
-    if note is None:
+    if on_note is None:
         return
     promised = float((stream.duration or 0) * (stream.time_base or 0))
     start = float((stream.start_time or 0) * (stream.time_base or 0))
-    if reached - start < promised - BREAK:
-        note(f"The video breaks off after {reached - start:.1f} of {promised:.1f} seconds; the rest cannot be read.")
+    if reached - start < promised - TAIL_TOLERANCE_SECONDS:
+        on_note(f"The video breaks off after {reached - start:.1f} of {promised:.1f} seconds; the rest cannot be read.")
     elif lost:
-        note(f"{lost} frames of the video are damaged and were left out.")
+        on_note(f"{lost} frames of the video are damaged and were left out.")
 
 
-def _deinterlaced(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+def _deinterlace(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
     """Passes frames through; from the first interlaced one on through a deinterlacer, which leaves whole ones alone."""
     graph: Graph | None = None
     for frame in frames_in:
         if graph is None and frame.interlaced_frame:
-            graph = _deinterlacer(frame, stream)
+            graph = _build_deinterlacer(frame, stream)
         if graph is None:
             yield frame
         else:
             graph.vpush(frame)
-            yield from _pulled(graph)
+            yield from _pull_frames(graph)
     if graph is not None:
         graph.vpush(None)
-        yield from _pulled(graph)
+        yield from _pull_frames(graph)
 
 
-def _deinterlacer(frame: VideoFrame, stream: VideoStream) -> Graph:
+def _build_deinterlacer(frame: VideoFrame, stream: VideoStream) -> Graph:
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or stream.time_base
@@ -345,7 +364,7 @@ def _deinterlacer(frame: VideoFrame, stream: VideoStream) -> Graph:
     return graph
 
 
-def _pulled(graph: Graph) -> Iterator[VideoFrame]:
+def _pull_frames(graph: Graph) -> Iterator[VideoFrame]:
     while True:
         try:
             frame = graph.vpull()
@@ -354,7 +373,7 @@ def _pulled(graph: Graph) -> Iterator[VideoFrame]:
         yield frame
 
 
-def _no_frames(path: Path) -> UserError:
+def _no_frames_error(path: Path) -> UserError:
     return UserError(
         "no_frames", f"No picture of {path.name} can be read.", "Convert the video to MP4 (H.264) and try again."
     )

@@ -22,19 +22,19 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ..contract.atomic_write import write_error
+from ..contract.atomic_write import error_from_failed_write
 from ..contract.errors import UserError
-from .decode import SOUNDS, check_file, open_media
-from .provenance import DIGITAL_SOURCE, SYNTHETIC
+from .decode import AUDIO_FORMATS, check_readable_file, open_media
+from .provenance import DIGITAL_SOURCE_TYPE, SYNTHETIC_LABEL
 
-SOUND_RATE = 48000
+AUDIO_SAMPLE_RATE = 48000
 MAX_SIDE = 16384  # pixels
 BT709 = 1  # the code of ITU-T H.273 for primaries, transfer and matrix alike
-CONVERSION = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
+CONVERSION_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP)
 
 
 @dataclass(frozen=True)
-class Compression:
+class CompressionSettings:
     """How a film is compressed.
 
     Attributes:
@@ -45,7 +45,7 @@ class Compression:
 
     crf: int = 16
     preset: str = "medium"
-    keyframes: int = 250
+    keyframe_interval: int = 250
 
 
 class VideoWriter:
@@ -70,11 +70,11 @@ class VideoWriter:
         width: int,
         height: int,
         fps: float,
-        sound: Path | None = None,
+        audio: Path | None = None,
         metadata: Mapping[str, str] | None = None,
         *,
-        sound_offset: float = 0.0,
-        compression: Compression = Compression(),
+        audio_offset: float = 0.0,
+        compression: CompressionSettings = CompressionSettings(),
     ) -> None:
         if not (0 < fps <= 1000 and 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
             raise UserError(
@@ -86,46 +86,46 @@ class VideoWriter:
         self._rate = Fraction(fps).limit_denominator(100_000)
         self._compression = compression
         self._reformatter = VideoReformatter()
-        self._written = 0
-        self._sound = _SoundTrack(sound, sound_offset) if sound is not None else None
-        self._part = path.with_name(path.name + ".part")
+        self._frame_count = 0
+        self._audio_source = _AudioSource(audio, audio_offset) if audio is not None else None
+        self._temporary_path = path.with_name(path.name + ".part")
         try:
-            self._part.touch()  # ffmpeg opens the file at the first frame; a bad place should be told now
+            self._temporary_path.touch()  # ffmpeg opens the file at the first frame; a bad place should be told now
             self._container: OutputContainer = av.open(
-                f"file:{self._part.resolve()}", "w", format="mp4", options={"movflags": "faststart"}
+                f"file:{self._temporary_path.resolve()}", "w", format="mp4", options={"movflags": "faststart"}
             )
         except OSError as error:
-            self._close_sound()
-            raise write_error(path, error) from error
+            self._close_audio()
+            raise error_from_failed_write(path, error) from error
         self._container.metadata.update(
-            {"title": path.stem, **(metadata or {}), "comment": f"{SYNTHETIC}, {DIGITAL_SOURCE}"}
+            {"title": path.stem, **(metadata or {}), "comment": f"{SYNTHETIC_LABEL}, {DIGITAL_SOURCE_TYPE}"}
         )
-        self._video = self._add_video()
-        self._audio = self._add_audio(self._sound.layout) if self._sound else None
+        self._video_stream = self._add_video()
+        self._audio_stream = self._add_audio(self._audio_source.layout) if self._audio_source else None
 
-    def write(self, picture: NDArray[np.uint8]) -> None:
+    def write_frame(self, image: NDArray[np.uint8]) -> None:
         """Adds one frame, (height, width, 3) display-referred sRGB.
 
         Raises:
             UserError: the disk is full or cannot be written.
         """
-        if picture.shape != (self.height, self.width, 3) or picture.dtype != np.uint8:
-            raise ValueError(f"frame is {picture.shape} {picture.dtype}, not ({self.height}, {self.width}, 3) uint8")
-        even = np.pad(picture, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
+        if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
+            raise ValueError(f"frame is {image.shape} {image.dtype}, not ({self.height}, {self.width}, 3) uint8")
+        even = np.pad(image, ((0, self.height % 2), (0, self.width % 2), (0, 0)), mode="edge")
         frame = self._reformatter.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
-            interpolation=CONVERSION,
+            interpolation=CONVERSION_FLAGS,
         )
         frame.colorspace = frame.color_primaries = frame.color_trc = BT709
         frame.color_range = ColorRange.MPEG
-        frame.pts, frame.time_base = self._written, 1 / self._rate
-        self._encode(self._video, frame)
-        self._write_sound()
-        self._written += 1
+        frame.pts, frame.time_base = self._frame_count, 1 / self._rate
+        self._encode(self._video_stream, frame)
+        self._write_audio()
+        self._frame_count += 1
 
     def close(self) -> None:
         """Writes what is left and the index, and gives the file its name.
@@ -134,15 +134,15 @@ class VideoWriter:
             UserError: the disk is full or cannot be written, or there was no frame.
         """
         try:
-            if self._written == 0:
+            if self._frame_count == 0:
                 raise UserError("no_frames", f"There is no frame to write to {self.path.name}.", "Choose some frames.")
-            self._encode(self._video, None)
-            if self._audio is not None:
-                self._encode(self._audio, None)
+            self._encode(self._video_stream, None)
+            if self._audio_stream is not None:
+                self._encode(self._audio_stream, None)
             self._container.close()
-            self._part.replace(self.path)
+            self._temporary_path.replace(self.path)
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise error_from_failed_write(self.path, error) from error
         finally:
             self._discard()
 
@@ -162,7 +162,7 @@ class VideoWriter:
         # with its macroblock tree, x264 writes the same pictures otherwise from run to run (seen at 320²)
         options = {"crf": str(chosen.crf), "preset": chosen.preset, "mbtree": "0"}
         stream = self._container.add_stream("libx264", rate=self._rate, options=options)
-        stream.gop_size = chosen.keyframes
+        stream.gop_size = chosen.keyframe_interval
         stream.width, stream.height = self.width + self.width % 2, self.height + self.height % 2
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
@@ -171,49 +171,51 @@ class VideoWriter:
         return stream
 
     def _add_audio(self, layout: str) -> AudioStream:
-        stream = self._container.add_stream("aac", rate=SOUND_RATE, layout=layout)
+        stream = self._container.add_stream("aac", rate=AUDIO_SAMPLE_RATE, layout=layout)
         stream.bit_rate = 192_000
         return stream
 
-    def _write_sound(self) -> None:
+    def _write_audio(self) -> None:
         """The sound beside the frame that was just written, so that the file can be played while it loads."""
-        if self._sound is None or self._audio is None:
+        if self._audio_source is None or self._audio_stream is None:
             return
-        start, stop = (round(i / self._rate * SOUND_RATE) for i in (self._written, self._written + 1))
-        frame = AudioFrame.from_ndarray(self._sound.take(stop - start), format="fltp", layout=self._sound.layout)
-        frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
-        self._encode(self._audio, frame)
+        start, stop = (round(i / self._rate * AUDIO_SAMPLE_RATE) for i in (self._frame_count, self._frame_count + 1))
+        frame = AudioFrame.from_ndarray(
+            self._audio_source.read_samples(stop - start), format="fltp", layout=self._audio_source.layout
+        )
+        frame.sample_rate, frame.pts, frame.time_base = AUDIO_SAMPLE_RATE, start, Fraction(1, AUDIO_SAMPLE_RATE)
+        self._encode(self._audio_stream, frame)
 
     def _encode(self, stream: VideoStream | AudioStream, frame: VideoFrame | AudioFrame | None) -> None:
         try:
             for packet in stream.encode(frame):  # type: ignore[arg-type]
                 self._container.mux(packet)
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise error_from_failed_write(self.path, error) from error
 
     def _discard(self) -> None:
         """Closes everything and removes the unfinished file, if it still is unfinished."""
         with contextlib.suppress(av.error.FFmpegError, OSError):  # the file is thrown away: its errors were told
             self._container.close()
-        self._part.unlink(missing_ok=True)
-        self._close_sound()
+        self._temporary_path.unlink(missing_ok=True)
+        self._close_audio()
 
-    def _close_sound(self) -> None:
-        if self._sound is not None:
-            self._sound.close()
+    def _close_audio(self) -> None:
+        if self._audio_source is not None:
+            self._audio_source.close()
 
 
-class _SoundTrack:
+class _AudioSource:
     """The first sound track of a file, `offset` seconds late, with silence before and after; mono or stereo.
 
     The sound of a video starts as late after its first picture as it does there.
     """
 
     def __init__(self, path: Path, offset: float) -> None:
-        check_file(path)
+        check_readable_file(path)
         no_sound = UserError("no_sound", f"{path.name} holds no sound that can be read.", "Choose another sound file.")
         try:
-            self._container = open_media(path, SOUNDS)
+            self._container = open_media(path, AUDIO_FORMATS)
         except (av.error.FFmpegError, ValueError) as error:
             raise no_sound from error
         if not self._container.streams.audio:
@@ -221,17 +223,17 @@ class _SoundTrack:
             raise no_sound
         self._stream = self._container.streams.audio[0]
         self.layout = "mono" if self._stream.channels == 1 else "stereo"
-        self._blocks = self._decoded()
-        offset += self._lag()
-        silence = np.zeros((self.channels, max(0, round(offset * SOUND_RATE))), np.float32)
-        self._ready = silence
-        self.take(max(0, -round(offset * SOUND_RATE)))
+        self._blocks = self._decode_blocks()
+        offset += self._start_delay()
+        silence = np.zeros((self.channels, max(0, round(offset * AUDIO_SAMPLE_RATE))), np.float32)
+        self._buffer = silence
+        self.read_samples(max(0, -round(offset * AUDIO_SAMPLE_RATE)))
 
     @property
     def channels(self) -> int:
         return 1 if self.layout == "mono" else 2
 
-    def _lag(self) -> float:
+    def _start_delay(self) -> float:
         """Seconds from the file's first picture to its first sound; 0 for a sound file."""
         films = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if not films:
@@ -239,9 +241,9 @@ class _SoundTrack:
         sound, film = (float((s.start_time or 0) * (s.time_base or 0)) for s in (self._stream, films[0]))
         return sound - film
 
-    def take(self, count: int) -> NDArray[np.float32]:
+    def read_samples(self, count: int) -> NDArray[np.float32]:
         """(channels, count) float32: the next samples at SOUND_RATE, silence after the end."""
-        blocks, have = [self._ready], self._ready.shape[1]
+        blocks, have = [self._buffer], self._buffer.shape[1]
         while have < count:
             block = next(self._blocks, None)
             if block is None:
@@ -249,15 +251,15 @@ class _SoundTrack:
             blocks.append(block)
             have += block.shape[1]
         samples = np.concatenate(blocks, axis=1)
-        self._ready = samples[:, count:]
+        self._buffer = samples[:, count:]
         return np.ascontiguousarray(samples[:, :count])
 
     def close(self) -> None:
         """Closes the file."""
         self._container.close()
 
-    def _decoded(self) -> Iterator[NDArray[np.float32]]:
-        resampler = AudioResampler(format="fltp", layout=self.layout, rate=SOUND_RATE)
+    def _decode_blocks(self) -> Iterator[NDArray[np.float32]]:
+        resampler = AudioResampler(format="fltp", layout=self.layout, rate=AUDIO_SAMPLE_RATE)
         try:
             for frame in self._container.decode(self._stream):
                 for part in resampler.resample(frame):

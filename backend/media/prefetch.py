@@ -9,10 +9,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 0.1  # seconds after which the thread looks whether anybody still listens
+POLL_SECONDS = 0.1  # seconds after which the thread looks whether anybody still listens
 
 
-def ahead(items: Iterator[T], depth: int = 4) -> Generator[T, None, None]:
+def prefetch(items: Iterator[T], depth: int = 4) -> Generator[T, None, None]:
     """Yields `items` in their order while a thread prepares up to `depth` of the next ones.
 
     An error of `items` is raised here, after what came before it. The thread ends when this generator is closed.
@@ -23,7 +23,7 @@ def ahead(items: Iterator[T], depth: int = 4) -> Generator[T, None, None]:
     def put(more: bool, value: T | BaseException | None) -> bool:
         while not closed.is_set():
             try:
-                ready.put((more, value), timeout=PATIENCE)
+                ready.put((more, value), timeout=POLL_SECONDS)
             except queue.Full:
                 continue
             return True

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from ..contract.actor_folder import ActorInfo
 
-SYNTHETIC = "synthetic media"
+SYNTHETIC_LABEL = "synthetic media"
 # IPTC NewsCodes: what a picture wholly made by a trained model is to be labelled as.
-DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
-def consent_of(info: ActorInfo) -> str:
+def describe_consent(info: ActorInfo) -> str:
     """e.g. ``Jane Doe, 2026-11-21``: who is shown, and when they were said to agree; empty where nobody was named."""
     who = info.consent.get("who", "")
     return f"{who}, {info.consent.get('date', '')[:10]}" if who else ""
 
 
-def film_labels(info: ActorInfo, otherwise: str) -> dict[str, str]:
+def video_metadata(info: ActorInfo, default_title: str) -> dict[str, str]:
     """The tags of a film: its title is the actor's name, or `otherwise`."""
-    agreed = consent_of(info)
-    return {"title": info.name or otherwise, **({"description": f"Shown with consent: {agreed}"} if agreed else {})}
+    agreed = describe_consent(info)
+    return {"title": info.name or default_title, **({"description": f"Shown with consent: {agreed}"} if agreed else {})}

@@ -13,13 +13,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-RATES = (
+STANDARD_RATES = (
     Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
     Fraction(48), Fraction(50), Fraction(60000, 1001), Fraction(60), Fraction(100), Fraction(120),
 )  # fmt: skip
 
 
-def packet_times(container: InputContainer, stream: VideoStream) -> NDArray[np.float64]:
+def read_packet_times(container: InputContainer, stream: VideoStream) -> NDArray[np.float64]:
     """Sorted times in seconds of all frames that will be shown, from the packets alone."""
     times = []
     try:
@@ -32,7 +32,7 @@ def packet_times(container: InputContainer, stream: VideoStream) -> NDArray[np.f
     return np.unique(np.asarray(times, np.float64))
 
 
-def usual_rate(times: NDArray[np.float64], stream: VideoStream) -> Fraction:
+def detect_frame_rate(times: NDArray[np.float64], stream: VideoStream) -> Fraction:
     """The rate at which most frames follow each other, as the exact fraction when it is a usual one."""
     said = stream.average_rate or stream.guessed_rate or Fraction(25)
     steps = np.diff(times)
@@ -43,24 +43,24 @@ def usual_rate(times: NDArray[np.float64], stream: VideoStream) -> Fraction:
     measured = 1 / (float(alike.mean()) if len(alike) else middle)
     if abs(float(said) / measured - 1) < 2e-3:
         measured = float(said)
-    nearest = min(RATES, key=lambda rate: abs(float(rate) / measured - 1))
+    nearest = min(STANDARD_RATES, key=lambda rate: abs(float(rate) / measured - 1))
     if abs(float(nearest) / measured - 1) < 5e-4:
         return nearest
     return Fraction(measured).limit_denominator(100_000)
 
 
-def is_variable(times: NDArray[np.float64], fps: float) -> bool:
+def is_variable_rate(times: NDArray[np.float64], fps: float) -> bool:
     """Whether frames stray from the grid of `fps` by more than half a step."""
     grid = np.arange(len(times)) / fps
     return bool(len(times)) and bool(np.abs(times - times[0] - grid).max() > 0.5 / fps)
 
 
-def grid_count(span: float, fps: float) -> int:
+def count_grid_frames(span: float, fps: float) -> int:
     """How many grid times i/fps lie before `span` + half a step."""
     return max(1, math.ceil(span * fps + 0.5 - 1e-6))
 
 
-def timed(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
+def add_frame_times(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tuple[float, VideoFrame]]:
     """Adds seconds since the first frame; a frame without a time stamp follows its predecessor by one usual step."""
     step = 1 / float(stream.average_rate or stream.guessed_rate or 25)
     start: float | None = None
@@ -75,11 +75,13 @@ def timed(frames_in: Iterator[VideoFrame], stream: VideoStream) -> Iterator[tupl
         yield now, frame
 
 
-def at_constant_rate(stamped: Iterator[tuple[float, VideoFrame]], fps: float) -> Iterator[tuple[int, VideoFrame]]:
+def resample_to_constant_rate(
+    timed_frames: Iterator[tuple[float, VideoFrame]], fps: float
+) -> Iterator[tuple[int, VideoFrame]]:
     """For each grid time i/fps the frame nearest in time; times that run backwards are ignored."""
     index = 0
     before: tuple[float, VideoFrame] | None = None
-    for time, frame in stamped:
+    for time, frame in timed_frames:
         if before is not None:
             if time <= before[0]:
                 continue
@@ -89,6 +91,6 @@ def at_constant_rate(stamped: Iterator[tuple[float, VideoFrame]], fps: float) ->
                 index += 1
         before = time, frame
     if before is not None:
-        while index < grid_count(before[0], fps):
+        while index < count_grid_frames(before[0], fps):
             yield index, before[1]
             index += 1

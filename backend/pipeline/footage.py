@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.actor_folder import ActorFolder, damaged
+from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.errors import UserError
 from ..dataset.frame_store import FrameStore
-from ..media.decode import frames, probe
+from ..media.decode import probe_video, read_frames
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
-class Shot:
+class FootageReader:
     """The footage of an actor: its whole frames from the original video, or the crops that the actor's folder keeps.
 
     Args:
@@ -36,54 +36,54 @@ class Shot:
     def __init__(self, folder: ActorFolder, video: Path | None) -> None:
         info = folder.info
         if info.camera is None:
-            raise damaged(folder.file("actor.json"))
-        self.video, self.count = video, info.frame_count
-        self._first = info.segments[0][0] if info.segments else 0
+            raise damaged_file_error(folder.file_path("actor.json"))
+        self.video, self.frame_count = video, info.frame_count
+        self._first_frame = info.segments[0][0] if info.segments else 0
         if video is None:
             self._store = FrameStore(folder)
-            side = self._store.frame(0, keep=False).shape[0]
+            side = self._store.read_frame(0, use_cache=False).shape[0]
             self.width = self.height = side
-            self.square = (0, 0, side)
+            self.crop_square = (0, 0, side)
             return
-        found = probe(video)
+        found = probe_video(video)
         x, y, side = (round(v) for v in info.camera.crop)
-        self.width, self.height, self.square = found.width, found.height, (x, y, side)
+        self.width, self.height, self.crop_square = found.width, found.height, (x, y, side)
         same_size = (found.width, found.height) == (info.camera.width, info.camera.height)
-        if not same_size or found.frame_count < self._first + self.count:
+        if not same_size or found.frame_count < self._first_frame + self.frame_count:
             raise UserError(
                 "other_footage",
                 f"{video.name} is not the video that {info.name or folder.path.name} was made from.",
                 f"Choose {info.source.get('name', 'the original')}, or leave it out to dub the actor's own crops.",
             )
 
-    def pictures(self, rows: Sequence[int]) -> Iterator[Picture]:
+    def read_images(self, frame_indices: Sequence[int]) -> Iterator[Image]:
         """(H, W, 3) display RGB of each row of the tracking, in the order that is asked for."""
         if self.video is None:
-            yield from (self._store.frame(row, keep=False) for row in rows)
-        elif all(np.diff(rows) == 1):
-            yield from (picture for _, picture in self._streamed(rows[0], rows[-1]))
+            yield from (self._store.read_frame(row, use_cache=False) for row in frame_indices)
+        elif all(np.diff(frame_indices) == 1):
+            yield from (picture for _, picture in self._stream_images(frame_indices[0], frame_indices[-1]))
         else:  # a film is read forwards only: what is shown more than once is laid aside
             with tempfile.TemporaryDirectory(prefix="dub") as place:
-                files = {row: Path(place) / f"{row}.png" for row in range(min(rows), max(rows) + 1)}
-                for row, picture in self._streamed(min(rows), max(rows)):
+                files = {row: Path(place) / f"{row}.png" for row in range(min(frame_indices), max(frame_indices) + 1)}
+                for row, picture in self._stream_images(min(frame_indices), max(frame_indices)):
                     quick = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
                     files[row].write_bytes(quick.tobytes())
-                for row in rows:
+                for row in frame_indices:
                     yield np.asarray(cv2.imdecode(np.fromfile(files[row], np.uint8), cv2.IMREAD_COLOR), np.uint8)[
                         ..., ::-1
                     ]
 
-    def _streamed(self, first: int, last: int) -> Iterator[tuple[int, Picture]]:
+    def _stream_images(self, first_index: int, last_index: int) -> Iterator[tuple[int, Image]]:
         assert self.video is not None
-        for index, _, picture in frames(self.video):
-            row = index - self._first
-            if row > last:
+        for index, _, picture in read_frames(self.video):
+            row = index - self._first_frame
+            if row > last_index:
                 return
-            if row >= first:
+            if row >= first_index:
                 yield row, picture
 
 
-def to_and_fro(start: int, count: int, total: int) -> list[int]:
+def ping_pong_indices(start: int, count: int, total: int) -> list[int]:
     """`count` rows of `total` from `start` on: to the end, back to the beginning, and so on, without a jump."""
     if total == 1:
         return [0] * count

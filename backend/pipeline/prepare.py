@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.actor_folder import ActorFolder, Camera, Proxy
+from ..contract.actor_folder import ActorFolder, FootageCamera, Proxy
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
-from ..dataset.crops import to_crop
-from ..dataset.frame_store import HEAD, PERSON, FrameStore
-from ..dataset.landmark_colors import vertex_colours
-from ..tracking.channel_report import channel_report
+from ..dataset.crops import to_crop_space
+from ..dataset.frame_store import MATTE_HEAD, MATTE_PERSON, FrameStore
+from ..dataset.landmark_colors import median_vertex_colors
+from ..tracking.channel_report import classify_channels
 from ..tracking.detection import topology as topo
-from ..tracking.detection.selection import Selection
+from ..tracking.detection.selection import SegmentSelection
 from ..tracking.face.blendshape_fit import channel_ranges
-from ..tracking.landmarker import Landmarker, drive, read_scores
+from ..tracking.landmarker import LandmarkerFile, apply_scores, score_frames
 from ..tracking.storage import write_tracking
-from ..tracking.tracker import Track, solve
+from ..tracking.tracker import TrackingResult, track_clip
 
 
-def track_stretch(
+def track_segment(
     folder: ActorFolder,
-    selection: Selection,
+    selection: SegmentSelection,
     box: tuple[float, float, float],
-    size: int,
-    footage: tuple[int, int],
+    crop_size: int,
+    footage_size: tuple[int, int],
     reporter: Reporter,
-    landmarker: Landmarker | None = None,
-) -> Track:
+    landmarker: LandmarkerFile | None = None,
+) -> TrackingResult:
     """Solves poses and channels and writes `tracking.npz`, `footage.npz` and `proxy.npz`.
 
     Args:
@@ -36,49 +36,55 @@ def track_stretch(
     """
     store = FrameStore(folder)
     x, y, side = box
-    centre = (footage[0] / 2 - x) * size / side, (footage[1] / 2 - y) * size / side
-    landmarks = to_crop(selection.landmarks, box, size)
+    centre = (footage_size[0] / 2 - x) * crop_size / side, (footage_size[1] / 2 - y) * crop_size / side
+    landmarks = to_crop_space(selection.landmarks, box, crop_size)
 
     def head(index: int) -> NDArray[np.float32]:
-        matte = store.matte(index)
-        return np.asarray(matte[..., PERSON] * matte[..., HEAD], np.float32)
+        matte = store.read_matte(index)
+        return np.asarray(matte[..., MATTE_PERSON] * matte[..., MATTE_HEAD], np.float32)
 
-    track = solve(landmarks, store.frame, head, store.torso, size, centre, reporter)
+    track = track_clip(landmarks, store.read_frame, head, store.read_torso_alpha, crop_size, centre, reporter)
     if landmarker is not None:
-        track = use_landmarker(folder, landmarker, track, landmarks, store, reporter)
+        track = apply_landmarker(folder, landmarker, track, landmarks, store, reporter)
     write_tracking(folder, track, landmarks)
     info = folder.info
-    info.camera = Camera(
-        footage[0], footage[1], float(track.intrinsics[0, 0]) * side / size, track.view.tolist(), (x, y, side)
+    info.camera = FootageCamera(
+        footage_size[0],
+        footage_size[1],
+        float(track.intrinsics[0, 0]) * side / crop_size,
+        track.view.tolist(),
+        (x, y, side),
     )
     info.channel_ranges = channel_ranges(track.channels)
-    info.channel_report = channel_report(track, landmarks[:, :, :2])
-    footage_performance(track, info.fps).save(folder.file("footage.npz"))
+    info.channel_report = classify_channels(track, landmarks[:, :, :2])
+    performance_from_track(track, info.fps).save(folder.file_path("footage.npz"))
     write_proxy(folder, track, landmarks, store)
     return track
 
 
-def use_landmarker(
+def apply_landmarker(
     folder: ActorFolder,
-    landmarker: Landmarker,
-    track: Track,
+    landmarker: LandmarkerFile,
+    track: TrackingResult,
     landmarks: NDArray[np.float64],
     store: FrameStore,
     reporter: Reporter,
-) -> Track:
+) -> TrackingResult:
     """The track with the landmarker's scores for channels; both sources go to `landmarker.npz`, to be compared."""
     count = len(landmarks)
-    pictures = (store.frame(t) for t in range(count))
-    scores = read_scores(landmarker, reporter.track(pictures, "read the face landmarker", count), folder.info.fps)
-    folder.write_arrays(
+    pictures = (store.read_frame(t) for t in range(count))
+    scores = score_frames(
+        landmarker, reporter.report_items(pictures, "read the face landmarker", count), folder.info.fps
+    )
+    folder.save_arrays(
         "landmarker.npz",
-        fitted=track.channels.astype(np.float32), scores=scores.values.astype(np.float32), found=scores.found,
+        fitted=track.channels.astype(np.float32), scores=scores.values.astype(np.float32), found=scores.is_found,
     )  # fmt: skip
-    folder.info.figures["landmarker"] = {"missing": int((~scores.found).sum())}
-    return drive(track, landmarks[:, :, :2], scores.values)
+    folder.info.figures["landmarker"] = {"missing": int((~scores.is_found).sum())}
+    return apply_scores(track, landmarks[:, :, :2], scores.values)
 
 
-def footage_performance(track: Track, fps: float) -> Performance:
+def performance_from_track(track: TrackingResult, fps: float) -> Performance:
     """The footage's own performance, frames numbered from 0."""
     f32 = np.float32
     return Performance(
@@ -88,15 +94,15 @@ def footage_performance(track: Track, fps: float) -> Performance:
     )  # fmt: skip
 
 
-def write_proxy(folder: ActorFolder, track: Track, landmarks: NDArray[np.float64], store: FrameStore) -> None:
+def write_proxy(folder: ActorFolder, track: TrackingResult, landmarks: NDArray[np.float64], store: FrameStore) -> None:
     """Writes the face mesh that Blender shows, coloured from the footage."""
-    neutral = track.rig.neutral[: topo.MESH]
-    colours = vertex_colours(landmarks, store)[: topo.MESH]
+    neutral = track.rig.neutral[: topo.MESH_VERTEX_COUNT]
+    colours = median_vertex_colors(landmarks, store)[: topo.MESH_VERTEX_COUNT]
     proxy = Proxy(
         vertices=neutral.astype(np.float32),
-        faces=topo.triangles(track.rig.neutral),
-        shapes=track.rig.shapes[:, : topo.MESH].astype(np.float32),
+        faces=topo.mesh_triangles(track.rig.neutral),
+        shapes=track.rig.shapes[:, : topo.MESH_VERTEX_COUNT].astype(np.float32),
         colors=colours.astype(np.float32),
-        head_weight=np.ones(topo.MESH, np.float32),
+        head_weight=np.ones(topo.MESH_VERTEX_COUNT, np.float32),
     )
-    folder.write_arrays("proxy.npz", **vars(proxy))
+    folder.save_arrays("proxy.npz", **vars(proxy))

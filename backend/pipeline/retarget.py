@@ -11,17 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, ActorInfo
-from ..contract.geometry import matrix_from_quaternion, matrix_from_vector, quaternion_from_matrix, vector_from_matrix
+from ..contract.geometry import (
+    matrix_from_quaternion,
+    matrix_from_rotation_vector,
+    quaternion_from_matrix,
+    rotation_vector_from_matrix,
+)
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
-from .create import CreateOptions, track_clip
+from .create import CreateOptions, track_footage
 
 F64 = NDArray[np.float64]
-LEAST_HIGH = 0.1  # a channel that reaches less than this was hardly seen, and is not scaled by it
+MIN_SCALED_MAXIMUM = 0.1  # a channel that reaches less than this was hardly seen, and is not scaled by it
 
 
-def follow(
-    video: Path, actor: ActorFolder, reporter: Reporter, *, face: int | None = None, match_range: bool = False
+def retarget_video(
+    video: Path, actor: ActorFolder, reporter: Reporter, *, face_number: int | None = None, match_range: bool = False
 ) -> Performance:
     """What the person in a video does, as a performance for the actor.
 
@@ -40,41 +45,41 @@ def follow(
         Cancelled: nothing is left behind.
     """
     with tempfile.TemporaryDirectory(prefix="track") as place:
-        options = CreateOptions(preset="standard", face=face, name=video.stem)
-        clip = track_clip(video, Path(place) / "clip.actor", options, reporter)
-        shown = clip.footage()
-    return carried_over(shown, clip.info, actor.footage(), actor.info, match_range=match_range)
+        options = CreateOptions(preset="standard", face_number=face_number, name=video.stem)
+        clip = track_footage(video, Path(place) / "clip.actor", options, reporter)
+        shown = clip.load_footage_performance()
+    return retarget_performance(shown, clip.info, actor.load_footage_performance(), actor.info, match_range=match_range)
 
 
-def carried_over(
-    shown: Performance, clip: ActorInfo, own: Performance, actor: ActorInfo, *, match_range: bool
+def retarget_performance(
+    source: Performance, source_info: ActorInfo, actor_footage: Performance, actor_info: ActorInfo, *, match_range: bool
 ) -> Performance:
     """The performance `shown` in a clip for an actor whose footage is `own`; see `follow`."""
     moved: dict[str, Any] = {}
     for part in ("head", "torso"):
         turn, shift = f"{part}_rotation", f"{part}_translation"
-        turns = matrix_from_quaternion(getattr(shown, turn))
-        usual, ours = usual_turn(turns), usual_turn(matrix_from_quaternion(getattr(own, turn)))
+        turns = matrix_from_quaternion(getattr(source, turn))
+        usual, ours = central_rotation(turns), central_rotation(matrix_from_quaternion(getattr(actor_footage, turn)))
         away = turns @ usual.T
-        place, ours_place = (np.median(getattr(table, shift), 0) for table in (shown, own))
-        offset = getattr(shown, shift) - place
+        place, ours_place = (np.median(getattr(table, shift), 0) for table in (source, actor_footage))
+        offset = getattr(source, shift) - place
         quaternions = quaternion_from_matrix(away @ ours)
         flips = np.cumsum(np.sum(quaternions[1:] * quaternions[:-1], 1) < 0) % 2 == 1
         quaternions[1:][flips] *= -1
         moved[turn], moved[shift] = quaternions.astype(np.float32), (ours_place + offset).astype(np.float32)
-    channels = shown.channels.copy()
+    channels = source.channels.copy()
     if match_range:
-        for index, name in enumerate(shown.names):
-            theirs, ours_high = (info.channel_ranges.get(name, [0.0, 0.0])[1] for info in (clip, actor))
-            if theirs >= LEAST_HIGH and ours_high > 0:
+        for index, name in enumerate(source.names):
+            theirs, ours_high = (info.channel_ranges.get(name, [0.0, 0.0])[1] for info in (source_info, actor_info))
+            if theirs >= MIN_SCALED_MAXIMUM and ours_high > 0:
                 channels[:, index] *= ours_high / theirs
-    return replace(shown, channels=channels, **moved).check("tracked")
+    return replace(source, channels=channels, **moved).check("tracked")
 
 
-def usual_turn(turns: F64) -> F64:
+def central_rotation(rotations: F64) -> F64:
     """(3, 3) the rotation in the midst of some (T, 3, 3): their mean's nearest rotation, then a median around it."""
-    u, _, vt = np.linalg.svd(turns.mean(0))
+    u, _, vt = np.linalg.svd(rotations.mean(0))
     middle = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    around = vector_from_matrix(turns @ middle.T)
-    result: F64 = matrix_from_vector(np.median(around, 0)) @ middle
+    around = rotation_vector_from_matrix(rotations @ middle.T)
+    result: F64 = matrix_from_rotation_vector(np.median(around, 0)) @ middle
     return result

@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-OFFSETS = 7  # position 3 (centimetres), colour 3, opacity logit 1
-OUTLIERS = 0.005  # share of frames whose controls are taken for errors of tracking, at either end
-UNLIMITED = 1e6
-POSITION, COLOUR, OPACITY = slice(0, 3), slice(3, 6), slice(6, 7)
+OFFSET_COMPONENTS = 7  # position 3 (centimetres), colour 3, opacity logit 1
+OUTLIER_QUANTILE = 0.005  # share of frames whose controls are taken for errors of tracking, at either end
+UNBOUNDED_CONTROL = 1e6
+POSITION, COLOR, OPACITY = slice(0, 3), slice(3, 6), slice(6, 7)
 
 
 class Branch(nn.Module):
@@ -31,33 +31,39 @@ class Branch(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, controls: int, shapes: int, hidden: int, members: Tensor, strength: Tensor) -> None:
+    def __init__(
+        self, control_count: int, shape_count: int, hidden_size: int, members: Tensor, strength: Tensor
+    ) -> None:
         super().__init__()
         self.register_buffer("members", members)
         self.register_buffer("strength", strength)
-        self.register_buffer("low", torch.full((controls,), -UNLIMITED))
-        self.register_buffer("high", torch.full((controls,), UNLIMITED))
-        layers = [nn.Linear(controls, hidden), nn.Tanh(), nn.Linear(hidden, shapes)] if hidden else []
+        self.register_buffer("low", torch.full((control_count,), -UNBOUNDED_CONTROL))
+        self.register_buffer("high", torch.full((control_count,), UNBOUNDED_CONTROL))
+        layers = (
+            [nn.Linear(control_count, hidden_size), nn.Tanh(), nn.Linear(hidden_size, shape_count)]
+            if hidden_size
+            else []
+        )
         self.network = nn.Sequential(*layers)
-        self.linear = nn.Linear(controls, shapes, bias=False)
-        self.basis = nn.Parameter(torch.zeros(shapes, len(members) * OFFSETS))
+        self.linear = nn.Linear(control_count, shape_count, bias=False)
+        self.basis = nn.Parameter(torch.zeros(shape_count, len(members) * OFFSET_COMPONENTS))
 
-    def learn_range(self, controls: Tensor) -> None:
+    def fit_control_range(self, controls: Tensor) -> None:
         """Remembers what training shows: controls (T, C). Nothing was learned beyond; there the prior goes on alone."""
-        self.low = torch.quantile(controls, OUTLIERS, 0).clamp(max=0)
-        self.high = torch.quantile(controls, 1 - OUTLIERS, 0).clamp(min=0)
+        self.low = torch.quantile(controls, OUTLIER_QUANTILE, 0).clamp(max=0)
+        self.high = torch.quantile(controls, 1 - OUTLIER_QUANTILE, 0).clamp(min=0)
 
-    def reselect(self, source: Tensor, count: int) -> Callable[[Tensor], Tensor]:
+    def reindex_members(self, source_indices: Tensor, gaussian_count: int) -> Callable[[Tensor], Tensor]:
         """Follows a new choice `source` (N',) out of `count` Gaussians; returns what does so to the basis' tensors."""
-        place = torch.full((count,), -1, device=source.device)
-        place[self.members] = torch.arange(len(self.members), device=source.device)
-        rows = place[source]
+        place = torch.full((gaussian_count,), -1, device=source_indices.device)
+        place[self.members] = torch.arange(len(self.members), device=source_indices.device)
+        rows = place[source_indices]
         self.members = torch.nonzero(rows >= 0).squeeze(1)
         rows = rows[self.members]
         self.strength = self.strength[rows]
-        return lambda value: value.view(len(value), -1, OFFSETS)[:, rows].reshape(len(value), -1)
+        return lambda value: value.view(len(value), -1, OFFSET_COMPONENTS)[:, rows].reshape(len(value), -1)
 
-    def weights(self, controls: Tensor) -> Tensor:
+    def shape_weights(self, controls: Tensor) -> Tensor:
         """(K,) weights, exactly zero when all controls are zero."""
         controls = controls.clamp(self.low, self.high)
         result: Tensor = self.linear(controls)
@@ -67,5 +73,5 @@ class Branch(nn.Module):
 
     def forward(self, controls: Tensor) -> Tensor:
         """(M, 7) offsets; positions in centimetres of the member's own space."""
-        offsets = self.weights(controls) @ self.basis
-        return offsets.view(-1, OFFSETS) * self.strength[:, None]
+        offsets = self.shape_weights(controls) @ self.basis
+        return offsets.view(-1, OFFSET_COMPONENTS) * self.strength[:, None]

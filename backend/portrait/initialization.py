@@ -9,23 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
-from ..contract.geometry import FLIP, matrix_from_quaternion, project
+from ..contract.geometry import FLIP_YZ, matrix_from_quaternion, project_points
 from ..dataset.clip import Clip
-from ..dataset.frame_store import HEAD, PERSON, FrameStore
-from ..dataset.landmark_colors import vertex_colours
+from ..dataset.frame_store import MATTE_HEAD, MATTE_PERSON, FrameStore
+from ..dataset.landmark_colors import median_vertex_colors
 from ..tracking.detection import topology as topo
-from ..tracking.pose.torso_template import DEPTH as TORSO_DEPTH
-from ..tracking.pose.torso_template import chest_curve
+from ..tracking.pose.torso_template import TORSO_DEPTH_OFFSET as TORSO_DEPTH
+from ..tracking.pose.torso_template import chest_depth_offset
 from ..tracking.storage import load_track
-from ..tracking.tracker import Track
+from ..tracking.tracker import TrackingResult
 from .labels import HAIR, TORSO
 from .model import Portrait
-from .seeds import Seeds, beside_mesh_seeds, build_portrait, eye_seeds, mesh_seeds, mouth_seeds
+from .seeds import Seeds, portrait_from_seeds, seed_beside_mesh, seed_eyes, seed_face_mesh, seed_mouth
 
 F64 = NDArray[np.float64]
-NECK_TOP, NECK_BOTTOM = 0.0, -0.055  # metres from the chin: where the neck follows the head, where the torso
-SEEN_FRAMES = 60
-NECK_WIDTH, NECK_HIDDEN = 0.36, 0.25  # of the face: half the neck's width, how far it goes on behind the jaw
+NECK_TOP_METERS, NECK_BOTTOM_METERS = (
+    0.0,
+    -0.055,
+)  # metres from the chin: where the neck follows the head, where the torso
+MAX_SAMPLED_FRAMES = 60
+NECK_HALF_WIDTH_SHARE, HIDDEN_NECK_SHARE = (
+    0.36,
+    0.25,
+)  # of the face: half the neck's width, how far it goes on behind the jaw
 
 
 @dataclass(frozen=True)
@@ -47,19 +53,19 @@ class InitialPortrait:
     has_prior: bool = True
 
 
-def new_portrait(folder: ActorFolder, clip: Clip, options: InitialPortrait, seed: int) -> Portrait:
+def initialize_portrait(folder: ActorFolder, clip: Clip, options: InitialPortrait, seed: int) -> Portrait:
     """An untrained portrait of the actor, on the clip's device."""
     track, landmarks = load_track(folder), clip.landmarks.astype(np.float64)
-    colours = vertex_colours(landmarks, clip.store)
-    portrait = seed_portrait(track, landmarks, colours, clip.store, options, seed).on(clip.device)
+    colours = median_vertex_colors(landmarks, clip.store)
+    portrait = portrait_from_track(track, landmarks, colours, clip.store, options, seed).to_device(clip.device)
     if not options.has_prior:
         portrait.prior.zero_()
         portrait.growth.zero_()
     return portrait
 
 
-def seed_portrait(
-    track: Track, landmarks: F64, colours: F64, store: FrameStore, options: InitialPortrait, seed: int
+def portrait_from_track(
+    track: TrackingResult, landmarks: F64, colors: F64, store: FrameStore, options: InitialPortrait, seed: int
 ) -> Portrait:
     """A portrait before training.
 
@@ -67,58 +73,64 @@ def seed_portrait(
         landmarks: (T, 478, 2) crop pixels. colours: (478, 3) colour of each landmark, 0–1.
     """
     rng = np.random.default_rng(seed)
-    pixel = metres_per_pixel(track)
+    pixel = meters_per_pixel(track)
     spacing = options.spacing * pixel
-    faces = topo.triangles(track.rig.neutral)
-    reference = reference_frame(track)
+    faces = topo.mesh_triangles(track.rig.neutral)
+    reference = find_reference_frame(track)
     parts = [
-        mesh_seeds(track.rig, faces, colours, spacing, rng),
-        eye_seeds(track.rig, 0.8 * pixel, eye_colours(colours)),
-        mouth_seeds(track.rig, 1.1 * pixel),
-        hair_seeds(track, landmarks, store, reference, options.spacing),
-        torso_seeds(track, store, options.spacing * 1.25),
+        seed_face_mesh(track.rig, faces, colors, spacing, rng),
+        seed_eyes(track.rig, 0.8 * pixel, eye_colors(colors)),
+        seed_mouth(track.rig, 1.1 * pixel),
+        seed_hair(track, landmarks, store, reference, options.spacing),
+        seed_torso(track, store, options.spacing * 1.25),
     ]
-    return build_portrait(Seeds.join(parts), track.rig, facial=options.facial, oral=options.oral, rigid=options.rigid)
+    return portrait_from_seeds(
+        Seeds.concatenate(parts),
+        track.rig,
+        facial_shapes=options.facial,
+        oral_shapes=options.oral,
+        rigid_shapes=options.rigid,
+    )
 
 
-def metres_per_pixel(track: Track) -> float:
+def meters_per_pixel(track: TrackingResult) -> float:
     """Size of a crop pixel at the head's usual distance."""
     return float(track.view[2, 3] / track.intrinsics[0, 0])
 
 
-def reference_frame(track: Track) -> int:
+def find_reference_frame(track: TrackingResult) -> int:
     """The frame whose head is nearest to where it usually is, among those with a calm face."""
     away = np.linalg.norm(track.head_translation, axis=1) / 0.02
     turned = np.linalg.norm(track.head_rotation - np.median(track.head_rotation, 0), axis=1) / 0.05
     return int(np.argmin(away + turned + track.channels.sum(1) / 4))
 
 
-def eye_colours(colours: F64) -> dict[str, F64]:
+def eye_colors(colors: F64) -> dict[str, F64]:
     """First colours of iris and sclera."""
-    iris = colours[[topo.IRIS_LEFT[0], topo.IRIS_RIGHT[0]]].mean(0)
+    iris = colors[[topo.IRIS_LEFT[0], topo.IRIS_RIGHT[0]]].mean(0)
     return {"iris": iris, "sclera": np.clip(0.35 + 0.4 * iris, 0, 1)}
 
 
-def hair_seeds(track: Track, landmarks: F64, store: FrameStore, reference: int, spacing: float) -> Seeds:
+def seed_hair(track: TrackingResult, landmarks: F64, store: FrameStore, reference_index: int, spacing: float) -> Seeds:
     """Gaussians on what belongs to the head but not to the face mesh, on an ellipsoid around the skull."""
-    picture, matte = store.frame(reference), store.matte(reference)
-    outline = landmarks[reference][list(topo.FACE_OVAL)]
+    picture, matte = store.read_frame(reference_index), store.read_matte(reference_index)
+    outline = landmarks[reference_index][list(topo.FACE_OVAL)]
     face = np.zeros(matte.shape[:2], np.uint8)
     cv2.fillPoly(face, [np.rint(outline).astype(np.int32)], 1)
     face = cv2.erode(face, np.ones((3, 3), np.uint8))
-    chosen = (matte[..., PERSON] > 0.3) & (matte[..., HEAD] > 0.5) & (face == 0)
-    pixels, size = pixel_grid(chosen, spacing)
+    chosen = (matte[..., MATTE_PERSON] > 0.3) & (matte[..., MATTE_HEAD] > 0.5) & (face == 0)
+    pixels, size = sample_pixel_grid(chosen, spacing)
     colour = picture[pixels[:, 1].astype(int), pixels[:, 0].astype(int)] / 255.0
-    rotation = matrix_from_quaternion(track.head_rotation[reference])
-    points = on_skull(track, pixels, rotation, track.head_translation[reference])
-    return beside_mesh_seeds(points, size * metres_per_pixel(track), colour, HAIR, 1.0, track.rig)
+    rotation = matrix_from_quaternion(track.head_rotation[reference_index])
+    points = unproject_to_skull(track, pixels, rotation, track.head_translation[reference_index])
+    return seed_beside_mesh(points, size * meters_per_pixel(track), colour, HAIR, 1.0, track.rig)
 
 
-def on_skull(track: Track, pixels: F64, rotation: F64, translation: F64) -> F64:
+def unproject_to_skull(track: TrackingResult, pixels: F64, rotation: F64, translation: F64) -> F64:
     """(P, 3) rest positions of pixels (P, 2) on an ellipsoid of a skull's proportions; beyond its outline, level with
     its middle."""
     centre, radii = np.array([0.0, 0.005, -0.085]), np.array([0.085, 0.125, 0.095])
-    origin, ray = head_rays(track, pixels, rotation, translation)
+    origin, ray = rest_space_rays(track, pixels, rotation, translation)
     o, d = (origin - centre) / radii, ray / radii
     a, b, c = (d * d).sum(1), (d * o).sum(1), (o * o).sum(1) - 1
     root = b * b - a * c
@@ -126,7 +138,7 @@ def on_skull(track: Track, pixels: F64, rotation: F64, translation: F64) -> F64:
     return origin + ray * along[:, None]
 
 
-def head_rays(track: Track, pixels: F64, rotation: F64, translation: F64) -> tuple[F64, F64]:
+def rest_space_rays(track: TrackingResult, pixels: F64, rotation: F64, translation: F64) -> tuple[F64, F64]:
     """Viewing rays of pixels (P, 2) in the rest space of a part with that pose: origin (P, 3), direction (P, 3)."""
     k = track.intrinsics
     camera = np.stack([(pixels[:, 0] - k[0, 2]) / k[0, 0], (pixels[:, 1] - k[1, 2]) / k[1, 1], np.ones(len(pixels))], 1)
@@ -136,49 +148,51 @@ def head_rays(track: Track, pixels: F64, rotation: F64, translation: F64) -> tup
     return (origin - translation) @ rotation, ray @ rotation
 
 
-def torso_seeds(track: Track, store: FrameStore, spacing: float) -> Seeds:
+def seed_torso(track: TrackingResult, store: FrameStore, spacing: float) -> Seeds:
     """Gaussians on neck, clothes and shoulders, coloured from all frames that show them, at the torso's rest pose."""
-    colour, share_seen = unwrapped_torso(track, store)
-    colour, covered = with_hidden_neck(track, colour, share_seen > 0.05)
-    pixels, size = pixel_grid(covered, spacing)
-    points = at_chest_depth(track, pixels)
+    colour, share_seen = average_torso_image(track, store)
+    colour, covered = extend_hidden_neck(track, colour, share_seen > 0.05)
+    pixels, size = sample_pixel_grid(covered, spacing)
+    points = unproject_to_chest(track, pixels)
     chin = track.rig.neutral[topo.CHIN, 1]
-    share = np.clip((points[:, 1] - chin - NECK_BOTTOM) / (NECK_TOP - NECK_BOTTOM), 0, 1)
+    share = np.clip((points[:, 1] - chin - NECK_BOTTOM_METERS) / (NECK_TOP_METERS - NECK_BOTTOM_METERS), 0, 1)
     share = 0.95 * share**2 * (3 - 2 * share)
     wide = np.abs(track.rig.neutral[:, 0]).max()
     share *= np.clip((1.25 * wide - np.abs(points[:, 0])) / (0.35 * wide), 0, 1)
     tint = colour[pixels[:, 1].astype(int), pixels[:, 0].astype(int)]
-    return beside_mesh_seeds(points, size * metres_per_pixel(track), tint, TORSO, share, track.rig)
+    return seed_beside_mesh(points, size * meters_per_pixel(track), tint, TORSO, share, track.rig)
 
 
-def with_hidden_neck(track: Track, colour: F64, seen: NDArray[np.bool_]) -> tuple[F64, NDArray[np.bool_]]:
+def extend_hidden_neck(
+    track: TrackingResult, color: F64, is_visible: NDArray[np.bool_]
+) -> tuple[F64, NDArray[np.bool_]]:
     """Continues the neck upwards behind the jaw, where no frame shows it, in the colours below: a head that turns
     farther than it did in the footage then uncovers neck and not a hole.
 
     Args:
         colour: (S, S, 3). seen: (S, S) where the torso was ever seen, at rest.
     """
-    jaw = project(track.rig.neutral[list(topo.FACE_OVAL)], FLIP, track.view[:3, 3], track.intrinsics)
+    jaw = project_points(track.rig.neutral[list(topo.FACE_OVAL)], FLIP_YZ, track.view[:3, 3], track.intrinsics)
     chin, middle = jaw[:, 1].max(), jaw[:, 0].mean()
-    wide = NECK_WIDTH * np.ptp(jaw[:, 0])
-    y, x = np.mgrid[: len(seen), : len(seen)] + 0.5
-    behind = (y > chin - NECK_HIDDEN * np.ptp(jaw[:, 1])) & (y < chin + NECK_HIDDEN * np.ptp(jaw[:, 1]))
+    wide = NECK_HALF_WIDTH_SHARE * np.ptp(jaw[:, 0])
+    y, x = np.mgrid[: len(is_visible), : len(is_visible)] + 0.5
+    behind = (y > chin - HIDDEN_NECK_SHARE * np.ptp(jaw[:, 1])) & (y < chin + HIDDEN_NECK_SHARE * np.ptp(jaw[:, 1]))
     behind &= np.abs(x - middle) < wide
     _, nearest = cv2.distanceTransformWithLabels(
-        (~seen).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        (~is_visible).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     known = np.zeros((int(nearest.max()) + 1, 3))
-    known[nearest[seen]] = colour[seen]
-    return np.where(seen[..., None], colour, known[nearest]), seen | behind
+    known[nearest[is_visible]] = color[is_visible]
+    return np.where(is_visible[..., None], color, known[nearest]), is_visible | behind
 
 
-def unwrapped_torso(track: Track, store: FrameStore) -> tuple[F64, F64]:
+def average_torso_image(track: TrackingResult, store: FrameStore) -> tuple[F64, F64]:
     """The torso at rest as if no head were in front: colour (S, S, 3) 0–1 and share of frames that show it (S, S)."""
     count = len(track.channels)
-    some = np.unique(np.linspace(0, count - 1, min(count, SEEN_FRAMES)).astype(int))
-    size = store.frame(0).shape[0]
+    some = np.unique(np.linspace(0, count - 1, min(count, MAX_SAMPLED_FRAMES)).astype(int))
+    size = store.read_frame(0).shape[0]
     y, x = np.mgrid[:size, :size].astype(np.float64) + 0.5
-    points = at_chest_depth(track, np.stack([x.ravel(), y.ravel()], 1))
+    points = unproject_to_chest(track, np.stack([x.ravel(), y.ravel()], 1))
     total, weight = np.zeros((size, size, 3)), np.zeros((size, size))
     for t in some:
         rotation = matrix_from_quaternion(track.torso_rotation[t])
@@ -186,23 +200,23 @@ def unwrapped_torso(track: Track, store: FrameStore) -> tuple[F64, F64]:
         camera = actor @ track.view[:3, :3].T + track.view[:3, 3]
         xy = camera[:, :2] / camera[:, 2:] * track.intrinsics[0, 0] + track.intrinsics[:2, 2]
         at = (xy.reshape(size, size, 2) - 0.5).astype(np.float32)
-        alpha = cv2.remap(cv2.erode(store.torso(int(t)), np.ones((3, 3))), at, None, cv2.INTER_LINEAR)
-        total += cv2.remap(store.frame(int(t)), at, None, cv2.INTER_LINEAR) / 255.0 * alpha[..., None]
+        alpha = cv2.remap(cv2.erode(store.read_torso_alpha(int(t)), np.ones((3, 3))), at, None, cv2.INTER_LINEAR)
+        total += cv2.remap(store.read_frame(int(t)), at, None, cv2.INTER_LINEAR) / 255.0 * alpha[..., None]
         weight += alpha
     return total / np.maximum(weight, 1e-6)[..., None], weight / len(some)
 
 
-def at_chest_depth(track: Track, pixels: F64) -> F64:
+def unproject_to_chest(track: TrackingResult, pixels: F64) -> F64:
     """(P, 3) rest positions of crop pixels (P, 2) on the surface at which the torso was tracked."""
     k = track.intrinsics
     depth = track.view[2, 3] - TORSO_DEPTH
     x = (pixels[:, 0] - k[0, 2]) / k[0, 0]
-    depth = depth + chest_curve(x * depth)
+    depth = depth + chest_depth_offset(x * depth)
     camera = np.stack([x, (pixels[:, 1] - k[1, 2]) / k[1, 1], np.ones(len(pixels))], 1) * depth[:, None]
     return (camera - track.view[:3, 3]) @ track.view[:3, :3]
 
 
-def pixel_grid(mask: NDArray[np.bool_], spacing: float) -> tuple[F64, float]:
+def sample_pixel_grid(mask: NDArray[np.bool_], spacing: float) -> tuple[F64, float]:
     """Positions (P, 2) about `spacing` pixels apart inside a mask (H, W), and the Gaussian's size in pixels."""
     axis = np.arange(spacing / 2, mask.shape[0], spacing)
     x, y = np.meshgrid(axis, axis)

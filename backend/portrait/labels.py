@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 FACE, HAIR, MOUTH, TORSO = 0, 1, 2, 3
-LABELS: tuple[str, ...] = ("face", "hair", "mouth", "torso")
+LABEL_NAMES: tuple[str, ...] = ("face", "hair", "mouth", "torso")

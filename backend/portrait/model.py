@@ -18,22 +18,29 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..compute.rotations import quaternion_multiply, rotation_matrix
-from ..contract.actor_folder import ActorFolder, damaged
-from ..contract.channels import CHANNELS, ORAL
+from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.channels import CHANNELS, ORAL_CHANNELS
 from ..contract.errors import UserError
-from ..contract.safe_io import is_file
-from ..rasterizer import Method, rasterize
-from .branch import COLOUR, OPACITY, POSITION, Branch
-from .labels import LABELS
-from .storage import pack, unpack
+from ..contract.safe_io import is_accessible_file
+from ..rasterizer import Implementation, rasterize
+from .branch import COLOR, OPACITY, POSITION, Branch
+from .labels import LABEL_NAMES
+from .storage import pack_state, unpack_state
 
 MODEL_VERSION = 4
-ORAL_COUNT = len(ORAL)
-RIGID_CONTROLS = 12
-CENTIMETRE = 0.01
-MOST = 2_000_000  # Gaussians, or shapes, of a model that is read
-PLAIN = ("means", "quats", "log_scales", "opacity_logits", "colours", "skin_logits")  # a row for each Gaussian
-Change = Callable[[Tensor], Tensor]
+ORAL_CHANNEL_COUNT = len(ORAL_CHANNELS)
+RIGID_CONTROL_COUNT = 12
+METERS_PER_CENTIMETER = 0.01
+MAX_PORTRAIT_SIZE = 2_000_000  # Gaussians, or shapes, of a model that is read
+PER_GAUSSIAN_PARAMETERS = (
+    "means",
+    "quats",
+    "log_scales",
+    "opacity_logits",
+    "colours",
+    "skin_logits",
+)  # a row for each Gaussian
+TensorReindex = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,17 +71,17 @@ class Pose(NamedTuple):
     channels: Tensor  # (52,) 0–1
 
 
-class Moved(NamedTuple):
+class Gaussians(NamedTuple):
     """Gaussians of one frame in actor space."""
 
     means: Tensor  # (N, 3)
     quats: Tensor  # (N, 4)
     scales: Tensor  # (N, 3)
     opacities: Tensor  # (N,)
-    colours: Tensor  # (N, 3)
+    colors: Tensor  # (N, 3)
 
 
-class Frame(NamedTuple):
+class RenderedFrame(NamedTuple):
     """A rendered frame. Everything is premultiplied with its coverage."""
 
     rgb: Tensor  # (H, W, 3) display-referred sRGB
@@ -106,44 +113,44 @@ class Portrait(nn.Module):
         everyone = torch.arange(n)
         facial, oral = torch.zeros(size.facial_members).long(), torch.zeros(size.oral_members).long()
         self.facial = Branch(
-            len(CHANNELS) - ORAL_COUNT, size.facial, size.hidden, facial, torch.zeros(size.facial_members)
+            len(CHANNELS) - ORAL_CHANNEL_COUNT, size.facial, size.hidden, facial, torch.zeros(size.facial_members)
         )
-        self.oral = Branch(ORAL_COUNT, size.oral, size.hidden, oral, torch.zeros(size.oral_members))
+        self.oral = Branch(ORAL_CHANNEL_COUNT, size.oral, size.hidden, oral, torch.zeros(size.oral_members))
         # no network: what it would learn of shading and cloth holds for the poses of the footage, not for new ones
-        self.rigid = Branch(RIGID_CONTROLS, size.rigid, 0, everyone, torch.ones(n))
-        self.method: Method = "cpu"
+        self.rigid = Branch(RIGID_CONTROL_COUNT, size.rigid, 0, everyone, torch.ones(n))
+        self.method: Implementation = "cpu"
 
-    def move(self, pose: Pose) -> Moved:
+    def deform(self, pose: Pose) -> Gaussians:
         """The Gaussians as they stand in actor space for a pose."""
         channels = pose.channels
         rest = self.means + (channels @ self.prior).view(-1, 3)
         extra = self.rigid(rigid_controls(pose))
-        extra = extra.index_add(0, self.oral.members, self.oral(channels[:ORAL_COUNT]))
-        extra = extra.index_add(0, self.facial.members, self.facial(channels[ORAL_COUNT:]))
-        rest = rest + extra[:, POSITION] * CENTIMETRE
+        extra = extra.index_add(0, self.oral.members, self.oral(channels[:ORAL_CHANNEL_COUNT]))
+        extra = extra.index_add(0, self.facial.members, self.facial(channels[ORAL_CHANNEL_COUNT:]))
+        rest = rest + extra[:, POSITION] * METERS_PER_CENTIMETER
         share = torch.sigmoid(self.skin_logits)[:, None]
         head = rest @ rotation_matrix(pose.head_rotation).T + pose.head_translation
         torso = rest @ rotation_matrix(pose.torso_rotation).T + pose.torso_translation
         near = torch.where((pose.head_rotation * pose.torso_rotation).sum() < 0, -1.0, 1.0)  # q and −q are one rotation
         turn = share * (near * pose.head_rotation) + (1 - share) * pose.torso_rotation
-        return Moved(
+        return Gaussians(
             torso + share * (head - torso),
             quaternion_multiply(turn, self.quats),
             (self.log_scales + (channels @ self.growth)[:, None]).exp(),
             torch.sigmoid(self.opacity_logits + extra[:, OPACITY].squeeze(1)),
-            self.colours + extra[:, COLOUR],
+            self.colours + extra[:, COLOR],
         )
 
     @torch.no_grad()
-    def learn_range(self, poses: Sequence[Pose]) -> None:
+    def fit_control_ranges(self, poses: Sequence[Pose]) -> None:
         """Keeps the branches within what these poses show."""
         channels = torch.stack([pose.channels for pose in poses])
-        self.oral.learn_range(channels[:, :ORAL_COUNT])
-        self.facial.learn_range(channels[:, ORAL_COUNT:])
-        self.rigid.learn_range(torch.stack([rigid_controls(pose) for pose in poses]))
+        self.oral.fit_control_range(channels[:, :ORAL_CHANNEL_COUNT])
+        self.facial.fit_control_range(channels[:, ORAL_CHANNEL_COUNT:])
+        self.rigid.fit_control_range(torch.stack([rigid_controls(pose) for pose in poses]))
 
     @torch.no_grad()
-    def reselect(self, source: Tensor) -> dict[nn.Parameter, tuple[nn.Parameter, Change]]:
+    def reindex_gaussians(self, source_indices: Tensor) -> dict[nn.Parameter, tuple[nn.Parameter, TensorReindex]]:
         """Makes Gaussian `source[i]` of now the i-th, for each i (N',); some may be left out, some stand twice.
 
         Returns:
@@ -151,11 +158,13 @@ class Portrait(nn.Module):
             the old shape (an optimiser's).
         """
         old = self.size.gaussians
-        self.prior = self.prior.view(-1, old, 3)[:, source].reshape(len(CHANNELS), -1)
-        self.growth, self.label = self.growth[:, source], self.label[source]
-        changes: list[tuple[nn.Module, str, Change]] = [(self, name, lambda value: value[source]) for name in PLAIN]
+        self.prior = self.prior.view(-1, old, 3)[:, source_indices].reshape(len(CHANNELS), -1)
+        self.growth, self.label = self.growth[:, source_indices], self.label[source_indices]
+        changes: list[tuple[nn.Module, str, TensorReindex]] = [
+            (self, name, lambda value: value[source_indices]) for name in PER_GAUSSIAN_PARAMETERS
+        ]
         for branch in (self.facial, self.oral, self.rigid):
-            changes.append((branch, "basis", branch.reselect(source, old)))
+            changes.append((branch, "basis", branch.reindex_members(source_indices, old)))
         replaced = {}
         for owner, name, change in changes:
             before = getattr(owner, name)
@@ -163,19 +172,35 @@ class Portrait(nn.Module):
             setattr(owner, name, after)
             replaced[before] = after, change
         self.size = replace(
-            self.size, gaussians=len(source), facial_members=len(self.facial.members),
+            self.size, gaussians=len(source_indices), facial_members=len(self.facial.members),
             oral_members=len(self.oral.members),
         )  # fmt: skip
         return replaced
 
-    def draw(
-        self, moved: Moved, features: Tensor, view: Tensor, intrinsics: Tensor, width: int, height: int, depth: bool
+    def rasterize_features(
+        self,
+        gaussians: Gaussians,
+        features: Tensor,
+        view: Tensor,
+        intrinsics: Tensor,
+        width: int,
+        height: int,
+        with_depth: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Rasterises features (N, C): (H, W, C), alpha (H, W), depth (H, W)."""
         return rasterize(
-            moved.means, moved.quats, moved.scales, moved.opacities, features, view, intrinsics, width, height,
-            method=self.method, with_depth=depth,
-        )  # fmt: skip
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            features,
+            view,
+            intrinsics,
+            width,
+            height,
+            method=self.method,
+            with_depth=with_depth,
+        )
 
     @torch.no_grad()
     def render(
@@ -190,8 +215,8 @@ class Portrait(nn.Module):
         width: int,
         height: int,
         *,
-        mattes: bool = True,
-    ) -> Frame:
+        with_mattes: bool = True,
+    ) -> RenderedFrame:
         """One frame through any camera.
 
         Args:
@@ -201,38 +226,38 @@ class Portrait(nn.Module):
             mattes: whether to draw depth and mattes too; without them they are empty (0, 0) tensors.
         """
         pose = Pose(head_rotation, head_translation, torso_rotation, torso_translation, channels)
-        moved = self.move(pose)
-        colours = moved.colours.clamp(0, 1)
-        if not mattes:
-            rgb, alpha, depth = self.draw(moved, colours, view, intrinsics, width, height, False)
-            return Frame(rgb, alpha, depth, rgb.new_zeros(0, 0, len(LABELS)))
-        belongs = torch.nn.functional.one_hot(self.label.long(), len(LABELS)).to(colours.dtype)
+        moved = self.deform(pose)
+        colours = moved.colors.clamp(0, 1)
+        if not with_mattes:
+            rgb, alpha, depth = self.rasterize_features(moved, colours, view, intrinsics, width, height, False)
+            return RenderedFrame(rgb, alpha, depth, rgb.new_zeros(0, 0, len(LABEL_NAMES)))
+        belongs = torch.nn.functional.one_hot(self.label.long(), len(LABEL_NAMES)).to(colours.dtype)
         features = torch.cat([colours, belongs], 1)
-        drawn, alpha, depth = self.draw(moved, features, view, intrinsics, width, height, True)
-        return Frame(drawn[..., :3], alpha, depth, drawn[..., 3:])
+        drawn, alpha, depth = self.rasterize_features(moved, features, view, intrinsics, width, height, True)
+        return RenderedFrame(drawn[..., :3], alpha, depth, drawn[..., 3:])
 
     def save(self, folder: ActorFolder, name: str = "model.safetensors") -> None:
         """Writes the weights and sizes as `name` in the actor folder."""
         meta = {"version": str(MODEL_VERSION), "size": json.dumps(asdict(self.size))}
-        with folder.replacing(name) as part:
-            state = pack({name: value.cpu() for name, value in self.state_dict().items()})
+        with folder.write_atomically(name) as part:
+            state = pack_state({name: value.cpu() for name, value in self.state_dict().items()})
             part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=meta))
 
-    def on(self, device: torch.device) -> Portrait:
+    def to_device(self, device: torch.device) -> Portrait:
         """Moves to a device, to be drawn by the rasteriser of that device from now on. Returns itself."""
         self.method = "cuda" if device.type == "cuda" else "cpu"
         return self.to(device)
 
     @classmethod
-    def of(cls, state: dict[str, Tensor], sizes: dict[str, int]) -> Portrait:
+    def from_tensors(cls, state: dict[str, Tensor], size_fields: dict[str, int]) -> Portrait:
         """The portrait of a state that a file holds, with the fields of its `PortraitSize`.
 
         Raises:
             ValueError, TypeError, RuntimeError: it is damaged; no memory was taken for more than there is.
         """
-        if not all(type(count) is int and 0 <= count <= MOST for count in sizes.values()):
+        if not all(type(count) is int and 0 <= count <= MAX_PORTRAIT_SIZE for count in size_fields.values()):
             raise ValueError("size")
-        size = PortraitSize(**sizes)
+        size = PortraitSize(**size_fields)
         with torch.device("meta"):
             planned = {name: (value.shape, value.dtype) for name, value in cls(size).state_dict().items()}
         if planned != {name: (value.shape, value.dtype) for name, value in state.items()}:
@@ -241,15 +266,15 @@ class Portrait(nn.Module):
             raise ValueError("not finite")
         portrait = cls(size)
         portrait.load_state_dict(state)
-        if not portrait._names_its_gaussians():
+        if not portrait._has_valid_indices():
             raise ValueError("label or members")
         return portrait
 
-    def _names_its_gaussians(self) -> bool:
+    def _has_valid_indices(self) -> bool:
         """Whether every label and every index is one that there is: what a damaged file may get wrong."""
         count = len(self.means)
         members = [branch.members for branch in (self.facial, self.oral, self.rigid)]
-        known = count > 0 and int(self.label.max()) < len(LABELS)
+        known = count > 0 and int(self.label.max()) < len(LABEL_NAMES)
         return known and all(((m >= 0) & (m < count)).all() for m in members)
 
     @classmethod
@@ -259,9 +284,9 @@ class Portrait(nn.Module):
         Raises:
             UserError: the file is missing, damaged, or does not fit this version.
         """
-        path = folder.file(name)
-        if not is_file(path):
-            raise damaged(path)
+        path = folder.file_path(name)
+        if not is_accessible_file(path):
+            raise damaged_file_error(path)
         try:
             with safe_open(path, framework="pt") as file:
                 meta = file.metadata()
@@ -272,12 +297,12 @@ class Portrait(nn.Module):
                     f"The model of {folder.path.name} was trained by another version of Portrait Actor.",
                     "Create the actor again from its video: what was tracked is kept, only training runs anew.",
                 )
-            portrait = cls.of(unpack(state), json.loads(meta["size"]))
+            portrait = cls.from_tensors(unpack_state(state), json.loads(meta["size"]))
         except UserError:
             raise
         except Exception as error:  # safetensors raises its own kinds on a damaged file
-            raise damaged(path) from error
-        return portrait.on(device).eval()
+            raise damaged_file_error(path) from error
+        return portrait.to_device(device).eval()
 
 
 def rigid_controls(pose: Pose) -> Tensor:

@@ -13,58 +13,62 @@ import torch
 from torch import Tensor
 
 from ..contract.channels import CHANNELS
-from .branch import OFFSETS
+from .branch import OFFSET_COMPONENTS
 
-STEPS = 127
-HALF = ("quats", "log_scales", "opacity_logits", "colours", "skin_logits")
-BASES = ("facial.basis", "oral.basis", "rigid.basis")
-SCALE, WHERE = ".scale", "prior.where"
+QUANTIZATION_STEPS = 127
+HALF_PRECISION_TENSORS = ("quats", "log_scales", "opacity_logits", "colours", "skin_logits")
+QUANTIZED_BASES = ("facial.basis", "oral.basis", "rigid.basis")
+SCALE_SUFFIX, PRIOR_MASK_KEY = ".scale", "prior.where"
 
 
-def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def pack_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """What is written of a portrait's state."""
-    packed = {name: value.half() if name in HALF else value for name, value in state.items()}
+    packed = {name: value.half() if name in HALF_PRECISION_TENSORS else value for name, value in state.items()}
     prior = torch.cat([state["prior"].view(len(state["prior"]), -1, 3), state["growth"][..., None]], 2)
     del packed["growth"]
-    packed |= _in_bytes("prior", prior)
+    packed |= _quantize("prior", prior)
     moves = (packed["prior"] != 0).any(2)
     packed["prior"] = packed["prior"][moves]
-    packed[WHERE] = torch.from_numpy(np.packbits(moves.numpy(), axis=1))
-    for name in BASES:
-        packed |= _in_bytes(name, state[name].view(len(state[name]), -1, OFFSETS))
+    packed[PRIOR_MASK_KEY] = torch.from_numpy(np.packbits(moves.numpy(), axis=1))
+    for name in QUANTIZED_BASES:
+        packed |= _quantize(name, state[name].view(len(state[name]), -1, OFFSET_COMPONENTS))
     return packed
 
 
-def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
+def unpack_state(packed: dict[str, Tensor]) -> dict[str, Tensor]:
     """The state that `pack` was given, within a step.
 
     Raises:
         KeyError, RuntimeError, IndexError, ValueError: something is missing or does not fit.
     """
-    state = {name: value.float() if name in HALF else value for name, value in packed.items()}
-    for name in BASES:
-        state[name] = _from_bytes(state, name).flatten(1)
+    state = {name: value.float() if name in HALF_PRECISION_TENSORS else value for name, value in packed.items()}
+    for name in QUANTIZED_BASES:
+        state[name] = _dequantize(state, name).flatten(1)
     count = len(state["means"])
-    if len(state[WHERE]) != len(CHANNELS) or state[WHERE].shape[1:] != (-(-count // 8),):
-        raise ValueError(WHERE)
-    moves = torch.from_numpy(np.unpackbits(state.pop(WHERE).numpy(), axis=1, count=count)).bool()
+    if len(state[PRIOR_MASK_KEY]) != len(CHANNELS) or state[PRIOR_MASK_KEY].shape[1:] != (-(-count // 8),):
+        raise ValueError(PRIOR_MASK_KEY)
+    moves = torch.from_numpy(np.unpackbits(state.pop(PRIOR_MASK_KEY).numpy(), axis=1, count=count)).bool()
     prior = torch.zeros(len(moves), count, state["prior"].shape[1], dtype=torch.int8)
     prior[moves] = state["prior"]
     state["prior"] = prior
-    prior = _from_bytes(state, "prior")
+    prior = _dequantize(state, "prior")
     state["prior"], state["growth"] = prior[..., :3].flatten(1), prior[..., 3]
     return state
 
 
-def _in_bytes(name: str, values: Tensor) -> dict[str, Tensor]:
+def _quantize(name: str, values: Tensor) -> dict[str, Tensor]:
     """Values (K, N, C) as bytes, with a scale for each of (K, C)."""
-    scale = values.abs().amax(1, keepdim=True) / STEPS if values.shape[1] else values.new_zeros(len(values), 1, 1)
-    stored = (values / scale.clamp_min(1e-12)).round().clamp(-STEPS, STEPS).to(torch.int8)
-    return {name: stored, name + SCALE: scale}
+    scale = (
+        values.abs().amax(1, keepdim=True) / QUANTIZATION_STEPS
+        if values.shape[1]
+        else values.new_zeros(len(values), 1, 1)
+    )
+    stored = (values / scale.clamp_min(1e-12)).round().clamp(-QUANTIZATION_STEPS, QUANTIZATION_STEPS).to(torch.int8)
+    return {name: stored, name + SCALE_SUFFIX: scale}
 
 
-def _from_bytes(state: dict[str, Tensor], name: str) -> Tensor:
-    stored, scale = state[name], state.pop(name + SCALE)
+def _dequantize(state: dict[str, Tensor], name: str) -> Tensor:
+    stored, scale = state[name], state.pop(name + SCALE_SUFFIX)
     if scale.shape != (len(stored), 1, stored.shape[2]) and stored.numel():
         raise ValueError(name)
     return stored.float() * scale

@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Method = Literal["cpu", "cuda", "reference"]
+Implementation = Literal["cpu", "cuda", "reference"]
 
 
-class Raster(NamedTuple):
+class RasterOutput(NamedTuple):
     """What the camera sees. The tensors may be views with any strides."""
 
     features: Tensor  # (H, W, C) premultiplied: Σ w·f with w = alpha · transmittance
@@ -36,10 +36,10 @@ def rasterize(
     width: int,
     height: int,
     *,
-    method: Method = "cpu",
+    method: Implementation = "cpu",
     screen_offsets: Tensor | None = None,
     with_depth: bool = True,
-) -> Raster:
+) -> RasterOutput:
     """Draw Gaussians, front to back by camera z (ties by index). Differentiable in all but the camera.
 
     Args:
@@ -64,7 +64,7 @@ def rasterize(
         UserError: ``"no_cuda"`` or ``"no_gsplat"``, for `method="cuda"` on a machine without it.
         ValueError: a shape is wrong, or a camera tensor requires a gradient.
     """
-    _check(means, quats, scales, opacities, features, view, intrinsics, screen_offsets)
+    _check_shapes(means, quats, scales, opacities, features, view, intrinsics, screen_offsets)
     if width < 1 or height < 1:
         raise ValueError(f"the frame is empty: {width}×{height}")
     offsets = means.new_zeros(means.shape[0], 2) if screen_offsets is None else screen_offsets
@@ -78,10 +78,10 @@ def rasterize(
         from backend.rasterizer.gsplat import rasterize_cuda as draw
     else:
         raise ValueError(f"unknown method {method!r}")
-    return Raster(*draw(*gaussians, view, intrinsics, width, height, with_depth))
+    return RasterOutput(*draw(*gaussians, view, intrinsics, width, height, with_depth))
 
 
-def _check(
+def _check_shapes(
     means: Tensor,
     quats: Tensor,
     scales: Tensor,
@@ -112,4 +112,4 @@ def _check(
         raise ValueError("the camera has no gradient: move the Gaussians instead")
 
 
-__all__ = ["Method", "Raster", "rasterize"]
+__all__ = ["Implementation", "RasterOutput", "rasterize"]

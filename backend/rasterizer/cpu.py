@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from backend.compute.kernels import share
+from backend.compute.kernels import parallel_for
 from backend.rasterizer import cpu_bin, cpu_project
 from backend.rasterizer.constants import FRUSTUM_MARGIN
-from backend.rasterizer.cpu_project import MOMENTS, TILE_HEIGHT, TILE_WIDTH, Array
-from backend.rasterizer.cpu_tiles import moment_columns, tile_kernels
+from backend.rasterizer.cpu_project import MOMENT_COUNT, TILE_HEIGHT, TILE_WIDTH, Array
+from backend.rasterizer.cpu_tiles import compile_tile_kernels, moment_row_size
 
 GAUSSIANS_PER_TASK = 2048
-TILE_TASKS = 16
+TILE_TASK_COUNT = 16
 
 
 def rasterize_cpu(
@@ -31,7 +31,7 @@ def rasterize_cpu(
     scales: Tensor,
     opacities: Tensor,
     features: Tensor,
-    offsets: Tensor,
+    screen_offsets: Tensor,
     view: Tensor,
     intrinsics: Tensor,
     width: int,
@@ -39,24 +39,24 @@ def rasterize_cpu(
     with_depth: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Features (H, W, C), alpha (H, W) and depth (H, W) or (0, 0), as `rasterize` defines them, in float32."""
-    camera = _Camera.of(view, intrinsics, width, height)
-    gaussians = [tensor.float().contiguous() for tensor in (means, quats, scales, opacities, features, offsets)]
+    camera = _CameraArrays.from_tensors(view, intrinsics, width, height)
+    gaussians = [tensor.float().contiguous() for tensor in (means, quats, scales, opacities, features, screen_offsets)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in gaussians):
         image, alpha, depth = _Rasterize.apply(*gaussians, camera, with_depth)  # type: ignore[no-untyped-call]
         return image, alpha, depth
-    scene = _Scene(camera, *(tensor.detach().numpy() for tensor in gaussians))
-    return _outputs(_draw(scene, _bin(scene, with_depth, for_backward=False)), scene, with_depth)
+    scene = _RasterInputs(camera, *(tensor.detach().numpy() for tensor in gaussians))
+    return _crop_to_frame(_blend_tiles(scene, _bin_gaussians(scene, with_depth, for_backward=False)), scene, with_depth)
 
 
 @dataclass(frozen=True)
-class _Camera:
+class _CameraArrays:
     view: Array  # (3, 4)
     lens: Array  # (8,) fx, fy, cx, cy; lowest and highest x/z and y/z of the Jacobian
     width: int
     height: int
 
     @classmethod
-    def of(cls, view: Tensor, intrinsics: Tensor, width: int, height: int) -> _Camera:
+    def from_tensors(cls, view: Tensor, intrinsics: Tensor, width: int, height: int) -> _CameraArrays:
         k = intrinsics.detach().double().numpy()
         fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
         margin_x, margin_y = FRUSTUM_MARGIN * 0.5 * width / fx, FRUSTUM_MARGIN * 0.5 * height / fy
@@ -79,58 +79,58 @@ class _Camera:
 
 
 @dataclass(frozen=True)
-class _Scene:
+class _RasterInputs:
     """The inputs, as contiguous float32 arrays."""
 
-    camera: _Camera
+    camera: _CameraArrays
     means: Array
     quats: Array
     scales: Array
     opacities: Array
     features: Array
-    offsets: Array
+    screen_offsets: Array
 
 
 @dataclass(frozen=True)
-class _Bins:
+class _TileBins:
     """What `cpu_bin` found: Gaussians by depth, and each tile's list of them."""
 
     projected: Array  # (N, 8)
     splats: Array  # (ranks · splat_size,)
     splat_size: int
-    starts: Array  # (tiles + 1,)
+    tile_starts: Array  # (tiles + 1,)
     list_ranks: Array  # (entries,)
-    list_rows: Array  # (entries,)
-    spans: Array  # (N, 2) each Gaussian's range in slots
-    slots: Array  # where each Gaussian's entries are in the lists; empty when no gradient is wanted
+    list_row_ranges: Array  # (entries,)
+    entry_spans: Array  # (N, 2) each Gaussian's range in slots
+    entry_slots: Array  # where each Gaussian's entries are in the lists; empty when no gradient is wanted
 
 
-def _share_range(task: Callable[[int, int], object], count: int, size: int) -> None:
+def _parallel_for_range(task: Callable[[int, int], object], count: int, chunk_size: int) -> None:
     """Run task(first, last) over pieces of 0 … count, each of at most `size`."""
-    share(lambda k: task(k * size, min((k + 1) * size, count)), -(-count // size))
+    parallel_for(lambda k: task(k * chunk_size, min((k + 1) * chunk_size, count)), -(-count // chunk_size))
 
 
-def _bin(scene: _Scene, with_depth: bool, for_backward: bool) -> _Bins:
+def _bin_gaussians(scene: _RasterInputs, with_depth: bool, for_backward: bool) -> _TileBins:
     count, channels = scene.features.shape
     camera = scene.camera
-    projected = np.empty((count, cpu_project.PROJECTED), np.float32)
+    projected = np.empty((count, cpu_project.PROJECTED_COLUMNS), np.float32)
     depths = np.empty(count, np.float32)
     boxes = np.empty((count, 4), np.int32)
 
     def project(first: int, last: int) -> None:
-        arrays = (scene.means, scene.quats, scene.scales, scene.opacities, scene.features, scene.offsets)
+        arrays = (scene.means, scene.quats, scene.scales, scene.opacities, scene.features, scene.screen_offsets)
         frame = (camera.view, camera.lens, camera.width, camera.height)
-        cpu_project.project(first, last, *arrays, *frame, projected, depths, boxes)
+        cpu_project.project_gaussians(first, last, *arrays, *frame, projected, depths, boxes)
 
-    _share_range(project, count, GAUSSIANS_PER_TASK)
-    order = cpu_bin.depth_order(depths.view(np.uint32))
+    _parallel_for_range(project, count, GAUSSIANS_PER_TASK)
+    order = cpu_bin.sort_by_depth(depths.view(np.uint32))
 
     drawn = len(order)
     parts = -(-drawn // GAUSSIANS_PER_TASK)
     limits = np.minimum(np.arange(parts + 1, dtype=np.int64) * GAUSSIANS_PER_TASK, drawn)
     room = np.empty(parts + 1, np.int64)
-    cpu_bin.capacity(order, boxes, limits, room)
-    splat_size = cpu_bin.SPLAT + channels + with_depth
+    cpu_bin.bound_entry_offsets(order, boxes, limits, room)
+    splat_size = cpu_bin.SPLAT_COLUMNS + channels + with_depth
     splats = np.empty((drawn, splat_size), np.float32)
     spans = np.zeros((count, 2), np.int64)  # none, for what is not drawn
     entry_tiles, entry_rows = np.empty(room[-1], np.int32), np.empty(room[-1], np.int32)
@@ -139,40 +139,40 @@ def _bin(scene: _Scene, with_depth: bool, for_backward: bool) -> _Bins:
     def enter(part: int) -> None:
         inputs = (part, limits, room, order, boxes, projected, scene.features, with_depth)
         outputs = (splats, spans, entry_tiles, entry_rows, counts)
-        cpu_bin.enter(*inputs, camera.height, camera.tiles_x, *outputs)
+        cpu_bin.emit_tile_entries(*inputs, camera.height, camera.tiles_x, *outputs)
 
-    share(enter, parts)
+    parallel_for(enter, parts)
     starts = np.empty(counts.shape[1] + 1, np.int64)
-    cpu_bin.tile_starts(counts, starts)
+    cpu_bin.compute_tile_starts(counts, starts)
     list_ranks, list_rows = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
     slots = np.empty(room[-1] if for_backward else 0, np.int32)
-    share(
-        lambda part: cpu_bin.fill_lists(
+    parallel_for(
+        lambda part: cpu_bin.fill_tile_lists(
             part, limits, order, spans, entry_tiles, entry_rows, counts, list_ranks, list_rows, slots
         ),
         parts,
     )
-    return _Bins(projected, splats.reshape(-1), splat_size, starts, list_ranks, list_rows, spans, slots)
+    return _TileBins(projected, splats.reshape(-1), splat_size, starts, list_ranks, list_rows, spans, slots)
 
 
-def _draw(scene: _Scene, bins: _Bins) -> Tensor:
+def _blend_tiles(scene: _RasterInputs, bins: _TileBins) -> Tensor:
     """The frame in whole tiles, (1 + channels, H', W'): alpha, features, depth."""
-    channels = bins.splat_size - cpu_bin.SPLAT
+    channels = bins.splat_size - cpu_bin.SPLAT_COLUMNS
     frame = torch.empty(1 + channels, *scene.camera.frame_shape)
     flat = frame.view(-1).numpy()
     tiles_x = scene.camera.tiles_x
-    forward = tile_kernels(channels).forward
-    lists = (bins.starts, bins.list_ranks, bins.list_rows, bins.splats, bins.splat_size)
+    forward = compile_tile_kernels(channels).forward
+    lists = (bins.tile_starts, bins.list_ranks, bins.list_row_ranges, bins.splats, bins.splat_size)
 
     def draw(first: int, last: int) -> None:
         forward(first, last, tiles_x, *lists, flat, frame[0].numel())
 
-    tiles = len(bins.starts) - 1
-    _share_range(draw, tiles, -(-tiles // TILE_TASKS))
+    tiles = len(bins.tile_starts) - 1
+    _parallel_for_range(draw, tiles, -(-tiles // TILE_TASK_COUNT))
     return frame
 
 
-def _outputs(frame: Tensor, scene: _Scene, with_depth: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _crop_to_frame(frame: Tensor, scene: _RasterInputs, with_depth: bool) -> tuple[Tensor, Tensor, Tensor]:
     channels = scene.features.shape[1]
     inside = frame[:, : scene.camera.height, : scene.camera.width]
     depth = inside[-1] if with_depth else frame.new_zeros(0, 0)
@@ -183,13 +183,13 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
         *gaussians, camera, with_depth = arguments
-        scene = _Scene(camera, *(tensor.detach().numpy() for tensor in gaussians))
-        bins = _bin(scene, with_depth, for_backward=True)
-        frame = _draw(scene, bins)
+        scene = _RasterInputs(camera, *(tensor.detach().numpy() for tensor in gaussians))
+        bins = _bin_gaussians(scene, with_depth, for_backward=True)
+        frame = _blend_tiles(scene, bins)
         ctx.scene, ctx.bins = scene, bins
         ctx.save_for_backward(*gaussians, frame)  # so that torch notices when one of them is changed in place
         ctx.set_materialize_grads(False)
-        return _outputs(frame, scene, with_depth)
+        return _crop_to_frame(frame, scene, with_depth)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -197,12 +197,12 @@ class _Rasterize(torch.autograd.Function):
         scene, bins, frame = ctx.scene, ctx.bins, ctx.saved_tensors[-1]
         channels = scene.features.shape[1]
         with_depth = d_depth is not None and d_depth.numel() > 0
-        moments = _tile_moments(scene, bins, frame, d_features, d_alpha, d_depth if with_depth else None)
-        gradients = _gaussian_gradients(scene, bins, moments, MOMENTS + channels if with_depth else -1)
+        moments = _accumulate_tile_moments(scene, bins, frame, d_features, d_alpha, d_depth if with_depth else None)
+        gradients = _gaussian_gradients(scene, bins, moments, MOMENT_COUNT + channels if with_depth else -1)
         return *map(torch.from_numpy, gradients), None, None
 
 
-def _flat(gradient: Tensor | None) -> tuple[Array, tuple[int, int, int]]:
+def _flatten_gradient(gradient: Tensor | None) -> tuple[Array, tuple[int, int, int]]:
     """A gradient's memory, and how far apart neighbours in y, x and channel are in it; zeros when there is none."""
     if gradient is None:
         return np.zeros(1, np.float32), (0, 0, 0)
@@ -211,37 +211,44 @@ def _flat(gradient: Tensor | None) -> tuple[Array, tuple[int, int, int]]:
     return gradient.as_strided((extent,), (1,)).numpy(), (steps[0], steps[1], steps[2])
 
 
-def _tile_moments(
-    scene: _Scene, bins: _Bins, frame: Tensor, d_features: Tensor | None, d_alpha: Tensor | None, d_depth: Tensor | None
+def _accumulate_tile_moments(
+    scene: _RasterInputs,
+    bins: _TileBins,
+    frame: Tensor,
+    d_features: Tensor | None,
+    d_alpha: Tensor | None,
+    d_depth: Tensor | None,
 ) -> Array:
     """(entries, moment_columns), see `cpu_tiles`. Without a gradient depth costs nothing."""
     camera, channels = scene.camera, scene.features.shape[1] + (d_depth is not None)
-    moments = np.empty((len(bins.list_ranks), moment_columns(channels)), np.float32)
-    flats = [_flat(d_alpha), _flat(d_features), _flat(d_depth)]
+    moments = np.empty((len(bins.list_ranks), moment_row_size(channels)), np.float32)
+    flats = [_flatten_gradient(d_alpha), _flatten_gradient(d_features), _flatten_gradient(d_depth)]
     gradients = [flat for flat, _ in flats]
     if d_depth is None:
         gradients[2] = gradients[2][:0]
     steps = np.array([step for _, step in flats], np.int64)
-    backward = tile_kernels(channels).backward
-    lists = (bins.starts, bins.list_ranks, bins.list_rows, bins.splats, bins.splat_size)
+    backward = compile_tile_kernels(channels).backward
+    lists = (bins.tile_starts, bins.list_ranks, bins.list_row_ranges, bins.splats, bins.splat_size)
     image = (frame.view(-1).numpy(), frame[0].numel(), camera.width, camera.height)
 
     def propagate(first: int, last: int) -> None:
         backward(first, last, camera.tiles_x, *lists, *image, *gradients, steps, moments.reshape(-1))
 
-    tiles = len(bins.starts) - 1
-    _share_range(propagate, tiles, -(-tiles // TILE_TASKS))
+    tiles = len(bins.tile_starts) - 1
+    _parallel_for_range(propagate, tiles, -(-tiles // TILE_TASK_COUNT))
     return moments
 
 
-def _gaussian_gradients(scene: _Scene, bins: _Bins, moments: Array, depth_column: int) -> list[Array]:
+def _gaussian_gradients(scene: _RasterInputs, bins: _TileBins, moments: Array, depth_column: int) -> list[Array]:
     """Gradients of means, quats, scales, opacities, features and offsets."""
     inputs = (scene.means, scene.quats, scene.scales, scene.opacities)
-    lists = (bins.spans, bins.slots, moments, depth_column, bins.projected)
-    gradients = [np.zeros_like(array) for array in (*inputs, scene.features, scene.offsets)]
+    lists = (bins.entry_spans, bins.entry_slots, moments, depth_column, bins.projected)
+    gradients = [np.zeros_like(array) for array in (*inputs, scene.features, scene.screen_offsets)]
 
     def propagate(first: int, last: int) -> None:
-        cpu_project.project_backward(first, last, *lists, *inputs, scene.camera.view, scene.camera.lens, *gradients)
+        cpu_project.project_gaussians_backward(
+            first, last, *lists, *inputs, scene.camera.view, scene.camera.lens, *gradients
+        )
 
-    _share_range(propagate, len(bins.spans), GAUSSIANS_PER_TASK)
+    _parallel_for_range(propagate, len(bins.entry_spans), GAUSSIANS_PER_TASK)
     return gradients

@@ -14,17 +14,23 @@ from typing import Any
 import numpy as np
 
 from backend.compute.kernels import kernel
-from backend.rasterizer.constants import ALPHA_MIN, BLUR, NEAR, QUATERNION_MIN, VARIANCE_MAX
+from backend.rasterizer.constants import (
+    MAX_SCREEN_VARIANCE,
+    MIN_ALPHA,
+    MIN_QUATERNION_NORM,
+    NEAR_PLANE_METERS,
+    SCREEN_BLUR_VARIANCE,
+)
 
 TILE_WIDTH, TILE_HEIGHT = 8, 32  # px; a tile's row is one vector of `simd`
-NOT_DRAWN = np.float32(np.inf)  # the depth of what is not drawn
+CULLED_DEPTH = np.float32(np.inf)  # the depth of what is not drawn
 
-LOG_ALPHA_MIN = math.log(ALPHA_MIN)
+LOG_MIN_ALPHA = math.log(MIN_ALPHA)
 
 # Columns of `projected`
 X, Y, XX, XY, YY, PRECISION, LOG_OPACITY, DEPTH = range(8)
-PROJECTED = 8
-MOMENTS = 6  # columns of `moments` before the features, see `cpu_tiles`
+PROJECTED_COLUMNS = 8
+MOMENT_COUNT = 6  # columns of `moments` before the features, see `cpu_tiles`
 
 F64: Any = np.float64  # float() would keep a float32 what it is
 Array = Any  # a numpy array in Python, numba's array inside a kernel
@@ -33,7 +39,7 @@ Mat3 = tuple[Vec3, Vec3, Vec3]
 
 
 @kernel
-def _rotation(w: float, x: float, y: float, z: float) -> Mat3:
+def _rotation_rows(w: float, x: float, y: float, z: float) -> Mat3:
     """Rows of the rotation matrix of a unit quaternion."""
     return (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
@@ -43,15 +49,15 @@ def _rotation(w: float, x: float, y: float, z: float) -> Mat3:
 
 
 @kernel
-def _unit(quats: Array, i: int) -> tuple[float, float, float, float, float]:
+def _normalize_quaternion(quats: Array, i: int) -> tuple[float, float, float, float, float]:
     """Quaternion i divided by its length, and what it was divided by."""
     w, x, y, z = F64(quats[i, 0]), F64(quats[i, 1]), F64(quats[i, 2]), F64(quats[i, 3])
-    length = max(math.sqrt(w * w + x * x + y * y + z * z), QUATERNION_MIN)
+    length = max(math.sqrt(w * w + x * x + y * y + z * z), MIN_QUATERNION_NORM)
     return w / length, x / length, y / length, z / length, length
 
 
 @kernel
-def _row_times(row: Vec3, matrix: Mat3) -> Vec3:
+def _row_times_matrix(row: Vec3, matrix: Mat3) -> Vec3:
     (a, b, c), (m0, m1, m2) = row, matrix
     return (
         a * m0[0] + b * m1[0] + c * m2[0],
@@ -66,12 +72,12 @@ def _dot(a: Vec3, b: Vec3) -> float:
 
 
 @kernel
-def _plus_scaled(a: Vec3, scale: float, b: Vec3) -> Vec3:
+def _add_scaled(a: Vec3, scale: float, b: Vec3) -> Vec3:
     return a[0] + scale * b[0], a[1] + scale * b[1], a[2] + scale * b[2]
 
 
 @kernel
-def _scaled(a: Vec3, scale: float) -> Vec3:
+def _scale(a: Vec3, scale: float) -> Vec3:
     return a[0] * scale, a[1] * scale, a[2] * scale
 
 
@@ -86,12 +92,12 @@ def _view_rows(camera: Array) -> Mat3:
 
 
 @kernel
-def _clamped(value: float, low: float, high: float) -> float:
+def _clamp(value: float, low: float, high: float) -> float:
     return min(max(value, low), high)
 
 
 @kernel
-def project(
+def project_gaussians(
     first: int,
     last: int,
     means: Array,
@@ -99,7 +105,7 @@ def project(
     scales: Array,
     opacities: Array,
     features: Array,
-    offsets: Array,
+    screen_offsets: Array,
     camera: Array,
     lens: Array,
     width: int,
@@ -116,7 +122,7 @@ def project(
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     view = _view_rows(camera)
     for i in range(first, last):
-        depths[i] = NOT_DRAWN
+        depths[i] = CULLED_DEPTH
         mean = (F64(means[i, 0]), F64(means[i, 1]), F64(means[i, 2]))
         x, y, z = (
             _dot(view[0], mean) + camera[0, 3],
@@ -124,27 +130,41 @@ def project(
             _dot(view[2], mean) + camera[2, 3],
         )
         opacity = F64(opacities[i])
-        if not (z >= NEAR and opacity >= ALPHA_MIN and opacity < np.inf):
+        if not (z >= NEAR_PLANE_METERS and opacity >= MIN_ALPHA and opacity < np.inf):
             continue
-        w, qx, qy, qz, _ = _unit(quats, i)
-        rotation = _rotation(w, qx, qy, qz)
+        w, qx, qy, qz, _ = _normalize_quaternion(quats, i)
+        rotation = _rotation_rows(w, qx, qy, qz)
         sx, sy, sz = F64(scales[i, 0]), F64(scales[i, 1]), F64(scales[i, 2])
-        b0, b1, b2 = _row_times(view[0], rotation), _row_times(view[1], rotation), _row_times(view[2], rotation)
-        m0 = _scaled(_plus_scaled(b0, -_clamped(x / z, lens[4], lens[5]), b2), fx / z)
-        m1 = _scaled(_plus_scaled(b1, -_clamped(y / z, lens[6], lens[7]), b2), fy / z)
+        b0, b1, b2 = (
+            _row_times_matrix(view[0], rotation),
+            _row_times_matrix(view[1], rotation),
+            _row_times_matrix(view[2], rotation),
+        )
+        m0 = _scale(_add_scaled(b0, -_clamp(x / z, lens[4], lens[5]), b2), fx / z)
+        m1 = _scale(_add_scaled(b1, -_clamp(y / z, lens[6], lens[7]), b2), fy / z)
         m0, m1 = (m0[0] * sx, m0[1] * sy, m0[2] * sz), (m1[0] * sx, m1[1] * sy, m1[2] * sz)
         xx, xy, yy = _dot(m0, m0), _dot(m0, m1), _dot(m1, m1)
         minors = (m0[0] * m1[1] - m0[1] * m1[0], m0[0] * m1[2] - m0[2] * m1[0], m0[1] * m1[2] - m0[2] * m1[1])
-        determinant = _dot(minors, minors) + BLUR * (xx + yy) + BLUR * BLUR
-        xx, yy = xx + BLUR, yy + BLUR
-        px, py = fx * x / z + cx + offsets[i, 0], fy * y / z + cy + offsets[i, 1]
-        if not (xx <= VARIANCE_MAX and yy <= VARIANCE_MAX and px * px <= VARIANCE_MAX and py * py <= VARIANCE_MAX):
+        determinant = (
+            _dot(minors, minors) + SCREEN_BLUR_VARIANCE * (xx + yy) + SCREEN_BLUR_VARIANCE * SCREEN_BLUR_VARIANCE
+        )
+        xx, yy = xx + SCREEN_BLUR_VARIANCE, yy + SCREEN_BLUR_VARIANCE
+        px, py = fx * x / z + cx + screen_offsets[i, 0], fy * y / z + cy + screen_offsets[i, 1]
+        if not (
+            xx <= MAX_SCREEN_VARIANCE
+            and yy <= MAX_SCREEN_VARIANCE
+            and px * px <= MAX_SCREEN_VARIANCE
+            and py * py <= MAX_SCREEN_VARIANCE
+        ):
             continue
         if not _all_finite(features, i):
             continue
         log_opacity = math.log(opacity)
-        reach = 2 * (log_opacity - LOG_ALPHA_MIN)
-        half_x, half_y = _margin(math.sqrt(max(reach * xx, 0.0))), _margin(math.sqrt(max(reach * yy, 0.0)))
+        reach = 2 * (log_opacity - LOG_MIN_ALPHA)
+        half_x, half_y = (
+            _pad_half_width(math.sqrt(max(reach * xx, 0.0))),
+            _pad_half_width(math.sqrt(max(reach * yy, 0.0))),
+        )
         if px + half_x < 0 or px - half_x > width or py + half_y < 0 or py - half_y > height:
             continue
         boxes[i, 0] = int(max(px - half_x, 0.0)) // TILE_WIDTH
@@ -158,9 +178,9 @@ def project(
 
 
 @kernel
-def _margin(half: float) -> float:
+def _pad_half_width(half_width: float) -> float:
     """A half width, widened by more than float32 rounds: the kernels decide exactly, pixel by pixel."""
-    return half * 1.0001 + 0.01
+    return half_width * 1.0001 + 0.01
 
 
 @kernel
@@ -172,11 +192,11 @@ def _all_finite(features: Array, i: int) -> bool:
 
 
 @kernel
-def project_backward(
+def project_gaussians_backward(
     first: int,
     last: int,
-    spans: Array,
-    slots: Array,
+    entry_spans: Array,
+    entry_slots: Array,
     moments: Array,
     depth_column: int,
     projected: Array,
@@ -201,11 +221,11 @@ def project_backward(
     fx, fy = lens[0], lens[1]
     view = _view_rows(camera)
     for i in range(first, last):
-        if spans[i, 0] == spans[i, 1]:
+        if entry_spans[i, 0] == entry_spans[i, 1]:
             continue
         m, m_y, m_yy, m_t, m_ty, m_tt, d_depth = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for entry in range(spans[i, 0], spans[i, 1]):
-            slot = slots[entry]
+        for entry in range(entry_spans[i, 0], entry_spans[i, 1]):
+            slot = entry_slots[entry]
             m += moments[slot, 0]
             m_y += moments[slot, 1]
             m_yy += moments[slot, 2]
@@ -213,7 +233,7 @@ def project_backward(
             m_ty += moments[slot, 4]
             m_tt += moments[slot, 5]
             for k in range(d_features.shape[1]):
-                d_features[i, k] += moments[slot, MOMENTS + k]
+                d_features[i, k] += moments[slot, MOMENT_COUNT + k]
             if depth_column >= 0:
                 d_depth += moments[slot, depth_column]
         d_opacities[i] = m / F64(opacities[i])
@@ -235,20 +255,20 @@ def project_backward(
             _dot(view[1], mean) + camera[1, 3],
             _dot(view[2], mean) + camera[2, 3],
         )
-        w, qx, qy, qz, length = _unit(quats, i)
-        rotation = _rotation(w, qx, qy, qz)
+        w, qx, qy, qz, length = _normalize_quaternion(quats, i)
+        rotation = _rotation_rows(w, qx, qy, qz)
         scale = (F64(scales[i, 0]), F64(scales[i, 1]), F64(scales[i, 2]))
-        b0 = _each_times(_row_times(view[0], rotation), scale)
-        b1 = _each_times(_row_times(view[1], rotation), scale)
-        b2 = _each_times(_row_times(view[2], rotation), scale)
-        slope_x, slope_y = _clamped(x / z, lens[4], lens[5]), _clamped(y / z, lens[6], lens[7])
+        b0 = _multiply_elements(_row_times_matrix(view[0], rotation), scale)
+        b1 = _multiply_elements(_row_times_matrix(view[1], rotation), scale)
+        b2 = _multiply_elements(_row_times_matrix(view[2], rotation), scale)
+        slope_x, slope_y = _clamp(x / z, lens[4], lens[5]), _clamp(y / z, lens[6], lens[7])
         u, v = fx / z, fy / z
-        n0, n1 = _plus_scaled(b0, -slope_x, b2), _plus_scaled(b1, -slope_y, b2)
-        m0, m1 = _scaled(n0, u), _scaled(n1, v)
-        d_m0 = _plus_scaled(_scaled(m0, 2 * d_xx), d_xy, m1)
-        d_m1 = _plus_scaled(_scaled(m1, 2 * d_yy), d_xy, m0)
-        d_b0, d_b1 = _scaled(d_m0, u), _scaled(d_m1, v)
-        d_b2 = _plus_scaled(_scaled(d_b0, -slope_x), -slope_y, d_b1)
+        n0, n1 = _add_scaled(b0, -slope_x, b2), _add_scaled(b1, -slope_y, b2)
+        m0, m1 = _scale(n0, u), _scale(n1, v)
+        d_m0 = _add_scaled(_scale(m0, 2 * d_xx), d_xy, m1)
+        d_m1 = _add_scaled(_scale(m1, 2 * d_yy), d_xy, m0)
+        d_b0, d_b1 = _scale(d_m0, u), _scale(d_m1, v)
+        d_b2 = _add_scaled(_scale(d_b0, -slope_x), -slope_y, d_b1)
         d_x, d_y = u * d_px, v * d_py
         d_z = d_depth - (x * d_x + y * d_y + _dot(d_m0, m0) + _dot(d_m1, m1)) / z
         if lens[4] <= x / z <= lens[5]:
@@ -261,27 +281,27 @@ def project_backward(
             d_means[i, k] = d_x * camera[0, k] + d_y * camera[1, k] + d_z * camera[2, k]
 
         # Back through B = A R S: rows of Aᵀ dB are the gradient of R S.
-        d0 = _column_times(view, 0, d_b0, d_b1, d_b2)
-        d1 = _column_times(view, 1, d_b0, d_b1, d_b2)
-        d2 = _column_times(view, 2, d_b0, d_b1, d_b2)
+        d0 = _column_times_rows(view, 0, d_b0, d_b1, d_b2)
+        d1 = _column_times_rows(view, 1, d_b0, d_b1, d_b2)
+        d2 = _column_times_rows(view, 2, d_b0, d_b1, d_b2)
         for k in range(3):
             d_scales[i, k] = d0[k] * rotation[0][k] + d1[k] * rotation[1][k] + d2[k] * rotation[2][k]
-        r0, r1, r2 = _each_times(d0, scale), _each_times(d1, scale), _each_times(d2, scale)
+        r0, r1, r2 = _multiply_elements(d0, scale), _multiply_elements(d1, scale), _multiply_elements(d2, scale)
         d_w = 2 * (qx * (r2[1] - r1[2]) + qy * (r0[2] - r2[0]) + qz * (r1[0] - r0[1]))
         d_qx = 2 * (qy * (r0[1] + r1[0]) + qz * (r0[2] + r2[0]) + w * (r2[1] - r1[2]) - 2 * qx * (r1[1] + r2[2]))
         d_qy = 2 * (qx * (r0[1] + r1[0]) + qz * (r1[2] + r2[1]) + w * (r0[2] - r2[0]) - 2 * qy * (r0[0] + r2[2]))
         d_qz = 2 * (qx * (r0[2] + r2[0]) + qy * (r1[2] + r2[1]) + w * (r1[0] - r0[1]) - 2 * qz * (r0[0] + r1[1]))
-        along = w * d_w + qx * d_qx + qy * d_qy + qz * d_qz if length > QUATERNION_MIN else 0.0
+        along = w * d_w + qx * d_qx + qy * d_qy + qz * d_qz if length > MIN_QUATERNION_NORM else 0.0
         d_quats[i, 0], d_quats[i, 1] = (d_w - along * w) / length, (d_qx - along * qx) / length
         d_quats[i, 2], d_quats[i, 3] = (d_qy - along * qy) / length, (d_qz - along * qz) / length
 
 
 @kernel
-def _each_times(a: Vec3, b: Vec3) -> Vec3:
+def _multiply_elements(a: Vec3, b: Vec3) -> Vec3:
     return a[0] * b[0], a[1] * b[1], a[2] * b[2]
 
 
 @kernel
-def _column_times(matrix: Mat3, k: int, a: Vec3, b: Vec3, c: Vec3) -> Vec3:
+def _column_times_rows(matrix: Mat3, k: int, a: Vec3, b: Vec3, c: Vec3) -> Vec3:
     """Column k of the matrix times the rows a, b, c."""
-    return _plus_scaled(_plus_scaled(_scaled(a, matrix[0][k]), matrix[1][k], b), matrix[2][k], c)
+    return _add_scaled(_add_scaled(_scale(a, matrix[0][k]), matrix[1][k], b), matrix[2][k], c)

@@ -18,44 +18,52 @@ import numpy as np
 from backend.compute.kernels import kernel
 from backend.compute.simd import (
     LANES,
-    add_scaled_to,
+    accumulate_scaled,
     any_at_least,
-    dot,
-    full,
-    lanes,
+    broadcast,
+    broadcast_each,
+    dot_vectors,
+    lane_indices,
     load,
-    plus_scaled,
-    spread,
+    multiply_add,
+    select_if_at_least,
     store,
-    store_totals,
-    where_at_least,
-    zeros,
+    store_lane_sums,
+    zero_vectors,
 )
-from backend.rasterizer.constants import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
-from backend.rasterizer.cpu_bin import CURVE, CURVE_Y, EXPONENT_SCALE, LEAN, PEAK, ROWS_BASE, SPLAT
-from backend.rasterizer.cpu_project import MOMENTS, TILE_HEIGHT, TILE_WIDTH, Array, X, Y
+from backend.rasterizer.constants import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
+from backend.rasterizer.cpu_bin import (
+    CURVATURE,
+    CURVATURE_Y,
+    EXPONENT_SCALE,
+    PEAK_EXPONENT,
+    ROW_RANGE_BASE,
+    SHEAR,
+    SPLAT_COLUMNS,
+)
+from backend.rasterizer.cpu_project import MOMENT_COUNT, TILE_HEIGHT, TILE_WIDTH, Array, X, Y
 
 assert LANES == TILE_WIDTH
-CHECK_EVERY = 8  # list entries between two looks at which rows still let light through
+LIVE_ROW_CHECK_INTERVAL = 8  # list entries between two looks at which rows still let light through
 
-F = np.float32
+F32 = np.float32
 I64: Any = np.int64
-_ZERO, _ONE, _HALF = F(0), F(1), F(0.5)
-_ALPHA_MAX, _TRANSMITTANCE_MIN = F(ALPHA_MAX), F(TRANSMITTANCE_MIN)
-_CUT = F(math.log(ALPHA_MIN) / EXPONENT_SCALE)  # alpha ends where its scaled exponent falls below this
-_LOWEST = F(-0.7)
+_ZERO, _ONE, _HALF = F32(0), F32(1), F32(0.5)
+_MAX_ALPHA, _MIN_TRANSMITTANCE = F32(MAX_ALPHA), F32(MIN_TRANSMITTANCE)
+_MIN_EXPONENT = F32(math.log(MIN_ALPHA) / EXPONENT_SCALE)  # alpha ends where its scaled exponent falls below this
+_MIN_EXP_INPUT = F32(-0.7)
 # exp(x) on [-0.7, 0] to 4e-8: the Chebyshev interpolant's coefficients, lowest power first.
-_EXP = tuple(
-    F(c)
-    for c in np.polynomial.Chebyshev.interpolate(np.exp, 5, [float(_LOWEST), 0.0])  # type: ignore[no-untyped-call]
+_EXP_COEFFICIENTS = tuple(
+    F32(c)
+    for c in np.polynomial.Chebyshev.interpolate(np.exp, 5, [float(_MIN_EXP_INPUT), 0.0])  # type: ignore[no-untyped-call]
     .convert(kind=np.polynomial.Polynomial)
     .coef
 )
-_E0, _E1, _E2, _E3, _E4, _E5 = _EXP
+_E0, _E1, _E2, _E3, _E4, _E5 = _EXP_COEFFICIENTS
 
 
 @kernel
-def exponential(x: Any) -> Any:
+def exp_8x(x: Any) -> Any:
     """exp(8 x) for a vector in [-0.7, 0]: a polynomial for exp(x), squared three times. Relative error below 1e-6.
 
     Below -0.7, where alpha has ended, the result means nothing, but is never NaN.
@@ -68,9 +76,9 @@ def exponential(x: Any) -> Any:
 
 
 @kernel
-def _live_rows(tile: Array, stride: int, first: int, end: int) -> tuple[int, int]:
+def _find_live_rows(tile: Array, stride: int, first: int, end: int) -> tuple[int, int]:
     """The first and end row, within first … end, that have a pixel which is not finished."""
-    limit = full(_TRANSMITTANCE_MIN)
+    limit = broadcast(_MIN_TRANSMITTANCE)
     while first < end and not any_at_least(load(tile, first * stride), limit):
         first += 1
     while end > first and not any_at_least(load(tile, (end - 1) * stride), limit):
@@ -79,25 +87,25 @@ def _live_rows(tile: Array, stride: int, first: int, end: int) -> tuple[int, int
 
 
 @kernel
-def _gather(
-    tile: Array, at: int, stride: int, values: Array, start: int, steps: Array, columns: int, rows: int
+def _load_plane_into_tile(
+    tile: Array, tile_offset: int, stride: int, values: Array, start: int, steps: Array, columns: int, rows: int
 ) -> None:
     """One vector of each of the tile's rows from a plane with any strides; zeros outside the frame."""
     if steps[1] == 1 and columns >= LANES:
         for row in range(min(rows, TILE_HEIGHT)):
-            store(tile, at + row * stride, load(values, start + row * steps[0]))
+            store(tile, tile_offset + row * stride, load(values, start + row * steps[0]))
     else:
         for row in range(min(rows, TILE_HEIGHT)):
             for k in range(LANES):
                 value = values[start + row * steps[0] + k * steps[1]] if k < columns else _ZERO
-                tile[at + row * stride + k] = value
+                tile[tile_offset + row * stride + k] = value
     for row in range(rows, TILE_HEIGHT):
-        store(tile, at + row * stride, full(_ZERO))
+        store(tile, tile_offset + row * stride, broadcast(_ZERO))
 
 
-def moment_columns(channels: int) -> int:
+def moment_row_size(channels: int) -> int:
     """Columns of `moments`: whole vectors."""
-    return -(-(MOMENTS + channels) // LANES) * LANES
+    return -(-(MOMENT_COUNT + channels) // LANES) * LANES
 
 
 class TileKernels(NamedTuple):
@@ -108,7 +116,7 @@ class TileKernels(NamedTuple):
 
 
 @lru_cache
-def tile_kernels(channels: int) -> TileKernels:
+def compile_tile_kernels(channels: int) -> TileKernels:
     """Kernels that blend `channels` features, compiled for exactly that number (depth counts as one)."""
 
     @kernel
@@ -128,9 +136,9 @@ def tile_kernels(channels: int) -> TileKernels:
         stride = (channels + 1) * LANES
         tile = np.empty(TILE_HEIGHT * stride, np.float32)
         frame_width = tiles_x * TILE_WIDTH
-        one, zero = full(_ONE), full(_ZERO)
-        cut = full(_CUT)
-        alpha_max, transmittance_min = full(_ALPHA_MAX), full(_TRANSMITTANCE_MIN)
+        one, zero = broadcast(_ONE), broadcast(_ZERO)
+        cut = broadcast(_MIN_EXPONENT)
+        alpha_max, transmittance_min = broadcast(_MAX_ALPHA), broadcast(_MIN_TRANSMITTANCE)
         for t in range(first_tile, last_tile):
             left, top = (t % tiles_x) * TILE_WIDTH, (t // tiles_x) * TILE_HEIGHT
             for row in range(TILE_HEIGHT):
@@ -139,35 +147,35 @@ def tile_kernels(channels: int) -> TileKernels:
                     store(tile, row * stride + (k + 1) * LANES, zero)
             live_first, live_end = 0, TILE_HEIGHT
             for entry in range(starts[t], starts[t + 1]):
-                if (entry - starts[t]) % CHECK_EVERY == CHECK_EVERY - 1:
-                    live_first, live_end = _live_rows(tile, stride, live_first, live_end)
+                if (entry - starts[t]) % LIVE_ROW_CHECK_INTERVAL == LIVE_ROW_CHECK_INTERVAL - 1:
+                    live_first, live_end = _find_live_rows(tile, stride, live_first, live_end)
                     if live_first == live_end:
                         break
-                first = max(live_first, list_rows[entry] // ROWS_BASE)
-                end = min(live_end, list_rows[entry] % ROWS_BASE)
+                first = max(live_first, list_rows[entry] // ROW_RANGE_BASE)
+                end = min(live_end, list_rows[entry] % ROW_RANGE_BASE)
                 if first >= end:
                     continue
                 at = I64(list_ranks[entry]) * splat_size
                 lean, curve, curve_y, peak = (
-                    splats[at + LEAN],
-                    splats[at + CURVE],
-                    splats[at + CURVE_Y],
-                    splats[at + PEAK],
+                    splats[at + SHEAR],
+                    splats[at + CURVATURE],
+                    splats[at + CURVATURE_Y],
+                    splats[at + PEAK_EXPONENT],
                 )
-                dx = lanes() + (F(left) + _HALF - splats[at + X])
-                y = F(top) + _HALF - splats[at + Y]
-                colours = spread(splats, at + SPLAT, channels)
+                dx = lane_indices() + (F32(left) + _HALF - splats[at + X])
+                y = F32(top) + _HALF - splats[at + Y]
+                colours = broadcast_each(splats, at + SPLAT_COLUMNS, channels)
                 for row in range(first, end):
-                    dy = y + F(row)
+                    dy = y + F32(row)
                     distance = dx + lean * dy
                     exponent = distance * distance * curve + (peak + curve_y * dy * dy)
                     transmittance = load(tile, row * stride)
-                    alpha = exponential(exponent)
-                    alpha = where_at_least(alpha, alpha_max, alpha_max, alpha)
-                    alpha = where_at_least(exponent, cut, alpha, zero)
-                    weight = where_at_least(transmittance, transmittance_min, alpha, zero) * transmittance
+                    alpha = exp_8x(exponent)
+                    alpha = select_if_at_least(alpha, alpha_max, alpha_max, alpha)
+                    alpha = select_if_at_least(exponent, cut, alpha, zero)
+                    weight = select_if_at_least(transmittance, transmittance_min, alpha, zero) * transmittance
                     store(tile, row * stride, transmittance - weight)
-                    add_scaled_to(tile, row * stride + LANES, weight, colours)
+                    accumulate_scaled(tile, row * stride + LANES, weight, colours)
             for row in range(TILE_HEIGHT):
                 store(tile, row * stride, one - load(tile, row * stride))
             for k in range(channels + 1):
@@ -206,23 +214,23 @@ def tile_kernels(channels: int) -> TileKernels:
         """
         colour_channels = channels - 1 if d_depth.shape[0] > 0 else channels
         stride = (channels + 2) * LANES
-        size = -(-(MOMENTS + channels) // LANES) * LANES
+        size = -(-(MOMENT_COUNT + channels) // LANES) * LANES
         tile = np.empty(TILE_HEIGHT * stride, np.float32)
         frame_width = tiles_x * TILE_WIDTH
-        one, zero = full(_ONE), full(_ZERO)
-        cut = full(_CUT)
-        alpha_max, transmittance_min = full(_ALPHA_MAX), full(_TRANSMITTANCE_MIN)
+        one, zero = broadcast(_ONE), broadcast(_ZERO)
+        cut = broadcast(_MIN_EXPONENT)
+        alpha_max, transmittance_min = broadcast(_MAX_ALPHA), broadcast(_MIN_TRANSMITTANCE)
         for t in range(first_tile, last_tile):
             left, top = (t % tiles_x) * TILE_WIDTH, (t // tiles_x) * TILE_HEIGHT
             inside = (width - left, height - top)
             start = top * steps[0, 0] + left * steps[0, 1]
-            _gather(tile, LANES, stride, d_alpha, start, steps[0], *inside)
+            _load_plane_into_tile(tile, LANES, stride, d_alpha, start, steps[0], *inside)
             for k in range(colour_channels):
                 start = top * steps[1, 0] + left * steps[1, 1] + k * steps[1, 2]
-                _gather(tile, (k + 2) * LANES, stride, d_features, start, steps[1], *inside)
+                _load_plane_into_tile(tile, (k + 2) * LANES, stride, d_features, start, steps[1], *inside)
             if colour_channels < channels:
                 start = top * steps[2, 0] + left * steps[2, 1]
-                _gather(tile, (channels + 1) * LANES, stride, d_depth, start, steps[2], *inside)
+                _load_plane_into_tile(tile, (channels + 1) * LANES, stride, d_depth, start, steps[2], *inside)
             for row in range(TILE_HEIGHT):
                 at, pixel = row * stride, (top + row) * frame_width + left
                 behind = (load(frame, pixel) - one) * load(tile, at + LANES)
@@ -232,55 +240,55 @@ def tile_kernels(channels: int) -> TileKernels:
                 store(tile, at + LANES, behind)
             live_first, live_end = 0, TILE_HEIGHT
             for entry in range(starts[t], starts[t + 1]):
-                if (entry - starts[t]) % CHECK_EVERY == CHECK_EVERY - 1:
-                    live_first, live_end = _live_rows(tile, stride, live_first, live_end)
-                first = max(live_first, list_rows[entry] // ROWS_BASE)
-                end = min(live_end, list_rows[entry] % ROWS_BASE)
+                if (entry - starts[t]) % LIVE_ROW_CHECK_INTERVAL == LIVE_ROW_CHECK_INTERVAL - 1:
+                    live_first, live_end = _find_live_rows(tile, stride, live_first, live_end)
+                first = max(live_first, list_rows[entry] // ROW_RANGE_BASE)
+                end = min(live_end, list_rows[entry] % ROW_RANGE_BASE)
                 if first >= end:
                     moments[entry * size : (entry + 1) * size] = _ZERO
                     continue
                 at = I64(list_ranks[entry]) * splat_size
                 lean, curve, curve_y, peak = (
-                    splats[at + LEAN],
-                    splats[at + CURVE],
-                    splats[at + CURVE_Y],
-                    splats[at + PEAK],
+                    splats[at + SHEAR],
+                    splats[at + CURVATURE],
+                    splats[at + CURVATURE_Y],
+                    splats[at + PEAK_EXPONENT],
                 )
-                dx = lanes() + (F(left) + _HALF - splats[at + X])
-                y = F(top) + _HALF - splats[at + Y]
-                colours = spread(splats, at + SPLAT, channels)
-                d_colours = zeros(channels)
+                dx = lane_indices() + (F32(left) + _HALF - splats[at + X])
+                y = F32(top) + _HALF - splats[at + Y]
+                colours = broadcast_each(splats, at + SPLAT_COLUMNS, channels)
+                d_colours = zero_vectors(channels)
                 # Sums of p, of these sums, and of those: each p is counted 1, k and k (k + 1) / 2 times, where k is how
                 # many rows its row lies before `end`. Three additions per row, and all moments follow from them.
                 sum1, sum2, sum3 = zero, zero, zero
                 for row in range(first, end):
-                    dy = y + F(row)
+                    dy = y + F32(row)
                     distance = dx + lean * dy
                     exponent = distance * distance * curve + (peak + curve_y * dy * dy)
                     transmittance = load(tile, row * stride)
-                    unsaturated = exponential(exponent)
-                    alpha = where_at_least(unsaturated, alpha_max, alpha_max, unsaturated)
-                    alpha = where_at_least(exponent, cut, alpha, zero)
-                    alpha = where_at_least(transmittance, transmittance_min, alpha, zero)
+                    unsaturated = exp_8x(exponent)
+                    alpha = select_if_at_least(unsaturated, alpha_max, alpha_max, unsaturated)
+                    alpha = select_if_at_least(exponent, cut, alpha, zero)
+                    alpha = select_if_at_least(transmittance, transmittance_min, alpha, zero)
                     weight = alpha * transmittance
                     store(tile, row * stride, transmittance - weight)
-                    d_colours = plus_scaled(d_colours, weight, tile, row * stride + 2 * LANES)
-                    towards = weight * dot(tile, row * stride + 2 * LANES, colours)
+                    d_colours = multiply_add(d_colours, weight, tile, row * stride + 2 * LANES)
+                    towards = weight * dot_vectors(tile, row * stride + 2 * LANES, colours)
                     behind = load(tile, row * stride + LANES) - towards
                     store(tile, row * stride + LANES, behind)
                     d_exponent = towards - alpha * behind / (one - alpha)
-                    d_exponent = where_at_least(unsaturated, alpha_max, zero, d_exponent)
+                    d_exponent = select_if_at_least(unsaturated, alpha_max, zero, d_exponent)
                     sum1 = sum1 + d_exponent
                     sum2 = sum2 + sum1
                     sum3 = sum3 + sum2
                 k_squared = sum3 + sum3 - sum2
-                y_end = y + F(end)
+                y_end = y + F32(end)
                 t_end = dx + lean * y_end
                 by_y = sum1 * y_end - sum2
                 by_ky = sum2 * y_end - k_squared
                 by_t = sum1 * t_end - sum2 * lean
                 by_kt = sum2 * t_end - k_squared * lean
                 at_end = (by_y * y_end - by_ky, by_t, by_y * t_end - by_ky * lean, by_t * t_end - by_kt * lean)
-                store_totals(moments, entry * size, (sum1, by_y, *at_end, *d_colours))
+                store_lane_sums(moments, entry * size, (sum1, by_y, *at_end, *d_colours))
 
     return TileKernels(forward, backward)

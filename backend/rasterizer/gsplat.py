@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from backend.contract.errors import UserError
-from backend.rasterizer.constants import BLUR, NEAR
+from backend.rasterizer.constants import NEAR_PLANE_METERS, SCREEN_BLUR_VARIANCE
 
-TILE = 16  # px, gsplat's default
+TILE_SIZE_PIXELS = 16  # px, gsplat's default
 
 
 def require_cuda() -> None:
@@ -55,7 +55,7 @@ def rasterize_cuda(
     scales: Tensor,
     opacities: Tensor,
     features: Tensor,
-    offsets: Tensor,
+    screen_offsets: Tensor,
     view: Tensor,
     intrinsics: Tensor,
     width: int,
@@ -71,8 +71,10 @@ def rasterize_cuda(
     import gsplat
 
     device = means.device if means.is_cuda else torch.device("cuda")
-    gaussians = (means, quats, scales, opacities, features, offsets)
-    means, quats, scales, opacities, features, offsets = (tensor.to(device, torch.float32) for tensor in gaussians)
+    gaussians = (means, quats, scales, opacities, features, screen_offsets)
+    means, quats, scales, opacities, features, screen_offsets = (
+        tensor.to(device, torch.float32) for tensor in gaussians
+    )
     cameras = view.to(device, torch.float32)[None], intrinsics.to(device, torch.float32)[None]
     if means.shape[0] == 0:
         nothing = means.sum() + features.sum()  # zero, yet part of the graph, so that backward works
@@ -91,18 +93,18 @@ def rasterize_cuda(
         *cameras,
         width,
         height,
-        eps2d=BLUR,
-        near_plane=NEAR,
+        eps2d=SCREEN_BLUR_VARIANCE,
+        near_plane=NEAR_PLANE_METERS,
         packed=False,
         opacities=opacities,
     )
-    centres = centres + offsets
-    tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
-    _, ids, order = gsplat.isect_tiles(centres, radii, z, TILE, tiles_x, tiles_y)
+    centres = centres + screen_offsets
+    tiles_x, tiles_y = -(-width // TILE_SIZE_PIXELS), -(-height // TILE_SIZE_PIXELS)
+    _, ids, order = gsplat.isect_tiles(centres, radii, z, TILE_SIZE_PIXELS, tiles_x, tiles_y)
     starts = gsplat.isect_offset_encode(ids, 1, tiles_x, tiles_y)
     colours = torch.cat([features, z[0, :, None]], dim=-1) if with_depth else features
     image, alpha = gsplat.rasterize_to_pixels(
-        centres, conics, colours[None], opacities[None], width, height, TILE, starts, order
+        centres, conics, colours[None], opacities[None], width, height, TILE_SIZE_PIXELS, starts, order
     )
     depth = image[0, ..., -1] if with_depth else image.new_zeros(0, 0)
     return image[0, ..., : features.shape[1]], alpha[0, ..., 0], depth

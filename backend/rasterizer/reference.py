@@ -9,18 +9,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from backend.rasterizer.constants import (
-    ALPHA_MAX,
-    ALPHA_MIN,
-    BLUR,
     FRUSTUM_MARGIN,
-    NEAR,
-    QUATERNION_MIN,
-    TRANSMITTANCE_MIN,
-    VARIANCE_MAX,
+    MAX_ALPHA,
+    MAX_SCREEN_VARIANCE,
+    MIN_ALPHA,
+    MIN_QUATERNION_NORM,
+    MIN_TRANSMITTANCE,
+    NEAR_PLANE_METERS,
+    SCREEN_BLUR_VARIANCE,
 )
 
 
-class _Camera(NamedTuple):
+class _CameraTensors(NamedTuple):
     view: Tensor  # (4, 4)
     intrinsics: Tensor  # (3, 3)
     width: int
@@ -33,7 +33,7 @@ def rasterize_reference(
     scales: Tensor,
     opacities: Tensor,
     features: Tensor,
-    offsets: Tensor,
+    screen_offsets: Tensor,
     view: Tensor,
     intrinsics: Tensor,
     width: int,
@@ -41,13 +41,13 @@ def rasterize_reference(
     with_depth: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Features (H, W, C), alpha (H, W) and depth (H, W) or (0, 0), as `rasterize` defines them, in float64."""
-    gaussians = [tensor.double() for tensor in (means, quats, scales, opacities, features, offsets)]
-    camera = _Camera(view.double(), intrinsics.double(), width, height)
+    gaussians = [tensor.double() for tensor in (means, quats, scales, opacities, features, screen_offsets)]
+    camera = _CameraTensors(view.double(), intrinsics.double(), width, height)
     with torch.no_grad():
-        drawn = _drawn(gaussians, camera)
+        drawn = _visible_indices(gaussians, camera)
     # Indexing first keeps numbers that are not finite out of the graph: 0 · ∞ in a gradient would be NaN.
-    means, quats, scales, opacities, features, offsets = (tensor[drawn] for tensor in gaussians)
-    centre, covariance, z = _project(means, quats, scales, offsets, camera)
+    means, quats, scales, opacities, features, screen_offsets = (tensor[drawn] for tensor in gaussians)
+    centre, covariance, z = _project_gaussians(means, quats, scales, screen_offsets, camera)
     conic = torch.linalg.inv(covariance)
     if with_depth:
         features = torch.cat([features, z[:, None]], dim=1)
@@ -60,8 +60,8 @@ def rasterize_reference(
         dx, dy = x - centre[i, 0], y - centre[i, 1]
         power = -0.5 * (conic[i, 0, 0] * dx * dx + conic[i, 1, 1] * dy * dy) - conic[i, 0, 1] * dx * dy
         alpha = opacities[i] * torch.exp(power)
-        seen = (alpha >= ALPHA_MIN) & (transmittance >= TRANSMITTANCE_MIN)
-        alpha = torch.where(seen, alpha.clamp(max=ALPHA_MAX), 0.0)
+        seen = (alpha >= MIN_ALPHA) & (transmittance >= MIN_TRANSMITTANCE)
+        alpha = torch.where(seen, alpha.clamp(max=MAX_ALPHA), 0.0)
         image = image + (alpha * transmittance)[..., None] * features[i]
         transmittance = transmittance * (1 - alpha)
     if not with_depth:
@@ -69,16 +69,16 @@ def rasterize_reference(
     return image[..., :-1], 1 - transmittance, image[..., -1]
 
 
-def _project(
-    means: Tensor, quats: Tensor, scales: Tensor, offsets: Tensor, camera: _Camera
+def _project_gaussians(
+    means: Tensor, quats: Tensor, scales: Tensor, screen_offsets: Tensor, camera: _CameraTensors
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centres (N, 2) px, covariances (N, 2, 2) px² and camera z (N,): Σ' = J A R S S Rᵀ Aᵀ Jᵀ + blur."""
     view, intrinsics, width, height = camera
-    rotation_scale = _rotation(quats) * scales[:, None, :]
+    rotation_scale = _rotation_matrices(quats) * scales[:, None, :]
     covariance = view[:3, :3] @ rotation_scale @ rotation_scale.mT @ view[:3, :3].mT
     x, y, z = (means @ view[:3, :3].mT + view[:3, 3]).unbind(-1)
     fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
-    centre = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=-1) + offsets
+    centre = torch.stack([fx * x / z + cx, fy * y / z + cy], dim=-1) + screen_offsets
 
     # Far outside the frame the linearised projection explodes; it is taken at the frame's edge plus a margin instead.
     margin_x, margin_y = FRUSTUM_MARGIN * 0.5 * width / fx, FRUSTUM_MARGIN * 0.5 * height / fy
@@ -92,13 +92,13 @@ def _project(
         ],
         dim=-2,
     )
-    projected = jacobian @ covariance @ jacobian.mT + BLUR * torch.eye(2, dtype=torch.float64)
+    projected = jacobian @ covariance @ jacobian.mT + SCREEN_BLUR_VARIANCE * torch.eye(2, dtype=torch.float64)
     return centre, projected, z
 
 
-def _rotation(quats: Tensor) -> Tensor:
+def _rotation_matrices(quats: Tensor) -> Tensor:
     """Rotation matrices (N, 3, 3) of quaternions (N, 4) wxyz of any length."""
-    w, x, y, z = normalize(quats, dim=-1, eps=QUATERNION_MIN).unbind(-1)
+    w, x, y, z = normalize(quats, dim=-1, eps=MIN_QUATERNION_NORM).unbind(-1)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -107,10 +107,14 @@ def _rotation(quats: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def _drawn(gaussians: list[Tensor], camera: _Camera) -> Tensor:
+def _visible_indices(gaussians: list[Tensor], camera: _CameraTensors) -> Tensor:
     """Indices of the Gaussians that can be drawn at all: finite, in front of the near plane, not too faint."""
     means, quats, scales, opacities, features, offsets = gaussians
-    centre, covariance, z = _project(means, quats, scales, offsets, camera)
+    centre, covariance, z = _project_gaussians(means, quats, scales, offsets, camera)
     variance = covariance.diagonal(dim1=-2, dim2=-1)
-    finite = torch.isfinite(features).all(-1) & torch.isfinite(opacities) & (centre.square() <= VARIANCE_MAX).all(-1)
-    return torch.nonzero((z >= NEAR) & (opacities >= ALPHA_MIN) & (variance <= VARIANCE_MAX).all(-1) & finite)[:, 0]
+    finite = (
+        torch.isfinite(features).all(-1) & torch.isfinite(opacities) & (centre.square() <= MAX_SCREEN_VARIANCE).all(-1)
+    )
+    return torch.nonzero(
+        (z >= NEAR_PLANE_METERS) & (opacities >= MIN_ALPHA) & (variance <= MAX_SCREEN_VARIANCE).all(-1) & finite
+    )[:, 0]

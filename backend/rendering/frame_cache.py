@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..contract.atomic_write import write_error
+from ..contract.atomic_write import error_from_failed_write
 from ..contract.errors import UserError
 from ..contract.safe_io import read_bytes
 
 
-class Ledger:
+class FrameCache:
     """Which inputs each finished file was made from: one JSON line a file, the last one counts.
 
     Raises:
@@ -19,7 +19,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.marks: dict[str, str] = {}
+        self.fingerprints: dict[str, str] = {}
         try:
             lines = read_bytes(path).decode("utf-8").splitlines()
         except FileNotFoundError:
@@ -29,11 +29,11 @@ class Ledger:
         for line in filter(None, lines):
             try:
                 entry = json.loads(line)
-                self.marks[str(entry["file"])] = str(entry["inputs"])
+                self.fingerprints[str(entry["file"])] = str(entry["inputs"])
             except (ValueError, TypeError, KeyError, RecursionError):
                 continue  # a line that a crash cut off: that frame is rendered again
 
-    def add(self, name: str, mark: str) -> None:
+    def add_frame(self, name: str, fingerprint: str) -> None:
         """Writes down that a file is there, made from these inputs.
 
         Raises:
@@ -42,6 +42,6 @@ class Ledger:
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 # The line break comes first, so a line that a crash cut off spoils only itself.
-                file.write("\n" + json.dumps({"file": name, "inputs": mark}))
+                file.write("\n" + json.dumps({"file": name, "inputs": fingerprint}))
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise error_from_failed_write(self.path, error) from error

@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..contract.actor_folder import ActorFolder, damaged, fingerprint
-from ..contract.atomic_write import make_folder, save_whole
-from ..contract.camera import MAX_SIDE, CameraPath, footage_camera
+from ..contract.actor_folder import ActorFolder, damaged_file_error, fingerprint
+from ..contract.atomic_write import make_folder, write_bytes_atomically
+from ..contract.camera import MAX_IMAGE_SIDE, CameraPath, footage_camera_path
 from ..contract.errors import Cancelled, UserError
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
 from ..contract.safe_io import read_bytes
 from ..media.encode import VideoWriter
-from ..media.provenance import consent_of, film_labels
+from ..media.provenance import describe_consent, video_metadata
 from ..setup.device import choose_device, device_name
-from .frame_cache import Ledger
-from .images import exr_bytes, png_bytes
-from .options import RenderOptions, checked, frame_numbers
-from .passes import Exposure, Passes, Plane, passes_of
+from .frame_cache import FrameCache
+from .images import encode_exr, encode_png
+from .options import RenderOptions, frame_numbers, validate_options
+from .passes import Passes, Plane, ShutterAccumulator, passes_from_frame
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ def render_performance(
     camera: CameraPath | None,
     options: RenderOptions,
     reporter: Reporter,
-    load: Callable[[ActorFolder, torch.device], Portrait] = load_portrait,
+    portrait_loader: Callable[[ActorFolder, torch.device], Portrait] = load_portrait,
 ) -> dict[str, Any]:
     """Renders every frame of `performance`.
 
@@ -66,20 +66,22 @@ def render_performance(
         UserError: an input cannot be used, or the output not be written.
         Cancelled: whole frames stay on disk.
     """
-    options = checked(options, folder, camera)
-    view = (camera or footage_camera(_camera_of(folder), folder.info.size)).check()
+    options = validate_options(options, folder, camera)
+    view = (camera or footage_camera_path(_require_footage_camera(folder), folder.info.size)).check()
     if options.scale != 1:
         size = (max(1, round(view.width * options.scale)), max(1, round(view.height * options.scale)))
-        view = view.resized(*size)
+        view = view.resize(*size)
     for number in performance.frames:  # before the first minute of work is done
-        view.at(int(number))
-    frames = frame_numbers(performance, options.samples)
+        view.matrices_at(int(number))
+    frames = frame_numbers(performance, options.samples_per_frame)
     make_folder(options.out)
 
     start = time.monotonic()
     device = choose_device(options.device)
-    job = _Job(folder, performance, frames, view, options, reporter, device, lambda: load(folder, device))
-    data = job.film() if options.format == "mp4" else job.sequence()
+    job = _RenderJob(
+        folder, performance, frames, view, options, reporter, device, lambda: portrait_loader(folder, device)
+    )
+    data = job.render_video() if options.format == "mp4" else job.render_sequence()
     return {
         "folder": str(options.out), "first": frames[0], "last": frames[-1],
         "count": len(frames), "width": view.width, "height": view.height, "fps": performance.fps,
@@ -87,12 +89,12 @@ def render_performance(
     }  # fmt: skip
 
 
-def frame_name(name: str, frame: int, suffix: str) -> str:
+def frame_file_name(prefix: str, frame_number: int, suffix: str) -> str:
     """`NAME_0001.exr`, as Blender numbers a sequence; negative frames are `NAME_-0001.exr`."""
-    return f"{name}_{'-' if frame < 0 else ''}{abs(frame):04d}.{suffix}"
+    return f"{prefix}_{'-' if frame_number < 0 else ''}{abs(frame_number):04d}.{suffix}"
 
 
-class _Job:
+class _RenderJob:
     """One run of `render_performance`."""
 
     def __init__(
@@ -104,107 +106,107 @@ class _Job:
         options: RenderOptions,
         reporter: Reporter,
         device: torch.device,
-        load: Callable[[], Portrait],
+        portrait_loader: Callable[[], Portrait],
     ) -> None:
-        self.folder, self.performance, self.frames, self.camera = folder, performance, frames, camera
-        self.options, self.reporter, self.device, self.load = options, reporter, device, load
+        self.folder, self.performance, self.frame_numbers, self.camera = folder, performance, frames, camera
+        self.options, self.reporter, self.device, self.portrait_loader = options, reporter, device, portrait_loader
 
-    def sequence(self) -> dict[str, Any]:
+    def render_sequence(self) -> dict[str, Any]:
         """One file a frame; those that are there and whose inputs are the same are kept."""
         options = self.options
-        ledger = Ledger(options.out / f".{options.name}.{options.format}.jsonl")
-        rendered = self._render_changed(options.out, options.format, ledger)
+        ledger = FrameCache(options.out / f".{options.name}.{options.format}.jsonl")
+        rendered = self._render_changed_frames(options.out, options.format, ledger)
         pattern = f"{options.name}_####.{options.format}"
-        return {"pattern": pattern, "rendered": rendered, "skipped": len(self.frames) - rendered}
+        return {"pattern": pattern, "rendered": rendered, "skipped": len(self.frame_numbers) - rendered}
 
-    def film(self) -> dict[str, Any]:
+    def render_video(self) -> dict[str, Any]:
         """One MP4 over the plate or a plain colour. Its frames are kept beside it as PNG, so that a film whose
         rendering was stopped goes on, and one whose sound alone changed is not rendered again."""
         options, camera = self.options, self.camera
-        background = self._background()
+        background = self._load_background()
         kept = options.out / f".{options.name}.frames"
         make_folder(kept)
-        rendered = self._render_changed(kept, "png", Ledger(kept / "frames.jsonl"))
+        rendered = self._render_changed_frames(kept, "png", FrameCache(kept / "frames.jsonl"))
         path = options.out / f"{options.name}.mp4"
         # Frames that are left out make a film of fewer frames a second, not a faster one: the sound fits.
-        step = (self.frames[-1] - self.frames[0]) / max(1, len(self.frames) - 1)
+        step = (self.frame_numbers[-1] - self.frame_numbers[0]) / max(1, len(self.frame_numbers) - 1)
         writer = VideoWriter(
-            path, camera.width, camera.height, self.performance.fps / max(step, 1), options.sound,
-            film_labels(self.folder.info, options.name), sound_offset=options.sound_offset,
+            path, camera.width, camera.height, self.performance.fps / max(step, 1), options.audio,
+            video_metadata(self.folder.info, options.name), audio_offset=options.audio_offset_seconds,
         )  # fmt: skip
         with writer:
-            for frame in self.frames:
-                file = kept / frame_name(options.name, frame, "png")
-                writer.write(_read_png(file, camera.width, camera.height).over(background))
-        return {"file": str(path), "rendered": rendered, "skipped": len(self.frames) - rendered}
+            for frame in self.frame_numbers:
+                file = kept / frame_file_name(options.name, frame, "png")
+                writer.write_frame(_read_png_passes(file, camera.width, camera.height).composite_over(background))
+        return {"file": str(path), "rendered": rendered, "skipped": len(self.frame_numbers) - rendered}
 
-    def _render_changed(self, place: Path, suffix: str, ledger: Ledger) -> int:
+    def _render_changed_frames(self, output_folder: Path, suffix: str, cache: FrameCache) -> int:
         """Writes the frames whose inputs are not those of the ledger. Returns how many."""
-        names = [frame_name(self.options.name, frame, suffix) for frame in self.frames]
-        marks = [self._fingerprint(index) for index in range(len(names))]
+        names = [frame_file_name(self.options.name, frame, suffix) for frame in self.frame_numbers]
+        marks = [self._frame_fingerprint(index) for index in range(len(names))]
         todo = [
             index
             for index, (mark, name) in enumerate(zip(marks, names, strict=True))
-            if ledger.marks.get(name) != mark or not (place / name).is_file()
+            if cache.fingerprints.get(name) != mark or not (output_folder / name).is_file()
         ]
         kept = len(names) - len(todo)
         if kept:
             self.reporter.note(f"{kept} of {len(names)} frames are unchanged and were kept.")
-        for index, passes in self._rendered(todo):
-            save_whole(place / names[index], self._encoded(passes, self.frames[index]))
-            ledger.add(names[index], marks[index])
+        for index, passes in self._render_frames(todo):
+            write_bytes_atomically(output_folder / names[index], self._encode_frame(passes, self.frame_numbers[index]))
+            cache.add_frame(names[index], marks[index])
         return len(todo)
 
-    def _rendered(self, todo: list[int]) -> Iterator[tuple[int, Passes]]:
+    def _render_frames(self, indices: list[int]) -> Iterator[tuple[int, Passes]]:
         """The passes of each of these frames, one at a time. The model is read when there is work to do."""
-        self.reporter.progress(STAGE, 0, len(todo))
-        if not todo:
+        self.reporter.progress(STAGE, 0, len(indices))
+        if not indices:
             return
-        portrait = self.load()
-        for index in self.reporter.track(todo, STAGE, len(todo)):
-            yield index, self._exposed(portrait, index)
+        portrait = self.portrait_loader()
+        for index in self.reporter.report_items(indices, STAGE, len(indices)):
+            yield index, self._render_frame(portrait, index)
 
-    def _exposed(self, portrait: Portrait, index: int) -> Passes:
+    def _render_frame(self, portrait: Portrait, index: int) -> Passes:
         """One frame: the mean over the shutter's moments; those that are alike are drawn once."""
-        rows = self._rows(index)
-        if self.options.vectors:
-            from .vectors import motion_vectors
+        rows = self._sample_indices(index)
+        if self.options.with_vectors:
+            from .vectors import render_motion_vectors
 
-            passes = self._drawn(portrait, rows[1])
-            camera = self._drawn_camera()
-            moments = [self._moment(row) for row in rows]
-            passes.vectors = motion_vectors(portrait, moments, camera.width, camera.height)
+            passes = self._render_moment(portrait, rows[1])
+            camera = self._border_camera()
+            moments = [self._load_moment(row) for row in rows]
+            passes.vectors = render_motion_vectors(portrait, moments, camera.width, camera.height)
         else:
             alike: dict[str, list[int]] = {}
             for row in rows:
-                alike.setdefault(self._digest(row), []).append(row)
+                alike.setdefault(self._moment_hash(row), []).append(row)
             if len(alike) == 1:
-                passes = self._drawn(portrait, rows[0])
+                passes = self._render_moment(portrait, rows[0])
             else:
-                exposure = Exposure()
+                exposure = ShutterAccumulator()
                 for same in alike.values():
-                    if self.reporter.cancelled:
+                    if self.reporter.is_cancelled:
                         raise Cancelled
-                    exposure.add(self._drawn(portrait, same[0]), len(same))
-                passes = exposure.passes()
+                    exposure.add_moment(self._render_moment(portrait, same[0]), len(same))
+                passes = exposure.average_passes()
         if self.camera.border is None:
             return passes
         left, top, _, _ = self.camera.border
-        return passes.placed(self.camera.width, self.camera.height, left, top)
+        return passes.expand_to_frame(self.camera.width, self.camera.height, left, top)
 
-    def _drawn(self, portrait: Portrait, row: int) -> Passes:
+    def _render_moment(self, portrait: Portrait, sample_index: int) -> Passes:
         """One moment, as much of the picture as the border lets through."""
         import torch
 
-        camera, moment = self._drawn_camera(), self._moment(row)
+        camera, moment = self._border_camera(), self._load_moment(sample_index)
         with_mattes = self.options.format == "exr"  # the other formats hold neither mattes nor depth
         with torch.inference_mode():
             frame = portrait.render(
-                *moment.pose, moment.view, moment.intrinsics, camera.width, camera.height, mattes=with_mattes
+                *moment.pose, moment.view, moment.intrinsics, camera.width, camera.height, with_mattes=with_mattes
             )
-        return passes_of(frame)
+        return passes_from_frame(frame)
 
-    def _moment(self, row: int) -> Moment:
+    def _load_moment(self, sample_index: int) -> Moment:
         import torch
 
         from ..portrait.model import Pose
@@ -213,101 +215,104 @@ class _Job:
         def tensor(values: NDArray[Any]) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values, np.float32)).to(self.device)
 
-        view, intrinsics = self._drawn_camera().at(int(self.performance.frames[row]))
-        pose = Pose(*(tensor(values) for values in _pose(self.performance, row)))
+        view, intrinsics = self._border_camera().matrices_at(int(self.performance.frames[sample_index]))
+        pose = Pose(*(tensor(values) for values in _pose_arrays(self.performance, sample_index)))
         return Moment(pose, tensor(view), tensor(intrinsics))
 
-    def _drawn_camera(self) -> CameraPath:
+    def _border_camera(self) -> CameraPath:
         """The camera of what lies within the border."""
-        return self.camera if self.camera.border is None else self.camera.cropped(self.camera.border)
+        return self.camera if self.camera.border is None else self.camera.crop(self.camera.border)
 
-    def _rows(self, index: int) -> range:
+    def _sample_indices(self, index: int) -> range:
         """The rows of the performance that make a frame."""
-        count = self.options.samples
+        count = self.options.samples_per_frame
         return range(index * count, (index + 1) * count)
 
-    def _encoded(self, passes: Passes, frame: int) -> bytes:
+    def _encode_frame(self, passes: Passes, frame: int) -> bytes:
         info = self.folder.info
-        name, agreed = info.name or self.options.name, consent_of(info)
+        name, agreed = info.name or self.options.name, describe_consent(info)
         if self.options.format == "exr":
             texts = {"actor": name, "frame": str(frame), "consent": agreed}
-            return exr_bytes(passes, self.performance.fps, {key: text for key, text in texts.items() if text})
+            return encode_exr(passes, self.performance.fps, {key: text for key, text in texts.items() if text})
         texts = {"Title": name, "Frame": str(frame), "Consent": agreed}
-        return png_bytes(passes, self.options.bits, {key: text for key, text in texts.items() if text})
+        return encode_png(passes, self.options.png_bits, {key: text for key, text in texts.items() if text})
 
-    def _fingerprint(self, index: int) -> str:
+    def _frame_fingerprint(self, index: int) -> str:
         """A short hash over all that the picture of a frame depends on."""
         options, camera = self.options, self.camera
-        moments = [self._digest(row) for row in self._rows(index)]
+        moments = [self._moment_hash(row) for row in self._sample_indices(index)]
         return fingerprint(
-            __version__, self._model_mark(), moments, (camera.width, camera.height), camera.border, options.format,
-            options.bits, options.vectors,
+            __version__, self._model_hash(), moments, (camera.width, camera.height), camera.border, options.format,
+            options.png_bits, options.with_vectors,
         )  # fmt: skip
 
-    def _digest(self, row: int) -> str:
+    def _moment_hash(self, sample_index: int) -> str:
         """A hash over pose and camera of one moment."""
-        view, intrinsics = self.camera.at(int(self.performance.frames[row]))
+        view, intrinsics = self.camera.matrices_at(int(self.performance.frames[sample_index]))
         values = hashlib.sha256()
-        for array in (*_pose(self.performance, row), view, intrinsics):
+        for array in (*_pose_arrays(self.performance, sample_index), view, intrinsics):
             values.update(np.ascontiguousarray(array, np.float64).tobytes())
         return values.hexdigest()
 
-    def _model_mark(self) -> str:
-        if not hasattr(self, "_mark"):
-            file = self.folder.file("model.safetensors")
+    def _model_hash(self) -> str:
+        if not hasattr(self, "_cached_model_hash"):
+            file = self.folder.file_path("model.safetensors")
             try:
                 with file.open("rb") as data:
-                    self._mark = hashlib.file_digest(data, "sha256").hexdigest()
+                    self._cached_model_hash = hashlib.file_digest(data, "sha256").hexdigest()
             except OSError as error:
-                raise damaged(file) from error
-        return self._mark
+                raise damaged_file_error(file) from error
+        return self._cached_model_hash
 
-    def _background(self) -> Plane:
+    def _load_background(self) -> Plane:
         """(H, W, 3) display sRGB."""
         height, width = self.camera.height, self.camera.width
-        if not self.options.plate:
+        if not self.options.use_plate:
             return np.broadcast_to(np.asarray(self.options.background, np.float32), (height, width, 3))
         import cv2
 
-        from ..media.image_io import COLOUR, read_picture
+        from ..media.image_io import COLOR, read_image
 
-        plate = read_picture(self.folder.file("plate.png"), COLOUR)
+        plate = read_image(self.folder.file_path("plate.png"), COLOR)
         way = cv2.INTER_AREA if width < plate.shape[1] else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(plate, (width, height), interpolation=way)[..., ::-1], np.float32) / 255
 
 
-def _read_png(path: Path, width: int, height: int) -> Passes:
+def _read_png_passes(path: Path, width: int, height: int) -> Passes:
     """Colour and alpha of a frame that `png_bytes` wrote.
 
     Raises:
         UserError: it is damaged.
     """
-    from ..media.image_io import decoded
+    from ..media.image_io import decode_image
 
     try:
-        picture = decoded(read_bytes(path), MAX_SIDE)
+        picture = decode_image(read_bytes(path), MAX_IMAGE_SIDE)
     except (OSError, ValueError) as error:
-        raise _unreadable(path) from error
+        raise _unreadable_file_error(path) from error
     if picture.shape != (height, width, 4) or picture.dtype.kind != "u":
-        raise _unreadable(path)
+        raise _unreadable_file_error(path)
     top = np.float32(np.iinfo(picture.dtype).max)
     color, alpha = (np.ascontiguousarray(part, np.float32) / top for part in (picture[..., 2::-1], picture[..., 3]))
     return Passes(color, alpha, np.zeros_like(alpha), {})
 
 
-def _unreadable(path: Path) -> UserError:
+def _unreadable_file_error(path: Path) -> UserError:
     return UserError("unreadable_file", f"{path} cannot be read.", "Delete it and render again.")
 
 
-def _pose(performance: Performance, row: int) -> tuple[NDArray[np.float32], ...]:
+def _pose_arrays(performance: Performance, sample_index: int) -> tuple[NDArray[np.float32], ...]:
     """The first five arguments of `Portrait.render`."""
     return (
-        performance.head_rotation[row], performance.head_translation[row],
-        performance.torso_rotation[row], performance.torso_translation[row], performance.channels[row],
-    )  # fmt: skip
+        performance.head_rotation[sample_index],
+        performance.head_translation[sample_index],
+        performance.torso_rotation[sample_index],
+        performance.torso_translation[sample_index],
+        performance.channels[sample_index],
+    )
 
 
-def _camera_of(folder: ActorFolder) -> Any:
+def _require_footage_camera(folder: ActorFolder) -> Any:
     if folder.info.camera is None:
-        raise damaged(folder.file("actor.json"))
+        raise damaged_file_error(folder.file_path("actor.json"))
     return folder.info.camera

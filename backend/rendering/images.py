@@ -12,19 +12,19 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from ..media.provenance import DIGITAL_SOURCE, SYNTHETIC
-from .passes import Passes, whole_numbers
+from ..media.provenance import DIGITAL_SOURCE_TYPE, SYNTHETIC_LABEL
+from .passes import Passes, quantize
 
-LAYER = "Actor"
-REC709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue, white
-XMP = (
+EXR_LAYER = "Actor"
+REC709_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue, white
+XMP_PACKET = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
-    f'Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE}"/></rdf:RDF></x:xmpmeta>'
+    f'Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}"/></rdf:RDF></x:xmpmeta>'
 )
 
 
-def exr_bytes(passes: Passes, fps: float, texts: Mapping[str, str]) -> bytes:
+def encode_exr(passes: Passes, fps: float, metadata: Mapping[str, str]) -> bytes:
     """A multi-layer EXR as Blender reads it, `Layer.Pass.Channel`: `Actor.Combined` RGBA, half, scene-linear Rec.709,
     premultiplied; `Actor.Depth.Z`, float, metres; `Actor.Head.X` and the other mattes, half; `Actor.Vector.X` to `.W`,
     float, where there are vectors.
@@ -36,28 +36,28 @@ def exr_bytes(passes: Passes, fps: float, texts: Mapping[str, str]) -> bytes:
     header = {
         "compression": OpenEXR.ZIP_COMPRESSION,
         "type": OpenEXR.scanlineimage,
-        "chromaticities": REC709,
+        "chromaticities": REC709_CHROMATICITIES,
         "framesPerSecond": Fraction(fps).limit_denominator(100_000),
-        "comments": SYNTHETIC,
-        "digitalSourceType": DIGITAL_SOURCE,
-        **texts,
+        "comments": SYNTHETIC_LABEL,
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        **metadata,
     }
     channels: dict[str, NDArray[np.float16] | NDArray[np.float32]] = {
-        f"{LAYER}.Combined": passes.linear().astype(np.float16),
-        f"{LAYER}.Depth.Z": np.ascontiguousarray(passes.depth, np.float32),
+        f"{EXR_LAYER}.Combined": passes.to_scene_linear().astype(np.float16),
+        f"{EXR_LAYER}.Depth.Z": np.ascontiguousarray(passes.depth, np.float32),
     }
     for name, matte in passes.mattes.items():
-        channels[f"{LAYER}.{name}.X"] = np.ascontiguousarray(matte, np.float16)
+        channels[f"{EXR_LAYER}.{name}.X"] = np.ascontiguousarray(matte, np.float16)
     if passes.vectors is not None:
         for axis, component in zip("XYZW", np.moveaxis(passes.vectors, -1, 0), strict=True):
-            channels[f"{LAYER}.Vector.{axis}"] = np.ascontiguousarray(component, np.float32)
+            channels[f"{EXR_LAYER}.Vector.{axis}"] = np.ascontiguousarray(component, np.float32)
     stream = io.BytesIO()
     with OpenEXR.File(header, channels) as file:
         file.write(stream)
     return stream.getvalue()
 
 
-def png_bytes(passes: Passes, bits: int, texts: Mapping[str, str]) -> bytes:
+def encode_png(passes: Passes, bits: int, metadata: Mapping[str, str]) -> bytes:
     """An RGBA PNG of 8 or 16 bits: display sRGB, straight alpha (as the format demands), tEXt and XMP labels.
 
     Args:
@@ -66,26 +66,29 @@ def png_bytes(passes: Passes, bits: int, texts: Mapping[str, str]) -> bytes:
     """
     rgba = np.concatenate([passes.color, passes.alpha[..., None]], axis=-1)
     height, width = rgba.shape[:2]
-    samples = whole_numbers(rgba, (1 << bits) - 1).astype(">u2" if bits == 16 else np.uint8)
+    samples = quantize(rgba, (1 << bits) - 1).astype(">u2" if bits == 16 else np.uint8)
     rows = np.ascontiguousarray(samples).view(np.uint8).reshape(height, -1)
     # Filter 2, "up": each byte minus the one above it, modulo 256 (PNG specification, 9.2).
     filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = 2
     filtered[0, 1:] = rows[0]
     filtered[1:, 1:] = rows[1:] - rows[:-1]
-    labels = {"Comment": SYNTHETIC, "Software": "Portrait Actor", **texts}
+    labels = {"Comment": SYNTHETIC_LABEL, "Software": "Portrait Actor", **metadata}
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
-            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 6, 0, 0, 0)),
-            _chunk(b"sRGB", b"\0"),
-            *(_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1", "replace")) for k, v in labels.items()),
-            _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP.encode()),
-            _chunk(b"IDAT", zlib.compress(filtered.tobytes(), 4)),
-            _chunk(b"IEND", b""),
+            _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 6, 0, 0, 0)),
+            _png_chunk(b"sRGB", b"\0"),
+            *(
+                _png_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1", "replace"))
+                for k, v in labels.items()
+            ),
+            _png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP_PACKET.encode()),
+            _png_chunk(b"IDAT", zlib.compress(filtered.tobytes(), 4)),
+            _png_chunk(b"IEND", b""),
         ]
     )
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

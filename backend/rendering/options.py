@@ -14,7 +14,7 @@ from ..contract.errors import UserError
 from ..contract.performance import Performance
 
 FORMATS = ("exr", "png", "mp4")
-MAX_BLUR = 256
+MAX_BLUR_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -41,22 +41,22 @@ class RenderOptions:
     name: str = ""
     device: str = "auto"
     scale: float = 1.0
-    bits: int = 16
-    sound: Path | None = None
-    sound_offset: float = 0.0
-    plate: bool = False
+    png_bits: int = 16
+    audio: Path | None = None
+    audio_offset_seconds: float = 0.0
+    use_plate: bool = False
     background: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    blur: int = 1
-    vectors: bool = False
+    blur_samples: int = 1
+    with_vectors: bool = False
 
     @property
-    def samples(self) -> int:
+    def samples_per_frame(self) -> int:
         """Rows of the performance, and entries of a moving camera, that make one frame. Frame f's rows are numbered
         samples · f + i: with blur the moments from the shutter's opening on, with vectors frame f − 1, f and f + 1."""
-        return 3 if self.vectors else self.blur
+        return 3 if self.with_vectors else self.blur_samples
 
 
-def checked(options: RenderOptions, folder: ActorFolder, camera: CameraPath | None) -> RenderOptions:
+def validate_options(options: RenderOptions, folder: ActorFolder, camera: CameraPath | None) -> RenderOptions:
     """The options with the name filled in.
 
     Raises:
@@ -67,46 +67,49 @@ def checked(options: RenderOptions, folder: ActorFolder, camera: CameraPath | No
         raise UserError("bad_name", f"{name} is not a plain file name.", "Choose a name without slashes.")
     if options.format not in FORMATS:
         raise UserError("bad_format", f"There is no format {options.format}.", "Choose exr, png or mp4.")
-    if options.bits not in (8, 16):
-        raise UserError("bad_format", f"A PNG cannot have {options.bits} bits.", "Choose 8 or 16.")
+    if options.png_bits not in (8, 16):
+        raise UserError("bad_format", f"A PNG cannot have {options.png_bits} bits.", "Choose 8 or 16.")
     if not 0 < options.scale <= 64:
         raise UserError("bad_size", f"The scale {options.scale} cannot be used.", "Choose one above 0, such as 0.5.")
-    if options.vectors and options.format != "exr":
+    if options.with_vectors and options.format != "exr":
         raise UserError("vectors_need_exr", "Only EXR frames hold vectors.", "Leave the vectors out, or choose exr.")
-    if options.vectors and options.blur != 1:
+    if options.with_vectors and options.blur_samples != 1:
         raise UserError(
             "vectors_or_blur", "Frames with motion blur have no vectors: they would be blurred twice.", "Choose one."
         )
-    if not 1 <= options.blur <= MAX_BLUR:
-        raise UserError("bad_blur", f"{options.blur} is no number of moments.", f"Choose 1 to {MAX_BLUR}.")
-    if options.plate and options.format != "mp4":
+    if not 1 <= options.blur_samples <= MAX_BLUR_SAMPLES:
+        raise UserError(
+            "bad_blur", f"{options.blur_samples} is no number of moments.", f"Choose 1 to {MAX_BLUR_SAMPLES}."
+        )
+    if options.use_plate and options.format != "mp4":
         raise UserError(
             "plate_needs_film", "EXR and PNG frames are transparent and take no plate.", "Leave the plate out."
         )
-    if options.plate and camera is not None:
+    if options.use_plate and camera is not None:
         raise UserError(
             "plate_needs_footage_camera",
             "The footage's background fits only the footage's own camera.",
             "Leave out the plate or the camera.",
         )
-    if options.sound is not None and options.format != "mp4":
+    if options.audio is not None and options.format != "mp4":
         raise UserError("sound_needs_film", "EXR and PNG frames carry no sound.", "Leave the sound out, or choose mp4.")
     return replace(options, name=name)
 
 
-def frame_numbers(performance: Performance, samples: int) -> list[int]:
+def frame_numbers(performance: Performance, samples_per_frame: int) -> list[int]:
     """The frame numbers, each of which has `samples` rows.
 
     Raises:
         UserError: bad_performance, its rows are numbered otherwise.
     """
     numbers = performance.frames
-    whole = numbers[::samples] // samples
-    expected = (whole[:, None] * samples + np.arange(samples)).ravel()
+    whole = numbers[::samples_per_frame] // samples_per_frame
+    expected = (whole[:, None] * samples_per_frame + np.arange(samples_per_frame)).ravel()
     if not np.array_equal(numbers, expected):
         raise UserError(
             "bad_performance",
-            f"The performance does not hold {samples} moments for every frame, numbered {samples} × frame and on.",
+            f"The performance does not hold {samples_per_frame} moments for every frame, "
+            f"numbered {samples_per_frame} × frame and on.",
             "Export it again with the same settings, or leave out blur and vectors.",
         )
     return [int(frame) for frame in whole]

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..portrait.model import Frame
+    from ..portrait.model import RenderedFrame
 
 Plane = NDArray[np.float32]
 
-FAR = 1e10  # metres where there is nothing, as Blender writes it
-VISIBLE = 1 / 1024  # alpha below which a depth is not trusted
-TINY = 1e-6  # alpha below which there is no colour; keeps the division finite
-MATTES = ("Head", "Hair", "Mouth", "Torso")
+EMPTY_DEPTH_METERS = 1e10  # metres where there is nothing, as Blender writes it
+MIN_DEPTH_ALPHA = 1 / 1024  # alpha below which a depth is not trusted
+MIN_COLOR_ALPHA = 1e-6  # alpha below which there is no colour; keeps the division finite
+MATTE_NAMES = ("Head", "Hair", "Mouth", "Torso")
 
 
 @dataclass
@@ -40,16 +40,16 @@ class Passes:
     mattes: dict[str, Plane]
     vectors: Plane | None = None
 
-    def over(self, background: Plane) -> NDArray[np.uint8]:
+    def composite_over(self, background: Plane) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 of the actor over a display-referred background, mixed as in training: in display values."""
         cover: Plane = self.alpha[..., None]
-        return whole_numbers(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
+        return quantize(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
 
-    def linear(self) -> Plane:
+    def to_scene_linear(self) -> Plane:
         """(H, W, 4) scene-linear Rec.709, premultiplied."""
         return np.concatenate([srgb_to_linear(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
 
-    def placed(self, width: int, height: int, left: int, top: int) -> Passes:
+    def expand_to_frame(self, width: int, height: int, left: int, top: int) -> Passes:
         """These passes as a part of a larger, otherwise empty picture."""
 
         def place(plane: Plane, empty: float = 0) -> Plane:
@@ -58,79 +58,79 @@ class Passes:
             return whole
 
         return Passes(
-            place(self.color), place(self.alpha), place(self.depth, FAR),
+            place(self.color), place(self.alpha), place(self.depth, EMPTY_DEPTH_METERS),
             {name: place(matte) for name, matte in self.mattes.items()},
             None if self.vectors is None else place(self.vectors),
         )  # fmt: skip
 
 
-class Exposure:
+class ShutterAccumulator:
     """What the open shutter gathers: premultiplied scene-linear colour, alpha and mattes are averaged, the depth is
     that of the nearest moment, so that a merge by depth keeps all of a blurred edge."""
 
     def __init__(self) -> None:
         self._weight = 0.0
-        self._light: Plane | None = None
-        self._depth: Plane
-        self._mattes: dict[str, Plane]
+        self._color_sum: Plane | None = None
+        self._min_depth: Plane
+        self._matte_sums: dict[str, Plane]
 
-    def add(self, passes: Passes, weight: float) -> None:
+    def add_moment(self, passes: Passes, weight: float) -> None:
         """Gathers one moment."""
-        light = passes.linear() * np.float32(weight)
+        light = passes.to_scene_linear() * np.float32(weight)
         mattes = {name: matte * np.float32(weight) for name, matte in passes.mattes.items()}
         self._weight += weight
-        if self._light is None:
-            self._light, self._depth, self._mattes = light, passes.depth, mattes
+        if self._color_sum is None:
+            self._color_sum, self._min_depth, self._matte_sums = light, passes.depth, mattes
             return
-        self._light += light
-        self._depth = np.minimum(self._depth, passes.depth)
+        self._color_sum += light
+        self._min_depth = np.minimum(self._min_depth, passes.depth)
         for name, matte in mattes.items():
-            self._mattes[name] += matte
+            self._matte_sums[name] += matte
 
-    def passes(self) -> Passes:
+    def average_passes(self) -> Passes:
         """The mean over all that was gathered."""
-        assert self._light is not None, "nothing was gathered"
-        light = self._light / np.float32(self._weight)
+        assert self._color_sum is not None, "nothing was gathered"
+        light = self._color_sum / np.float32(self._weight)
         alpha = np.ascontiguousarray(light[..., 3])
-        color = linear_to_srgb((light[..., :3] / np.maximum(alpha, TINY)[..., None]).clip(0, 1))
-        mattes = {name: matte / np.float32(self._weight) for name, matte in self._mattes.items()}
-        return Passes(color, alpha, self._depth, mattes)
+        color = linear_to_srgb((light[..., :3] / np.maximum(alpha, MIN_COLOR_ALPHA)[..., None]).clip(0, 1))
+        mattes = {name: matte / np.float32(self._weight) for name, matte in self._matte_sums.items()}
+        return Passes(color, alpha, self._min_depth, mattes)
 
 
-def passes_of(frame: Frame) -> Passes:
+def passes_from_frame(frame: RenderedFrame) -> Passes:
     """The passes of what `Portrait.render` gives: everything there is premultiplied and in torch."""
     import torch
 
     alpha = frame.alpha.clamp(0, 1)
     drawn = frame.mattes.shape[:2] == alpha.shape
-    depth = torch.full_like(alpha, FAR)
+    depth = torch.full_like(alpha, EMPTY_DEPTH_METERS)
     if drawn:
-        depth = torch.where(alpha > VISIBLE, frame.depth / alpha.clamp_min(VISIBLE), FAR)
+        depth = torch.where(alpha > MIN_DEPTH_ALPHA, frame.depth / alpha.clamp_min(MIN_DEPTH_ALPHA), EMPTY_DEPTH_METERS)
     face, hair, mouth, torso = frame.mattes.clamp(0, 1).unbind(-1)
     planes = ((face + hair + mouth).clamp(max=1), hair, mouth, torso)
     return Passes(
-        color=_array(straight(frame)),
-        alpha=_array(alpha),
-        depth=_array(depth),
-        mattes={name: _array(plane) for name, plane in zip(MATTES, planes, strict=True)} if drawn else {},
+        color=_to_numpy(unpremultiply_color(frame)),
+        alpha=_to_numpy(alpha),
+        depth=_to_numpy(depth),
+        mattes={name: _to_numpy(plane) for name, plane in zip(MATTE_NAMES, planes, strict=True)} if drawn else {},
     )
 
 
-def straight(frame: Frame) -> Tensor:
+def unpremultiply_color(frame: RenderedFrame) -> Tensor:
     """(H, W, 3) display sRGB 0–1 of a frame, freed from its alpha; 0 where there is nothing."""
-    return (frame.rgb / frame.alpha.clamp_min(TINY)[..., None]).clamp(0, 1)
+    return (frame.rgb / frame.alpha.clamp_min(MIN_COLOR_ALPHA)[..., None]).clamp(0, 1)
 
 
-def preview_bytes(frame: Frame) -> NDArray[np.uint8]:
+def preview_image(frame: RenderedFrame) -> NDArray[np.uint8]:
     """(H, W, 4) uint8 display sRGB with straight alpha."""
     import torch
 
-    rgba = torch.cat([straight(frame), frame.alpha.clamp(0, 1)[..., None]], -1)
+    rgba = torch.cat([unpremultiply_color(frame), frame.alpha.clamp(0, 1)[..., None]], -1)
     picture: NDArray[np.uint8] = np.ascontiguousarray((rgba * 255 + 0.5).to(torch.uint8).cpu().numpy())
     return picture
 
 
-def _array(values: Tensor) -> Plane:
+def _to_numpy(values: Tensor) -> Plane:
     return np.ascontiguousarray(values.detach().float().cpu().numpy())
 
 
@@ -146,7 +146,7 @@ def linear_to_srgb(light: Plane) -> Plane:
     return np.where(low, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
-def whole_numbers(values: Plane, top: int) -> Plane:
+def quantize(values: Plane, max_value: int) -> Plane:
     """Values 0–1 as whole numbers from 0 to `top`."""
-    rounded: Plane = np.rint(np.clip(values, 0, 1) * np.float32(top))
+    rounded: Plane = np.rint(np.clip(values, 0, 1) * np.float32(max_value))
     return rounded

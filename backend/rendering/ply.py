@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..contract.atomic_write import save_whole
+from ..contract.atomic_write import write_bytes_atomically
 from ..contract.errors import UserError
 from ..contract.performance import Performance
-from ..portrait.model import Moved, Portrait, Pose
+from ..portrait.model import Gaussians, Portrait, Pose
 
-FIRST_HARMONIC = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc
-FACE_ON = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # viewers hold y for down and z for forward
-NAMES = (
+SH_C0 = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc
+VIEWER_FROM_ACTOR = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # viewers hold y for down and z for forward
+PLY_PROPERTIES = (
     *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
     *(f"scale_{i}" for i in range(3)), *(f"rot_{i}" for i in range(4)),
 )  # fmt: skip
 
 
-def write_ply(portrait: Portrait, performance: Performance, frame: int, out: Path) -> int:
+def write_ply(portrait: Portrait, performance: Performance, frame_number: int, out: Path) -> int:
     """Writes the actor as it stands in a frame of a performance; returns how many Gaussians there are.
 
     Args:
@@ -29,27 +29,29 @@ def write_ply(portrait: Portrait, performance: Performance, frame: int, out: Pat
     Raises:
         UserError: the performance has no such frame, or the file cannot be written.
     """
-    rows = np.flatnonzero(performance.frames == frame)
+    rows = np.flatnonzero(performance.frames == frame_number)
     if len(rows) == 0:
         first, last = int(performance.frames[0]), int(performance.frames[-1])
-        raise UserError("no_frame", f"The performance has no frame {frame}.", f"Choose one from {first} to {last}.")
+        raise UserError(
+            "no_frame", f"The performance has no frame {frame_number}.", f"Choose one from {first} to {last}."
+        )
     row, device = int(rows[0]), portrait.means.device
     pose = Pose(*(torch.as_tensor(getattr(performance, name)[row], device=device) for name in Pose._fields))
     with torch.no_grad():
-        data = ply_bytes(portrait.move(pose))
-    save_whole(out, data)
+        data = encode_ply(portrait.deform(pose))
+    write_bytes_atomically(out, data)
     return portrait.size.gaussians
 
 
-def ply_bytes(moved: Moved) -> bytes:
+def encode_ply(gaussians: Gaussians) -> bytes:
     """The file: actor space turned to face the viewer, metres; log scales, opacity logits, colour as one harmonic."""
-    quats = torch.nn.functional.normalize(moved.quats, dim=1)
+    quats = torch.nn.functional.normalize(gaussians.quats, dim=1)
     w, x, y, z = quats.unbind(1)
     turned = torch.stack([-x, w, -z, y], 1)  # half a turn about x, then the Gaussian's own
-    means = moved.means @ torch.as_tensor(FACE_ON, device=moved.means.device)
-    harmonic = (moved.colours.clamp(0, 1) - 0.5) / FIRST_HARMONIC
-    opacity = torch.logit(moved.opacities.clamp(1e-6, 1 - 1e-6))[:, None]
-    table = torch.cat([means, torch.zeros_like(means), harmonic, opacity, moved.scales.log(), turned], 1)
+    means = gaussians.means @ torch.as_tensor(VIEWER_FROM_ACTOR, device=gaussians.means.device)
+    harmonic = (gaussians.colors.clamp(0, 1) - 0.5) / SH_C0
+    opacity = torch.logit(gaussians.opacities.clamp(1e-6, 1 - 1e-6))[:, None]
+    table = torch.cat([means, torch.zeros_like(means), harmonic, opacity, gaussians.scales.log(), turned], 1)
     head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(table)}"]
-    head += [f"property float {name}" for name in NAMES] + ["end_header", ""]
+    head += [f"property float {name}" for name in PLY_PROPERTIES] + ["end_header", ""]
     return "\n".join(head).encode() + table.cpu().numpy().astype("<f4").tobytes()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from .passes import VISIBLE, Plane
+from .passes import MIN_DEPTH_ALPHA, Plane
 
 if TYPE_CHECKING:
     from ..portrait.model import Portrait, Pose
@@ -27,23 +27,25 @@ class Moment(NamedTuple):
 
 
 @torch.no_grad()
-def motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> Plane:
+def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> Plane:
     """(H, W, 4) pixels; 0 where there is nothing.
 
     Args:
         moments: the previous frame's, this frame's and the next one's.
     """
-    before, now, after = (_on_screen(portrait, moment) for moment in moments)
+    before, now, after = (_project_centers(portrait, moment) for moment in moments)
     ways = torch.cat([before - now, now - after], 1) * now.new_tensor([1, -1, 1, -1])
-    moved = portrait.move(moments[1].pose)
-    drawn, alpha, _ = portrait.draw(moved, ways, moments[1].view, moments[1].intrinsics, width, height, False)
-    drawn = torch.where(alpha[..., None] > VISIBLE, drawn / alpha.clamp_min(VISIBLE)[..., None], 0)
+    moved = portrait.deform(moments[1].pose)
+    drawn, alpha, _ = portrait.rasterize_features(
+        moved, ways, moments[1].view, moments[1].intrinsics, width, height, False
+    )
+    drawn = torch.where(alpha[..., None] > MIN_DEPTH_ALPHA, drawn / alpha.clamp_min(MIN_DEPTH_ALPHA)[..., None], 0)
     plane: Plane = drawn.float().cpu().numpy()
     return plane
 
 
-def _on_screen(portrait: Portrait, moment: Moment) -> Tensor:
+def _project_centers(portrait: Portrait, moment: Moment) -> Tensor:
     """(N, 2) where the Gaussians' centres lie in the picture; what is behind the camera counts as just before it."""
-    points = portrait.move(moment.pose).means @ moment.view[:3, :3].T + moment.view[:3, 3]
+    points = portrait.deform(moment.pose).means @ moment.view[:3, :3].T + moment.view[:3, 3]
     pixels = points @ moment.intrinsics.T
     return pixels[:, :2] / pixels[:, 2:].clamp_min(1e-3)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from ..contract.actor_folder import ActorInfo
 from ..contract.channels import CHANNELS
-from ..tracking.channel_report import MEASURED, MISSING, WEAK
-from ..tracking.face.blendshape_rig import UNMEASURABLE
+from ..tracking.channel_report import MEASURED, NOT_MEASURABLE, WEAK
+from ..tracking.face.blendshape_rig import UNMEASURABLE_CHANNELS
 
-STATES = (MEASURED, WEAK, MISSING)
+STATES = (MEASURED, WEAK, NOT_MEASURABLE)
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChannelStatus:
     """What is known of one channel.
 
     Attributes:
@@ -23,25 +23,25 @@ class Verdict:
     state: str
     low: float = 0.0
     high: float = 0.0
-    why: str = ""
+    reason: str = ""
 
 
-def verdicts(info: ActorInfo) -> dict[str, Verdict]:
+def channel_statuses(info: ActorInfo) -> dict[str, ChannelStatus]:
     """The verdict of every channel, in the order of `CHANNELS`.
 
     An actor without a channel report (of an earlier version) counts as measured what has a range.
     """
-    return {name: _verdict(info, name) for name in CHANNELS}
+    return {name: _channel_status(info, name) for name in CHANNELS}
 
 
-def _verdict(info: ActorInfo, name: str) -> Verdict:
+def _channel_status(info: ActorInfo, name: str) -> ChannelStatus:
     span = info.channel_ranges.get(name)
-    state = info.channel_report.get(name, MEASURED if span else MISSING)
+    state = info.channel_report.get(name, MEASURED if span else NOT_MEASURABLE)
     low, high = (float(span[0]), float(span[-1])) if span else (0.0, 0.0)
     if state == MEASURED:
-        return Verdict(state, low, high)
+        return ChannelStatus(state, low, high)
     if state == WEAK:
-        return Verdict(state, low, high, "It moves little here, or cannot be told well from its neighbours.")
-    if name in UNMEASURABLE:
-        return Verdict(MISSING, low, high, "A camera in front of the face does not see it.")
-    return Verdict(MISSING, low, high, "The footage does not show it.")
+        return ChannelStatus(state, low, high, "It moves little here, or cannot be told well from its neighbours.")
+    if name in UNMEASURABLE_CHANNELS:
+        return ChannelStatus(NOT_MEASURABLE, low, high, "A camera in front of the face does not see it.")
+    return ChannelStatus(NOT_MEASURABLE, low, high, "The footage does not show it.")

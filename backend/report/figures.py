@@ -8,7 +8,7 @@ from typing import Any
 from ..contract.actor_folder import ActorInfo
 
 # Known figures by their path in `ActorInfo.figures`: name, how to write the value, what it means.
-KNOWN: dict[str, tuple[str, str, str]] = {
+KNOWN_FIGURES: dict[str, tuple[str, str, str]] = {
     "reprojection_px_512": ("Rigid points of the face", "{:.2f} px", "median distance from the landmarks, at 512²"),
     "sound_offset_ms": ("Sound after picture", "{:+.0f} ms", "measured from mouth and voice"),
     "edge_by_plate": ("Matte's edge found by the background", "{:.0%}", "the rest by the person mask alone"),
@@ -20,7 +20,7 @@ KNOWN: dict[str, tuple[str, str, str]] = {
     "train_psnr": ("Training picture", "{:.1f} dB", "PSNR at the end of training"),
     "landmarker.missing": ("Frames without a face for the landmarker", "{:.0f}", "filled from their neighbours"),
 }  # fmt: skip
-STAGES = {
+STAGE_LABELS = {
     "scan": "Look at the footage",
     "crops": "Cut out the person",
     "track": "Track the face",
@@ -28,43 +28,47 @@ STAGES = {
     "train": "Train the actor",
     "speech": "Learn to speak",
 }
-SKIPPED = ("seconds", "train_seconds", "device", "tracker", "speech", "landmarker")
+HIDDEN_FIGURES = ("seconds", "train_seconds", "device", "tracker", "speech", "landmarker")
 
 
-def figure_rows(info: ActorInfo, mesh_px: float) -> Iterator[tuple[str, str, str]]:
+def figure_rows(info: ActorInfo, mesh_error_pixels: float) -> Iterator[tuple[str, str, str]]:
     """Name, value and meaning of each figure: the known ones, then what later versions add.
 
     Args:
         mesh_px: RMS distance between the rebuilt mesh and the landmarks, pixels at 512².
     """
-    yield "Mesh rebuilt from pose and channels", f"{mesh_px:.2f} px", "RMS distance from the landmarks, at 512²"
-    flat = dict(_flat(info.figures, ""))
-    for path, (name, form, why) in KNOWN.items():
+    yield (
+        "Mesh rebuilt from pose and channels",
+        f"{mesh_error_pixels:.2f} px",
+        "RMS distance from the landmarks, at 512²",
+    )
+    flat = dict(_flatten_figures(info.figures, ""))
+    for path, (name, form, why) in KNOWN_FIGURES.items():
         if path in flat:
             yield name, form.format(flat[path]), why
     for path, value in flat.items():
-        if path not in KNOWN and path.split(".")[0] not in SKIPPED:
+        if path not in KNOWN_FIGURES and path.split(".")[0] not in HIDDEN_FIGURES:
             yield path.replace("_", " ").replace(".", ": "), f"{value:g}", ""
 
 
 def stage_rows(info: ActorInfo) -> Iterator[tuple[str, str, str]]:
     """Name, seconds and frames per second of each stage that has run, and their sum."""
     seconds = {k: float(v) for k, v in info.figures.get("seconds", {}).items()}
-    for stage in [*STAGES, *(s for s in seconds if s not in STAGES)]:
+    for stage in [*STAGE_LABELS, *(s for s in seconds if s not in STAGE_LABELS)]:
         if stage not in seconds:
             continue
         frames = int(info.source.get("frames", info.frame_count)) if stage == "scan" else info.frame_count
         per_frame = stage not in ("train", "speech") and seconds[stage] > 0
         rate = f"{frames / seconds[stage]:.1f}" if per_frame else ""
-        yield STAGES.get(stage, stage.capitalize()), f"{seconds[stage]:.1f}", rate
+        yield STAGE_LABELS.get(stage, stage.capitalize()), f"{seconds[stage]:.1f}", rate
     if seconds:
         yield "Together", f"{sum(seconds.values()):.1f}", ""
 
 
-def _flat(figures: Mapping[str, Any], above: str) -> Iterator[tuple[str, float]]:
+def _flatten_figures(figures: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
     """Every number in nested tables by its dotted path."""
     for name, value in figures.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
+            yield from _flatten_figures(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield f"{above}{name}", float(value)
+            yield f"{prefix}{name}", float(value)

@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
 from ..contract.progress import Reporter
-from ..media.encode import Compression, VideoWriter
-from .overlay import Picture, draw, drawn_side
-from .tracked import Tracked
+from ..media.encode import CompressionSettings, VideoWriter
+from .overlay import Image, draw_overlay, overlay_side
+from .tracked import TrackingData
 
-FILM = "overlay.mp4"
-STAGE = "draw the report"
-SMOOTH_TO_SEEK = Compression(crf=25, preset="veryfast", keyframes=25)
+OVERLAY_FILE = "overlay.mp4"
+OVERLAY_STAGE = "draw the report"
+SEEKABLE_COMPRESSION = CompressionSettings(crf=25, preset="veryfast", keyframe_interval=25)
 
-Frame = Callable[[int], Picture]
-Matte = Callable[[int], NDArray[np.float32]]
+ReadFrame = Callable[[int], Image]
+ReadMatte = Callable[[int], NDArray[np.float32]]
 
 
-def write_film(folder: ActorFolder, frame: Frame, matte: Matte, reporter: Reporter) -> None:
+def write_overlay_video(folder: ActorFolder, read_frame: ReadFrame, read_matte: ReadMatte, reporter: Reporter) -> None:
     """Writes `overlay.mp4`; its frame n is the actor's footage frame n.
 
     Args:
@@ -35,28 +35,38 @@ def write_film(folder: ActorFolder, frame: Frame, matte: Matte, reporter: Report
     Raises:
         UserError: a frame is missing or damaged, or the disk is full.
     """
-    tracked, info = Tracked.load(folder), folder.info
-    side = drawn_side(info.size)
-    sound = folder.file("audio.wav") if info.has_audio else None
+    tracked, info = TrackingData.load(folder), folder.info
+    side = overlay_side(info.size)
+    sound = folder.file_path("audio.wav") if info.has_audio else None
     title = {"title": f"{info.name}: tracking overlay"}
-    with VideoWriter(folder.file(FILM), side, side, info.fps, sound, title, compression=SMOOTH_TO_SEEK) as film:
-        for picture in reporter.track(_pictures(tracked, frame, matte), STAGE, len(tracked)):
-            film.write(picture)
+    with VideoWriter(
+        folder.file_path(OVERLAY_FILE), side, side, info.fps, sound, title, compression=SEEKABLE_COMPRESSION
+    ) as film:
+        for picture in reporter.report_items(
+            _draw_frames(tracked, read_frame, read_matte), OVERLAY_STAGE, len(tracked)
+        ):
+            film.write_frame(picture)
 
 
-def _pictures(tracked: Tracked, frame: Frame, matte: Matte) -> Iterator[Picture]:
+def _draw_frames(tracking: TrackingData, read_frame: ReadFrame, read_matte: ReadMatte) -> Iterator[Image]:
     """All drawn frames in order, some drawn ahead on other cores while the film is being compressed."""
 
-    def work(t: int) -> Picture:
-        return draw(frame(t), matte(t), tracked.mesh(t), tracked.head_axes(t), tracked.torso_axes(t))
+    def draw_frame(t: int) -> Image:
+        return draw_overlay(
+            read_frame(t),
+            read_matte(t),
+            tracking.project_mesh(t),
+            tracking.project_head_axes(t),
+            tracking.project_torso_axes(t),
+        )
 
     workers, inner = min(4, os.cpu_count() or 1), cv2.getNumThreads()
     cv2.setNumThreads(1)  # a frame is one thread's work: OpenCV's own threads would only wait for each other
     try:
         with ThreadPoolExecutor(workers, "overlay") as pool:
-            ahead: deque[Future[Picture]] = deque()
-            for t in range(len(tracked)):
-                ahead.append(pool.submit(work, t))
+            ahead: deque[Future[Image]] = deque()
+            for t in range(len(tracking)):
+                ahead.append(pool.submit(draw_frame, t))
                 if len(ahead) > 2 * workers:
                     yield ahead.popleft().result()
             while ahead:

@@ -10,30 +10,30 @@ from pathlib import Path
 import numpy as np
 
 from ..contract.actor_folder import ActorFolder, ActorInfo
-from ..contract.channels import GROUPS, ORAL
-from ..media.provenance import consent_of
+from ..contract.channels import CHANNEL_GROUPS, ORAL_CHANNELS
+from ..media.provenance import describe_consent
 from ..tracking.channel_report import MEASURED, WEAK
-from ..tracking.detection.landmarks import TRACKER
+from ..tracking.detection.landmarks import TRACKER_NAME
 from . import overlay
-from .advice import Advice, advise
-from .channel_status import Verdict, verdicts
-from .curves import as_script, curves
+from .advice import Advice, list_advice
+from .channel_status import ChannelStatus, channel_statuses
+from .curves import build_curves, to_script_json
 from .figures import figure_rows, stage_rows
-from .film import FILM
-from .sources import Agreement, compare
-from .timeline import Part, summary, time_text, timeline
-from .tracked import Tracked
+from .film import OVERLAY_FILE
+from .sources import ChannelAgreement, compare_sources
+from .timeline import TimelineSpan, build_timeline, format_time, summarize_timeline
+from .tracked import TrackingData
 
-PAGE = "report.html"
-EMBEDDED = 24 << 20  # bytes: a larger film is played from the file beside the page
-POLICY = (
+REPORT_FILE = "report.html"
+MAX_EMBEDDED_VIDEO_BYTES = 24 << 20  # bytes: a larger film is played from the file beside the page
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; media-src blob: 'self' file:; "
     "img-src data:; base-uri 'none'; form-action 'none'"
 )
-ZOOMS = ((0, "Whole clip"), (30, "30 s"), (10, "10 s"), (3, "3 s"))
+ZOOM_LEVELS = ((0, "Whole clip"), (30, "30 s"), (10, "10 s"), (3, "3 s"))
 
 
-def write_page(folder: ActorFolder, held_out: int) -> Path:
+def write_report(folder: ActorFolder, first_held_out_frame: int) -> Path:
     """Writes `report.html` from what lies in the actor folder; called again when there are more figures.
 
     Args:
@@ -45,30 +45,31 @@ def write_page(folder: ActorFolder, held_out: int) -> Path:
     Raises:
         UserError: tracking is missing or damaged, or the page cannot be written.
     """
-    text = page(folder, held_out)
-    with folder.replacing(PAGE) as part:
+    text = build_report(folder, first_held_out_frame)
+    with folder.write_atomically(REPORT_FILE) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
-    return folder.file(PAGE)
+    return folder.file_path(REPORT_FILE)
 
 
-def page(folder: ActorFolder, held_out: int) -> str:
+def build_report(folder: ActorFolder, first_held_out_frame: int) -> str:
     """The whole page."""
-    info, tracked = folder.info, Tracked.load(folder)
-    mesh_px = float(np.sqrt((tracked.rebuilt_error() ** 2).mean())) * 512 / info.size
-    total, parts = timeline(info, held_out)
+    info, tracked = folder.info, TrackingData.load(folder)
+    mesh_px = float(np.sqrt((tracked.reconstruction_error() ** 2).mean())) * 512 / info.size
+    total, parts = build_timeline(info, first_held_out_frame)
     body = (
-        _header(info),
-        _advice(advise(info, tracked, mesh_px)),
-        _strip(info, total, parts),
-        _bench(info, folder),
+        _header_html(info),
+        _advice_html(list_advice(info, tracked, mesh_px)),
+        _timeline_html(info, total, parts),
+        _player_html(info, folder),
         '<div class="columns">',
-        _figures(info, mesh_px),
-        _unmeasured(info),
+        _figures_html(info, mesh_px),
+        _unmeasured_html(info),
         "</div>",
-        _sources(compare(folder)),
+        _sources_html(compare_sources(folder)),
         "<footer>Made by Portrait Actor. This page and the film beside it hold a person's picture and voice: pass them "
         "on as carefully as the footage.</footer>",
     )
+    curves = to_script_json(build_curves(folder, tracked, first_held_out_frame))
     here = Path(__file__).parent
     style, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return "\n".join(
@@ -76,15 +77,15 @@ def page(folder: ActorFolder, held_out: int) -> str:
             "<!doctype html>",
             '<html lang="en">',
             '<head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY_POLICY}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(info.name)} · report</title>",
             f"<style>{style}</style></head>",
             "<body><main>",
             *body,
             "</main>",
-            f'<script type="application/json" id="curves">{as_script(curves(folder, tracked, held_out))}</script>',
-            *_film_data(folder),
+            f'<script type="application/json" id="curves">{curves}</script>',
+            *_video_data_html(folder),
             f"<script>{script}</script>",
             "</body></html>",
             "",
@@ -92,7 +93,7 @@ def page(folder: ActorFolder, held_out: int) -> str:
     )
 
 
-def _header(info: ActorInfo) -> str:
+def _header_html(info: ActorInfo) -> str:
     camera, source = info.camera, info.source
     size = f"{camera.width} × {camera.height}" if camera else ""
     used = info.frame_count / info.fps
@@ -100,8 +101,8 @@ def _header(info: ActorInfo) -> str:
         ("Footage", f"{source.get('name', 'unknown')}{f', {size}' if size else ''}"),
         ("Used", f"{used:.1f} s, {info.frame_count} frames at {info.fps:g} fps"),
         ("Quality", f"{info.preset}, crops of {info.size} × {info.size}"),
-        ("Shown, and agreed", consent_of(info) or "not stated"),
-        ("Face tracked by", str(info.figures.get("tracker", TRACKER))),
+        ("Shown, and agreed", describe_consent(info) or "not stated"),
+        ("Face tracked by", str(info.figures.get("tracker", TRACKER_NAME))),
         ("Device", str(info.figures.get("device", "")) or "unknown"),
     ]
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
@@ -112,22 +113,22 @@ def _header(info: ActorInfo) -> str:
     )
 
 
-def _advice(known: list[Advice]) -> str:
+def _advice_html(advice: list[Advice]) -> str:
     items = "".join(
         f"<li{'' if a.remedy else ' class=note'}><strong>{escape(a.message)}</strong>"
         f"{f'<span>{escape(a.remedy)}</span>' if a.remedy else ''}</li>"
-        for a in known
+        for a in advice
     )
     listed = f'<ul class="advice">{items}</ul>' if items else '<p class="fine">Nothing stands out: good footage.</p>'
     return f"<section><h2>What to know about this footage</h2>{listed}</section>"
 
 
-def _strip(info: ActorInfo, total: int, parts: list[Part]) -> str:
+def _timeline_html(info: ActorInfo, total: int, spans: list[TimelineSpan]) -> str:
     bars = []
-    for part in parts:
+    for part in spans:
         count = part.last - part.first + 1
-        span = f"{time_text(part.first / info.fps)} – {time_text((part.last + 1) / info.fps)}"
-        seek = "" if part.row < 0 else f' data-row="{part.row}" data-frames="{count}"'
+        span = f"{format_time(part.first / info.fps)} – {format_time((part.last + 1) / info.fps)}"
+        seek = "" if part.frame_index < 0 else f' data-row="{part.frame_index}" data-frames="{count}"'
         label = escape(f"{span} {part.text}", quote=True)
         bars.append(
             f'<button type="button" class="{part.kind}" style="width:{100 * count / total:.4f}%"{seek} '
@@ -135,30 +136,35 @@ def _strip(info: ActorInfo, total: int, parts: list[Part]) -> str:
         )
     rows = "".join(
         f'<li><span class="dot {kind}"></span><b>{where}</b>{escape(text)}</li>'
-        for kind, where, text in summary(parts, info.fps)
+        for kind, where, text in summarize_timeline(spans, info.fps)
     )
     return (
-        f"<section><h2>The whole clip, {time_text(total / info.fps)}</h2>"
+        f"<section><h2>The whole clip, {format_time(total / info.fps)}</h2>"
         f'<div class="strip">{"".join(bars)}<i></i></div><ul class="parts">{rows}</ul></section>'
     )
 
 
-def _bench(info: ActorInfo, folder: ActorFolder) -> str:
+def _player_html(info: ActorInfo, folder: ActorFolder) -> str:
     """Film and curves beside each other."""
-    source = "" if _is_embedded(folder) else f' src="{FILM}"'
+    source = "" if _is_video_embedded(folder) else f' src="{OVERLAY_FILE}"'
     colours = (
-        ("Person's matte", overlay.PERSON), ("Head's matte", overlay.HEAD), ("Inside of the mouth", overlay.MOUTH),
-        ("Hair's matte", overlay.HAIR),
-        ("Mesh, rebuilt from the curves", overlay.FEATURES), ("Left (x)", overlay.AXES[0]), ("Up (y)", overlay.AXES[1]),
-        ("Front (z)", overlay.AXES[2]), ("Irises", overlay.IRIS),
-    )  # fmt: skip
+        ("Person's matte", overlay.PERSON_COLOR),
+        ("Head's matte", overlay.HEAD_COLOR),
+        ("Inside of the mouth", overlay.MOUTH_COLOR),
+        ("Hair's matte", overlay.HAIR_COLOR),
+        ("Mesh, rebuilt from the curves", overlay.FEATURE_COLOR),
+        ("Left (x)", overlay.AXIS_COLORS[0]),
+        ("Up (y)", overlay.AXIS_COLORS[1]),
+        ("Front (z)", overlay.AXIS_COLORS[2]),
+        ("Irises", overlay.IRIS_COLOR),
+    )
     key = "".join(
         f'<li><span style="background:rgb{c};box-shadow:0 0 0 1px rgba(128,128,128,.5)"></span>{n}</li>'
         for n, c in colours
     )
     zooms = "".join(
         f'<button type="button" class="plain" data-zoom="{s}" aria-pressed="{str(s == 0).lower()}">{n}</button>'
-        for s, n in ZOOMS
+        for s, n in ZOOM_LEVELS
         if s < info.frame_count / info.fps
     )
     return (
@@ -170,34 +176,34 @@ def _bench(info: ActorInfo, folder: ActorFolder) -> str:
         f'<ul class="key">{key}</ul>'
         "<noscript><p>Curves and film need JavaScript; the film is overlay.mp4 in the actor's folder.</p></noscript>"
         f'</div><div class="lanes"><div class="tools">{zooms}<p>Click or drag to seek · space plays · ← → one frame</p>'
-        f"</div>{''.join(_lanes(info))}"
+        f"</div>{''.join(_curves_html(info))}"
         '<div id="playhead"></div></div></section>'
     )
 
 
-def _lanes(info: ActorInfo) -> Iterable[str]:
+def _curves_html(info: ActorInfo) -> Iterable[str]:
     if info.has_audio:
-        yield "<h3>Sound</h3>" + _lane("data-wave", "Waveform", tall=True)
+        yield "<h3>Sound</h3>" + _curve_html("data-wave", "Waveform", tall=True)
     turns = "".join(f'<b style="color:var(--{n})">{n}</b>' for n in ("yaw", "pitch", "roll"))
     yield f'<h3 class="legend">Pose {turns}</h3>'
-    yield _lane('data-angles="head"', "Head", tall=True) + _lane('data-angles="torso"', "Torso", tall=True)
-    known = verdicts(info)
+    yield _curve_html('data-angles="head"', "Head", tall=True) + _curve_html('data-angles="torso"', "Torso", tall=True)
+    known = channel_statuses(info)
     weak = [name for name, verdict in known.items() if verdict.state == WEAK]
-    for group, names in GROUPS.items():
+    for group, names in CHANNEL_GROUPS.items():
         shown = [name for name in names if known[name].state == MEASURED]
         if shown:
-            part = "Oral" if shown[0] in ORAL else "Facial"
-            yield f"<h3>{part} · {group}</h3>" + "".join(_channel(name, known[name]) for name in shown)
+            part = "Oral" if shown[0] in ORAL_CHANNELS else "Facial"
+            yield f"<h3>{part} · {group}</h3>" + "".join(_channel_html(name, known[name]) for name in shown)
     if weak:
-        yield "<h3>Weak</h3>" + "".join(_channel(name, known[name]) for name in weak)
+        yield "<h3>Weak</h3>" + "".join(_channel_html(name, known[name]) for name in weak)
 
 
-def _channel(name: str, verdict: Verdict) -> str:
-    title = f"{name}: usually {verdict.low:.2f} to {verdict.high:.2f}. {verdict.why}".strip()
-    return _lane(f'data-channel="{name}"', name, title=title, weak=verdict.state == WEAK)
+def _channel_html(name: str, status: ChannelStatus) -> str:
+    title = f"{name}: usually {status.low:.2f} to {status.high:.2f}. {status.reason}".strip()
+    return _curve_html(f'data-channel="{name}"', name, title=title, weak=status.state == WEAK)
 
 
-def _lane(attribute: str, name: str, *, title: str = "", tall: bool = False, weak: bool = False) -> str:
+def _curve_html(attribute: str, name: str, *, title: str = "", tall: bool = False, weak: bool = False) -> str:
     kinds = "lane" + (" tall" if tall else "") + (" weak" if weak else "")
     return (
         f'<div class="{kinds}" {attribute}><span class="name" title="{escape(title or name, quote=True)}">{name}</span>'
@@ -205,11 +211,11 @@ def _lane(attribute: str, name: str, *, title: str = "", tall: bool = False, wea
     )
 
 
-def _figures(info: ActorInfo, mesh_px: float) -> str:
+def _figures_html(info: ActorInfo, mesh_error_pixels: float) -> str:
     rows = "".join(
         f"<tr><td>{escape(name)}{f'<br><small>{escape(why)}</small>' if why else ''}</td>"
         f'<td class="n">{escape(value)}</td></tr>'
-        for name, value, why in figure_rows(info, mesh_px)
+        for name, value, why in figure_rows(info, mesh_error_pixels)
     )
     stages = "".join(
         f'<tr><td>{escape(name)}</td><td class="n">{escape(seconds)}</td><td class="n">{escape(rate)}</td></tr>'
@@ -222,18 +228,18 @@ def _figures(info: ActorInfo, mesh_px: float) -> str:
     )
 
 
-def _unmeasured(info: ActorInfo) -> str:
+def _unmeasured_html(info: ActorInfo) -> str:
     """The channels that are not trusted, by reason."""
     reasons: dict[str, list[str]] = {}
-    for name, verdict in verdicts(info).items():
-        if verdict.why:
-            reasons.setdefault(verdict.why, []).append(name)
+    for name, verdict in channel_statuses(info).items():
+        if verdict.reason:
+            reasons.setdefault(verdict.reason, []).append(name)
     rows = "".join(f"<tr><td>{why}<br><small>{', '.join(names)}</small></td></tr>" for why, names in reasons.items())
-    count = sum(v.state == MEASURED for v in verdicts(info).values())
+    count = sum(v.state == MEASURED for v in channel_statuses(info).values())
     return f"<section><h2>{count} of 52 channels measured; the others</h2><table>{rows}</table></section>"
 
 
-def _sources(agreements: list[Agreement]) -> str:
+def _sources_html(agreements: list[ChannelAgreement]) -> str:
     if not agreements:
         return ""
     rows = "".join(
@@ -250,14 +256,14 @@ def _sources(agreements: list[Agreement]) -> str:
     )
 
 
-def _is_embedded(folder: ActorFolder) -> bool:
-    film = folder.file(FILM)
-    return film.exists() and film.stat().st_size <= EMBEDDED
+def _is_video_embedded(folder: ActorFolder) -> bool:
+    film = folder.file_path(OVERLAY_FILE)
+    return film.exists() and film.stat().st_size <= MAX_EMBEDDED_VIDEO_BYTES
 
 
-def _film_data(folder: ActorFolder) -> list[str]:
+def _video_data_html(folder: ActorFolder) -> list[str]:
     """The film inside the page, as text that the script turns into a file of the browser's own."""
-    if not _is_embedded(folder):
+    if not _is_video_embedded(folder):
         return []
-    text = base64.b64encode(folder.file(FILM).read_bytes()).decode("ascii")
+    text = base64.b64encode(folder.file_path(OVERLAY_FILE).read_bytes()).decode("ascii")
     return [f'<script type="text/plain" id="film-data">{text}</script>']

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..contract.actor_folder import ActorFolder, damaged
+from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.channels import CHANNELS
 
-TABLE = "landmarker.npz"
+SOURCES_FILE = "landmarker.npz"
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ChannelAgreement:
     """How two curves of one channel agree: Pearson's r (None where one does not move), mean absolute difference."""
 
     name: str
@@ -21,22 +21,22 @@ class Agreement:
     difference: float
 
 
-def compare(folder: ActorFolder) -> list[Agreement]:
+def compare_sources(folder: ActorFolder) -> list[ChannelAgreement]:
     """The agreement of every channel; empty for an actor that has one source only.
 
     Raises:
         UserError: the table of the second source is damaged.
     """
-    if not folder.file(TABLE).exists():
+    if not folder.file_path(SOURCES_FILE).exists():
         return []
-    table = folder.arrays(TABLE, {"fitted": ("T", len(CHANNELS)), "scores": ("T", len(CHANNELS))})
+    table = folder.load_arrays(SOURCES_FILE, {"fitted": ("T", len(CHANNELS)), "scores": ("T", len(CHANNELS))})
     ours, theirs = (np.asarray(table[name], np.float64) for name in ("fitted", "scores"))
     if not len(ours):
-        raise damaged(folder.file(TABLE))
+        raise damaged_file_error(folder.file_path(SOURCES_FILE))
     result = []
     for index, name in enumerate(CHANNELS):
         a, b = ours[:, index], theirs[:, index]
         moves = min(float(a.std()), float(b.std())) > 1e-3
         correlation = float(np.corrcoef(a, b)[0, 1]) if moves else None
-        result.append(Agreement(name, correlation, float(np.abs(a - b).mean())))
+        result.append(ChannelAgreement(name, correlation, float(np.abs(a - b).mean())))
     return result

@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
-from ..contract.geometry import matrix_from_quaternion, yaw_pitch_roll
+from ..contract.geometry import matrix_from_quaternion, yaw_pitch_roll_degrees
 from ..tracking.detection import topology as topo
 
 F64 = NDArray[np.float64]
 
-BETWEEN_BROWS = 9
-AXIS = 0.04  # metres that an axis is drawn long
-CHEST = 0.3  # how far below the chin the torso's axes are drawn, in heights of the face
+GLABELLA = 9
+AXIS_LENGTH = 0.04  # metres that an axis is drawn long
+CHEST_DROP = 0.3  # how far below the chin the torso's axes are drawn, in heights of the face
 
 
 @dataclass
-class Tracked:
+class TrackingData:
     """T frames as `tracking.npz` holds them.
 
     Attributes:
@@ -42,13 +42,13 @@ class Tracked:
     shapes: F64
 
     @classmethod
-    def load(cls, folder: ActorFolder) -> Tracked:
+    def load(cls, folder: ActorFolder) -> TrackingData:
         """Reads it from an actor folder.
 
         Raises:
             UserError: missing or damaged.
         """
-        table = folder.tracking()
+        table = folder.load_tracking()
         columns: dict[str, F64] = {k: np.asarray(table[k], np.float64) for k in cls.__dataclass_fields__}
         for name in ("head_rotation", "torso_rotation"):
             columns[name] = matrix_from_quaternion(columns[name])
@@ -57,39 +57,39 @@ class Tracked:
     def __len__(self) -> int:
         return len(self.landmarks)
 
-    def mesh(self, frame: int) -> F64:
+    def project_mesh(self, frame: int) -> F64:
         """(478, 2) crop pixels of the mesh rebuilt from pose and channels: what the actor does, not what was seen."""
         points = self.neutral + np.tensordot(self.channels[frame], self.shapes, 1)
-        return self._seen(points, self.head_rotation[frame], self.head_translation[frame])
+        return self._project_points(points, self.head_rotation[frame], self.head_translation[frame])
 
-    def head_axes(self, frame: int) -> F64:
+    def project_head_axes(self, frame: int) -> F64:
         """(4, 2) crop pixels: the point between the brows, and the ends of the axes x, y and z from there."""
-        return self._axes(self.neutral[BETWEEN_BROWS], self.head_rotation[frame], self.head_translation[frame])
+        return self._project_axes(self.neutral[GLABELLA], self.head_rotation[frame], self.head_translation[frame])
 
-    def torso_axes(self, frame: int) -> F64:
+    def project_torso_axes(self, frame: int) -> F64:
         """The same for the torso, from the middle of the chest."""
         forehead, chin = self.neutral[topo.FOREHEAD], self.neutral[topo.CHIN]
-        chest = chin - CHEST * np.array([0, forehead[1] - chin[1], 0])
-        return self._axes(chest, self.torso_rotation[frame], self.torso_translation[frame])
+        chest = chin - CHEST_DROP * np.array([0, forehead[1] - chin[1], 0])
+        return self._project_axes(chest, self.torso_rotation[frame], self.torso_translation[frame])
 
     def head_angles(self) -> F64:
         """(T, 3) degrees: yaw to the actor's left, pitch down, roll."""
-        return yaw_pitch_roll(self.head_rotation)
+        return yaw_pitch_roll_degrees(self.head_rotation)
 
     def torso_angles(self) -> F64:
         """(T, 3) degrees, as `head_angles`."""
-        return yaw_pitch_roll(self.torso_rotation)
+        return yaw_pitch_roll_degrees(self.torso_rotation)
 
-    def rebuilt_error(self) -> F64:
+    def reconstruction_error(self) -> F64:
         """(T,) RMS distance in crop pixels between the rebuilt mesh and the landmarks."""
-        apart = [np.sqrt(((self.mesh(t) - self.landmarks[t]) ** 2).sum(-1).mean()) for t in range(len(self))]
+        apart = [np.sqrt(((self.project_mesh(t) - self.landmarks[t]) ** 2).sum(-1).mean()) for t in range(len(self))]
         return np.array(apart)
 
-    def _axes(self, origin: F64, rotation: F64, translation: F64) -> F64:
-        points = origin + AXIS * np.concatenate([np.zeros((1, 3)), np.eye(3)])
-        return self._seen(points, rotation, translation)
+    def _project_axes(self, origin: F64, rotation: F64, translation: F64) -> F64:
+        points = origin + AXIS_LENGTH * np.concatenate([np.zeros((1, 3)), np.eye(3)])
+        return self._project_points(points, rotation, translation)
 
-    def _seen(self, points: F64, rotation: F64, translation: F64) -> F64:
+    def _project_points(self, points: F64, rotation: F64, translation: F64) -> F64:
         """Crop pixels of rest points (P, 3) that a rigid motion moves in actor space."""
         world = points @ rotation.T + translation
         camera = world @ self.view[:3, :3].T + self.view[:3, 3]

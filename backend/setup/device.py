@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.errors import UserError
-from .install_torch import DEVICES, has_compiler
+from .install_torch import DEVICES, has_cuda_toolkit
 
 if TYPE_CHECKING:
     import torch
 
 
-def settle_environment() -> None:
+def configure_native_threads() -> None:
     """Tells native libraries how to use the cores. They read it when they are loaded, so this is called before.
 
     Torch shall use all cores but not spin on them while the rasteriser works (that made a training step four times
@@ -35,7 +35,7 @@ def settle_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def choose_device(wish: str) -> torch.device:
+def choose_device(requested: str) -> torch.device:
     """The device for "auto", "cpu" or "cuda"; "auto" takes the GPU when both it and its rasteriser are there.
 
     Raises:
@@ -43,25 +43,25 @@ def choose_device(wish: str) -> torch.device:
     """
     import torch
 
-    if wish not in DEVICES:
-        raise UserError("bad_device", f"There is no device called {wish}.", "Choose auto, cpu or cuda.")
-    has_gpu = wish != "cpu" and torch.cuda.is_available()
-    if wish == "cuda" and not has_gpu:
+    if requested not in DEVICES:
+        raise UserError("bad_device", f"There is no device called {requested}.", "Choose auto, cpu or cuda.")
+    has_gpu = requested != "cpu" and torch.cuda.is_available()
+    if requested == "cuda" and not has_gpu:
         raise UserError(
             "no_cuda",
             "No NVIDIA GPU is available to this installation of PyTorch.",
             "Choose the device cpu, or install a driver and a CUDA build of PyTorch.",
         )
-    if wish == "cuda" and not can_rasterise_on_gpu():
+    if requested == "cuda" and not has_gsplat():
         raise UserError(
             "no_gsplat",
             "The GPU rasteriser gsplat is not installed, or cannot be compiled.",
             "Install gsplat and the CUDA toolkit, or choose the device cpu.",
         )
-    return torch.device("cuda" if has_gpu and can_rasterise_on_gpu() else "cpu")
+    return torch.device("cuda" if has_gpu and has_gsplat() else "cpu")
 
 
-def can_rasterise_on_gpu() -> bool:
+def has_gsplat() -> bool:
     """Whether gsplat is installed with its kernels, or with the CUDA compiler that builds them at the first use.
 
     Nothing is imported or built to find out: this runs before the first message of every job.
@@ -70,7 +70,7 @@ def can_rasterise_on_gpu() -> bool:
     if package is None or package.origin is None:
         return False
     built = any(Path(package.origin).parent.glob("csrc*.*"))
-    return built or has_compiler()
+    return built or has_cuda_toolkit()
 
 
 def device_name(device: torch.device) -> str:
@@ -79,7 +79,7 @@ def device_name(device: torch.device) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    return f"{_processor()} ({core_count()} cores)"
+    return f"{_cpu_name()} ({core_count()} cores)"
 
 
 def core_count() -> int:
@@ -87,7 +87,7 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _processor() -> str:
+def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

@@ -18,17 +18,17 @@ from .. import __version__
 from ..contract.protocol import PROTOCOL_VERSION
 from .device import choose_device, core_count, device_name
 
-PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
-SET_UP = "Set up the backend again (Preferences ▸ Portrait Actor, or backend/setup/install.py)."
-NEEDED_BYTES = 2 << 30  # free space for one actor with its crops and frames
+PYPROJECT_PATH = Path(__file__).resolve().parents[2] / "pyproject.toml"
+SETUP_REMEDY = "Set up the backend again (Preferences ▸ Portrait Actor, or backend/setup/install.py)."
+MIN_FREE_BYTES = 2 << 30  # free space for one actor with its crops and frames
 TRACKER_MODELS = (
     "face_landmark/face_landmark_with_attention.tflite",
     "face_detection/face_detection_full_range_sparse.tflite",
     "selfie_segmentation/selfie_segmentation.tflite",
 )
-SPEECH_MODEL = Path(__file__).parent / "audio" / "models" / "en-us"
+SPEECH_MODEL_FOLDER = Path(__file__).resolve().parents[1] / "speech" / "models" / "en-us"
 SPEECH_FILES = ("means", "variances", "mdef", "sendump")
-INSTALL = "Install Portrait Actor again."
+REINSTALL_REMEDY = "Install Portrait Actor again."
 CODECS = (("h264", "r"), ("hevc", "r"), ("libx264", "w"), ("aac", "w"))
 
 
@@ -51,15 +51,22 @@ class Finding:
     needed: bool = True
 
 
-def examine() -> dict[str, Any]:
+def diagnose() -> dict[str, Any]:
     """Looks at everything.
 
     Returns:
         {"version", "protocol", "python", "platform", "device", "device_name", "cores", "ok", "findings": [{"what",
         "state", "ok", "remedy", "needed"}]}; "ok" is False when something needed is missing.
     """
-    findings = [_python(), *_packages(), *_models(), *_codecs(), *_gpu(), _space(Path(tempfile.gettempdir()))]
-    kind, name = _device()
+    findings = [
+        _check_python(),
+        *_check_packages(),
+        *_check_models(),
+        *_check_codecs(),
+        *_check_gpu(),
+        _check_disk_space(Path(tempfile.gettempdir())),
+    ]
+    kind, name = _detect_device()
     return {
         "version": __version__, "protocol": PROTOCOL_VERSION, "python": platform.python_version(),
         "platform": platform.platform(), "device": kind, "device_name": name, "cores": core_count(),
@@ -67,7 +74,7 @@ def examine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_table(report: dict[str, Any]) -> str:
+def format_report(report: dict[str, Any]) -> str:
     """The report for a terminal."""
     lines = [
         f"Portrait Actor backend {report['version']}, protocol {report['protocol']}",
@@ -84,66 +91,66 @@ def as_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _python() -> Finding:
-    wanted = _project().get("requires-python", "")
+def _check_python() -> Finding:
+    wanted = _read_pyproject().get("requires-python", "")
     limits = {sign: (int(major), int(minor)) for sign, major, minor in re.findall(r"(>=|<)\s*(\d+)\.(\d+)", wanted)}
     ok = limits.get(">=", (0, 0)) <= sys.version_info[:2] < limits.get("<", (99, 0))
-    return Finding("Python", f"{platform.python_version()} (wanted: {wanted or 'any'})", ok, SET_UP)
+    return Finding("Python", f"{platform.python_version()} (wanted: {wanted or 'any'})", ok, SETUP_REMEDY)
 
 
-def _packages() -> list[Finding]:
+def _check_packages() -> list[Finding]:
     """Every pinned package against what is installed."""
     findings = []
-    for pin in _project().get("dependencies", []):
+    for pin in _read_pyproject().get("dependencies", []):
         name, _, wanted = pin.partition("==")
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            findings.append(Finding(name, f"not installed (wanted: {wanted})", False, SET_UP))
+            findings.append(Finding(name, f"not installed (wanted: {wanted})", False, SETUP_REMEDY))
             continue
         same = found.split("+")[0] == wanted  # "+cpu" and the like name a build, not a version
-        findings.append(Finding(name, found if same else f"{found} (wanted: {wanted})", same, SET_UP))
+        findings.append(Finding(name, found if same else f"{found} (wanted: {wanted})", same, SETUP_REMEDY))
     return findings
 
 
-def _models() -> list[Finding]:
+def _check_models() -> list[Finding]:
     """The tracker's networks, which lie inside the mediapipe package, and the phone recogniser's files."""
     package = importlib.util.find_spec("mediapipe")
     folder = Path(package.origin).parent / "modules" if package and package.origin else None
     missing = [name for name in TRACKER_MODELS if folder is None or not (folder / name).is_file()]
     state = f"{len(TRACKER_MODELS) - len(missing)} of {len(TRACKER_MODELS)} networks in mediapipe"
-    lost = [name for name in SPEECH_FILES if not (SPEECH_MODEL / name).is_file()]
+    lost = [name for name in SPEECH_FILES if not (SPEECH_MODEL_FOLDER / name).is_file()]
     heard = f"missing: {', '.join(lost)}" if lost else f"{len(SPEECH_FILES)} of {len(SPEECH_FILES)} files"
     return [
-        Finding("face tracker", state, not missing, SET_UP),
-        Finding("phone recogniser", heard, not lost, INSTALL),
+        Finding("face tracker", state, not missing, SETUP_REMEDY),
+        Finding("phone recogniser", heard, not lost, REINSTALL_REMEDY),
     ]
 
 
-def _codecs() -> list[Finding]:
+def _check_codecs() -> list[Finding]:
     """What films can be read and written."""
     if importlib.util.find_spec("av") is None:
-        return [Finding("codecs", "PyAV is not installed", False, SET_UP)]
+        return [Finding("codecs", "PyAV is not installed", False, SETUP_REMEDY)]
     import av.codec
 
-    def has(name: str, mode: Any) -> bool:
+    def has_codec(name: str, mode: Any) -> bool:
         try:
             av.codec.Codec(name, mode)
         except (ValueError, av.codec.codec.UnknownCodecError):
             return False
         return True
 
-    missing = [name for name, mode in CODECS if not has(name, mode)]
+    missing = [name for name, mode in CODECS if not has_codec(name, mode)]
     state = f"missing: {', '.join(missing)}" if missing else ", ".join(name for name, _ in CODECS)
-    return [Finding("codecs", state, not missing, SET_UP)]
+    return [Finding("codecs", state, not missing, SETUP_REMEDY)]
 
 
-def _gpu() -> list[Finding]:
+def _check_gpu() -> list[Finding]:
     """The optional fast path."""
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a library that torch brings cannot be loaded
-        return [Finding("torch", f"cannot be loaded ({error})", False, SET_UP)]
+        return [Finding("torch", f"cannot be loaded ({error})", False, SETUP_REMEDY)]
     if not torch.cuda.is_available():
         state = "no CUDA GPU that torch can use; the CPU does the work"
         return [Finding("GPU", state, False, "With an NVIDIA GPU: its driver, and the CUDA build of torch.", False)]
@@ -161,12 +168,12 @@ def _gpu() -> list[Finding]:
     ]
 
 
-def _space(folder: Path) -> Finding:
+def _check_disk_space(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    return Finding("disk", f"{free / 1e9:.0f} GB free at {folder}", free >= NEEDED_BYTES, "Free at least 2 GB.")
+    return Finding("disk", f"{free / 1e9:.0f} GB free at {folder}", free >= MIN_FREE_BYTES, "Free at least 2 GB.")
 
 
-def _device() -> tuple[str, str]:
+def _detect_device() -> tuple[str, str]:
     try:
         device = choose_device("auto")
     except (ImportError, OSError):  # told by `_gpu`
@@ -174,9 +181,9 @@ def _device() -> tuple[str, str]:
     return device.type, device_name(device)
 
 
-def _project() -> dict[str, Any]:
+def _read_pyproject() -> dict[str, Any]:
     """The [project] table of pyproject.toml; empty when the file is not beside the backend."""
     try:
-        return dict(tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"])
+        return dict(tomllib.loads(PYPROJECT_PATH.read_text(encoding="utf-8"))["project"])
     except FileNotFoundError:
         return {}

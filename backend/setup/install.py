@@ -39,21 +39,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-ROOT = Path(__file__).resolve().parents[2]
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
 if not __package__:  # started as a plain script: the packages beside this file are not top-level modules
-    sys.path[0] = str(ROOT)
+    sys.path[0] = str(PROJECT_ROOT)
 
 from backend import __version__  # noqa: E402
 from backend.contract.errors import Cancelled, UserError  # noqa: E402
-from backend.contract.protocol import Error, Hello, Message, Note, Progress, Request, Result, decode, encode  # noqa: E402
+from backend.contract.protocol import (  # noqa: E402
+    Error,
+    Hello,
+    Message,
+    Note,
+    Progress,
+    Request,
+    Result,
+    decode_message,
+    encode_message,
+)
 from backend.setup import install_torch  # noqa: E402
-from backend.setup.install_pip import JOB, Child, PipWatch, Report, explain, normal  # noqa: E402
+from backend.setup.install_pip import (  # noqa: E402
+    JOB_ID,
+    ChildProcess,
+    MessageSink,
+    PipProgress,
+    error_from_output,
+    normalize_package_name,
+)
 
-PYTHONS = ((3, 11), (3, 12))  # the versions for which every pinned package has a wheel
-PIP = "pip>=24.1"  # the first that reports its progress to programs; the one that Python brings may be older
+SUPPORTED_PYTHONS = ((3, 11), (3, 12))  # the versions for which every pinned package has a wheel
+PIP_REQUIREMENT = (
+    "pip>=24.1"  # the first that reports its progress to programs; the one that Python brings may be older
+)
 
 
-class State(enum.Enum):
+class InstallState(enum.Enum):
     """What is at the target folder."""
 
     ABSENT = "absent"
@@ -63,42 +82,46 @@ class State(enum.Enum):
     READY = "ready"
 
 
-def requirements(root: Path = ROOT, *, dev: bool = False, cuda: bool = False) -> list[str]:
+def read_requirements(root: Path = PROJECT_ROOT, *, include_dev: bool = False, include_cuda: bool = False) -> list[str]:
     """The pins of pyproject.toml, e.g. ``["torch==2.13.0", …]``."""
     import tomllib  # Python 3.11 and later: imported here so that older ones can still say that they are too old
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    return [*project["dependencies"], *(extras["cuda"] if cuda else []), *(extras["dev"] if dev else [])]
+    return [
+        *project["dependencies"],
+        *(extras["cuda"] if include_cuda else []),
+        *(extras["dev"] if include_dev else []),
+    ]
 
 
-def python_of(target: Path) -> Path:
+def environment_python(target: Path) -> Path:
     """The Python of the environment at `target`."""
     return target / "Scripts" / "python.exe" if os.name == "nt" else target / "bin" / "python"
 
 
-def log_of(target: Path) -> Path:
+def install_log_path(target: Path) -> Path:
     """Where the last installation's output is recorded."""
     return target.with_name(target.name + ".log")
 
 
-def state(target: Path, pins: Sequence[str]) -> State:
+def inspect_environment(target: Path, pins: Sequence[str]) -> InstallState:
     """What is at `target`, measured against the wanted `pins`. Reads two small files at most."""
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return State.ABSENT
+        return InstallState.ABSENT
     if (target / ".incomplete").exists():
-        return State.INCOMPLETE
+        return InstallState.INCOMPLETE
     try:
         installed = set(json.loads((target / ".complete").read_text(encoding="utf-8"))["pins"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return State.FOREIGN
-    if not python_of(target).exists():
-        return State.INCOMPLETE
-    return State.READY if set(pins) <= installed else State.OUTDATED
+        return InstallState.FOREIGN
+    if not environment_python(target).exists():
+        return InstallState.INCOMPLETE
+    return InstallState.READY if set(pins) <= installed else InstallState.OUTDATED
 
 
 @dataclass(frozen=True)
-class Source:
+class PackageSource:
     """Where packages come from.
 
     Attributes:
@@ -107,13 +130,19 @@ class Source:
         torch_index: the index for torch; None takes the one that has its build, unless pip's settings name an index.
     """
 
-    wheels: Path | None = None
-    cuda: bool = False
-    torch_index: str | None = None
+    wheel_folder: Path | None = None
+    is_cuda: bool = False
+    torch_index_url: str | None = None
 
 
 def install(
-    target: Path, pins: Sequence[str], source: Source, report: Report, child: Child, *, again: bool = False
+    target: Path,
+    pins: Sequence[str],
+    source: PackageSource,
+    send: MessageSink,
+    child: ChildProcess,
+    *,
+    should_rebuild: bool = False,
 ) -> None:
     """Brings the environment at `target` to `pins`; does nothing when it is there already.
 
@@ -128,14 +157,16 @@ def install(
         UserError: see `explain`; or the folder is not ours, the disk is too full, the Python is unsuitable.
         Cancelled: the person asked to stop.
     """
-    log, old, wheels = log_of(target), target.with_name(target.name + ".old"), source.wheels
+    log, old, wheels = install_log_path(target), target.with_name(target.name + ".old"), source.wheel_folder
     try:
         if not target.exists() and old.exists():
             old.rename(target)  # an upgrade was killed between its two renames
-        found = state(target, pins)
-        if (found is State.READY and not again) or (found is State.FOREIGN and adopt(target, pins)):
+        found = inspect_environment(target, pins)
+        if (found is InstallState.READY and not should_rebuild) or (
+            found is InstallState.FOREIGN and adopt_environment(target, pins)
+        ):
             return
-        if found is State.FOREIGN:
+        if found is InstallState.FOREIGN:
             raise UserError(
                 "not_an_environment",
                 f"{target} holds something that Portrait Actor did not make.",
@@ -143,69 +174,75 @@ def install(
             )
         if wheels is not None and not wheels.is_dir():
             raise UserError("missing_file", f"There is no folder of wheels at {wheels}.", "Choose another folder.")
-        check_disk(target, install_torch.NEEDED_BYTES[source.cuda])
-        place = target.with_name(target.name + ".new") if found in (State.OUTDATED, State.READY) else target
-        clear(place)
+        check_disk_space(target, install_torch.MIN_FREE_BYTES[source.is_cuda])
+        place = (
+            target.with_name(target.name + ".new") if found in (InstallState.OUTDATED, InstallState.READY) else target
+        )
+        delete_environment(place)
         place.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
         try:
             (place / ".incomplete").touch()
-            build(place, pins, source, log, report, child)
+            build_environment(place, pins, source, log, send, child)
             installed = {"pins": sorted(pins), "python": platform.python_version()}
             (place / ".complete").write_text(json.dumps(installed), encoding="utf-8")
             (place / ".incomplete").unlink()
             if place != target:
-                swap(place, target, old)
+                swap_environment(place, target, old)
         except BaseException:
-            clear(place)
+            delete_environment(place)
             raise
     except OSError as error:
-        raise explain(str(error), wheels, log) from error
+        raise error_from_output(str(error), wheels, log) from error
 
 
-def build(place: Path, pins: Sequence[str], source: Source, log: Path, report: Report, child: Child) -> None:
+def build_environment(
+    folder: Path, pins: Sequence[str], source: PackageSource, log_path: Path, send: MessageSink, child: ChildProcess
+) -> None:
     """The venv at `place` with `pins` in it. torch goes first and alone: it decides CPU or CUDA for the rest."""
-    report(Progress(JOB, "environment", 0, 1, message=f"Python {platform.python_version()} environment in {place}"))
-    output = child.run([sys.executable, "-I", "-m", "venv", str(place)], log)
-    if child.code != 0:
-        raise explain(output, source.wheels, log)
-    report(Progress(JOB, "environment", 1, 1))
+    send(Progress(JOB_ID, "environment", 0, 1, message=f"Python {platform.python_version()} environment in {folder}"))
+    output = child.run([sys.executable, "-I", "-m", "venv", str(folder)], log_path)
+    if child.exit_code != 0:
+        raise error_from_output(output, source.wheel_folder, log_path)
+    send(Progress(JOB_ID, "environment", 1, 1))
     torch = [pin for pin in pins if pin.startswith("torch==")]
-    for stage, wanted in (("pip", [PIP]), ("torch", torch), ("packages", list(pins))):
-        if not wanted or (stage == "pip" and source.wheels is not None and not any(source.wheels.glob("pip-*"))):
+    for stage, wanted in (("pip", [PIP_REQUIREMENT]), ("torch", torch), ("packages", list(pins))):
+        if not wanted or (
+            stage == "pip" and source.wheel_folder is not None and not any(source.wheel_folder.glob("pip-*"))
+        ):
             continue
-        command = [str(python_of(place)), "-I", "-m", "pip", "install", "--no-input", "--upgrade"]
-        if source.wheels is not None:
-            command += ["--no-index", "--find-links", str(source.wheels)]
+        command = [str(environment_python(folder)), "-I", "-m", "pip", "install", "--no-input", "--upgrade"]
+        if source.wheel_folder is not None:
+            command += ["--no-index", "--find-links", str(source.wheel_folder)]
         elif stage != "pip":
             command += ["--progress-bar", "raw"]
-            command += index_options(place, source, log, child) if stage == "torch" else []
-        watch = PipWatch(stage, wanted, report)
-        output = child.run([*command, *wanted], log, watch.line)
-        if child.code != 0:
-            raise explain(output, source.wheels, log)
-        watch.end()
+            command += torch_index_options(folder, source, log_path, child) if stage == "torch" else []
+        watch = PipProgress(stage, wanted, send)
+        output = child.run([*command, *wanted], log_path, watch.read_line)
+        if child.exit_code != 0:
+            raise error_from_output(output, source.wheel_folder, log_path)
+        watch.finish()
 
 
-def index_options(place: Path, source: Source, log: Path, child: Child) -> list[str]:
+def torch_index_options(folder: Path, source: PackageSource, log_path: Path, child: ChildProcess) -> list[str]:
     """pip's options for the index that torch comes from."""
-    if source.torch_index is not None:
-        return ["--index-url", source.torch_index] if source.torch_index else []
-    settings = child.run([str(python_of(place)), "-I", "-m", "pip", "config", "list"], log)
-    return install_torch.index_options(source.cuda, settings)
+    if source.torch_index_url is not None:
+        return ["--index-url", source.torch_index_url] if source.torch_index_url else []
+    settings = child.run([str(environment_python(folder)), "-I", "-m", "pip", "config", "list"], log_path)
+    return install_torch.pip_index_options(source.is_cuda, settings)
 
 
-def adopt(target: Path, pins: Sequence[str]) -> bool:
+def adopt_environment(target: Path, pins: Sequence[str]) -> bool:
     """Accepts a venv made by hand when it holds exactly the pins (a build tag such as ``+cpu`` aside)."""
-    python = python_of(target)
+    python = environment_python(target)
     if not (target / "pyvenv.cfg").exists() or not python.exists():
         return False
     code = "import importlib.metadata as m, json; print(json.dumps([(d.name, d.version) for d in m.distributions()]))"
     answer = subprocess.run([str(python), "-I", "-c", code], capture_output=True, encoding="utf-8", timeout=60)
     if answer.returncode != 0:
         return False
-    held = {f"{normal(name)}=={version.split('+')[0]}" for name, version in json.loads(answer.stdout)}
-    if not {f"{normal(pin.split('==')[0])}=={pin.split('==')[1]}" for pin in pins} <= held:
+    held = {f"{normalize_package_name(name)}=={version.split('+')[0]}" for name, version in json.loads(answer.stdout)}
+    if not {f"{normalize_package_name(pin.split('==')[0])}=={pin.split('==')[1]}" for pin in pins} <= held:
         return False
     (target / ".complete").write_text(json.dumps({"pins": sorted(pins), "python": "made by hand"}), encoding="utf-8")
     return True
@@ -215,7 +252,7 @@ def check_python() -> None:
     """Raises:
     UserError: this Python cannot hold the pinned packages.
     """
-    if sys.version_info[:2] not in PYTHONS:
+    if sys.version_info[:2] not in SUPPORTED_PYTHONS:
         raise UserError(
             "wrong_python",
             f"Python {platform.python_version()} cannot run the backend.",
@@ -223,62 +260,62 @@ def check_python() -> None:
         )
 
 
-def check_disk(target: Path, needed: float) -> None:
+def check_disk_space(target: Path, needed_bytes: float) -> None:
     """Raises:
     UserError: there are fewer than `needed` bytes free for the environment.
     """
     place = next(p for p in (target, *target.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    if free < needed:
+    if free < needed_bytes:
         raise UserError(
             "disk_full",
-            f"The environment needs {needed / 1e9:.0f} GB, and only {free / 1e9:.1f} GB are free at {place}.",
+            f"The environment needs {needed_bytes / 1e9:.0f} GB, and only {free / 1e9:.1f} GB are free at {place}.",
             "Free some space or choose another folder.",
         )
 
 
-def clear(place: Path) -> None:
+def delete_environment(folder: Path) -> None:
     """Deletes the environment at `place` if this program made it; of a link to one, only the link."""
-    if (place / ".incomplete").exists() or (place / ".complete").exists():
-        if place.is_symlink():
-            place.unlink()
+    if (folder / ".incomplete").exists() or (folder / ".complete").exists():
+        if folder.is_symlink():
+            folder.unlink()
             return
-        (place / ".incomplete").touch()
-        for entry in place.iterdir():
+        (folder / ".incomplete").touch()
+        for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
-        shutil.rmtree(place)  # the marker goes last: a deletion that was killed is taken up again
+        shutil.rmtree(folder)  # the marker goes last: a deletion that was killed is taken up again
 
 
-def swap(place: Path, target: Path, old: Path) -> None:
+def swap_environment(new: Path, target: Path, old: Path) -> None:
     """Puts the finished environment at `place` where the old one stands, and deletes that one, meanwhile at `old`."""
-    for script in python_of(place).parent.iterdir():
+    for script in environment_python(new).parent.iterdir():
         if script.is_file() and not script.is_symlink() and script.suffix != ".exe":
             text = script.read_bytes()
-            if str(place).encode() in text:
-                script.write_bytes(text.replace(str(place).encode(), str(target).encode()))
-    clear(old)
+            if str(new).encode() in text:
+                script.write_bytes(text.replace(str(new).encode(), str(target).encode()))
+    delete_environment(old)
     target.rename(old)
     try:
-        place.rename(target)
+        new.rename(target)
     except OSError:
         old.rename(target)
         raise
     with contextlib.suppress(OSError):  # what Windows still has in use stays until the next upgrade
-        clear(old)
+        delete_environment(old)
 
 
-def listen(child: Child) -> None:
+def watch_for_cancel(child: ChildProcess) -> None:
     """Cancels `child` when standard input says so, or ends."""
     for line in sys.stdin:
         with contextlib.suppress(ValueError):
-            request = decode(line)
+            request = decode_message(line)
             if isinstance(request, Request) and request.verb in ("cancel", "quit"):
                 break
     child.cancel()
 
 
-def to_terminal(message: Message) -> None:
+def write_to_terminal(message: Message) -> None:
     """Shows a message to a person: one line whenever there is something new to say."""
     if isinstance(message, Progress) and message.message:
         count = f" {message.done}/{message.total}" if message.total > 1 else ""
@@ -290,13 +327,13 @@ def to_terminal(message: Message) -> None:
     sys.stdout.flush()
 
 
-def to_json_lines(message: Message) -> None:
+def write_json_line(message: Message) -> None:
     """Writes a message as one line of the protocol."""
-    sys.stdout.write(encode(message) + "\n")
+    sys.stdout.write(encode_message(message) + "\n")
     sys.stdout.flush()
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
+def raise_keyboard_interrupt(number: int, frame: FrameType | None) -> None:
     """A request of the system to end counts as Ctrl-C."""
     raise KeyboardInterrupt
 
@@ -317,33 +354,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--json-lines", action="store_true", help="speak the protocol; cancel when standard input closes"
     )
     options = parser.parse_args(arguments)
-    report = to_json_lines if options.json_lines else to_terminal
+    report = write_json_line if options.json_lines else write_to_terminal
     target = options.target.expanduser().absolute()
-    child = Child()
-    signal.signal(signal.SIGTERM, interrupt)
+    child = ChildProcess()
+    signal.signal(signal.SIGTERM, raise_keyboard_interrupt)
     start = time.monotonic()
     if options.json_lines:
         report(Hello(version=__version__, pid=os.getpid()))
     try:
         if options.pins is None:
             check_python()
-        source = Source(options.wheels, install_torch.wants_cuda(options.device), options.torch_index)
-        pins = options.pins or requirements(dev=options.dev, cuda=source.cuda)
+        source = PackageSource(options.wheels, install_torch.wants_cuda(options.device), options.torch_index)
+        pins = options.pins or read_requirements(include_dev=options.dev, include_cuda=source.is_cuda)
         if options.json_lines:
-            threading.Thread(target=listen, args=(child,), daemon=True).start()
-        if source.cuda and not install_torch.has_compiler():
-            report(Note(JOB, install_torch.KERNELS))
-        install(target, pins, source, report, child, again=options.again)
+            threading.Thread(target=watch_for_cancel, args=(child,), daemon=True).start()
+        if source.is_cuda and not install_torch.has_cuda_toolkit():
+            report(Note(JOB_ID, install_torch.KERNEL_BUILD_NOTE))
+        install(target, pins, source, report, child, should_rebuild=options.again)
     except UserError as error:
-        log = str(log_of(target)) if log_of(target).exists() else ""
-        report(Error(JOB, error.code, error.message, error.remedy, log))
+        log = str(install_log_path(target)) if install_log_path(target).exists() else ""
+        report(Error(JOB_ID, error.code, error.message, error.remedy, log))
         return UserError.exit_code
     except (Cancelled, KeyboardInterrupt):
         child.cancel()
-        report(Error(JOB, "cancelled", "The installation was cancelled.", "Set up again to finish it."))
+        report(Error(JOB_ID, "cancelled", "The installation was cancelled.", "Set up again to finish it."))
         return Cancelled.exit_code
     seconds = round(time.monotonic() - start, 3)
-    report(Result(JOB, {"target": str(target), "python": str(python_of(target)), "seconds": seconds}))
+    report(Result(JOB_ID, {"target": str(target), "python": str(environment_python(target)), "seconds": seconds}))
     return 0
 
 

@@ -19,67 +19,67 @@ from pathlib import Path
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.protocol import Message, Progress
 
-JOB = "job"
-Report = Callable[[Message], None]
+JOB_ID = "job"
+MessageSink = Callable[[Message], None]
 
 
-def normal(name: str) -> str:
+def normalize_package_name(name: str) -> str:
     """A package name as the index compares them (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-class PipWatch:
+class PipProgress:
     """Turns pip's output into progress: the packages named in `wanted` are counted as pip comes to them."""
 
-    def __init__(self, stage: str, wanted: Sequence[str], report: Report) -> None:
-        self.stage, self.report = stage, report
-        self.waiting = {normal(re.split("[=>]=", pin)[0]) for pin in wanted}
-        self.total = len(self.waiting)
-        self.download, self.percent = "", 0
+    def __init__(self, stage: str, requirements: Sequence[str], send: MessageSink) -> None:
+        self.stage, self.send = stage, send
+        self.pending = {normalize_package_name(re.split("[=>]=", pin)[0]) for pin in requirements}
+        self.total = len(self.pending)
+        self.current_step, self.percent = "", 0
 
-    def line(self, text: str) -> None:
+    def read_line(self, text: str) -> None:
         """One line of pip's output."""
         if named := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", text):
-            self.waiting.discard(normal(named[1]))
+            self.pending.discard(normalize_package_name(named[1]))
         if part := re.match(r"Progress (\d+) of (\d+)", text):
             percent = 100 * int(part[1]) // max(int(part[2]), 1)
             if percent >= self.percent + 10:
                 self.percent = percent
-                self.say(f"{self.download}: {percent} %")
+                self.send_progress(f"{self.current_step}: {percent} %")
         elif text.startswith(("Collecting", "Downloading", "Processing", "Installing collected")):
-            self.download, self.percent = text, 0
-            self.say(text)
+            self.current_step, self.percent = text, 0
+            self.send_progress(text)
 
-    def say(self, text: str) -> None:
+    def send_progress(self, text: str) -> None:
         """Reports `text` with how many of the wanted packages pip has come to."""
         shown = text if len(text) <= 100 else text[:60] + "…" + text[-39:]
-        self.report(Progress(JOB, self.stage, self.total - len(self.waiting), self.total, message=shown))
+        self.send(Progress(JOB_ID, self.stage, self.total - len(self.pending), self.total, message=shown))
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """The step is done."""
-        self.report(Progress(JOB, self.stage, self.total, self.total))
+        self.send(Progress(JOB_ID, self.stage, self.total, self.total))
 
 
-class Child:
+class ChildProcess:
     """The one process that runs at a time, with everything that it starts."""
 
     def __init__(self) -> None:
-        self.cancelled = False
-        self.code = 0
+        self.is_cancelled = False
+        self.exit_code = 0
         self.process: subprocess.Popen[str] | None = None
         self.lock = threading.Lock()
 
-    def run(self, command: Sequence[str], log: Path, line: Callable[[str], None] | None = None) -> str:
+    def run(self, command: Sequence[str], log_path: Path, on_line: Callable[[str], None] | None = None) -> str:
         """Runs `command`, appends what it writes to `log`, and returns that. Its exit code is then in `code`.
 
         Raises:
             Cancelled: `cancel` was called before or meanwhile.
         """
         lines: list[str] = []
-        with log.open("a", encoding="utf-8") as record:
+        with log_path.open("a", encoding="utf-8") as record:
             record.write(f"$ {' '.join(command)}\n")
             with self.lock:
-                if self.cancelled:
+                if self.is_cancelled:
                     raise Cancelled
                 self.process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -90,22 +90,22 @@ class Child:
                 for text in self.process.stdout:
                     record.write(text)
                     lines.append(text)
-                    if line is not None:
-                        line(text.strip())
-                self.code = self.process.wait()
+                    if on_line is not None:
+                        on_line(text.strip())
+                self.exit_code = self.process.wait()
             finally:
-                self.stop()
-        if self.cancelled:
+                self.kill()
+        if self.is_cancelled:
             raise Cancelled
         return "".join(lines)
 
     def cancel(self) -> None:
         """Ends the running process; may be called from another thread."""
         with self.lock:
-            self.cancelled = True
-        self.stop()
+            self.is_cancelled = True
+        self.kill()
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         """Ends the process and what it started, and waits for it."""
         process = self.process
         if process is None or process.poll() is not None:
@@ -153,19 +153,19 @@ KNOWN_FAILURES = (
 )  # fmt: skip
 
 
-def explain(output: str, wheels: Path | None, log: Path) -> UserError:
+def error_from_output(output: str, wheel_folder: Path | None, log_path: Path) -> UserError:
     """The one sentence, with its remedy, for the `output` of venv, pip or the system when they failed."""
     package = re.search(r"No matching distribution found for ([\w.=-]+)|ERROR: ([\w.=-]+\.whl) is not", output)
     facts = {
         "python": "{}.{}".format(*sys.version_info),
         "machine": f"{platform.system()} {platform.machine()}",
         "package": (package[1] or package[2]) if package else "package",
-        "source": wheels or "the package index",
-        "folder": log.with_suffix(""),
+        "source": wheel_folder or "the package index",
+        "folder": log_path.with_suffix(""),
     }
     for pattern, code, message, remedy in KNOWN_FAILURES:
         if re.search(pattern, output, re.IGNORECASE):
             return UserError(code, message.format(**facts), remedy.format(**facts))
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["nothing was said"]
     said = next((line for line in lines if line.lower().startswith("error")), lines[-1])
-    return UserError("install_failed", f"The installation failed: {said[:200]}", f"See {log}.")
+    return UserError("install_failed", f"The installation failed: {said[:200]}", f"See {log_path}.")

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from ..contract.progress import Reporter
 
-STAGE = "wait for another actor"
-LOOKS_PER_SECOND = 5
+WAIT_STAGE = "wait for another actor"
+POLLS_PER_SECOND = 5
 
 
 @contextmanager
-def own_turn(reporter: Reporter, file: Path | None = None) -> Iterator[None]:
+def hold_process_lock(reporter: Reporter, lock_path: Path | None = None) -> Iterator[None]:
     """The block runs while no other process of this person is in one.
 
     Args:
@@ -30,26 +30,28 @@ def own_turn(reporter: Reporter, file: Path | None = None) -> Iterator[None]:
         Cancelled: while it was waiting.
     """
     try:
-        handle = os.open(file or _default_file(), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        handle = os.open(
+            lock_path or _default_lock_path(), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600
+        )
     except OSError as error:
         reporter.note(f"This does not wait for other actors that are being created: {error.strerror}.")
         yield
         return
     try:
-        while not _lock(handle):
-            reporter.progress(STAGE, 0, 1)
-            time.sleep(1 / LOOKS_PER_SECOND)
+        while not _try_lock(handle):
+            reporter.progress(WAIT_STAGE, 0, 1)
+            time.sleep(1 / POLLS_PER_SECOND)
         yield
     finally:
         os.close(handle)
 
 
-def _default_file() -> Path:
+def _default_lock_path() -> Path:
     owner = f"_{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows the folder is the person's own
     return Path(tempfile.gettempdir()) / f"portrait_actor{owner}.turn"
 
 
-def _lock(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     """Takes the lock if nobody has it; it ends with the file or the process."""
     try:
         if sys.platform == "win32":

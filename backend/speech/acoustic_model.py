@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent / "models" / "en-us"
 STREAMS, CEPSTRA, STATES = 3, 13, 3
 VARIANCE_FLOOR = 1e-4  # pocketsphinx's default -varfloor
 WEIGHT_STEP = 1024 * np.log(1.0001)  # nats per unit of a stored mixture weight: log base 1.0001, shifted by 10 bits
-CHUNK = 1000  # frames evaluated at once, so that memory does not grow with the length of the sound
+FRAMES_PER_CHUNK = 1000  # frames evaluated at once, so that memory does not grow with the length of the sound
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,13 @@ class AcousticModel:
 
     def state_log_likelihoods(self, features: F32) -> F32:
         """Natural log likelihoods (T, P, 3) of features (T, 3, 13) under each state, averaged over its senones."""
-        parts = [self._chunk(features[i : i + CHUNK]) for i in range(0, len(features), CHUNK)]
+        parts = [
+            self._chunk_log_likelihoods(features[i : i + FRAMES_PER_CHUNK])
+            for i in range(0, len(features), FRAMES_PER_CHUNK)
+        ]
         return np.concatenate(parts)
 
-    def _chunk(self, features: F32) -> F32:
+    def _chunk_log_likelihoods(self, features: F32) -> F32:
         result = np.empty((len(features), len(self.phones), STATES), np.float32)
         for phone, (weights, states) in enumerate(zip(self.weights, self.states, strict=True)):
             score = np.zeros((len(features), weights.shape[2]), np.float32)
@@ -71,26 +74,26 @@ class AcousticModel:
 
 
 @cache
-def load_model() -> AcousticModel:
+def load_acoustic_model() -> AcousticModel:
     """The en-us model that lies beside this file.
 
     Raises:
         UserError: a file of the model is missing or damaged.
     """
     try:
-        return _read(FOLDER)
+        return _read_model(FOLDER)
     except (OSError, ValueError, IndexError, struct.error) as error:
         raise UserError(
             "broken_backend", "The phone recogniser's model cannot be read.", "Install Portrait Actor again."
         ) from error
 
 
-def _read(folder: Path) -> AcousticModel:
-    means = _gaussians(folder / "means")
-    precisions = 1 / np.maximum(_gaussians(folder / "variances"), VARIANCE_FLOOR)
+def _read_model(folder: Path) -> AcousticModel:
+    means = _read_gaussians(folder / "means")
+    precisions = 1 / np.maximum(_read_gaussians(folder / "variances"), VARIANCE_FLOOR)
     constants = 0.5 * (np.log(precisions / (2 * np.pi)) - precisions * means**2).sum(-1)
-    phones, owner, state = _definition(folder / "mdef")
-    weights = _mixture_weights(folder / "sendump")
+    phones, owner, state = _read_definition(folder / "mdef")
+    weights = _read_mixture_weights(folder / "sendump")
     if len(means) != len(phones) or weights.shape != (STREAMS, means.shape[2], len(owner)):
         raise ValueError("the model's files do not fit together")
     inside = np.arange(len(owner)) >= STATES * len(phones)  # the first senones are the phones' own, out of context
@@ -105,7 +108,7 @@ def _read(folder: Path) -> AcousticModel:
     )
 
 
-def _gaussians(path: Path) -> F32:
+def _read_gaussians(path: Path) -> F32:
     """(phones, streams, densities, values) of an s3file."""
     data = path.read_bytes()
     at = data.index(b"endhdr\n") + 7
@@ -117,7 +120,7 @@ def _gaussians(path: Path) -> F32:
     return values.reshape(phones, streams, densities, CEPSTRA)
 
 
-def _definition(path: Path) -> tuple[tuple[str, ...], I64, I64]:
+def _read_definition(path: Path) -> tuple[tuple[str, ...], I64, I64]:
     """Phone names, and for every senone its phone and its state, from a binary mdef."""
     data = path.read_bytes()
     if data[:4] != b"BMDF":
@@ -144,7 +147,7 @@ def _definition(path: Path) -> tuple[tuple[str, ...], I64, I64]:
     return tuple(names), owner, state
 
 
-def _mixture_weights(path: Path) -> NDArray[np.uint8]:
+def _read_mixture_weights(path: Path) -> NDArray[np.uint8]:
     """(streams, densities, senones) quantised negative log weights of a sendump without clusters."""
     data = path.read_bytes()
     at = 0

@@ -15,29 +15,29 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .acoustic_model import AcousticModel, load_model
+from .acoustic_model import AcousticModel, load_acoustic_model
 
 F32 = NDArray[np.float32]
 
-RATE = 16000  # samples per second the model was trained at
-HOP = 160  # samples: 10 ms
-WINDOW, FFT = 410, 512  # samples
-FILTERS, CEPSTRA, LIFTER = 25, 13, 22
-BAND = (130.0, 6800.0)  # hertz
-KNEE = 4800.0  # hertz up to which the warp is linear
-WARPS = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
+SAMPLE_RATE = 16000  # samples per second the model was trained at
+HOP_SAMPLES = 160  # samples: 10 ms
+WINDOW_SAMPLES, FFT_SIZE = 410, 512  # samples
+MEL_FILTERS, CEPSTRA, LIFTER = 25, 13, 22
+FILTER_RANGE_HZ = (130.0, 6800.0)  # hertz
+WARP_KNEE_HZ = 4800.0  # hertz up to which the warp is linear
+WARP_FACTORS = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
 WARP_FRAMES = 1500  # loudest frames that choose the warp
-FLOOR = 1e-8  # of the loudest filter output: what is quieter counts as silence of this level
+POWER_FLOOR = 1e-8  # of the loudest filter output: what is quieter counts as silence of this level
 
 FRAME_SCALE, LOOP_SCALE = 0.3, 0.15  # log likelihoods are scaled down: neighbouring frames are not independent
-STAY = 0.6  # probability to stay in a state for another 10 ms
+SELF_TRANSITION_PROBABILITY = 0.6  # probability to stay in a state for another 10 ms
 
-BILABIAL = ("P", "B", "M")
+BILABIAL_PHONES = ("P", "B", "M")
 
 # What the visible articulators do, 0–1: jaw and lips open, lips rounded, lips spread, lips closed, lower lip at the
 # teeth, silence. Common phonetic knowledge (vowel height, rounding, place of articulation), not fitted to any footage.
-TRAITS = ("open", "round", "spread", "closed", "labiodental", "silent")
-_TRAITS = {
+ARTICULATIONS = ("open", "round", "spread", "closed", "labiodental", "silent")
+_PHONE_ARTICULATIONS = {
     "AA": (1.0, 0.1, 0.2), "AE": (0.9, 0.0, 0.6), "AH": (0.55, 0.05, 0.2), "AO": (0.8, 0.55, 0.0),
     "AW": (0.8, 0.5, 0.0), "AY": (0.85, 0.0, 0.4), "EH": (0.65, 0.0, 0.5), "ER": (0.35, 0.5, 0.0),
     "EY": (0.5, 0.0, 0.75), "IH": (0.4, 0.0, 0.5), "IY": (0.25, 0.0, 1.0), "OW": (0.5, 0.85, 0.0),
@@ -54,7 +54,7 @@ _TRAITS = {
 
 
 @dataclass(frozen=True)
-class PhoneEvidence:
+class PhonePosteriors:
     """What is known about the phones, N frames of 10 ms; frame i is centred at i · 10 ms.
 
     Attributes:
@@ -64,25 +64,31 @@ class PhoneEvidence:
     """
 
     names: tuple[str, ...]
-    frame: F32
-    loop: F32
+    frame_posteriors: F32
+    loop_posteriors: F32
 
-    def traits(self) -> F32:
+    def articulation(self) -> F32:
         """(N, 6) expected articulation, columns `TRAITS`."""
-        return self.frame @ trait_table(self.names)
+        return self.frame_posteriors @ articulation_table(self.names)
 
-    def bilabial(self) -> F32:
+    def bilabial_probability(self) -> F32:
         """(N,) probability 0–1 that p, b or m is being spoken."""
-        result: F32 = self.loop[:, [self.names.index(name) for name in BILABIAL]].sum(1)
+        result: F32 = self.loop_posteriors[:, [self.names.index(name) for name in BILABIAL_PHONES]].sum(1)
         return result
 
 
-def trait_table(names: tuple[str, ...]) -> F32:
+def articulation_table(names: tuple[str, ...]) -> F32:
     """(P, 6) articulation of each phone, columns `TRAITS`."""
-    return np.array([_TRAITS[name] + (0.0,) * (len(TRAITS) - len(_TRAITS[name])) for name in names], np.float32)
+    return np.array(
+        [
+            _PHONE_ARTICULATIONS[name] + (0.0,) * (len(ARTICULATIONS) - len(_PHONE_ARTICULATIONS[name]))
+            for name in names
+        ],
+        np.float32,
+    )
 
 
-def phone_evidence(samples: F32) -> PhoneEvidence:
+def estimate_phone_posteriors(samples: F32) -> PhonePosteriors:
     """Phone posteriors of a sound.
 
     Args:
@@ -94,35 +100,39 @@ def phone_evidence(samples: F32) -> PhoneEvidence:
     Raises:
         UserError: the recogniser's model cannot be read.
     """
-    model = load_model()
-    power = _power(samples)
-    features = _features(power, _best_warp(model, power))
+    model = load_acoustic_model()
+    power = _power_spectra(samples)
+    features = _cepstral_features(power, _select_warp(model, power))
     scores = model.state_log_likelihoods(features)
     best = scores.max(2)
     frame = np.exp(FRAME_SCALE * (best - best.max(1, keepdims=True)))
-    loop = _forward_backward(LOOP_SCALE * scores.reshape(len(scores), -1), STAY)
-    return PhoneEvidence(model.phones, frame / frame.sum(1, keepdims=True), loop)
+    loop = _forward_backward(LOOP_SCALE * scores.reshape(len(scores), -1), SELF_TRANSITION_PROBABILITY)
+    return PhonePosteriors(model.phones, frame / frame.sum(1, keepdims=True), loop)
 
 
-def _power(samples: F32) -> F32:
+def _power_spectra(samples: F32) -> F32:
     """(N, 257) power spectra of pre-emphasised Hamming windows, centred at multiples of the hop."""
     x = np.asarray(samples, np.float32)
     x = np.append(x[:1], x[1:] - 0.97 * x[:-1])
-    x = np.pad(x, (WINDOW // 2, WINDOW))
-    windows = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP][: len(samples) // HOP + 1]
-    window = np.hamming(WINDOW).astype(np.float32)
-    parts = [np.abs(np.fft.rfft(part * window, FFT)) ** 2 for part in np.array_split(windows, len(windows) // 4096 + 1)]
+    x = np.pad(x, (WINDOW_SAMPLES // 2, WINDOW_SAMPLES))
+    windows = np.lib.stride_tricks.sliding_window_view(x, WINDOW_SAMPLES)[::HOP_SAMPLES][
+        : len(samples) // HOP_SAMPLES + 1
+    ]
+    window = np.hamming(WINDOW_SAMPLES).astype(np.float32)
+    parts = [
+        np.abs(np.fft.rfft(part * window, FFT_SIZE)) ** 2 for part in np.array_split(windows, len(windows) // 4096 + 1)
+    ]
     return np.concatenate(parts).astype(np.float32)
 
 
-def _filters(warp: float) -> F32:
+def _warped_mel_filters(warp: float) -> F32:
     """(257, 25) triangular mel filters of unit area, frequencies multiplied by `warp` below the knee."""
-    low, high = (2595 * np.log10(1 + f / 700) for f in BAND)
-    edges = 700 * (10 ** (np.linspace(low, high, FILTERS + 2) / 2595) - 1)
-    nyquist = RATE / 2
-    above = KNEE * warp + (edges - KNEE) * (nyquist - KNEE * warp) / (nyquist - KNEE)
-    edges = np.where(edges < KNEE, edges * warp, above)
-    frequency = np.arange(FFT // 2 + 1) * (RATE / FFT)
+    low, high = (2595 * np.log10(1 + f / 700) for f in FILTER_RANGE_HZ)
+    edges = 700 * (10 ** (np.linspace(low, high, MEL_FILTERS + 2) / 2595) - 1)
+    nyquist = SAMPLE_RATE / 2
+    above = WARP_KNEE_HZ * warp + (edges - WARP_KNEE_HZ) * (nyquist - WARP_KNEE_HZ * warp) / (nyquist - WARP_KNEE_HZ)
+    edges = np.where(edges < WARP_KNEE_HZ, edges * warp, above)
+    frequency = np.arange(FFT_SIZE // 2 + 1) * (SAMPLE_RATE / FFT_SIZE)
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rise = (frequency[:, None] - left) / (centre - left)
     fall = (right - frequency[:, None]) / (right - centre)
@@ -130,13 +140,13 @@ def _filters(warp: float) -> F32:
     return triangle.astype(np.float32)
 
 
-def _features(power: F32, warp: float) -> F32:
+def _cepstral_features(power: F32, warp: float) -> F32:
     """(N, 3, 13) cepstra with their first and second differences (Sphinx's 1s_c_d_dd), less their mean."""
-    energy = power @ _filters(warp)
-    floor = FLOOR * float(energy.max()) + 1e-30
+    energy = power @ _warped_mel_filters(warp)
+    floor = POWER_FLOOR * float(energy.max()) + 1e-30
     sounding = energy.max(1) > floor
-    k = np.arange(FILTERS) + 0.5
-    basis = np.cos(np.pi / FILTERS * np.arange(CEPSTRA)[:, None] * k) * np.sqrt(2 / FILTERS)
+    k = np.arange(MEL_FILTERS) + 0.5
+    basis = np.cos(np.pi / MEL_FILTERS * np.arange(CEPSTRA)[:, None] * k) * np.sqrt(2 / MEL_FILTERS)
     basis[0] /= np.sqrt(2)
     basis *= (1 + LIFTER / 2 * np.sin(np.pi * np.arange(CEPSTRA) / LIFTER))[:, None]
     cepstra = np.log(np.maximum(energy, floor)) @ basis.T.astype(np.float32)
@@ -151,19 +161,20 @@ def _features(power: F32, warp: float) -> F32:
     return np.stack([cepstra, first, second], 1).astype(np.float32)
 
 
-def _best_warp(model: AcousticModel, power: F32) -> float:
+def _select_warp(model: AcousticModel, power: F32) -> float:
     """The warp under which the loudest frames are most likely, by each phone's best state."""
     loudness = power.sum(1)
     chosen = np.sort(np.argsort(-loudness, kind="stable")[: min(WARP_FRAMES, max(1, len(power) // 2))])
     chosen = chosen[:: max(1, len(chosen) // 500)]
     likelihood = [
-        float(model.state_log_likelihoods(_features(power, warp)[chosen]).max((1, 2)).mean()) for warp in WARPS
+        float(model.state_log_likelihoods(_cepstral_features(power, warp)[chosen]).max((1, 2)).mean())
+        for warp in WARP_FACTORS
     ]
-    return WARPS[int(np.argmax(likelihood))]
+    return WARP_FACTORS[int(np.argmax(likelihood))]
 
 
 @njit(cache=True)
-def _forward_backward(scores: F32, stay: float) -> F32:
+def _forward_backward(scores: F32, self_transition: float) -> F32:
     """Posteriors (N, P) over a loop of P phones with three states each, left to right, all phones likely alike.
 
     Args:
@@ -171,7 +182,7 @@ def _forward_backward(scores: F32, stay: float) -> F32:
     """
     count, states = scores.shape
     phones = states // 3
-    go, enter = 1 - stay, (1 - stay) / phones
+    go, enter = 1 - self_transition, (1 - self_transition) / phones
     forward = np.empty((count, states), np.float32)
     row = np.full(states, 1.0 / states)
     for t in range(count):
@@ -181,9 +192,9 @@ def _forward_backward(scores: F32, stay: float) -> F32:
                 leaving += row[3 * p + 2]
             for p in range(phones):
                 a, b, c = row[3 * p], row[3 * p + 1], row[3 * p + 2]
-                row[3 * p] = stay * a + enter * leaving
-                row[3 * p + 1] = stay * b + go * a
-                row[3 * p + 2] = stay * c + go * b
+                row[3 * p] = self_transition * a + enter * leaving
+                row[3 * p + 1] = self_transition * b + go * a
+                row[3 * p + 2] = self_transition * c + go * b
         row = row * np.exp((scores[t] - scores[t].max()).astype(np.float64))
         row = row / row.sum()
         forward[t] = row
@@ -200,8 +211,8 @@ def _forward_backward(scores: F32, stay: float) -> F32:
             entering += seen[3 * p]
         for p in range(phones):
             a, b, c = seen[3 * p], seen[3 * p + 1], seen[3 * p + 2]
-            back[3 * p] = stay * a + go * b
-            back[3 * p + 1] = stay * b + go * c
-            back[3 * p + 2] = stay * c + enter * entering
+            back[3 * p] = self_transition * a + go * b
+            back[3 * p + 1] = self_transition * b + go * c
+            back[3 * p + 2] = self_transition * c + enter * entering
         back = back / back.sum()
     return posterior

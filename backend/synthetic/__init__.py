@@ -3,7 +3,7 @@
 It may import the packages up to `report`.
 """
 
-from .ground_truth import Truth
-from .make import SampleOptions, make_line, make_sample, truth_path
+from .ground_truth import GroundTruth
+from .make import SampleOptions, ground_truth_path, make_sample, make_speech_line
 
-__all__ = ["SampleOptions", "Truth", "make_line", "make_sample", "truth_path"]
+__all__ = ["GroundTruth", "SampleOptions", "ground_truth_path", "make_sample", "make_speech_line"]

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from .subdivision import adjacency
+from .subdivision import build_adjacency
 
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
-LANDMARKS = 468
-OVAL = (
+LANDMARK_COUNT = 468
+FACE_OVAL = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
@@ -35,8 +35,8 @@ LIPS_INNER = ((78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 1
 LIPS_OUTER = ((61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291), (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291))
 
 EYE_RADIUS = 0.0122  # metres
-NECK_ROWS = 22
-MEMBRANE = 0.004  # of `smooth_field`
+NECK_RING_COUNT = 22
+MEMBRANE_WEIGHT = 0.004  # of `smooth_field`
 NECK_PIVOT = np.array([0.0, -0.075, -0.075])  # where the head turns on the neck
 
 
@@ -55,20 +55,20 @@ class Cage:
 
     vertices: F64
     faces: I32
-    lids: tuple[I32, I32]
-    bag: I32
-    neck: I32
-    eyes: F64
-    mirror: I32
+    lid_rims: tuple[I32, I32]
+    mouth_bag: I32
+    neck_rings: I32
+    eye_centers: F64
+    mirror_index: I32
 
 
-def loop_of(opening: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+def closed_loop(opening: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
     """The closed loop of an opening: upper edge left to right, lower edge back; corners once."""
     upper, lower = opening
     return [*upper, *lower[-2:0:-1]]
 
 
-def landmark_faces() -> I32:
+def build_landmark_faces() -> I32:
     """(852, 3) triangles of the tracker's landmark mesh, eyes and mouth open, counter-clockwise seen from the front."""
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
@@ -96,7 +96,7 @@ def landmark_faces() -> I32:
     return np.array([turned[i] for i in sorted(turned)], np.int32)
 
 
-def _band(outer: I32, inner: I32, across: F64) -> I32:
+def _build_band_faces(outer: I32, inner: I32, outer_x: F64) -> I32:
     """Triangles between two closed loops of as many vertices, outer loop counter-clockwise seen from outside.
 
     Args:
@@ -107,16 +107,16 @@ def _band(outer: I32, inner: I32, across: F64) -> I32:
     c, d = inner, np.roll(inner, -1)
     leaning = np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)])
     other = np.concatenate([np.stack([a, c, d], 1), np.stack([a, d, b], 1)])
-    left = np.tile(across + np.roll(across, -1) > 0, 2)
+    left = np.tile(outer_x + np.roll(outer_x, -1) > 0, 2)
     return np.asarray(np.where(left[:, None], leaning, other), np.int32)
 
 
-def _union(distances: F64, radius: float) -> F64:
+def _smooth_union(distances: F64, radius: float) -> F64:
     """Smooth minimum over the first axis: a union of solids with fillets of about `radius` metres."""
     return np.asarray(-radius * np.log(np.exp(-distances / radius).sum(0)))
 
 
-def _capsule(points: F64, start: tuple[float, ...], end: tuple[float, ...], r0: float, r1: float) -> F64:
+def _capsule_distance(points: F64, start: tuple[float, ...], end: tuple[float, ...], r0: float, r1: float) -> F64:
     a, b = np.array(start), np.array(end)
     t = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
     return np.asarray(np.linalg.norm(points - a - t[:, None] * (b - a), axis=1) - (r0 + t * (r1 - r0)))
@@ -129,13 +129,13 @@ def skull_distance(points: F64) -> F64:
     skull = (np.linalg.norm(scaled, axis=1) - 1) * np.linalg.norm(scaled, axis=1)
     skull = skull / np.maximum(np.linalg.norm(scaled / radii, axis=1), 1e-6)
     side = np.abs(points) * [1, 0, 0] + points * [0, 1, 1]  # both halves of the jaw at once
-    jaw = _capsule(side, (0.0, -0.094, -0.012), (0.046, -0.072, -0.062), 0.022, 0.013)
-    ramus = _capsule(side, (0.053, -0.016, -0.060), (0.0455, -0.068, -0.058), 0.0145, 0.0135)
-    neck = _capsule(points, (0, -0.05, -0.085), (0, -0.26, -0.092), 0.050, 0.056)
-    return _union(np.stack([skull, jaw, ramus, neck]), 0.011)
+    jaw = _capsule_distance(side, (0.0, -0.094, -0.012), (0.046, -0.072, -0.062), 0.022, 0.013)
+    ramus = _capsule_distance(side, (0.053, -0.016, -0.060), (0.0455, -0.068, -0.058), 0.0145, 0.0135)
+    neck = _capsule_distance(points, (0, -0.05, -0.085), (0, -0.26, -0.092), 0.050, 0.056)
+    return _smooth_union(np.stack([skull, jaw, ramus, neck]), 0.011)
 
 
-def _onto_skull(points: F64) -> F64:
+def _project_to_skull(points: F64) -> F64:
     """The points moved onto the surface of `skull_distance`."""
     step = 1e-4
     for _ in range(4):
@@ -145,46 +145,48 @@ def _onto_skull(points: F64) -> F64:
     return points
 
 
-def _neck_rows(face: F64) -> F64:
+def _build_neck_rings(face: F64) -> F64:
     """(NECK_ROWS, 36, 3) rows from the face oval over the cranium, and under the jaw, down to the collar."""
-    start = face[list(OVAL)]
-    along = np.arange(len(OVAL)) * (2 * np.pi / len(OVAL))  # 0 at the forehead, π at the chin
+    start = face[list(FACE_OVAL)]
+    along = np.arange(len(FACE_OVAL)) * (2 * np.pi / len(FACE_OVAL))  # 0 at the forehead, π at the chin
     front = -np.cos(along)
     end = np.stack([np.sin(along) * 0.054, -0.215 - 0.012 * front, -0.090 + 0.054 * front], 1)
     way = np.stack([np.sin(along), 0.15 - 0.75 * front, -0.45 + 0.35 * front], 1)
     way = np.array([0, 0.0, -0.068]) + 0.12 * way / np.linalg.norm(way, axis=1, keepdims=True)
-    t = np.linspace(0, 1, NECK_ROWS + 1)[:, None, None]
+    t = np.linspace(0, 1, NECK_RING_COUNT + 1)[:, None, None]
     rows = (1 - t) ** 2 * start + 2 * t * (1 - t) * (2 * way - (start + end) / 2) + t**2 * end
     for step in range(160):  # relax on the surface: even spacing, no folds
         middle = rows[1:-1]
         average = (rows[:-2] + rows[2:]) / 2 * 0.6 + (np.roll(middle, 1, 1) + np.roll(middle, -1, 1)) / 2 * 0.4
         if step % 4 == 3 or step > 150:
-            average = _onto_skull(average.reshape(-1, 3)).reshape(average.shape)
+            average = _project_to_skull(average.reshape(-1, 3)).reshape(average.shape)
         rows[1:-1] = average
     return np.asarray(rows[1:], np.float64)
 
 
-def smooth_field(faces: I32, count: int, fixed: I32, values: F64) -> F64:
+def interpolate_thin_plate(faces: I32, vertex_count: int, fixed: I32, values: F64) -> F64:
     """The smoothest values over a mesh that agree with `values` (M, C) at the vertices `fixed` (M,).
 
     It minimises the squared graph Laplacian (a thin plate), so it leaves the fixed vertices without creases, and a
     little of the squared differences along edges (a membrane), so it swings less beyond them.
     """
-    links = adjacency(faces, count)
+    links = build_adjacency(faces, vertex_count)
     valence = sparse.diags(links.sum(1).A1)
-    laplacian = sparse.identity(count) - sparse.diags(1 / np.maximum(links.sum(1).A1, 1)) @ links
-    energy = (laplacian.T @ laplacian + MEMBRANE * (valence - links) + 1e-7 * sparse.identity(count)).tocsc()
-    free = np.setdiff1d(np.arange(count), fixed)
-    out = np.zeros((count, values.shape[1]))
+    laplacian = sparse.identity(vertex_count) - sparse.diags(1 / np.maximum(links.sum(1).A1, 1)) @ links
+    energy = (
+        laplacian.T @ laplacian + MEMBRANE_WEIGHT * (valence - links) + 1e-7 * sparse.identity(vertex_count)
+    ).tocsc()
+    free = np.setdiff1d(np.arange(vertex_count), fixed)
+    out = np.zeros((vertex_count, values.shape[1]))
     out[fixed] = values
     right = -energy[free][:, fixed] @ values
     out[free] = splu(energy[free][:, free]).solve(right)
     return out
 
 
-def _eye_centre(face: F64, opening: tuple[tuple[int, ...], tuple[int, ...]]) -> F64:
+def _eye_center(face: F64, opening: tuple[tuple[int, ...], tuple[int, ...]]) -> F64:
     """The eyeball's centre: behind the middle of the opening, so far that the lids lie on the ball."""
-    loop = face[loop_of(opening)]
+    loop = face[closed_loop(opening)]
     lids = face[[*opening[0][2:-2], *opening[1][2:-2]]]
     centre = np.array([loop[:, 0].mean(), loop[:, 1].mean(), 0.0])
     across = np.hypot(*(lids - centre)[:, :2].T)
@@ -195,57 +197,57 @@ def _eye_centre(face: F64, opening: tuple[tuple[int, ...], tuple[int, ...]]) -> 
 def build_cage() -> Cage:
     """The cage, from `face.csv` and the proportions above."""
     face = np.loadtxt(Path(__file__).with_name("face.csv"), delimiter=",") / 1000
-    faces = [landmark_faces()]
+    faces = [build_landmark_faces()]
     points = [face]
-    count = LANDMARKS
+    count = LANDMARK_COUNT
 
-    def add(rows: F64) -> I32:
+    def add_vertices(rows: F64) -> I32:
         nonlocal count
         points.append(rows)
         count += len(rows)
         return np.arange(count - len(rows), count, dtype=np.int32)
 
-    eyes = np.stack([_eye_centre(face, EYE_RIGHT), _eye_centre(face, EYE_LEFT)])
+    eyes = np.stack([_eye_center(face, EYE_RIGHT), _eye_center(face, EYE_LEFT)])
     lids = []
     for opening, centre in zip((EYE_RIGHT, EYE_LEFT), eyes, strict=True):
-        loop = np.array(loop_of(opening), np.int32)
+        loop = np.array(closed_loop(opening), np.int32)
         outward = face[loop] - centre
         rim = centre + outward / np.linalg.norm(outward, axis=1, keepdims=True) * (EYE_RADIUS - 0.0004)
         rim[:, 2] = np.minimum(rim[:, 2], face[loop][:, 2] - 0.0012)
-        lids.append(add(rim))
-        faces.append(_band(loop[::-1], lids[-1][::-1], face[loop[::-1], 0]))
+        lids.append(add_vertices(rim))
+        faces.append(_build_band_faces(loop[::-1], lids[-1][::-1], face[loop[::-1], 0]))
 
     upper, lower = (face[list(edge)] for edge in LIPS_INNER)
     face[list(LIPS_INNER[0])] = face[list(LIPS_INNER[1])] = (upper + lower) / 2  # closed at rest
-    loop = np.array(loop_of(LIPS_INNER), np.int32)
+    loop = np.array(closed_loop(LIPS_INNER), np.int32)
     up = np.array([0.0] + [1.0] * 9 + [0.0] + [-1.0] * 9)
     width = face[loop, 0]
     bag = [loop]
     for back, spread, narrow in ((0.003, 0.0008, 1.0), (0.008, 0.005, 1.0), (0.022, 0.013, 0.95), (0.045, 0.010, 0.7)):
         ring = face[loop] + np.stack([width * (narrow - 1), up * spread, np.full(20, -back)], 1)
-        bag.append(add(ring))
-        faces.append(_band(bag[-2][::-1], bag[-1][::-1], face[loop[::-1], 0]))
+        bag.append(add_vertices(ring))
+        faces.append(_build_band_faces(bag[-2][::-1], bag[-1][::-1], face[loop[::-1], 0]))
 
-    neck = [np.array(OVAL, np.int32)]
-    for row in _neck_rows(face):
-        neck.append(add(row))
-        faces.append(_band(neck[-2][::-1], neck[-1][::-1], face[list(OVAL[::-1]), 0]))
+    neck = [np.array(FACE_OVAL, np.int32)]
+    for row in _build_neck_rings(face):
+        neck.append(add_vertices(row))
+        faces.append(_build_band_faces(neck[-2][::-1], neck[-1][::-1], face[list(FACE_OVAL[::-1]), 0]))
     vertices, triangles = np.concatenate(points), np.concatenate(faces)
-    mirror = _mirror(vertices)
-    vertices = _fair(vertices, triangles, np.stack(neck))
+    mirror = _find_mirror_vertices(vertices)
+    vertices = _smooth_face_seam(vertices, triangles, np.stack(neck))
     vertices = (vertices + vertices[mirror] * [-1, 1, 1]) / 2
     return Cage(vertices, triangles, (lids[0], lids[1]), np.stack(bag), np.stack(neck), eyes, mirror)
 
 
-def _fair(vertices: F64, faces: I32, neck: I32) -> F64:
+def _smooth_face_seam(vertices: F64, faces: I32, neck: I32) -> F64:
     """Smooths the seam between the face and the cranium: temples, cheeks' edges and the first rows go with the flow."""
     sides = np.r_[3:13, 24:34]  # of the oval, all but the forehead and the chin
     free = np.concatenate([neck[0][sides], neck[1:5].ravel()])
     fixed = np.setdiff1d(np.arange(len(vertices)), free)
-    return smooth_field(faces, len(vertices), fixed.astype(np.int32), vertices[fixed])
+    return interpolate_thin_plate(faces, len(vertices), fixed.astype(np.int32), vertices[fixed])
 
 
-def _mirror(vertices: F64) -> I32:
+def _find_mirror_vertices(vertices: F64) -> I32:
     """(V,) index of the vertex at the mirrored position; the lips' two edges are told apart by their order."""
     from scipy.spatial import cKDTree
 

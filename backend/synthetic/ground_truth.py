@@ -12,18 +12,18 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.atomic_write import replacing
+from ..contract.atomic_write import write_atomically
 from ..contract.channels import CHANNELS
 from ..contract.errors import UserError
 from ..contract.performance import Performance
-from ..contract.safe_io import Layout, fits_layout, read_arrays
+from ..contract.safe_io import ArrayLayout, matches_layout, read_arrays
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
-FORMAT = "portrait_actor.sample_truth.1"
-LAYOUT: Layout = {
+GROUND_TRUTH_FORMAT = "portrait_actor.sample_truth.1"
+GROUND_TRUTH_LAYOUT: ArrayLayout = {
     "head_rotation": ("T", 4), "head_translation": ("T", 3), "torso_rotation": ("T", 4), "torso_translation": ("T", 3),
     "channels": ("T", len(CHANNELS)), "view": (4, 4), "intrinsics": (3, 3), "landmarks": ("T", 478, 2),
     "mouth_opening": ("T",), "phone_times": ("P", 2),
@@ -31,7 +31,7 @@ LAYOUT: Layout = {
 
 
 @dataclass
-class Truth:
+class GroundTruth:
     """What is exactly known about T frames of a clip of H×W pixels.
 
     Attributes:
@@ -59,23 +59,25 @@ class Truth:
     def __len__(self) -> int:
         return len(self.performance)
 
-    def person(self, frame: int) -> F32:
+    def person_alpha(self, frame_index: int) -> F32:
         """(H, W) alpha 0–1 of the whole person."""
         if self.mattes is None:
             raise ValueError("the mattes were not loaded")
-        return np.asarray(self.mattes[frame, 0].astype(np.float32) + self.mattes[frame, 2], np.float32) / 255
+        return (
+            np.asarray(self.mattes[frame_index, 0].astype(np.float32) + self.mattes[frame_index, 2], np.float32) / 255
+        )
 
     @classmethod
-    def load(cls, path: Path, *, pictures: bool = True) -> Truth:
+    def load(cls, path: Path, *, should_load_images: bool = True) -> GroundTruth:
         """Reads `<stem>.truth.npz`; `pictures=False` leaves the mattes and the depth on the disk.
 
         Raises:
             UserError: missing or damaged.
         """
         try:
-            wanted = ("mattes", "depth") if pictures else ()
-            table = read_arrays(path, ("format", "fps", "phones", *LAYOUT, *wanted))
-            if str(table["format"]) != FORMAT or not fits_layout(table, LAYOUT):
+            wanted = ("mattes", "depth") if should_load_images else ()
+            table = read_arrays(path, ("format", "fps", "phones", *GROUND_TRUTH_LAYOUT, *wanted))
+            if str(table["format"]) != GROUND_TRUTH_FORMAT or not matches_layout(table, GROUND_TRUTH_LAYOUT):
                 raise ValueError("format")
             frames = np.arange(len(table["channels"]), dtype=np.int64)
             performance = Performance(
@@ -94,41 +96,50 @@ class Truth:
             raise UserError("bad_truth", f"{path.name} is not a readable truth.", "Make the sample again.") from error
 
 
-class TruthWriter:
+class GroundTruthWriter:
     """Writes a truth while the frames are made, so that the mattes never lie in memory together."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._stream: IO[bytes] | None = None
 
-    def begin(self, shape: tuple[int, ...]) -> None:
+    def begin_mattes(self, shape: tuple[int, ...]) -> None:
         """Starts the mattes' array of this shape (T, 4, H, W)."""
         self._stream = self._archive.open("mattes.npy", "w", force_zip64=True)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._stream, header)  # type: ignore[no-untyped-call]
 
-    def frame(self, mattes: F32) -> None:
+    def write_mattes(self, mattes: F32) -> None:
         """Adds the (4, H, W) mattes of the next frame."""
         if self._stream is not None:
             self._stream.write(np.ascontiguousarray(np.clip(mattes * 255 + 0.5, 0, 255).astype(np.uint8)).tobytes())
 
-    def close(self) -> None:
+    def end_mattes(self) -> None:
         """Ends the mattes' array."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
-    def finish(self, truth: Truth) -> None:
+    def write_tables(self, truth: GroundTruth) -> None:
         """Writes everything else."""
-        self.close()
+        self.end_mattes()
         done = truth.performance
         arrays = {
-            "format": np.array(FORMAT), "fps": np.float64(done.fps), "view": truth.view, "intrinsics": truth.intrinsics,
-            "head_rotation": done.head_rotation, "head_translation": done.head_translation,
-            "torso_rotation": done.torso_rotation, "torso_translation": done.torso_translation,
-            "channels": done.channels, "names": np.array(CHANNELS), "landmarks": truth.landmarks,
-            "mouth_opening": truth.mouth_opening, "phones": np.array(truth.phones), "phone_times": truth.phone_times,
-        }  # fmt: skip
+            "format": np.array(GROUND_TRUTH_FORMAT),
+            "fps": np.float64(done.fps),
+            "view": truth.view,
+            "intrinsics": truth.intrinsics,
+            "head_rotation": done.head_rotation,
+            "head_translation": done.head_translation,
+            "torso_rotation": done.torso_rotation,
+            "torso_translation": done.torso_translation,
+            "channels": done.channels,
+            "names": np.array(CHANNELS),
+            "landmarks": truth.landmarks,
+            "mouth_opening": truth.mouth_opening,
+            "phones": np.array(truth.phones),
+            "phone_times": truth.phone_times,
+        }
         if truth.depth is not None:
             arrays["depth"] = truth.depth
         for name, array in arrays.items():
@@ -137,15 +148,15 @@ class TruthWriter:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[TruthWriter]:
+def open_writer(path: Path) -> Iterator[GroundTruthWriter]:
     """A writer whose file appears under its name only when the block ends well.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        writer = TruthWriter(archive)
+    with write_atomically(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        writer = GroundTruthWriter(archive)
         try:
             yield writer
         finally:
-            writer.close()
+            writer.end_mattes()

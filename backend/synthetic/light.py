@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .raster import vertex_normals, visibility
+from .raster import find_visible_triangles, vertex_normals
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 
-_COSINE = np.array([1.0] + [2 / 3] * 3 + [1 / 4] * 5)  # the clamped cosine's factor per band, divided by π
+_COSINE_BANDS = np.array([1.0] + [2 / 3] * 3 + [1 / 4] * 5)  # the clamped cosine's factor per band, divided by π
 
 # Direction towards the light (x to the actor's left, y up, z to the camera), colour, softness is SH's own.
 LIGHTS = (
@@ -26,7 +26,7 @@ LIGHTS = (
 AMBIENT = (0.27, 0.27, 0.29)
 
 
-def harmonics(directions: F64) -> F64:
+def spherical_harmonics(directions: F64) -> F64:
     """(N, 9) real spherical harmonics of bands 0–2 at unit vectors (N, 3)."""
     x, y, z = directions.T
     one = np.full_like(x, 0.282095)
@@ -35,22 +35,22 @@ def harmonics(directions: F64) -> F64:
          1.092548 * x * z, 0.546274 * (x * x - y * y)], 1)  # fmt: skip
 
 
-def environment(rotation: F64) -> F64:
+def environment_coefficients(rotation: F64) -> F64:
     """(9, 3) the lights as seen by a body turned by `rotation` (3, 3), body → actor space."""
     total = np.zeros((9, 3))
     total[0] = np.array(AMBIENT) / 0.282095
     for direction, colour in LIGHTS:
         towards = np.array(direction) / np.linalg.norm(direction)
-        total += np.pi * harmonics((rotation.T @ towards)[None]).T * np.array(colour)
+        total += np.pi * spherical_harmonics((rotation.T @ towards)[None]).T * np.array(colour)
     return total
 
 
-def irradiance(normals: F64, light: F64) -> F64:
+def irradiance(normals: F64, environment: F64) -> F64:
     """(N, 3) unshadowed light on surfaces with these unit normals; 1 = a white surface looks white."""
-    return np.asarray((harmonics(normals) * _COSINE) @ light)
+    return np.asarray((spherical_harmonics(normals) * _COSINE_BANDS) @ environment)
 
 
-def bake_transfer(vertices: F32, faces: I32, *, directions: int = 80, size: int = 320) -> F32:
+def bake_light_transfer(vertices: F32, faces: I32, *, directions: int = 80, size: int = 320) -> F32:
     """(V, 9) how each vertex gathers light at rest, occluded by the whole body.
 
     A vertex sees a direction when nothing stands before it in a depth map drawn from there.
@@ -64,7 +64,7 @@ def bake_transfer(vertices: F32, faces: I32, *, directions: int = 80, size: int 
     centre = (vertices.max(0) + vertices.min(0)) / 2
     reach = float(np.linalg.norm(vertices - centre, axis=1).max()) * 1.02
     transfer = np.zeros((len(vertices), 9))
-    basis = harmonics(sky)
+    basis = spherical_harmonics(sky)
     for towards, values in zip(sky, basis, strict=True):
         cosine = np.clip(normals @ towards, 0, None)
         right = np.cross([0, 1, 0] if abs(towards[1]) < 0.9 else [1, 0, 0], towards)
@@ -75,7 +75,7 @@ def bake_transfer(vertices: F32, faces: I32, *, directions: int = 80, size: int 
         screen = np.stack(
             [(body @ right / reach + 1) * size / 2, (body @ up / reach + 1) * size / 2, far - body @ towards], 1
         ).astype(np.float64)
-        _, nearness = visibility(screen, faces, size, size)
+        _, nearness = find_visible_triangles(screen, faces, size, size)
         x = np.clip(screen[:, 0].astype(np.int32), 0, size - 1)
         y = np.clip(screen[:, 1].astype(np.int32), 0, size - 1)
         first = 1 / np.maximum(nearness[y, x].astype(np.float64), 1e-9)
@@ -84,8 +84,8 @@ def bake_transfer(vertices: F32, faces: I32, *, directions: int = 80, size: int 
     return (transfer * 4 / directions).astype(np.float32)
 
 
-def blur(values: F32, links: object, steps: int) -> F32:
+def scatter_light(values: F32, adjacency: object, steps: int) -> F32:
     """Values per vertex, spread to the neighbours `steps` times: light that scatters under the skin."""
     for _ in range(steps):
-        values = (0.5 * values + 0.5 * (links @ values)).astype(np.float32)  # type: ignore[operator]
+        values = (0.5 * values + 0.5 * (adjacency @ values)).astype(np.float32)  # type: ignore[operator]
     return values

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.atomic_write import write_error
+from ..contract.atomic_write import error_from_failed_write
 from ..contract.errors import UserError
 from ..contract.progress import Reporter
 from ..media.encode import VideoWriter
 from . import motion, phones, voice
-from .ground_truth import Truth, writing
-from .render import Camera, Studio
+from .ground_truth import GroundTruth, open_writer
+from .render import PinholeCamera, SampleRenderer
 
 F32 = NDArray[np.float32]
 
@@ -40,16 +40,16 @@ class SampleOptions:
     fps: float = 25.0
     seed: int = 0
     noise: float = 0.0
-    strands: bool = False
+    has_loose_hairs: bool = False
     motion: str = "talk"
     mattes: bool = True
     depth: bool = False
-    samples: int = 2
+    subsamples: int = 2
 
     def check(self) -> None:
         """Raises UserError when no clip can be made like this."""
         sound = self.seconds * self.fps >= 1 and 64 <= self.size <= 4096 and 1 <= self.fps <= 240
-        if not sound or self.motion not in motion.MOTIONS or not 1 <= self.samples <= 4:
+        if not sound or self.motion not in motion.MOTIONS or not 1 <= self.subsamples <= 4:
             raise UserError(
                 "bad_sample",
                 "A sample clip cannot be made with these options.",
@@ -57,7 +57,7 @@ class SampleOptions:
             )
 
 
-def truth_path(path: Path) -> Path:
+def ground_truth_path(path: Path) -> Path:
     """Where the truth of the clip at `path` lies."""
     return path.with_name(f"{path.stem}.truth.npz")
 
@@ -71,46 +71,50 @@ def make_sample(path: Path, options: SampleOptions = SampleOptions(), reporter: 
     options.check()
     reporter = reporter or Reporter()
     count = round(options.seconds * options.fps)
-    said = _script(phones.FOOTAGE, options.seed, count / options.fps)
-    performance = motion.perform(options.motion, count, options.fps, said, options.seed)
-    studio = Studio(Camera.portrait(options.size), options.seed, options.strands, options.samples)
+    said = _build_script(phones.FOOTAGE_LINES, options.seed, count / options.fps)
+    performance = motion.create_performance(options.motion, count, options.fps, said, options.seed)
+    studio = SampleRenderer(
+        PinholeCamera.head_and_shoulders(options.size), options.seed, options.has_loose_hairs, options.subsamples
+    )
     grain = np.random.default_rng((options.seed, 4))
     landmarks, openings, depths = [], [], []
-    with tempfile.TemporaryDirectory() as folder, writing(truth_path(path)) as record:
+    with tempfile.TemporaryDirectory() as folder, open_writer(ground_truth_path(path)) as record:
         sound = Path(folder) / "voice.wav"
-        write_wav(sound, voice.synthesise(said, options.seed, count / options.fps))
+        write_wav(sound, voice.synthesize_speech(said, options.seed, count / options.fps))
         if options.mattes:
-            record.begin((count, 4, options.size, options.size))
+            record.begin_mattes((count, 4, options.size, options.size))
         with VideoWriter(path, options.size, options.size, options.fps, sound, {"title": "Sample actor"}) as film:
-            for frame in reporter.track(range(count), "sample", count):
-                shot = studio.shoot(performance, frame)
-                film.write(_developed(shot.picture, options.noise, grain))
-                record.frame(shot.mattes)
+            for frame in reporter.report_items(range(count), "sample", count):
+                shot = studio.render(performance, frame)
+                film.write_frame(_add_noise(shot.image, options.noise, grain))
+                record.write_mattes(shot.mattes)
                 landmarks.append(shot.landmarks)
                 openings.append(shot.mouth_opening)
                 if options.depth:
                     depths.append(shot.depth.astype(np.float16))
-        truth = Truth(
+        truth = GroundTruth(
             performance=performance, view=studio.camera.view, intrinsics=studio.camera.intrinsics,
             landmarks=np.stack(landmarks).astype(np.float32), mouth_opening=np.array(openings, np.float32),
             phones=tuple(p.name for p in said), phone_times=np.array([(p.start, p.end) for p in said]),
             depth=np.stack(depths) if depths else None,
         )  # fmt: skip
-        record.finish(truth)
+        record.write_tables(truth)
 
 
-def make_line(path: Path, seed: int = 0) -> str:
+def make_speech_line(path: Path, seed: int = 0) -> str:
     """Writes a line to speak, not one of the footage's, as `path` (.wav, mono). Returns its words.
 
     Raises:
         UserError: the file cannot be written.
     """
-    words, text = phones.LINES[seed % len(phones.LINES)]
-    said = phones.speak_lines([text], np.random.default_rng((seed, 7)), lead=0.35, pause=0.5, until=0)
+    words, text = phones.SPEECH_LINES[seed % len(phones.SPEECH_LINES)]
+    said = phones.schedule_phones(
+        [text], np.random.default_rng((seed, 7)), lead_seconds=0.35, pause_seconds=0.5, min_seconds=0
+    )
     try:
-        write_wav(path, voice.synthesise(said, seed))
+        write_wav(path, voice.synthesize_speech(said, seed))
     except OSError as error:
-        raise write_error(path, error) from error
+        raise error_from_failed_write(path, error) from error
     return words
 
 
@@ -119,20 +123,22 @@ def write_wav(path: Path, samples: F32) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(voice.RATE)
+        file.setframerate(voice.SAMPLE_RATE)
         file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _script(lines: tuple[tuple[str, str], ...], seed: int, seconds: float) -> list[phones.Spoken]:
+def _build_script(lines: tuple[tuple[str, str], ...], seed: int, seconds: float) -> list[phones.TimedPhone]:
     """The footage's timeline: the first line always comes first, the others in an order of the seed."""
     rng = np.random.default_rng((seed, 6))
     order = [0, *(1 + rng.permutation(len(lines) - 1))]
-    return phones.speak_lines([lines[i][1] for i in order], rng, lead=0.6, pause=0.45, until=seconds)
+    return phones.schedule_phones(
+        [lines[i][1] for i in order], rng, lead_seconds=0.6, pause_seconds=0.45, min_seconds=seconds
+    )
 
 
-def _developed(picture: NDArray[np.uint8], noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _add_noise(image: NDArray[np.uint8], noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The picture with the camera's noise."""
     if noise <= 0:
-        return picture
-    noisy = picture + rng.standard_normal(picture.shape) * (255 * noise)
+        return image
+    noisy = image + rng.standard_normal(image.shape) * (255 * noise)
     return np.clip(noisy + 0.5, 0, 255).astype(np.uint8)

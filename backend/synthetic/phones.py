@@ -28,15 +28,15 @@ class Phone:
 
     formants: tuple[float, float, float] = (500, 1500, 2600)
     seconds: float = 0.08
-    voice: float = 0.0
-    nasal: bool = False
-    hiss: float = 0.0
-    hiss_at: float = 5000
-    hiss_width: float = 2500
+    voicing: float = 0.0
+    is_nasal: bool = False
+    frication: float = 0.0
+    frication_hertz: float = 5000
+    frication_bandwidth: float = 2500
     closure: str = ""
     burst: float = 0.0
     mouth: tuple[tuple[str, float], ...] = ()
-    weight: float = 1.0
+    dominance: float = 1.0
 
 
 def _mouth(jaw: float, **others: float) -> tuple[tuple[str, float], ...]:
@@ -50,7 +50,7 @@ def _mouth(jaw: float, **others: float) -> tuple[tuple[str, float], ...]:
 
 
 def _vowel(f1: float, f2: float, f3: float, seconds: float, jaw: float, **mouth: float) -> Phone:
-    return Phone((f1, f2, f3), seconds, voice=1.0, mouth=_mouth(jaw, **mouth), weight=1.0)
+    return Phone((f1, f2, f3), seconds, voicing=1.0, mouth=_mouth(jaw, **mouth), dominance=1.0)
 
 
 PHONES: dict[str, Phone] = {
@@ -64,47 +64,49 @@ PHONES: dict[str, Phone] = {
     "IY": _vowel(310, 2790, 3310, 0.13, 0.14, mouthStretch=0.35, mouthSmile=0.25, mouthLowerDown=0.35),
     "UH": _vowel(470, 1160, 2680, 0.09, 0.22, mouthFunnel=0.35, mouthPucker=0.25),
     "UW": _vowel(370, 950, 2670, 0.14, 0.12, mouthPucker=0.85, mouthFunnel=0.20),
-    "M": Phone((280, 1100, 2400), 0.095, voice=0.45, nasal=True, closure="lips", weight=4),
-    "B": Phone((250, 900, 2300), 0.090, voice=0.14, closure="lips", burst=0.30, weight=4),
-    "P": Phone((400, 1000, 2400), 0.100, closure="lips", burst=0.65, weight=4),
-    "F": Phone((350, 1200, 2500), 0.100, hiss=0.16, hiss_at=6500, hiss_width=5000,
-               mouth=_mouth(0.07, mouthRollLower=0.75, mouthUpperUp=0.30), weight=2.5),
-    "V": Phone((300, 1200, 2500), 0.065, voice=0.45, hiss=0.07, hiss_at=6000, hiss_width=5000,
-               mouth=_mouth(0.07, mouthRollLower=0.65, mouthUpperUp=0.25), weight=2.2),
-    "TH": Phone((400, 1500, 2600), 0.090, hiss=0.10, hiss_at=6500, hiss_width=5000,
+    "M": Phone((280, 1100, 2400), 0.095, voicing=0.45, is_nasal=True, closure="lips", dominance=4),
+    "B": Phone((250, 900, 2300), 0.090, voicing=0.14, closure="lips", burst=0.30, dominance=4),
+    "P": Phone((400, 1000, 2400), 0.100, closure="lips", burst=0.65, dominance=4),
+    "F": Phone((350, 1200, 2500), 0.100, frication=0.16, frication_hertz=6500, frication_bandwidth=5000,
+               mouth=_mouth(0.07, mouthRollLower=0.75, mouthUpperUp=0.30), dominance=2.5),
+    "V": Phone((300, 1200, 2500), 0.065, voicing=0.45, frication=0.07, frication_hertz=6000, frication_bandwidth=5000,
+               mouth=_mouth(0.07, mouthRollLower=0.65, mouthUpperUp=0.25), dominance=2.2),
+    "TH": Phone((400, 1500, 2600), 0.090, frication=0.10, frication_hertz=6500, frication_bandwidth=5000,
                 mouth=_mouth(0.14, tongueOut=0.35, mouthLowerDown=0.2)),
-    "DH": Phone((330, 1500, 2600), 0.055, voice=0.50, hiss=0.04,
+    "DH": Phone((330, 1500, 2600), 0.055, voicing=0.50, frication=0.04,
                 mouth=_mouth(0.13, tongueOut=0.30, mouthLowerDown=0.2)),
-    "T": Phone((400, 1900, 2900), 0.075, closure="tongue", burst=0.60, hiss_at=5500,
+    "T": Phone((400, 1900, 2900), 0.075, closure="tongue", burst=0.60, frication_hertz=5500,
                mouth=_mouth(0.10, mouthLowerDown=0.2, mouthStretch=0.1)),
-    "D": Phone((300, 1900, 2900), 0.060, voice=0.16, closure="tongue", burst=0.30, hiss_at=5000,
+    "D": Phone((300, 1900, 2900), 0.060, voicing=0.16, closure="tongue", burst=0.30, frication_hertz=5000,
                mouth=_mouth(0.11, mouthLowerDown=0.2, mouthStretch=0.1)),
-    "N": Phone((290, 1700, 2700), 0.070, voice=0.45, nasal=True, closure="tongue",
+    "N": Phone((290, 1700, 2700), 0.070, voicing=0.45, is_nasal=True, closure="tongue",
                mouth=_mouth(0.12, mouthLowerDown=0.2)),
-    "K": Phone((350, 1800, 2500), 0.080, closure="tongue", burst=0.50, hiss_at=2600, mouth=_mouth(0.16)),
-    "G": Phone((300, 1800, 2500), 0.065, voice=0.16, closure="tongue", burst=0.25, hiss_at=2400, mouth=_mouth(0.16)),
-    "NG": Phone((290, 1800, 2600), 0.080, voice=0.42, nasal=True, closure="tongue", mouth=_mouth(0.16)),
-    "S": Phone((350, 1800, 2700), 0.100, hiss=0.30, hiss_at=7800, hiss_width=3000,
-               mouth=_mouth(0.06, mouthStretch=0.30, mouthLowerDown=0.40, mouthUpperUp=0.15), weight=1.5),
-    "Z": Phone((300, 1800, 2700), 0.075, voice=0.40, hiss=0.16, hiss_at=7500, hiss_width=3000,
-               mouth=_mouth(0.06, mouthStretch=0.30, mouthLowerDown=0.40, mouthUpperUp=0.15), weight=1.5),
-    "SH": Phone((350, 1800, 2600), 0.105, hiss=0.34, hiss_at=3800, hiss_width=2200,
-                mouth=_mouth(0.08, mouthFunnel=0.75, mouthPucker=0.25), weight=1.5),
-    "CH": Phone((350, 1800, 2600), 0.110, hiss=0.30, hiss_at=3900, hiss_width=2200,
-                mouth=_mouth(0.08, mouthFunnel=0.75, mouthPucker=0.20), weight=1.5),
-    "JH": Phone((300, 1800, 2600), 0.085, voice=0.25, hiss=0.20, hiss_at=3700, hiss_width=2200,
-                mouth=_mouth(0.08, mouthFunnel=0.65, mouthPucker=0.20), weight=1.5),
-    "L": Phone((360, 1300, 2900), 0.070, voice=0.65, mouth=_mouth(0.22, mouthLowerDown=0.2)),
-    "R": Phone((350, 1180, 1600), 0.075, voice=0.65, mouth=_mouth(0.14, mouthFunnel=0.45, mouthPucker=0.20)),
-    "W": Phone((320, 720, 2300), 0.075, voice=0.60, mouth=_mouth(0.10, mouthPucker=0.90), weight=1.6),
-    "Y": Phone((300, 2500, 3100), 0.060, voice=0.60, mouth=_mouth(0.12, mouthStretch=0.3, mouthLowerDown=0.2)),
-    "HH": Phone((600, 1600, 2700), 0.065, hiss=0.10, hiss_at=1800, hiss_width=2500, mouth=_mouth(0.25), weight=0.3),
-    "SIL": Phone((500, 1500, 2600), 0.30, weight=1.2),
+    "K": Phone((350, 1800, 2500), 0.080, closure="tongue", burst=0.50, frication_hertz=2600, mouth=_mouth(0.16)),
+    "G": Phone((300, 1800, 2500), 0.065, voicing=0.16, closure="tongue", burst=0.25, frication_hertz=2400,
+               mouth=_mouth(0.16)),
+    "NG": Phone((290, 1800, 2600), 0.080, voicing=0.42, is_nasal=True, closure="tongue", mouth=_mouth(0.16)),
+    "S": Phone((350, 1800, 2700), 0.100, frication=0.30, frication_hertz=7800, frication_bandwidth=3000,
+               mouth=_mouth(0.06, mouthStretch=0.30, mouthLowerDown=0.40, mouthUpperUp=0.15), dominance=1.5),
+    "Z": Phone((300, 1800, 2700), 0.075, voicing=0.40, frication=0.16, frication_hertz=7500, frication_bandwidth=3000,
+               mouth=_mouth(0.06, mouthStretch=0.30, mouthLowerDown=0.40, mouthUpperUp=0.15), dominance=1.5),
+    "SH": Phone((350, 1800, 2600), 0.105, frication=0.34, frication_hertz=3800, frication_bandwidth=2200,
+                mouth=_mouth(0.08, mouthFunnel=0.75, mouthPucker=0.25), dominance=1.5),
+    "CH": Phone((350, 1800, 2600), 0.110, frication=0.30, frication_hertz=3900, frication_bandwidth=2200,
+                mouth=_mouth(0.08, mouthFunnel=0.75, mouthPucker=0.20), dominance=1.5),
+    "JH": Phone((300, 1800, 2600), 0.085, voicing=0.25, frication=0.20, frication_hertz=3700, frication_bandwidth=2200,
+                mouth=_mouth(0.08, mouthFunnel=0.65, mouthPucker=0.20), dominance=1.5),
+    "L": Phone((360, 1300, 2900), 0.070, voicing=0.65, mouth=_mouth(0.22, mouthLowerDown=0.2)),
+    "R": Phone((350, 1180, 1600), 0.075, voicing=0.65, mouth=_mouth(0.14, mouthFunnel=0.45, mouthPucker=0.20)),
+    "W": Phone((320, 720, 2300), 0.075, voicing=0.60, mouth=_mouth(0.10, mouthPucker=0.90), dominance=1.6),
+    "Y": Phone((300, 2500, 3100), 0.060, voicing=0.60, mouth=_mouth(0.12, mouthStretch=0.3, mouthLowerDown=0.2)),
+    "HH": Phone((600, 1600, 2700), 0.065, frication=0.10, frication_hertz=1800, frication_bandwidth=2500,
+                mouth=_mouth(0.25), dominance=0.3),
+    "SIL": Phone((500, 1500, 2600), 0.30, dominance=1.2),
 }  # fmt: skip
-_GLIDES = {"EY": ("EH", "IY"), "AY": ("AA", "IY"), "OW": ("AO", "UW"), "AW": ("AA", "UW"), "OY": ("AO", "IY")}
+_DIPHTHONGS = {"EY": ("EH", "IY"), "AY": ("AA", "IY"), "OW": ("AO", "UW"), "AW": ("AA", "UW"), "OY": ("AO", "IY")}
 
 # (words, phones); 1 marks a stressed vowel, a comma is a short pause.
-FOOTAGE = (
+FOOTAGE_LINES = (
     ("Hello, my name is Mona.", "HH AH L OW1 , M AY N EY1 M IH Z M OW1 N AH"),
     ("I was made by a small program, pixel by pixel.",
      "AY W AH Z M EY1 D B AY AH S M AO1 L P R OW1 G R AE M , P IH1 K S AH L B AY P IH1 K S AH L"),
@@ -116,7 +118,7 @@ FOOTAGE = (
     ("We saw five brown bears by the pool.", "W IY S AO1 F AY1 V B R AW1 N B EH1 R Z B AY DH AH P UW1 L"),
     ("Oh, what a beautiful morning!", "OW1 , W AH1 T AH B Y UW1 T AH F AH L M AO1 R N IH NG"),
 )  # fmt: skip
-LINES = (
+SPEECH_LINES = (
     ("Nobody filmed me, but I can say what you like.",
      "N OW1 B AA D IY F IH1 L M D M IY , B AH T AY K AE1 N S EY W AH T Y UW L AY1 K"),
     ("Put me in your movie, and I will play my part.",
@@ -127,51 +129,53 @@ LINES = (
 
 
 @dataclass(frozen=True)
-class Spoken:
+class TimedPhone:
     """A phone in time: seconds of its start and end, and whether it is stressed."""
 
     name: str
     start: float
     end: float
-    stressed: bool = False
+    is_stressed: bool = False
 
     @property
     def middle(self) -> float:
         return (self.start + self.end) / 2
 
 
-def _phones(text: str) -> list[tuple[str, bool, float]]:
+def _parse_phones(text: str) -> list[tuple[str, bool, float]]:
     """(phone, stressed, length factor) of a phone string; glides become two vowels."""
     out: list[tuple[str, bool, float]] = []
     for symbol in text.split():
         name, stressed = symbol.rstrip("1"), symbol.endswith("1")
         if name == ",":
             out.append(("SIL", False, 0.6))
-        elif name in _GLIDES:
-            first, second = _GLIDES[name]
+        elif name in _DIPHTHONGS:
+            first, second = _DIPHTHONGS[name]
             out += [(first, stressed, 0.85), (second, False, 0.65)]
         else:
             out.append((name, stressed, 1.0))
     return out
 
 
-def speak_lines(texts: list[str], rng: np.random.Generator, *, lead: float, pause: float, until: float) -> list[Spoken]:
+def schedule_phones(
+    texts: list[str], rng: np.random.Generator, *, lead_seconds: float, pause_seconds: float, min_seconds: float
+) -> list[TimedPhone]:
     """Phone strings as a timeline from 0 to at least `until` seconds (0: as long as it takes), with silence around.
 
     Args:
         texts: phone strings; said in turn, and again when time is left.
         lead: seconds of silence before the first. pause: usual seconds between two.
     """
-    said: list[Spoken] = [Spoken("SIL", 0.0, lead)]
+    said: list[TimedPhone] = [TimedPhone("SIL", 0.0, lead_seconds)]
     index = 0
-    while index < len(texts) or said[-1].end < until:
-        phones = _phones(texts[index % len(texts)])
+    while index < len(texts) or said[-1].end < min_seconds:
+        phones = _parse_phones(texts[index % len(texts)])
         for place, (name, stressed, factor) in enumerate(phones):
             slow = 1.35 if len(phones) - place <= 2 else 1.0
             length = PHONES[name].seconds * factor * slow * (1.25 if stressed else 1.0) * rng.uniform(0.92, 1.12) * 1.08
-            said.append(Spoken(name, said[-1].end, said[-1].end + length, stressed))
-        said.append(Spoken("SIL", said[-1].end, said[-1].end + pause * rng.uniform(0.7, 1.4)))
+            said.append(TimedPhone(name, said[-1].end, said[-1].end + length, stressed))
+        said.append(TimedPhone("SIL", said[-1].end, said[-1].end + pause_seconds * rng.uniform(0.7, 1.4)))
         index += 1
-        if until and said[-1].end >= until:
+        if min_seconds and said[-1].end >= min_seconds:
             break
     return said

@@ -15,11 +15,11 @@ F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
 
-BANDS = 32
+BAND_COUNT = 32
 
 
 @njit(cache=True, parallel=True)
-def _rows(screen: F32, faces: I32, height: int, width: int) -> I32:
+def _row_ranges(screen: F32, faces: I32, height: int, width: int) -> I32:
     """(F, 2) first and last row of subsamples that each triangle could cover; first > last where it covers none."""
     rows = np.empty((len(faces), 2), np.int32)
     for f in prange(len(faces)):
@@ -36,7 +36,7 @@ def _rows(screen: F32, faces: I32, height: int, width: int) -> I32:
 
 
 @njit(cache=True, parallel=True)
-def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F32]:
+def find_visible_triangles(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F32]:
     """The nearest triangle at every subsample.
 
     Args:
@@ -49,9 +49,9 @@ def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F
     """
     ids = np.full((height, width), -1, np.int32)
     nearness = np.zeros((height, width), np.float32)
-    rows = _rows(screen, faces, height, width)
-    for band in prange(BANDS):
-        top, bottom = band * height // BANDS, (band + 1) * height // BANDS
+    rows = _row_ranges(screen, faces, height, width)
+    for band in prange(BAND_COUNT):
+        top, bottom = band * height // BAND_COUNT, (band + 1) * height // BAND_COUNT
         for f in range(len(faces)):
             first, last = max(top, rows[f, 0]), min(bottom - 1, rows[f, 1])
             if first > last:
@@ -88,7 +88,7 @@ def visibility(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F
 
 
 @njit(cache=True, inline="always")
-def _texel(atlas: U8, linear: F32, u: float, v: float, out: F32) -> None:
+def _sample_texture(atlas: U8, srgb_to_linear: F32, u: float, v: float, out: F32) -> None:
     """Bilinear look-up in linear light; u, v in texels."""
     u, v = u - 0.5, v - 0.5
     x, y = int(np.floor(u)), int(np.floor(v))
@@ -96,16 +96,27 @@ def _texel(atlas: U8, linear: F32, u: float, v: float, out: F32) -> None:
     x0, y0 = min(max(x, 0), atlas.shape[1] - 1), min(max(y, 0), atlas.shape[0] - 1)
     x1, y1 = min(max(x + 1, 0), atlas.shape[1] - 1), min(max(y + 1, 0), atlas.shape[0] - 1)
     for k in range(3):
-        upper = linear[atlas[y0, x0, k]] * (1 - fx) + linear[atlas[y0, x1, k]] * fx
-        lower = linear[atlas[y1, x0, k]] * (1 - fx) + linear[atlas[y1, x1, k]] * fx
+        upper = srgb_to_linear[atlas[y0, x0, k]] * (1 - fx) + srgb_to_linear[atlas[y0, x1, k]] * fx
+        lower = srgb_to_linear[atlas[y1, x0, k]] * (1 - fx) + srgb_to_linear[atlas[y1, x1, k]] * fx
         out[k] = upper * (1 - fy) + lower * fy
 
 
 @njit(cache=True, parallel=True)
-def shade(
-    ids: I32, nearness: F32, screen: F32, faces: I32, uv: F32, light: F32, gloss: F32, atlas: U8, linear: F32,
-    plate: F32, labels: U8, label_count: int, samples: int,
-) -> tuple[F32, F32, F32]:  # fmt: skip
+def shade_pixels(
+    triangle_ids: I32,
+    inverse_depth: F32,
+    screen: F32,
+    faces: I32,
+    uv: F32,
+    irradiance: F32,
+    specular: F32,
+    atlas: U8,
+    srgb_to_linear: F32,
+    plate: F32,
+    regions: U8,
+    region_count: int,
+    subsamples: int,
+) -> tuple[F32, F32, F32]:
     """The picture, its soft mattes and its depth from the visible triangles.
 
     Args:
@@ -122,17 +133,17 @@ def shade(
     """
     height, width = plate.shape[0], plate.shape[1]
     picture = np.empty((height, width, 3), np.float32)
-    mattes = np.zeros((label_count, height, width), np.float32)
+    mattes = np.zeros((region_count, height, width), np.float32)
     distance = np.zeros((height, width), np.float32)
-    part = np.float32(1.0 / (samples * samples))
+    part = np.float32(1.0 / (subsamples * subsamples))
     for y in prange(height):
         texel = np.empty(3, np.float32)
         for x in range(width):
             empty = 0
             r = g = b = np.float32(0.0)
-            for sy in range(y * samples, (y + 1) * samples):
-                for sx in range(x * samples, (x + 1) * samples):
-                    f = ids[sy, sx]
+            for sy in range(y * subsamples, (y + 1) * subsamples):
+                for sx in range(x * subsamples, (x + 1) * subsamples):
+                    f = triangle_ids[sy, sx]
                     if f < 0:
                         empty += 1
                         continue
@@ -145,18 +156,18 @@ def shade(
                     wj = (px * gy - py * gx) * inverse
                     wk = (ex * py - ey * px) * inverse
                     wi = 1.0 - wj - wk
-                    _texel(
-                        atlas, linear,
+                    _sample_texture(
+                        atlas, srgb_to_linear,
                         wi * uv[i, 0] + wj * uv[j, 0] + wk * uv[k, 0],
                         wi * uv[i, 1] + wj * uv[j, 1] + wk * uv[k, 1],
                         texel,
                     )  # fmt: skip
-                    shine = wi * gloss[i] + wj * gloss[j] + wk * gloss[k]
-                    r += texel[0] * (wi * light[i, 0] + wj * light[j, 0] + wk * light[k, 0]) + shine
-                    g += texel[1] * (wi * light[i, 1] + wj * light[j, 1] + wk * light[k, 1]) + shine
-                    b += texel[2] * (wi * light[i, 2] + wj * light[j, 2] + wk * light[k, 2]) + shine
-                    mattes[labels[f], y, x] += part
-                    distance[y, x] += part / nearness[sy, sx]
+                    shine = wi * specular[i] + wj * specular[j] + wk * specular[k]
+                    r += texel[0] * (wi * irradiance[i, 0] + wj * irradiance[j, 0] + wk * irradiance[k, 0]) + shine
+                    g += texel[1] * (wi * irradiance[i, 1] + wj * irradiance[j, 1] + wk * irradiance[k, 1]) + shine
+                    b += texel[2] * (wi * irradiance[i, 2] + wj * irradiance[j, 2] + wk * irradiance[k, 2]) + shine
+                    mattes[regions[f], y, x] += part
+                    distance[y, x] += part / inverse_depth[sy, sx]
             rest = empty * part
             picture[y, x, 0] = r * part + rest * plate[y, x, 0]
             picture[y, x, 1] = g * part + rest * plate[y, x, 1]

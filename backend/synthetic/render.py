@@ -8,23 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.performance import Performance
-from .head import REGIONS, Body, body
-from .raster import shade, visibility
+from .head import REGIONS, ActorMesh, cached_actor_mesh
+from .raster import find_visible_triangles, shade_pixels
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 U8 = NDArray[np.uint8]
 
-_DISPLAY = np.arange(256) / 255
-LINEAR = np.where(_DISPLAY <= 0.04045, _DISPLAY / 12.92, ((_DISPLAY + 0.055) / 1.055) ** 2.4).astype(np.float32)
-_CODES = 4096
-_ramp = np.linspace(0, 1, _CODES)
-_ENCODED = np.where(_ramp <= 0.0031308, 12.92 * _ramp, 1.055 * _ramp ** (1 / 2.4) - 0.055)
-ENCODED = np.asarray(_ENCODED * 255 + 0.5, np.uint8)  # linear light in steps of 1 / 4095 → display sRGB
+_srgb_levels = np.arange(256) / 255
+SRGB_TO_LINEAR = np.where(
+    _srgb_levels <= 0.04045, _srgb_levels / 12.92, ((_srgb_levels + 0.055) / 1.055) ** 2.4
+).astype(np.float32)
+_ENCODE_STEPS = 4096
+_linear_steps = np.linspace(0, 1, _ENCODE_STEPS)
+_srgb_steps = np.where(_linear_steps <= 0.0031308, 12.92 * _linear_steps, 1.055 * _linear_steps ** (1 / 2.4) - 0.055)
+LINEAR_TO_SRGB = np.asarray(_srgb_steps * 255 + 0.5, np.uint8)  # linear light in steps of 1 / 4095 → display sRGB
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """A still camera: (4, 4) actor space → OpenCV camera, (3, 3) pixels, and the square frame's side in pixels."""
 
     view: F64
@@ -32,7 +34,7 @@ class Camera:
     size: int
 
     @classmethod
-    def portrait(cls, size: int) -> Camera:
+    def head_and_shoulders(cls, size: int) -> PinholeCamera:
         """Head and shoulders at a distance of a metre."""
         view = np.eye(4)
         view[:3, :3] = np.diag([1.0, -1.0, -1.0])
@@ -52,49 +54,65 @@ class Camera:
 
 
 @dataclass
-class Shot:
+class SampleFrame:
     """One frame: picture (H, W, 3) uint8, mattes (4, H, W) as in `Truth`, depth (H, W) metres × coverage, landmarks."""
 
-    picture: U8
+    image: U8
     mattes: F32
     depth: F32
     landmarks: F64
     mouth_opening: float
 
 
-class Studio:
+class SampleRenderer:
     """The actor of a seed before the camera."""
 
-    def __init__(self, camera: Camera, seed: int, strands: bool, samples: int) -> None:
-        self.camera, self.samples = camera, samples
-        self.body: Body = body(seed, strands)
-        self.plate = backdrop(camera.size)
-        self._faces, self._labels = self.body.faces[self.body.drawn], self.body.labels[self.body.drawn]
+    def __init__(self, camera: PinholeCamera, seed: int, has_loose_hairs: bool, subsamples: int) -> None:
+        self.camera, self.subsamples = camera, subsamples
+        self.mesh: ActorMesh = cached_actor_mesh(seed, has_loose_hairs)
+        self.plate = build_backdrop(camera.size)
+        self._faces, self._face_regions = (
+            self.mesh.faces[self.mesh.visible_faces],
+            self.mesh.face_regions[self.mesh.visible_faces],
+        )
 
-    def shoot(self, performance: Performance, frame: int) -> Shot:
+    def render(self, performance: Performance, frame_index: int) -> SampleFrame:
         """Frame `frame` of a performance."""
-        posed = self.body.pose(
-            performance.channels[frame].astype(float),
-            (performance.head_rotation[frame], performance.head_translation[frame]),
-            (performance.torso_rotation[frame], performance.torso_translation[frame]),
+        posed = self.mesh.pose(
+            performance.channels[frame_index].astype(float),
+            (performance.head_rotation[frame_index], performance.head_translation[frame_index]),
+            (performance.torso_rotation[frame_index], performance.torso_translation[frame_index]),
             self.camera.position,
         )
         screen = self.camera.project(posed.vertices.astype(float)).astype(np.float32)
-        screen[:, :2] *= self.samples
-        side = self.camera.size * self.samples
-        faces, labels = self._faces, self._labels
-        ids, near = visibility(screen, faces, side, side)
-        picture, regions, depth = shade(
-            ids, near, screen, faces, posed.uv, posed.light, posed.gloss, self.body.atlas, LINEAR, self.plate,
-            labels, len(REGIONS), self.samples,
-        )  # fmt: skip
-        codes = np.clip(picture * (_CODES - 1) + 0.5, 0, _CODES - 1).astype(np.int32)
+        screen[:, :2] *= self.subsamples
+        side = self.camera.size * self.subsamples
+        faces, labels = self._faces, self._face_regions
+        ids, near = find_visible_triangles(screen, faces, side, side)
+        picture, regions, depth = shade_pixels(
+            ids,
+            near,
+            screen,
+            faces,
+            posed.uv,
+            posed.irradiance,
+            posed.specular,
+            self.mesh.atlas,
+            SRGB_TO_LINEAR,
+            self.plate,
+            labels,
+            len(REGIONS),
+            self.subsamples,
+        )
+        codes = np.clip(picture * (_ENCODE_STEPS - 1) + 0.5, 0, _ENCODE_STEPS - 1).astype(np.int32)
         head, hair, torso, mouth = regions
         mattes = np.stack([head + hair + mouth, hair, torso, mouth])
-        return Shot(ENCODED[codes], mattes, depth, self.camera.project(posed.landmarks)[:, :2], posed.mouth_opening)
+        return SampleFrame(
+            LINEAR_TO_SRGB[codes], mattes, depth, self.camera.project(posed.landmarks)[:, :2], posed.mouth_opening
+        )
 
 
-def backdrop(size: int) -> F32:
+def build_backdrop(size: int) -> F32:
     """(size, size, 3) linear: a plain wall with a soft pool of light behind the head."""
     y, x = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, indexing="ij")
     glow = np.exp(-(((x - 0.42) / 0.55) ** 2) - ((y - 0.36) / 0.60) ** 2)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.channels import CHANNELS, INDEX, mirrored
-from .cage import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, loop_of, smooth_field
+from ..contract.channels import CHANNEL_INDEX, CHANNELS, mirror_channel
+from .cage import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, closed_loop, interpolate_thin_plate
 
 F64 = NDArray[np.float64]
 Handles = dict[int, tuple[float, float, float]]
@@ -24,22 +24,22 @@ JAW_SLIDE = 0.006  # metres sideways or forwards at jawLeft, jawRight or jawForw
 
 _NOSE = (168, 6, 197, 195, 5, 4, 1, 2, 48, 278, 115, 344, 220, 440)
 _FOREHEAD = (10, 151, 9, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389)
-_SIDES = (127, 234, 93, 356, 454, 323)
+_FACE_SIDES = (127, 234, 93, 356, 454, 323)
 _BROWS = (70, 63, 105, 66, 107, 46, 53, 52, 65, 55, 300, 293, 334, 296, 336, 276, 283, 282, 295, 285)
 _CHIN = (152, 175, 148, 377, 176, 400, 136, 365, 172, 397, 58, 288)
 _CHEEKS = (116, 123, 50, 118, 345, 352, 280, 347, 205, 425)
-_EYES = tuple(loop_of(EYE_RIGHT) + loop_of(EYE_LEFT))
-_FACE_ABOVE = _NOSE + _FOREHEAD + _SIDES + _EYES + _BROWS
-_STILL = {
-    "mouth": _FACE_ABOVE + _CHIN,
-    "cheek": _NOSE[:10] + _FOREHEAD + _SIDES + _CHIN + _BROWS,
-    "eye": _NOSE + _SIDES + _CHEEKS + _FOREHEAD + _BROWS,
-    "brow": _NOSE[2:] + _SIDES + _CHEEKS + _EYES + (10, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389),
-    "nose": _FOREHEAD + _SIDES + _EYES + _CHIN + (5, 195),
+_EYES = tuple(closed_loop(EYE_RIGHT) + closed_loop(EYE_LEFT))
+_UPPER_FACE = _NOSE + _FOREHEAD + _FACE_SIDES + _EYES + _BROWS
+_FIXED_LANDMARKS = {
+    "mouth": _UPPER_FACE + _CHIN,
+    "cheek": _NOSE[:10] + _FOREHEAD + _FACE_SIDES + _CHIN + _BROWS,
+    "eye": _NOSE + _FACE_SIDES + _CHEEKS + _FOREHEAD + _BROWS,
+    "brow": _NOSE[2:] + _FACE_SIDES + _CHEEKS + _EYES + (10, 109, 338, 67, 297, 103, 332, 54, 284, 21, 251, 162, 389),
+    "nose": _FOREHEAD + _FACE_SIDES + _EYES + _CHIN + (5, 195),
 }
 
 # The left side, or both sides when the channel has none. Millimetres.
-_TABLES: dict[str, tuple[str, Handles]] = {
+_HANDLE_TABLES: dict[str, tuple[str, Handles]] = {
     "mouthSmileLeft": ("mouth", {
         291: (8, 7.5, -5), 308: (8, 7.5, -5), 287: (7, 7, -4), 425: (2.0, 4.5, 3), 426: (3.5, 4, 0.5),
         14: (1, 0.7, -1.2),
@@ -75,19 +75,19 @@ _TABLES: dict[str, tuple[str, Handles]] = {
 LipMove = Callable[[bool, int, float, float], tuple[float, float, float]]
 
 
-def _left(s: float) -> float:
+def _left_weight(s: float) -> float:
     """How much of a left-sided lip movement acts at `s`, −1 at the right corner to 1 at the left one."""
     t = min(max((s + 0.35) / 0.9, 0.0), 1.0)
     return t * t * (3 - 2 * t)
 
 
 # Millimetres for a lip vertex: (on the inner edge?, 1 upper −1 lower 0 corner, s as in `_left`, x in mm) → x, y, z.
-_LIPS: dict[str, LipMove] = {
+_LIP_MOVES: dict[str, LipMove] = {
     "mouthPucker": lambda inner, side, s, x: (-0.36 * x, -side * (0.0 if inner else 0.3), 6.5 - 2.5 * abs(s)),
     "mouthFunnel": lambda inner, side, s, x: (
         -0.26 * x, side * (3.4 if inner else 2.4) * (1 - s * s), 6.0 - 2.4 * abs(s) + (0.0 if inner else 0.6)),
     "mouthPressLeft": lambda inner, side, s, x: (
-        0, 0 if inner else -1.7 * side * _left(s), (-0.6 if inner else -1.3) * _left(s)),
+        0, 0 if inner else -1.7 * side * _left_weight(s), (-0.6 if inner else -1.3) * _left_weight(s)),
     "mouthRollLower": lambda inner, side, s, x: (
         (0, 0, -3.5) if inner and side < 0 else (0, 2.8, -2.6) if side < 0 else (0, 0, 0)),
     "mouthRollUpper": lambda inner, side, s, x: (
@@ -96,9 +96,9 @@ _LIPS: dict[str, LipMove] = {
         1.6 if side < 0 else 0.8),
     "mouthShrugUpper": lambda inner, side, s, x: (0, 2.2 * (1 - s * s) if side > 0 else 0, 1.4 if side > 0 else 0),
     "mouthLowerDownLeft": lambda inner, side, s, x: (
-        0, -(6.0 if inner else 4.8) * _left(s) * (1 - abs(s) ** 3) if side < 0 else 0, -0.4 if side < 0 else 0),
+        0, -(6.0 if inner else 4.8) * _left_weight(s) * (1 - abs(s) ** 3) if side < 0 else 0, -0.4 if side < 0 else 0),
     "mouthUpperUpLeft": lambda inner, side, s, x: (
-        0, (5.0 if inner else 4.6) * _left(s) * (1 - abs(s) ** 3) if side > 0 else 0, 0.3 if side > 0 else 0),
+        0, (5.0 if inner else 4.6) * _left_weight(s) * (1 - abs(s) ** 3) if side > 0 else 0, 0.3 if side > 0 else 0),
     "mouthLeft": lambda inner, side, s, x: (7.0, 0.0, -1.0 * s),
 }  # fmt: skip
 _LID_FOLDS = (
@@ -108,7 +108,7 @@ _LID_FOLDS = (
 _LID_BAGS = ((25, 110, 24, 23, 22, 26, 112), (341, 256, 252, 253, 254, 339, 255))  # below the lower lids
 
 
-def _lip_field(cage: Cage, move: LipMove) -> dict[int, F64]:
+def _lip_handles(cage: Cage, move: LipMove) -> dict[int, F64]:
     """Handles at every vertex of the two lip loops."""
     handles: dict[int, F64] = {}
     for inner, (upper, lower) in ((False, LIPS_OUTER), (True, LIPS_INNER)):
@@ -123,29 +123,31 @@ def _lip_field(cage: Cage, move: LipMove) -> dict[int, F64]:
 
 def jaw_weights(cage: Cage) -> F64:
     """(V,) how much each vertex follows the lower jaw: chin 1, upper lip and everything above 0."""
-    fixed: dict[int, float] = dict.fromkeys((*_FACE_ABOVE, 50, 280, 205, 425, 164, 167, 393), 0.0)
+    fixed: dict[int, float] = dict.fromkeys((*_UPPER_FACE, 50, 280, 205, 425, 164, 167, 393), 0.0)
     fixed |= dict.fromkeys((152, 175, 199, 200, 18, 148, 377, 176, 400, 83, 313), 1.0)
     fixed |= {136: 0.95, 365: 0.95, 172: 0.85, 397: 0.85, 58: 0.6, 288: 0.6, 132: 0.25, 361: 0.25}
     for upper, lower in (LIPS_OUTER, LIPS_INNER):
         fixed |= dict.fromkeys(upper[1:-1], 0.0) | dict.fromkeys(lower[1:-1], 1.0)
         fixed |= {upper[1]: 0.12, upper[-2]: 0.12, lower[1]: 0.74, lower[-2]: 0.74, lower[2]: 0.92, lower[-2 - 1]: 0.92}
         fixed |= {upper[0]: 0.42, upper[-1]: 0.42}
-    for ring in cage.bag[1:]:
-        fixed |= {int(v): fixed[int(lip)] for v, lip in zip(ring, cage.bag[0], strict=True)}
-    for row, share in zip(cage.neck[1:], (0.9, 0.74, 0.56, 0.38, 0.22, 0.1), strict=False):
-        fixed |= {int(v): share * fixed.get(int(top), 0.0) for v, top in zip(row, cage.neck[0], strict=True)}
-    fixed |= dict.fromkeys((int(v) for v in cage.neck[7:].ravel()), 0.0)
+    for ring in cage.mouth_bag[1:]:
+        fixed |= {int(v): fixed[int(lip)] for v, lip in zip(ring, cage.mouth_bag[0], strict=True)}
+    for row, share in zip(cage.neck_rings[1:], (0.9, 0.74, 0.56, 0.38, 0.22, 0.1), strict=False):
+        fixed |= {int(v): share * fixed.get(int(top), 0.0) for v, top in zip(row, cage.neck_rings[0], strict=True)}
+    fixed |= dict.fromkeys((int(v) for v in cage.neck_rings[7:].ravel()), 0.0)
     index = np.array(list(fixed), np.int32)
-    field = smooth_field(cage.faces, len(cage.vertices), index, np.array(list(fixed.values()))[:, None])
-    weights = (field[:, 0] + field[cage.mirror, 0]) / 2
+    field = interpolate_thin_plate(cage.faces, len(cage.vertices), index, np.array(list(fixed.values()))[:, None])
+    weights = (field[:, 0] + field[cage.mirror_index, 0]) / 2
     return np.clip(weights, 0, 1)
 
 
-def _lid_shapes(cage: Cage, eye: int) -> dict[str, dict[int, F64]]:
+def _lid_handles(cage: Cage, eye_index: int) -> dict[str, dict[int, F64]]:
     """Handles of the lid channels of one eye (0 right, 1 left)."""
-    opening = (EYE_RIGHT, EYE_LEFT)[eye]
-    rim = dict(zip(loop_of(opening), (int(v) for v in cage.lids[eye]), strict=True))
-    names = [f"{n}{('Right', 'Left')[eye]}" for n in ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp")]
+    opening = (EYE_RIGHT, EYE_LEFT)[eye_index]
+    rim = dict(zip(closed_loop(opening), (int(v) for v in cage.lid_rims[eye_index]), strict=True))
+    names = [
+        f"{n}{('Right', 'Left')[eye_index]}" for n in ("eyeBlink", "eyeSquint", "eyeWide", "eyeLookDown", "eyeLookUp")
+    ]
     shapes: dict[str, dict[int, F64]] = {name: {} for name in names}
     point = cage.vertices
     for position in range(1, 8):
@@ -160,8 +162,8 @@ def _lid_shapes(cage: Cage, eye: int) -> dict[str, dict[int, F64]]:
             strict=True,
         ):
             shapes[name] |= {high: upper, rim[high]: upper, low: lower, rim[low]: lower}
-            shapes[name][_LID_FOLDS[eye][position - 1]] = 0.55 * upper
-            shapes[name][_LID_BAGS[eye][position - 1]] = 0.45 * lower
+            shapes[name][_LID_FOLDS[eye_index][position - 1]] = 0.55 * upper
+            shapes[name][_LID_BAGS[eye_index][position - 1]] = 0.45 * lower
     for name in names:
         for corner in (opening[0][0], opening[0][-1]):
             shapes[name] |= {corner: np.zeros(3), rim[corner]: np.zeros(3)}
@@ -172,51 +174,53 @@ def build_shapes(cage: Cage) -> F64:
     """(52, V, 3) offsets in metres at channel value 1, in the order of `CHANNELS`."""
     count = len(cage.vertices)
     shapes = np.zeros((len(CHANNELS), count, 3))
-    inner_eyes = {int(v) for ring in cage.lids for v in ring}
-    deep = [int(v) for v in cage.bag[3:].ravel()]
-    low = [int(v) for v in cage.neck[2:].ravel()]
+    inner_eyes = {int(v) for ring in cage.lid_rims for v in ring}
+    deep = [int(v) for v in cage.mouth_bag[3:].ravel()]
+    low = [int(v) for v in cage.neck_rings[2:].ravel()]
 
-    def fill(name: str, group: str, handles: dict[int, F64]) -> None:
-        still = [*_STILL[group], *deep, *low]
+    def fill_shape(name: str, group: str, handles: dict[int, F64]) -> None:
+        still = [*_FIXED_LANDMARKS[group], *deep, *low]
         if group != "eye":
             still += inner_eyes
         index = [*handles, *(i for i in still if i not in handles)]
         values = np.array([handles.get(i, np.zeros(3)) for i in index], float)
-        shapes[INDEX[name]] = smooth_field(cage.faces, count, np.array(index, np.int32), values)
+        shapes[CHANNEL_INDEX[name]] = interpolate_thin_plate(cage.faces, count, np.array(index, np.int32), values)
 
-    for name, (group, table) in _TABLES.items():
-        fill(name, group, {i: np.array(v) / 1000 for i, v in table.items()})
-    for name, move in _LIPS.items():
-        fill(name, "mouth", _lip_field(cage, move))
-    for name, handles in _lid_shapes(cage, 1).items():
-        fill(name, "eye", handles)
+    for name, (group, table) in _HANDLE_TABLES.items():
+        fill_shape(name, group, {i: np.array(v) / 1000 for i, v in table.items()})
+    for name, move in _LIP_MOVES.items():
+        fill_shape(name, "mouth", _lip_handles(cage, move))
+    for name, handles in _lid_handles(cage, 1).items():
+        fill_shape(name, "eye", handles)
     for name in CHANNELS:
         if name.endswith("Right") and not name.startswith("jaw"):
-            shapes[INDEX[name]] = shapes[INDEX[mirrored(name)]][cage.mirror] * [-1, 1, 1]
-        elif mirrored(name) == name:
-            shapes[INDEX[name]] = (shapes[INDEX[name]] + shapes[INDEX[name]][cage.mirror] * [-1, 1, 1]) / 2
+            shapes[CHANNEL_INDEX[name]] = shapes[CHANNEL_INDEX[mirror_channel(name)]][cage.mirror_index] * [-1, 1, 1]
+        elif mirror_channel(name) == name:
+            shapes[CHANNEL_INDEX[name]] = (
+                shapes[CHANNEL_INDEX[name]] + shapes[CHANNEL_INDEX[name]][cage.mirror_index] * [-1, 1, 1]
+            ) / 2
 
     weight = jaw_weights(cage)[:, None]
     turn = np.array([[1, 0, 0], [0, np.cos(JAW_ANGLE), -np.sin(JAW_ANGLE)], [0, np.sin(JAW_ANGLE), np.cos(JAW_ANGLE)]])
-    shapes[INDEX["jawOpen"]] = weight * ((cage.vertices - JAW_PIVOT) @ (turn - np.eye(3)).T)
-    shapes[INDEX["jawForward"]] = weight * [0, 0, JAW_SLIDE]
-    shapes[INDEX["jawLeft"]] = weight * [JAW_SLIDE, 0, 0]
-    shapes[INDEX["jawRight"]] = weight * [-JAW_SLIDE, 0, 0]
-    _close_lips(cage, shapes, fill)
-    close = shapes[INDEX["mouthClose"]]
-    shapes[INDEX["mouthClose"]] = (close + close[cage.mirror] * [-1, 1, 1]) / 2
+    shapes[CHANNEL_INDEX["jawOpen"]] = weight * ((cage.vertices - JAW_PIVOT) @ (turn - np.eye(3)).T)
+    shapes[CHANNEL_INDEX["jawForward"]] = weight * [0, 0, JAW_SLIDE]
+    shapes[CHANNEL_INDEX["jawLeft"]] = weight * [JAW_SLIDE, 0, 0]
+    shapes[CHANNEL_INDEX["jawRight"]] = weight * [-JAW_SLIDE, 0, 0]
+    _build_mouth_close(cage, shapes, fill_shape)
+    close = shapes[CHANNEL_INDEX["mouthClose"]]
+    shapes[CHANNEL_INDEX["mouthClose"]] = (close + close[cage.mirror_index] * [-1, 1, 1]) / 2
     return shapes
 
 
-def _close_lips(cage: Cage, shapes: F64, fill: Callable[[str, str, dict[int, F64]], None]) -> None:
+def _build_mouth_close(cage: Cage, shapes: F64, fill_shape: Callable[[str, str, dict[int, F64]], None]) -> None:
     """`mouthClose`: with as much of it as of `jawOpen`, the lips' inner edges touch exactly."""
-    jaw = shapes[INDEX["jawOpen"]]
+    jaw = shapes[CHANNEL_INDEX["jawOpen"]]
     handles: dict[int, F64] = {}
     for (upper, lower), share in ((LIPS_OUTER, 0.8), (LIPS_INNER, 1.0)):
         for high, low in zip(upper[1:-1], lower[1:-1], strict=True):
             meeting = 0.45 * jaw[low] + 0.55 * jaw[high]
             handles[high] = share * (meeting - jaw[high])
             handles[low] = share * (meeting - jaw[low])
-    lips = {int(lip): int(v) for lip, v in zip(cage.bag[0], cage.bag[1], strict=True)}
+    lips = {int(lip): int(v) for lip, v in zip(cage.mouth_bag[0], cage.mouth_bag[1], strict=True)}
     handles |= {lips[i]: v for i, v in list(handles.items()) if i in lips}
-    fill("mouthClose", "mouth", handles)
+    fill_shape("mouthClose", "mouth", handles)

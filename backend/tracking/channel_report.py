@@ -12,55 +12,61 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from ..contract.channels import INDEX
+from ..contract.channels import CHANNEL_INDEX
 from ..contract.geometry import matrix_from_quaternion
-from .face.blendshape_fit import landmark_weights, rig_landmarks, unpose
-from .face.blendshape_rig import UNMEASURABLE, Rig
-from .tracker import Track
+from .face.blendshape_fit import landmark_weights, project_rig, unproject_landmarks
+from .face.blendshape_rig import UNMEASURABLE_CHANNELS, BlendshapeRig
+from .tracker import TrackingResult
 
 F64 = NDArray[np.float64]
 
-MEASURED, WEAK, MISSING = "measured", "weak", "not measurable"
-USUAL = (1.0, 99.0)  # percentiles between which a channel's range lies; a blink fills more than a hundredth of a clip
-STILL_RANGE, SMALL_RANGE = 0.02, 0.1  # ranges below which a channel does not move, and moves little
-LOST, FAINT = 0.75, 1.5  # effects, in deviations of the landmarks, below which it drowns in them, and barely shows
+MEASURED, WEAK, NOT_MEASURABLE = "measured", "weak", "not measurable"
+RANGE_PERCENTILES = (
+    1.0,
+    99.0,
+)  # percentiles between which a channel's range lies; a blink fills more than a hundredth of a clip
+MIN_MOVING_RANGE, MIN_CLEAR_RANGE = 0.02, 0.1  # ranges below which a channel does not move, and moves little
+MIN_DETECTABLE_EFFECT, MIN_CLEAR_EFFECT = (
+    0.75,
+    1.5,
+)  # effects, in deviations of the landmarks, below which it drowns in them, and barely shows
 
 
-def channel_report(track: Track, pixels: F64) -> dict[str, str]:
+def classify_channels(tracking: TrackingResult, pixels: F64) -> dict[str, str]:
     """The verdict of every channel: "measured", "weak" or "not measurable".
 
     Args:
         pixels: (T, 478, 2) landmarks in the crop.
     """
-    rotation, translation = head_to_camera(track)
-    seen, slope = unpose(pixels, track.rig.neutral[:, 2], rotation, translation, track.intrinsics)
-    stray = seen - rig_landmarks(track.rig, track.channels, slope)
+    rotation, translation = head_to_camera_poses(tracking)
+    seen, slope = unproject_landmarks(pixels, tracking.rig.neutral[:, 2], rotation, translation, tracking.intrinsics)
+    stray = seen - project_rig(tracking.rig, tracking.channels, slope)
     usual_slope = np.median(slope, 0)
-    shapes = seen_shapes(track.rig, usual_slope)
-    low, high = np.percentile(track.channels, USUAL, axis=0)
+    shapes = project_shapes(tracking.rig, usual_slope)
+    low, high = np.percentile(tracking.channels, RANGE_PERCENTILES, axis=0)
     reach = high - low
     effect = effect_to_noise(shapes, reach, stray)
-    there = (reach >= STILL_RANGE) & (effect >= LOST)
-    there[[INDEX[name] for name in UNMEASURABLE]] = False
-    clear = there & (reach >= SMALL_RANGE) & (effect >= FAINT)
+    there = (reach >= MIN_MOVING_RANGE) & (effect >= MIN_DETECTABLE_EFFECT)
+    there[[CHANNEL_INDEX[name] for name in UNMEASURABLE_CHANNELS]] = False
+    clear = there & (reach >= MIN_CLEAR_RANGE) & (effect >= MIN_CLEAR_EFFECT)
     own = effect * np.sqrt(1 - shared_effect(shapes, np.flatnonzero(clear).tolist()))
-    sure = clear & (own >= FAINT)
-    return {n: MISSING if not there[i] else MEASURED if sure[i] else WEAK for n, i in INDEX.items()}
+    sure = clear & (own >= MIN_CLEAR_EFFECT)
+    return {n: NOT_MEASURABLE if not there[i] else MEASURED if sure[i] else WEAK for n, i in CHANNEL_INDEX.items()}
 
 
-def head_to_camera(track: Track) -> tuple[F64, F64]:
+def head_to_camera_poses(tracking: TrackingResult) -> tuple[F64, F64]:
     """Rotation (T, 3, 3) and translation (T, 3) from head space to the camera."""
-    turn, shift = track.view[:3, :3], track.view[:3, 3]
-    return turn @ matrix_from_quaternion(track.head_rotation), track.head_translation @ turn.T + shift
+    turn, shift = tracking.view[:3, :3], tracking.view[:3, 3]
+    return turn @ matrix_from_quaternion(tracking.head_rotation), tracking.head_translation @ turn.T + shift
 
 
-def seen_shapes(rig: Rig, slope: F64) -> F64:
+def project_shapes(rig: BlendshapeRig, slope: F64) -> F64:
     """(52, 478, 2) metres by which each channel at 1 moves the landmarks across the camera's rays, slope (478, 2)."""
     across: F64 = rig.shapes[..., :2] - slope * rig.shapes[..., 2:]
     return across
 
 
-def effect_to_noise(shapes: F64, reach: F64, stray: F64) -> F64:
+def effect_to_noise(shapes: F64, channel_range: F64, residual: F64) -> F64:
     """(52,) how far each channel moves the landmarks that it moves, against how far these stray from the rig.
 
     Both are root mean squares in which a landmark counts by how far the shape moves it (squared) and by its weight
@@ -69,16 +75,16 @@ def effect_to_noise(shapes: F64, reach: F64, stray: F64) -> F64:
     Args:
         shapes: (52, 478, 2). reach: (52,) range of the channel. stray: (T, 478, 2) what the rig leaves unexplained.
     """
-    noise = stray.var(0).sum(-1)
+    noise = residual.var(0).sum(-1)
     squared = (shapes**2).sum(-1)
     weight = squared * landmark_weights()
     total = np.maximum(weight.sum(1), 1e-18)
     size = np.sqrt((weight * squared).sum(1) / total)
-    result: F64 = reach * size / np.sqrt((weight * noise).sum(1) / total + 1e-18)
+    result: F64 = channel_range * size / np.sqrt((weight * noise).sum(1) / total + 1e-18)
     return result
 
 
-def shared_effect(shapes: F64, moving: list[int]) -> F64:
+def shared_effect(shapes: F64, moving_channels: list[int]) -> F64:
     """(52,) share 0–1 of each channel's effect that the other `moving` channels together could have had.
 
     The share explained by the best sum of the others' shapes, none of them negative: channels rest at 0, so that
@@ -86,8 +92,8 @@ def shared_effect(shapes: F64, moving: list[int]) -> F64:
     """
     rows = (shapes * np.sqrt(landmark_weights())[:, None]).reshape(len(shapes), -1)
     result = np.zeros(len(shapes))
-    for i in moving:
-        others = rows[[j for j in moving if j != i]]
+    for i in moving_channels:
+        others = rows[[j for j in moving_channels if j != i]]
         power = float(rows[i] @ rows[i])
         if len(others) and power > 0:
             _, rest = nnls(others.T, rows[i])

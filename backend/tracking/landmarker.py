@@ -17,35 +17,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.channels import CHANNELS, INDEX
+from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.errors import UserError
 from ..contract.geometry import matrix_from_quaternion
 from ..contract.safe_io import read_bytes
-from .face.blendshape_fit import FitOptions, personalise, unpose
+from .face.blendshape_fit import ChannelFitOptions, personalize_rig, unproject_landmarks
 from .face.blendshape_rig import build_rig
-from .tracker import Track
+from .tracker import TrackingResult
 
 F64 = NDArray[np.float64]
 
-BLENDSHAPES = "face_blendshapes.tflite"  # the part of the bundle that gives the scores
+BLENDSHAPE_MODEL_FILE = "face_blendshapes.tflite"  # the part of the bundle that gives the scores
 REMEDY = "Choose MediaPipe's face_landmarker.task, or leave the choice empty."
-MOST_BYTES = 64 * 2**20  # of the file; MediaPipe's has 4
-FEWEST = 0.5  # share of frames in which the landmarker must find the face
-ROUNDS = 3  # of fitting the rig's shapes to the scores
-STIFFNESS = 5.0  # softer than for the own fit: what a score moves is not what the anatomical shape moves
+MAX_FILE_BYTES = 64 * 2**20  # of the file; MediaPipe's has 4
+MIN_FOUND_SHARE = 0.5  # share of frames in which the landmarker must find the face
+FIT_ROUNDS = 3  # of fitting the rig's shapes to the scores
+SHAPE_STIFFNESS = 5.0  # softer than for the own fit: what a score moves is not what the anatomical shape moves
 
 
 @dataclass(frozen=True)
-class Scores:
+class BlendshapeScores:
     """What a landmarker says of T frames: values (T, 52) in 0–1, columns in the order of `CHANNELS`; found (T,) whether
     it saw a face there (elsewhere the values are those between the neighbours)."""
 
     values: F64
-    found: NDArray[np.bool_]
+    is_found: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Landmarker:
+class LandmarkerFile:
     """A checked landmarker file: its name, its bytes, and their SHA-256."""
 
     name: str
@@ -53,14 +53,14 @@ class Landmarker:
     sha256: str
 
 
-def open_landmarker(path: Path) -> Landmarker:
+def open_landmarker(path: Path) -> LandmarkerFile:
     """Reads a landmarker's file.
 
     Raises:
         UserError: it is missing, cannot be read, or is no landmarker with blend shapes.
     """
     try:
-        data = read_bytes(path, MOST_BYTES)
+        data = read_bytes(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise UserError("missing_file", f"There is no face landmarker at {path}.", REMEDY) from error
     except OSError as error:
@@ -72,12 +72,12 @@ def open_landmarker(path: Path) -> Landmarker:
             parts = set(bundle.namelist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UserError("bad_landmarker", f"{path.name} is not a face landmarker.", REMEDY) from error
-    if BLENDSHAPES not in parts:
+    if BLENDSHAPE_MODEL_FILE not in parts:
         raise UserError("bad_landmarker", f"{path.name} holds no model of blend shapes.", REMEDY)
-    return Landmarker(path.name, data, hashlib.sha256(data).hexdigest())
+    return LandmarkerFile(path.name, data, hashlib.sha256(data).hexdigest())
 
 
-def read_scores(landmarker: Landmarker, frames: Iterable[NDArray[np.uint8]], fps: float) -> Scores:
+def score_frames(landmarker: LandmarkerFile, frames: Iterable[NDArray[np.uint8]], fps: float) -> BlendshapeScores:
     """The scores of frames (H, W, 3) RGB that follow each other at `fps`.
 
     Raises:
@@ -86,39 +86,39 @@ def read_scores(landmarker: Landmarker, frames: Iterable[NDArray[np.uint8]], fps
     from mediapipe import Image, ImageFormat
 
     rows, found = [], []
-    with _task(landmarker) as task:
+    with _open_task(landmarker) as task:
         for index, rgb in enumerate(frames):
             image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(rgb))
             faces = task.detect_for_video(image, round(index * 1000 / fps)).face_blendshapes
-            rows.append(_row(faces[0]) if faces else np.zeros(len(CHANNELS)))
+            rows.append(_channels_from_categories(faces[0]) if faces else np.zeros(len(CHANNELS)))
             found.append(bool(faces))
     seen = np.array(found, bool)
-    if not len(seen) or seen.mean() < FEWEST:
+    if not len(seen) or seen.mean() < MIN_FOUND_SHARE:
         raise UserError(
             "landmarker_blind",
             f"The face landmarker {landmarker.name} found the face in only {int(seen.sum())} of {len(seen)} frames.",
             "Leave the choice empty: Portrait Actor's own channels will do.",
         )
-    return Scores(_filled(np.stack(rows), seen), seen)
+    return BlendshapeScores(_interpolate_missing(np.stack(rows), seen), seen)
 
 
-def drive(track: Track, pixels: F64, scores: F64) -> Track:
+def apply_scores(tracking: TrackingResult, pixels: F64, scores: F64) -> TrackingResult:
     """The track with `scores` (T, 52) for channels, and the rig's neutral face and shapes fitted to them.
 
     Args:
         pixels: (T, 478, 2) landmarks in the crop.
     """
-    turn, shift = track.view[:3, :3], track.view[:3, 3]
-    rotation = turn @ matrix_from_quaternion(track.head_rotation)
-    translation = track.head_translation @ turn.T + shift
-    xy, slope = unpose(pixels, track.rig.neutral[:, 2], rotation, translation, track.intrinsics)
-    rig = build_rig(track.rig.neutral)
-    for _ in range(ROUNDS):
-        rig = personalise(xy, slope, scores, rig, FitOptions(stiffness=STIFFNESS))
-    return replace(track, channels=scores, rig=rig)
+    turn, shift = tracking.view[:3, :3], tracking.view[:3, 3]
+    rotation = turn @ matrix_from_quaternion(tracking.head_rotation)
+    translation = tracking.head_translation @ turn.T + shift
+    xy, slope = unproject_landmarks(pixels, tracking.rig.neutral[:, 2], rotation, translation, tracking.intrinsics)
+    rig = build_rig(tracking.rig.neutral)
+    for _ in range(FIT_ROUNDS):
+        rig = personalize_rig(xy, slope, scores, rig, ChannelFitOptions(shape_stiffness=SHAPE_STIFFNESS))
+    return replace(tracking, channels=scores, rig=rig)
 
 
-def _task(landmarker: Landmarker) -> Any:
+def _open_task(landmarker: LandmarkerFile) -> Any:
     from mediapipe.tasks.python.core.base_options import BaseOptions
     from mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
     from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarker, FaceLandmarkerOptions
@@ -134,18 +134,18 @@ def _task(landmarker: Landmarker) -> Any:
         raise UserError("bad_landmarker", f"{landmarker.name} cannot be loaded.", REMEDY) from error
 
 
-def _row(categories: Iterable[Any]) -> F64:
+def _channels_from_categories(categories: Iterable[Any]) -> F64:
     """(52,) by name; `_neutral` is no channel, and a channel that the landmarker does not know stays 0."""
     row = np.zeros(len(CHANNELS))
     for category in categories:
-        if category.category_name in INDEX:
-            row[INDEX[category.category_name]] = min(1.0, max(0.0, float(category.score)))
+        if category.category_name in CHANNEL_INDEX:
+            row[CHANNEL_INDEX[category.category_name]] = min(1.0, max(0.0, float(category.score)))
     return row
 
 
-def _filled(values: F64, found: NDArray[np.bool_]) -> F64:
+def _interpolate_missing(values: F64, is_found: NDArray[np.bool_]) -> F64:
     """Values (T, 52) with the frames that were not found taken from between their neighbours."""
-    if found.all():
+    if is_found.all():
         return values
     frames = np.arange(len(values))
-    return np.stack([np.interp(frames, frames[found], column[found]) for column in values.T], 1)
+    return np.stack([np.interp(frames, frames[is_found], column[is_found]) for column in values.T], 1)

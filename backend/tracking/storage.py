@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
-from .face.blendshape_rig import Rig
-from .tracker import Track
+from .face.blendshape_rig import BlendshapeRig
+from .tracker import TrackingResult
 
 
-def write_tracking(folder: ActorFolder, track: Track, landmarks: NDArray[np.float64]) -> None:
+def write_tracking(folder: ActorFolder, track: TrackingResult, landmarks: NDArray[np.float64]) -> None:
     """Writes `tracking.npz`; landmarks (T, 478, 3) are those of the crops."""
     f32 = np.float32
-    folder.write_arrays(
+    folder.save_arrays(
         "tracking.npz",
         landmarks=landmarks[:, :, :2].astype(f32),
         intrinsics=track.intrinsics, view=track.view,
@@ -24,13 +24,13 @@ def write_tracking(folder: ActorFolder, track: Track, landmarks: NDArray[np.floa
     )  # fmt: skip
 
 
-def load_track(folder: ActorFolder) -> Track:
+def load_track(folder: ActorFolder) -> TrackingResult:
     """Reads `tracking.npz` back.
 
     Raises:
         UserError: missing or damaged.
     """
-    table = {k: np.asarray(v, np.float64) for k, v in folder.tracking().items()}
-    rig = Rig(table.pop("neutral"), table.pop("shapes"))
+    table = {k: np.asarray(v, np.float64) for k, v in folder.load_tracking().items()}
+    rig = BlendshapeRig(table.pop("neutral"), table.pop("shapes"))
     table.pop("landmarks")
-    return Track(rig=rig, **table)
+    return TrackingResult(rig=rig, **table)

@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..contract.geometry import FLIP, quaternion_from_matrix
+from ..contract.geometry import FLIP_YZ, quaternion_from_matrix
 from ..contract.progress import Reporter
 from .detection import topology as topo
-from .face.blendshape_fit import solve_expression
-from .face.blendshape_rig import Rig
-from .face.calibration import with_closed_lids
+from .face.blendshape_fit import fit_expression
+from .face.blendshape_rig import BlendshapeRig
+from .face.calibration import ensure_lids_meet
 from .pose.bundle_adjustment import Poses
-from .pose.head_template import HeadSheet
-from .pose.initial_pose import fit_pose
-from .pose.mean_shape import OUTER_EYE_DISTANCE, mean_shape, similarity
-from .pose.patch_tracker import F32, F64, Picture
-from .pose.template import steady
-from .pose.torso_template import DEPTH as TORSO_DEPTH
-from .pose.torso_template import torso_poses
+from .pose.head_template import HeadTemplate
+from .pose.initial_pose import fit_poses
+from .pose.mean_shape import OUTER_EYE_DISTANCE, estimate_mean_shape, fit_similarity
+from .pose.patch_tracker import F32, F64, Image
+from .pose.template import refine_poses
+from .pose.torso_template import TORSO_DEPTH_OFFSET as TORSO_DEPTH
+from .pose.torso_template import track_torso
 
-FACE_HEIGHTS_PER_FOCAL = 6.0  # a head and shoulders portrait: the lens is about six face heights away
-HEAD_ROUNDS = 3
+FOCAL_PRIOR_FACE_HEIGHTS = 6.0  # a head and shoulders portrait: the lens is about six face heights away
+HEAD_REFINEMENT_ROUNDS = 3
 
 
 @dataclass
-class Track:
+class TrackingResult:
     """Everything tracking knows of T frames. Poses are rest → actor space (see `performance`).
 
     Attributes:
@@ -44,19 +44,19 @@ class Track:
     torso_rotation: F64
     torso_translation: F64
     channels: F64
-    rig: Rig
+    rig: BlendshapeRig
     reprojection: F64
 
 
-def solve(
+def track_clip(
     landmarks: F64,
-    frame: Callable[[int], Picture],
-    head_mask: Callable[[int], F32],
-    torso_mask: Callable[[int], F32],
-    size: int,
-    centre: tuple[float, float],
+    read_frame: Callable[[int], Image],
+    read_head_mask: Callable[[int], F32],
+    read_torso_mask: Callable[[int], F32],
+    crop_size: int,
+    principal_point: tuple[float, float],
     reporter: Reporter,
-) -> Track:
+) -> TrackingResult:
     """Tracks the stretch.
 
     Args:
@@ -67,44 +67,44 @@ def solve(
     """
     pixels = landmarks[:, :, :2]
     count = len(pixels)
-    tick = Ticker(reporter, 3 * count)  # each frame is followed once for the head and twice for the torso
-    usual = FACE_HEIGHTS_PER_FOCAL * float(np.median(np.ptp(pixels[:, :, 1], axis=1)))
-    intrinsics = pinhole(usual, centre)
-    mean = mean_shape(landmarks)
-    rough = rough_poses(pixels, mean, intrinsics)
-    first = solve_expression(pixels, mean, rough.rotation, rough.translation, intrinsics)
+    tick = FrameProgress(reporter, 3 * count)  # each frame is followed once for the head and twice for the torso
+    usual = FOCAL_PRIOR_FACE_HEIGHTS * float(np.median(np.ptp(pixels[:, :, 1], axis=1)))
+    intrinsics = pinhole_intrinsics(usual, principal_point)
+    mean = estimate_mean_shape(landmarks)
+    rough = estimate_landmark_poses(pixels, mean, intrinsics)
+    first = fit_expression(pixels, mean, rough.rotation, rough.translation, intrinsics)
     displacement = np.einsum("tk,kpc->tpc", first.channels, first.rig.shapes, optimize=True)
-    sheet = HeadSheet(first.rig.neutral, displacement, rough, intrinsics, head_mask)
-    head = steady(sheet, frame, rough, HEAD_ROUNDS, tick, usual_focal=usual)
+    sheet = HeadTemplate(first.rig.neutral, displacement, rough, intrinsics, read_head_mask)
+    head = refine_poses(sheet, read_frame, rough, HEAD_REFINEMENT_ROUNDS, tick, focal_prior=usual)
     intrinsics = sheet.intrinsics
-    neutral, head = in_head_space(sheet.neutral, first.rig.neutral, head)
-    face = solve_expression(pixels, neutral, head.rotation, head.translation, intrinsics)
+    neutral, head = align_to_head_space(sheet.neutral, first.rig.neutral, head)
+    face = fit_expression(pixels, neutral, head.rotation, head.translation, intrinsics)
 
     rest = np.median(head.translation, 0)
     reference = int(np.argmin(np.linalg.norm(head.translation - rest, axis=1)))
-    torso = torso_poses(frame, torso_mask, rest[2] - TORSO_DEPTH, count, reference, intrinsics, tick)
+    torso = track_torso(read_frame, read_torso_mask, rest[2] - TORSO_DEPTH, count, reference, intrinsics, tick)
     view = np.eye(4)
-    view[:3, :3], view[:3, 3] = FLIP, rest
+    view[:3, :3], view[:3, 3] = FLIP_YZ, rest
     moved = np.einsum("tij,j->ti", torso.rotation, rest) + torso.translation - rest
-    return Track(
+    return TrackingResult(
         intrinsics=intrinsics,
         view=view,
-        head_rotation=continuous(quaternion_from_matrix(FLIP @ head.rotation)),
-        head_translation=(head.translation - rest) @ FLIP,
-        torso_rotation=continuous(quaternion_from_matrix(FLIP @ torso.rotation @ FLIP)),
-        torso_translation=moved @ FLIP,
+        head_rotation=make_quaternions_continuous(quaternion_from_matrix(FLIP_YZ @ head.rotation)),
+        head_translation=(head.translation - rest) @ FLIP_YZ,
+        torso_rotation=make_quaternions_continuous(quaternion_from_matrix(FLIP_YZ @ torso.rotation @ FLIP_YZ)),
+        torso_translation=moved @ FLIP_YZ,
         channels=face.channels,
-        rig=with_closed_lids(face.rig),
-        reprojection=reprojection(face.error, head, intrinsics),
+        rig=ensure_lids_meet(face.rig),
+        reprojection=reprojection_rms(face.residual, head, intrinsics),
     )
 
 
-def pinhole(focal: float, centre: tuple[float, float]) -> F64:
+def pinhole_intrinsics(focal: float, principal_point: tuple[float, float]) -> F64:
     """(3, 3) of a camera with square pixels."""
-    return np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]])
+    return np.array([[focal, 0, principal_point[0]], [0, focal, principal_point[1]], [0, 0, 1]])
 
 
-class Ticker:
+class FrameProgress:
     """Counts calls as the progress of tracking."""
 
     def __init__(self, reporter: Reporter, total: int) -> None:
@@ -116,35 +116,35 @@ class Ticker:
         self.reporter.progress("track the face", self.done, self.total)
 
 
-def rough_poses(pixels: F64, mean: F64, intrinsics: F64) -> Poses:
+def estimate_landmark_poses(pixels: F64, mean_mesh: F64, intrinsics: F64) -> Poses:
     """Head poses from each frame's rigid landmarks alone."""
-    rigid = topo.indices(*topo.RIGID)
-    weight = np.array(list(topo.RIGID.values()))
-    rotation, translation, _ = fit_pose(pixels[:, rigid], mean[rigid], weight, intrinsics)
+    rigid = topo.index_array(*topo.RIGID_LANDMARK_WEIGHTS)
+    weight = np.array(list(topo.RIGID_LANDMARK_WEIGHTS.values()))
+    rotation, translation, _ = fit_poses(pixels[:, rigid], mean_mesh[rigid], weight, intrinsics)
     return Poses(rotation, translation)
 
 
-def in_head_space(neutral: F64, before: F64, head: Poses) -> tuple[F64, Poses]:
+def align_to_head_space(neutral: F64, reference: F64, head_poses: Poses) -> tuple[F64, Poses]:
     """The mesh (478, 3) laid over the one `before` it was reshaped, eye corners `OUTER_EYE_DISTANCE` apart, and poses
     that show it as before: neither size nor axes of a body can be seen, they are what head space says."""
-    rigid = topo.indices(*topo.RIGID)
-    weight = np.array(list(topo.RIGID.values()))
-    _, turn, _ = similarity(neutral[None, rigid], before[rigid], weight)
+    rigid = topo.index_array(*topo.RIGID_LANDMARK_WEIGHTS)
+    weight = np.array(list(topo.RIGID_LANDMARK_WEIGHTS.values()))
+    _, turn, _ = fit_similarity(neutral[None, rigid], reference[rigid], weight)
     scale = OUTER_EYE_DISTANCE / np.linalg.norm(neutral[topo.EYE_OUTER_LEFT] - neutral[topo.EYE_OUTER_RIGHT])
     turned = scale * neutral @ turn[0].T
-    shift = weight @ (before[rigid] - turned[rigid]) / weight.sum()
-    rotation = head.rotation @ turn[0].T
-    return turned + shift, Poses(rotation, scale * head.translation - rotation @ shift)
+    shift = weight @ (reference[rigid] - turned[rigid]) / weight.sum()
+    rotation = head_poses.rotation @ turn[0].T
+    return turned + shift, Poses(rotation, scale * head_poses.translation - rotation @ shift)
 
 
-def reprojection(error: F64, head: Poses, intrinsics: F64) -> F64:
+def reprojection_rms(error: F64, head_poses: Poses, intrinsics: F64) -> F64:
     """(T,) RMS in pixels of the rigid landmarks' distances (T, 478, 2), metres of head space, from the rig."""
-    rigid = topo.indices(*topo.RIGID)
+    rigid = topo.index_array(*topo.RIGID_LANDMARK_WEIGHTS)
     metres = np.sqrt((error[:, rigid] ** 2).sum(-1).mean(1))
-    return metres * intrinsics[0, 0] / head.translation[:, 2]
+    return metres * intrinsics[0, 0] / head_poses.translation[:, 2]
 
 
-def continuous(quaternions: F64) -> F64:
+def make_quaternions_continuous(quaternions: F64) -> F64:
     """The same rotations with signs that never flip between frames, so that they can be interpolated as curves."""
     flips = np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0)
     return quaternions * np.r_[1.0, np.cumprod(flips)][:, None]

@@ -9,7 +9,7 @@ from ..portrait.initialization import InitialPortrait
 
 
 @dataclass(frozen=True)
-class Rates:
+class LearningRates:
     """Adam's learning rates at the start of training; they fall exponentially to a fiftieth at the end, those of the
     corrections to a third only: a frame is seen a few times, in each of which it must go most of its way.
 
@@ -23,8 +23,8 @@ class Rates:
     scales: float = 8e-3
     quats: float = 2e-3
     opacities: float = 3e-2
-    colours: float = 1e-2
-    skin: float = 2e-2
+    colors: float = 1e-2
+    skinning: float = 2e-2
     basis: float = 4e-3
     network: float = 2e-3
     pose: float = 3e-3
@@ -32,7 +32,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossWeights:
     """What each term of the loss counts for.
 
     Attributes:
@@ -46,15 +46,15 @@ class Weights:
 
     ssim: float = 0.2
     alpha: float = 0.1
-    motion: float = 1e-3
-    coherence: float = 0.1
-    neck: float = 0.05
-    solid: float = 1.0
+    offset_magnitude: float = 1e-3
+    offset_coherence: float = 0.1
+    neck_consistency: float = 0.05
+    hole: float = 1.0
     pixels: PixelWeights = field(default_factory=PixelWeights)
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodSwitches:
     """The method's parts, each of which `ablate` leaves out once to see what it is worth.
 
     Attributes:
@@ -89,62 +89,79 @@ class Preset:
         method: which parts of the method are used.
     """
 
-    size: int = 256
+    crop_size: int = 256
     spacing: float = 1.9
-    warm_up: int = 300
-    cycles: int = 5
-    cycle: int = 450
-    joint: int = 2400
-    budget: int = 16_000
-    other_backgrounds: float = 0.3
-    uncorrected: float = 0.5
-    facial: int = 20
-    oral: int = 16
-    rigid: int = 8
-    rates: Rates = field(default_factory=Rates)
-    weights: Weights = field(default_factory=Weights)
-    method: Method = field(default_factory=Method)
+    warm_up_steps: int = 300
+    cycle_count: int = 5
+    cycle_steps: int = 450
+    joint_steps: int = 2400
+    max_gaussians: int = 16_000
+    random_background_share: float = 0.3
+    unrefined_pose_share: float = 0.5
+    facial_shapes: int = 20
+    oral_shapes: int = 16
+    rigid_shapes: int = 8
+    learning_rates: LearningRates = field(default_factory=LearningRates)
+    loss_weights: LossWeights = field(default_factory=LossWeights)
+    method: MethodSwitches = field(default_factory=MethodSwitches)
 
     @property
     def initial(self) -> InitialPortrait:
         """How the portrait is laid out before training."""
-        return InitialPortrait(self.spacing, self.facial, self.oral, self.rigid, self.method.prior)
+        return InitialPortrait(self.spacing, self.facial_shapes, self.oral_shapes, self.rigid_shapes, self.method.prior)
 
     @property
-    def steps(self) -> int:
+    def total_steps(self) -> int:
         """All steps together."""
-        return self.warm_up + self.cycles * self.cycle + self.joint
+        return self.warm_up_steps + self.cycle_count * self.cycle_steps + self.joint_steps
 
 
 PRESETS: dict[str, Preset] = {
     "tiny": Preset(
-        size=96, spacing=2.4, warm_up=60, cycles=2, cycle=60, joint=120, budget=3_000, facial=8, oral=8, rigid=4
+        crop_size=96,
+        spacing=2.4,
+        warm_up_steps=60,
+        cycle_count=2,
+        cycle_steps=60,
+        joint_steps=120,
+        max_gaussians=3_000,
+        facial_shapes=8,
+        oral_shapes=8,
+        rigid_shapes=4,
     ),
     "draft": Preset(),
-    "standard": Preset(warm_up=500, cycles=8, cycle=1000, joint=7500, budget=24_000),
-    "final": Preset(size=512, spacing=2.2, warm_up=800, cycles=10, cycle=1200, joint=12000, budget=40_000),
+    "standard": Preset(warm_up_steps=500, cycle_count=8, cycle_steps=1000, joint_steps=7500, max_gaussians=24_000),
+    "final": Preset(
+        crop_size=512,
+        spacing=2.2,
+        warm_up_steps=800,
+        cycle_count=10,
+        cycle_steps=1200,
+        joint_steps=12000,
+        max_gaussians=40_000,
+    ),
 }
 
-WARM_UP, ORAL, FACIAL, POSE, JOINT = "static", "oral", "facial", "pose", "joint"
+WARM_UP_PHASE, ORAL_PHASE, FACIAL_PHASE, POSE_PHASE, JOINT_PHASE = "static", "oral", "facial", "pose", "joint"
 
 
-def growth(preset: Preset, step: int, count: int) -> int | None:
+def next_gaussian_count(preset: Preset, step: int, current_count: int) -> int | None:
     """How many Gaussians there shall be from this step on, of `count` now; None where nothing changes.
 
     They reach the budget in equal parts, at the beginnings of the cycles.
     """
-    since = step - preset.warm_up
-    if since < 0 or since % preset.cycle or since >= preset.cycles * preset.cycle:
+    since = step - preset.warm_up_steps
+    if since < 0 or since % preset.cycle_steps or since >= preset.cycle_count * preset.cycle_steps:
         return None
-    left = preset.cycles - since // preset.cycle
-    return count + max(preset.budget - count, 0) // left
+    left = preset.cycle_count - since // preset.cycle_steps
+    return current_count + max(preset.max_gaussians - current_count, 0) // left
 
 
-def phase(preset: Preset, step: int) -> str:
+def phase_at_step(preset: Preset, step: int) -> str:
     """Which phase a step of the schedule belongs to."""
-    if step < preset.warm_up:
-        return WARM_UP
-    step -= preset.warm_up
-    if step >= preset.cycles * preset.cycle or not preset.method.alternation:
-        return JOINT
-    return (ORAL, FACIAL, POSE)[step % preset.cycle * 3 // preset.cycle]
+    if step < preset.warm_up_steps:
+        return WARM_UP_PHASE
+    step -= preset.warm_up_steps
+    if step >= preset.cycle_count * preset.cycle_steps or not preset.method.alternation:
+        return JOINT_PHASE
+    return (ORAL_PHASE, FACIAL_PHASE, POSE_PHASE)[step % preset.cycle_steps * 3 // preset.cycle_steps]

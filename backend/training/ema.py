@@ -5,33 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-SPAN = 1500  # steps before the end in which the average is taken; nothing is split any more by then
-EVERY = 5  # steps between two looks
-KEPT = 0.975  # of the average at each look
+AVERAGING_STEPS = 1500  # steps before the end in which the average is taken; nothing is split any more by then
+UPDATE_INTERVAL_STEPS = 5  # steps between two looks
+DECAY = 0.975  # of the average at each look
 
 
-class Average:
+class ExponentialMovingAverage:
     """A running mean of a module's parameters that takes their place at the end.
 
     Attributes:
         tables: (…) the mean so far by the parameter's name; empty before it begins.
     """
 
-    def __init__(self, module: nn.Module, steps: int) -> None:
-        self.module, self.steps = module, steps
-        self.tables: dict[str, Tensor] = {}
+    def __init__(self, module: nn.Module, total_steps: int) -> None:
+        self.module, self.total_steps = module, total_steps
+        self.averages: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def look(self, done: int) -> None:
+    def update(self, steps_done: int) -> None:
         """To be called when `done` steps are done."""
-        left = self.steps - done
-        if left > min(SPAN, self.steps // 3) or left % EVERY:
+        left = self.total_steps - steps_done
+        if left > min(AVERAGING_STEPS, self.total_steps // 3) or left % UPDATE_INTERVAL_STEPS:
             return
         for name, parameter in self.module.named_parameters():
-            if name in self.tables:
-                self.tables[name].lerp_(parameter, 1 - KEPT)
+            if name in self.averages:
+                self.averages[name].lerp_(parameter, 1 - DECAY)
             else:
-                self.tables[name] = parameter.detach().clone()
+                self.averages[name] = parameter.detach().clone()
         if left == 0:
             for name, parameter in self.module.named_parameters():
-                parameter.copy_(self.tables[name])
+                parameter.copy_(self.averages[name])

@@ -25,47 +25,61 @@ from numpy.typing import NDArray
 
 from backend.contract.errors import UserError
 from tools import environments, package, pipeline
-from tools.processes import ROOT, StepFailed, environment, say, step
+from tools.processes import ROOT, StepFailed, child_environment, run_step, write_line
 
 from . import window_pictures
 
-Picture = NDArray[np.uint8]
-FOLDER = ROOT / "docs" / "pictures"
-QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 88]
+Image = NDArray[np.uint8]
+PICTURES_FOLDER = ROOT / "docs" / "pictures"
+JPEG_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 88]
 NAMES = ("shot", "work", "steps", "report")
 GIF_WIDTH = 640
-POLICY = r'<meta http-equiv="Content-Security-Policy"[^>]*>'  # of the report: runs no script but its own
-SEEK = '<script>document.querySelector("video").currentTime = 4.32</script>'  # an open mouth
-TICKS = 8  # hundredths of a second between the GIF's frames: every second frame of 25 a second
+SECURITY_POLICY_PATTERN = (
+    r'<meta http-equiv="Content-Security-Policy"[^>]*>'  # of the report: runs no script but its own
+)
+SEEK_SCRIPT = '<script>document.querySelector("video").currentTime = 4.32</script>'  # an open mouth
+GIF_FRAME_HUNDREDTHS = 8  # hundredths of a second between the GIF's frames: every second frame of 25 a second
 
 
-def keep(name: str, picture: Picture) -> None:
+def save_picture(name: str, image: Image) -> None:
     """Writes a picture of Blender's window; text is sharper as PNG, but the actor makes that large."""
-    file = FOLDER / f"{name}.{'png' if picture.shape[1] < 1000 else 'jpg'}"
-    cv2.imwrite(str(file), picture[:, :, ::-1], QUALITY if file.suffix == ".jpg" else [])
-    say(f"{file.relative_to(ROOT)} ({file.stat().st_size / 1e3:.0f} kB)")
+    file = PICTURES_FOLDER / f"{name}.{'png' if image.shape[1] < 1000 else 'jpg'}"
+    cv2.imwrite(str(file), image[:, :, ::-1], JPEG_OPTIONS if file.suffix == ".jpg" else [])
+    write_line(f"{file.relative_to(ROOT)} ({file.stat().st_size / 1e3:.0f} kB)")
 
 
-def shot(demo: Path) -> None:
+def make_shot_pictures(demo_folder: Path) -> None:
     """The actor speaking in a set: before and after, and a GIF."""
     with tempfile.TemporaryDirectory(prefix="portrait_actor_manual_") as name:
         folder = Path(name)
-        inputs: list[str | Path] = [package.build(), demo / "sample.actor", demo / "sample_line.wav", folder]
-        places = environment(BLENDER_USER_RESOURCES=folder / "user", PORTRAIT_ACTOR_PYTHON=environments.backend())
-        step([environments.bpy("5.0"), ROOT / "docs" / "make_pictures" / "render_shot.py", "--", *inputs], env=places)
-        before, after = (read(folder / f"{each}.png") for each in ("as_it_comes", "with_sliders"))
-        keep("compositing", np.hstack([before, np.full((len(before), 8, 3), 255, np.uint8), after]))
-        write_gif([read(file) for file in sorted(folder.glob("speaking_*.png"))], FOLDER / "speaking.gif")
+        inputs: list[str | Path] = [
+            package.build_archive(),
+            demo_folder / "sample.actor",
+            demo_folder / "sample_line.wav",
+            folder,
+        ]
+        places = child_environment(
+            BLENDER_USER_RESOURCES=folder / "user", PORTRAIT_ACTOR_PYTHON=environments.ensure_backend_python()
+        )
+        run_step(
+            [environments.ensure_bpy_python("5.0"), ROOT / "docs" / "make_pictures" / "render_shot.py", "--", *inputs],
+            env=places,
+        )
+        before, after = (read_image(folder / f"{each}.png") for each in ("as_it_comes", "with_sliders"))
+        save_picture("compositing", np.hstack([before, np.full((len(before), 8, 3), 255, np.uint8), after]))
+        write_gif(
+            [read_image(file) for file in sorted(folder.glob("speaking_*.png"))], PICTURES_FOLDER / "speaking.gif"
+        )
 
 
-def read(file: Path) -> Picture:
+def read_image(file: Path) -> Image:
     """(H, W, 3) RGB."""
     return np.ascontiguousarray(cv2.imread(str(file))[:, :, ::-1])
 
 
-def write_gif(pictures: list[Picture], file: Path) -> None:
+def write_gif(images: list[Image], file: Path) -> None:
     """An animated GIF with one palette, GIF_WIDTH pixels wide."""
-    height = round(GIF_WIDTH * pictures[0].shape[0] / pictures[0].shape[1])
+    height = round(GIF_WIDTH * images[0].shape[0] / images[0].shape[1])
     graph = av.filter.Graph()
     source = graph.add_buffer(
         width=GIF_WIDTH, height=height, format=av.VideoFormat("rgb24"), time_base=Fraction(1, 100)
@@ -78,24 +92,24 @@ def write_gif(pictures: list[Picture], file: Path) -> None:
     palette.link_to(use, 0, 1)
     use.link_to(sink)
     graph.configure()
-    for number, picture in enumerate(pictures):
+    for number, picture in enumerate(images):
         small = cv2.resize(picture, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(small, format="rgb24")
-        frame.pts, frame.time_base = TICKS * number, Fraction(1, 100)
+        frame.pts, frame.time_base = GIF_FRAME_HUNDREDTHS * number, Fraction(1, 100)
         source.push(frame)
     source.push(None)
     with av.open(str(file), "w", format="gif") as container:
         stream = container.add_stream("gif", rate=100)
         stream.width, stream.height, stream.pix_fmt = GIF_WIDTH, height, "pal8"
-        for _ in pictures:
+        for _ in images:
             drawn = sink.pull()
             assert isinstance(drawn, av.VideoFrame)
             container.mux(stream.encode(drawn))
         container.mux(stream.encode(None))
-    say(f"{file.relative_to(ROOT)} ({file.stat().st_size / 1e3:.0f} kB)")
+    write_line(f"{file.relative_to(ROOT)} ({file.stat().st_size / 1e3:.0f} kB)")
 
 
-def report(demo: Path) -> None:
+def make_report_picture(demo_folder: Path) -> None:
     """The report's page, as a browser shows it.
 
     Raises:
@@ -106,8 +120,8 @@ def report(demo: Path) -> None:
         raise UserError("no_browser", "No chromium was found on PATH.", "Install it, or leave out `report`.")
     with tempfile.TemporaryDirectory(prefix="portrait_actor_manual_") as folder:
         file, page = Path(folder) / "report.png", Path(folder) / "report.html"
-        text = (demo / "sample.actor" / "report.html").read_text(encoding="utf-8")
-        page.write_text(re.sub(POLICY, "", text) + SEEK, encoding="utf-8")
+        text = (demo_folder / "sample.actor" / "report.html").read_text(encoding="utf-8")
+        page.write_text(re.sub(SECURITY_POLICY_PATTERN, "", text) + SEEK_SCRIPT, encoding="utf-8")
         look = [
             "--headless",
             "--no-sandbox",
@@ -115,8 +129,8 @@ def report(demo: Path) -> None:
             "--window-size=1440,1300",
             "--virtual-time-budget=4000",
         ]
-        step([browser, *look, f"--user-data-dir={folder}", f"--screenshot={file}", page.as_uri()])
-        keep("report", read(file))
+        run_step([browser, *look, f"--user-data-dir={folder}", f"--screenshot={file}", page.as_uri()])
+        save_picture("report", read_image(file))
 
 
 def main() -> int:
@@ -129,15 +143,15 @@ def main() -> int:
     options = parser.parse_args()
     demo = options.demo.absolute()
     make = {
-        "shot": lambda: shot(demo),
-        "work": lambda: window_pictures.take_work(demo / "sample.actor", demo / "sample_line.wav", keep),
-        "steps": lambda: window_pictures.take_steps(keep),
-        "report": lambda: report(demo),
+        "shot": lambda: make_shot_pictures(demo),
+        "work": lambda: window_pictures.capture_work(demo / "sample.actor", demo / "sample_line.wav", save_picture),
+        "steps": lambda: window_pictures.capture_steps(save_picture),
+        "report": lambda: make_report_picture(demo),
     }
     try:
         if not (demo / "sample.actor" / "model.safetensors").exists():
             raise UserError("no_demo", f"There is no sample actor in {demo}.", "Run `python3 build.py demo` first.")
-        FOLDER.mkdir(exist_ok=True)
+        PICTURES_FOLDER.mkdir(exist_ok=True)
         for name in options.names or NAMES:
             make[name]()
     except StepFailed as failure:

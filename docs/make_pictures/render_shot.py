@@ -17,19 +17,19 @@ import bpy
 from mathutils import Vector
 
 Triple = tuple[float, float, float]
-STILL = 34  # the frame of both stills
+STILL_FRAME = 34  # the frame of both stills
 FRAMES = range(10, 122, 2)  # of the line; at 25 frames a second every second one makes 12.5
 SIZE = (800, 520)
 SLIDERS = {
     "Edge": -1.5, "Soften": 1.5, "Spill": 0.6, "Match Color": 0.4, "Match Exposure": 0.2, "Light Wrap": 0.25,
     "Grain": 0.012,
 }  # fmt: skip
-BOOKS: tuple[Triple, ...] = (
+BOOK_COLORS: tuple[Triple, ...] = (
     (0.5, 0.09, 0.06), (0.7, 0.55, 0.3), (0.06, 0.12, 0.3), (0.6, 0.6, 0.55), (0.1, 0.25, 0.12),
 )  # fmt: skip
 
 
-def make(archive: str, actor: str, audio: str, folder: str) -> None:
+def render_shot(archive: str, actor: str, audio: str, folder: str) -> None:
     """Everything, from an empty file to the pictures in `folder`."""
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
@@ -38,21 +38,21 @@ def make(archive: str, actor: str, audio: str, folder: str) -> None:
     operators.speak(audio=audio)
     scene = bpy.context.scene
     build_set()
-    light(scene)
-    look(scene)
+    add_lights(scene)
+    set_up_camera(scene)
     plate = render_set(scene, Path(folder) / "set.exr")
     operators.render_actor(
         output=str(Path(folder) / "actor"), file_format="exr", placement="compositor",
         frame_start=FRAMES[0], frame_end=FRAMES[-1], frame_step=2,
     )  # fmt: skip
-    group = put_under(scene, plate)
-    picture(scene, STILL, Path(folder) / "as_it_comes.png")
+    group = replace_background(scene, plate)
+    render_frame(scene, STILL_FRAME, Path(folder) / "as_it_comes.png")
     for name, value in SLIDERS.items():
         group.inputs[name].default_value = value
-    picture(scene, STILL, Path(folder) / "with_sliders.png")
+    render_frame(scene, STILL_FRAME, Path(folder) / "with_sliders.png")
     group.inputs["Grain"].default_value = 0  # noise is what an animated picture cannot pack
     for frame in FRAMES:
-        picture(scene, frame, Path(folder) / f"speaking_{frame:04d}.png")
+        render_frame(scene, frame, Path(folder) / f"speaking_{frame:04d}.png")
 
 
 def render_set(scene: bpy.types.Scene, file: Path) -> bpy.types.Image:
@@ -60,7 +60,7 @@ def render_set(scene: bpy.types.Scene, file: Path) -> bpy.types.Image:
     scene.view_layers[0].use_pass_z = True
     settings = scene.render.image_settings
     settings.media_type, settings.file_format = "MULTI_LAYER_IMAGE", "OPEN_EXR_MULTILAYER"
-    picture(scene, STILL, file)
+    render_frame(scene, STILL_FRAME, file)
     settings.media_type, settings.file_format = "IMAGE", "PNG"
     for thing in scene.objects:
         thing.hide_render = True
@@ -68,7 +68,7 @@ def render_set(scene: bpy.types.Scene, file: Path) -> bpy.types.Image:
     return bpy.data.images.load(str(file))
 
 
-def put_under(scene: bpy.types.Scene, plate: bpy.types.Image) -> bpy.types.Node:
+def replace_background(scene: bpy.types.Scene, plate: bpy.types.Image) -> bpy.types.Node:
     """Puts the rendered set in the place of the scene's own render; returns the actor's group."""
     tree = scene.compositing_node_group
     group = next(node for node in tree.nodes if node.bl_idname == "CompositorNodeGroup")
@@ -79,7 +79,7 @@ def put_under(scene: bpy.types.Scene, plate: bpy.types.Image) -> bpy.types.Node:
     return group
 
 
-def picture(scene: bpy.types.Scene, frame: int, file: Path) -> None:
+def render_frame(scene: bpy.types.Scene, frame: int, file: Path) -> None:
     """Renders and composites one frame."""
     scene.frame_set(frame)
     scene.render.filepath = str(file)
@@ -88,31 +88,31 @@ def picture(scene: bpy.types.Scene, frame: int, file: Path) -> None:
 
 def build_set() -> None:
     """A wall, a shelf with books, a table before the actor, a ball and more books on it."""
-    box("wall", (0, 0.75, 0), (6, 0.05, 4), (0.1, 0.22, 0.24))
-    box("shelf", (0, 0.6, 0.02), (3, 0.22, 0.03), (0.32, 0.17, 0.07))
-    box("table", (0, -0.16, -0.25), (1.2, 0.3, 0.05), (0.16, 0.08, 0.04), 0.4)
+    add_box("wall", (0, 0.75, 0), (6, 0.05, 4), (0.1, 0.22, 0.24))
+    add_box("shelf", (0, 0.6, 0.02), (3, 0.22, 0.03), (0.32, 0.17, 0.07))
+    add_box("table", (0, -0.16, -0.25), (1.2, 0.3, 0.05), (0.16, 0.08, 0.04), 0.4)
     chance, x = random.Random(3), -0.75
     while x < 0.75:
         width, height = chance.uniform(0.025, 0.05), chance.uniform(0.16, 0.24)
-        box("book", (x, 0.6, 0.035 + height / 2), (0.95 * width, 0.15, height), chance.choice(BOOKS))
+        add_box("book", (x, 0.6, 0.035 + height / 2), (0.95 * width, 0.15, height), chance.choice(BOOK_COLORS))
         x += width + chance.choice((0, 0, 0, 0.12))
-    box("book", (0.22, -0.15, -0.212), (0.14, 0.15, 0.026), (0.5, 0.09, 0.06))
-    box("book", (0.228, -0.155, -0.187), (0.11, 0.13, 0.024), (0.7, 0.55, 0.3))
-    box("book", (0.217, -0.15, -0.162), (0.12, 0.14, 0.026), (0.06, 0.12, 0.3))
+    add_box("book", (0.22, -0.15, -0.212), (0.14, 0.15, 0.026), (0.5, 0.09, 0.06))
+    add_box("book", (0.228, -0.155, -0.187), (0.11, 0.13, 0.024), (0.7, 0.55, 0.3))
+    add_box("book", (0.217, -0.15, -0.162), (0.12, 0.14, 0.026), (0.06, 0.12, 0.3))
     bpy.ops.mesh.primitive_uv_sphere_add(radius=0.055, location=(-0.13, -0.17, -0.17), segments=48, ring_count=24)
     bpy.ops.object.shade_smooth()
-    bpy.context.object.data.materials.append(material("ball", (0.75, 0.25, 0.05), 0.25))
+    bpy.context.object.data.materials.append(create_material("ball", (0.75, 0.25, 0.05), 0.25))
 
 
-def box(name: str, location: Triple, size: Triple, color: Triple, roughness: float = 0.6) -> None:
+def add_box(name: str, location: Triple, size: Triple, color: Triple, roughness: float = 0.6) -> None:
     """A cuboid of one colour."""
     bpy.ops.mesh.primitive_cube_add(size=1, location=location)
     thing = bpy.context.object
     thing.name, thing.scale = name, size
-    thing.data.materials.append(material(name, color, roughness))
+    thing.data.materials.append(create_material(name, color, roughness))
 
 
-def material(name: str, color: Triple, roughness: float) -> bpy.types.Material:
+def create_material(name: str, color: Triple, roughness: float) -> bpy.types.Material:
     """A plain material."""
     made = bpy.data.materials.new(name)
     if made.node_tree is None:
@@ -123,7 +123,7 @@ def material(name: str, color: Triple, roughness: float) -> bpy.types.Material:
     return made
 
 
-def light(scene: bpy.types.Scene) -> None:
+def add_lights(scene: bpy.types.Scene) -> None:
     """A warm key, a cool fill, and a dim world."""
     for name, energy, size, color, location, aim in (
         ("key", 18, 0.5, (1, 0.82, 0.6), (0.9, -0.6, 0.7), (0, 0.1, 0)),
@@ -131,7 +131,7 @@ def light(scene: bpy.types.Scene) -> None:
     ):
         data = bpy.data.lights.new(name, "AREA")
         data.energy, data.size, data.color = energy, size, color
-        point(scene, bpy.data.objects.new(name, data), Vector(location), Vector(aim))
+        add_aimed_object(scene, bpy.data.objects.new(name, data), Vector(location), Vector(aim))
     world = scene.world = bpy.data.worlds.new("world")
     if world.node_tree is None:
         world.use_nodes = True
@@ -139,11 +139,11 @@ def light(scene: bpy.types.Scene) -> None:
     background.inputs["Color"].default_value = (0.05, 0.06, 0.07, 1)
 
 
-def look(scene: bpy.types.Scene) -> None:
+def set_up_camera(scene: bpy.types.Scene) -> None:
     """The shot's camera and how it renders."""
     camera = bpy.data.objects.new("shot", bpy.data.cameras.new("shot"))
     camera.data.lens = 60
-    point(scene, camera, Vector((0.16, -1.05, 0.05)), Vector((0.02, 0.1, -0.06)))
+    add_aimed_object(scene, camera, Vector((0.16, -1.05, 0.05)), Vector((0.02, 0.1, -0.06)))
     scene.camera = camera
     scene.render.engine = "CYCLES"
     cycles = scene.cycles
@@ -152,7 +152,7 @@ def look(scene: bpy.types.Scene) -> None:
     scene.view_settings.view_transform = "Filmic"
 
 
-def point(scene: bpy.types.Scene, thing: bpy.types.Object, location: Vector, aim: Vector) -> None:
+def add_aimed_object(scene: bpy.types.Scene, thing: bpy.types.Object, location: Vector, aim: Vector) -> None:
     """Puts a lamp or a camera there, looking at `aim`."""
     scene.collection.objects.link(thing)
     thing.location = location
@@ -160,6 +160,6 @@ def point(scene: bpy.types.Scene, thing: bpy.types.Object, location: Vector, aim
 
 
 if __name__ == "__main__":
-    make(*sys.argv[sys.argv.index("--") + 1 :])
+    render_shot(*sys.argv[sys.argv.index("--") + 1 :])
     sys.stdout.flush()
     os._exit(0)  # Blender as a module may hang or crash while it ends

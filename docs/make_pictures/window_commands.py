@@ -18,12 +18,12 @@ import driver  # isort: skip  # answers questions from now on
 
 def operate(name: str, **arguments: Any) -> list[str]:
     """Runs an operator in the first 3D view; the sidebar's buttons do the same."""
-    with in_view():
+    with override_view_context():
         module, verb = name.split(".")
         return sorted(getattr(getattr(bpy.ops, module), verb)(**arguments))
 
 
-def in_view() -> Any:
+def override_view_context() -> Any:
     """The context of the first 3D view."""
     window, area, _ = driver.sidebar()
     region = next(r for r in area.regions if r.type == "WINDOW")
@@ -53,7 +53,7 @@ def view(frame: int, turn: float | None = None) -> None:
 def pose(bone: str) -> None:
     """Pose mode with one bone selected."""
     armature = bpy.context.scene.portrait_actor.actor
-    with in_view():
+    with override_view_context():
         bpy.ops.object.select_all(action="DESELECT")
         bpy.context.view_layer.objects.active = armature
         armature.select_set(True)
@@ -69,7 +69,7 @@ def select_face() -> None:
     """Object mode with the face selected, so that editors show its channels."""
     armature = bpy.context.scene.portrait_actor.actor
     armature.data.show_names, face = False, armature.portrait_actor.face
-    with in_view():
+    with override_view_context():
         bpy.ops.object.mode_set(mode="OBJECT")
         bpy.ops.object.select_all(action="DESELECT")
     face.select_set(True)
@@ -80,20 +80,20 @@ def split(kind: str, share: float) -> None:
     """Gives the lower share of the 3D view to another editor."""
     window, area, _ = driver.sidebar()
     known = set(window.screen.areas)
-    with in_view():
+    with override_view_context():
         bpy.ops.screen.area_split(direction="HORIZONTAL", factor=share)
     (new,) = set(window.screen.areas) - known
     min((area, new), key=lambda a: a.y).ui_type = kind
 
 
-def editor(kind: str) -> bpy.types.Area:
+def find_editor(kind: str) -> bpy.types.Area:
     """The editor of that kind."""
     return next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.ui_type == kind)
 
 
 def fit(kind: str, operator: str) -> None:
     """Lets an editor show everything, e.g. ``graph.view_all``."""
-    window, area = bpy.context.window_manager.windows[0], editor(kind)
+    window, area = bpy.context.window_manager.windows[0], find_editor(kind)
     region = next(r for r in area.regions if r.type == "WINDOW")
     module, verb = operator.split(".")
     with bpy.context.temp_override(window=window, screen=window.screen, area=area, region=region):
@@ -114,22 +114,22 @@ def curves(names: list[str]) -> None:
     for curve in keys.animation_data.action.fcurves:
         name = curve.data_path.split('"')[1]
         curve.hide, curve.select = name not in names, name == names[0]
-    area = editor("FCURVES")
+    area = find_editor("FCURVES")
     area.spaces.active.show_region_ui = False
     area.spaces.active.dopesheet.show_only_selected = True
-    expand(area)
+    expand_channels(area)
 
 
 def strips() -> None:
     """Turns the Graph Editor into the NLA Editor, with all tracks of the actor."""
-    area = editor("FCURVES")
+    area = find_editor("FCURVES")
     area.ui_type = "NLA_EDITOR"
     area.spaces.active.show_region_ui = False
     area.spaces.active.dopesheet.show_only_selected = False
-    expand(area)
+    expand_channels(area)
 
 
-def expand(area: bpy.types.Area) -> None:
+def expand_channels(area: bpy.types.Area) -> None:
     """Opens all that is folded in an editor's list of channels."""
     window = bpy.context.window_manager.windows[0]
     region = next(r for r in area.regions if r.type == "CHANNELS")

@@ -19,66 +19,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools import package, run_tests
-from tools.processes import ROOT, step
+from tools.processes import ROOT, run_step
 
 sys.path.insert(0, str(ROOT / "tests" / "desktop"))
 from window import Machine, Window
 
-Picture = NDArray[np.uint8]
-Keep = Callable[[str, Picture], None]
+Image = NDArray[np.uint8]
+SaveImage = Callable[[str, Image], None]
 TAB = "Portrait Actor"
-ASIDE = "mousemove 1275 995"  # where the pointer hides nothing
-USUAL = 0.1  # seconds that a picture of the preview takes when nothing else runs
-COLUMN = 1057  # where Outliner and Properties begin
-FORM = 520  # pixels of the sidebar that its panels fill without an actor
+PARK_POINTER = "mousemove 1275 995"  # where the pointer hides nothing
+USUAL_LATENCY_SECONDS = 0.1  # seconds that a picture of the preview takes when nothing else runs
+PROPERTIES_LEFT_PIXELS = 1057  # where Outliner and Properties begin
+FORM_HEIGHT_PIXELS = 520  # pixels of the sidebar that its panels fill without an actor
 NOBODY = "nobody: drawn by code"
-SPOKEN = 34  # a frame of the line with an open mouth
-FILMED = 109  # one of the footage
+SPEECH_FRAME = 34  # a frame of the line with an open mouth
+FOOTAGE_FRAME = 109  # one of the footage
 
 
-def take_steps(keep: Keep) -> None:
+def capture_steps(save_image: SaveImage) -> None:
     """The sidebar in each of the first three steps, side by side."""
-    with opened(with_backend=False) as window:
-        steps = [panel(window)]
-    with opened() as window:
-        keep("steps", beside(steps + first_steps(window)))
+    with open_window(with_backend=False) as window:
+        steps = [capture_sidebar(window)]
+    with open_window() as window:
+        save_image("steps", join_side_by_side(steps + capture_first_steps(window)))
 
 
-def take_work(actor: Path, line: Path, keep: Keep) -> None:
+def capture_work(actor: Path, line: Path, save_image: SaveImage) -> None:
     """The actor at work, from the import to the composite.
 
     Args:
         actor: the finished sample actor. line: the sound that it speaks. keep: gets each picture under its name.
     """
-    with opened() as window:
+    with open_window() as window:
         lab, there = window.machine.lab, window.machine.there
         shutil.copytree(actor, lab / "sample.actor")
         shutil.copyfile(line, lab / "line.wav")
         window.ask("operate", name="portrait_actor.import_actor", directory=str(there / "sample.actor"))
-        fold(window, r"portrait_actor\.video$", 32)
+        close_panel(window, r"portrait_actor\.video$", 32)
         window.ask("select_face")
         window.ask("operate", name="portrait_actor.live_preview")
         window.ask("fill", preview_size="512", compare="WIPE")
-        show(window, FILMED, compared=True)
-        keep("compare", still(window))
+        show_preview_frame(window, FOOTAGE_FRAME, has_footage=True)
+        save_image("compare", capture_window(window))
         window.ask("fill", compare="OFF", **{"line.audio": str(there / "line.wav")})
         window.ask("operate", name="portrait_actor.push_take")
         window.ask("operate", name="portrait_actor.speak", audio=str(there / "line.wav"))
-        wait(window)
-        show(window, SPOKEN)
-        keep("window", still(window))
-        for take in (rig, panels, composite, edit):
-            take(window, keep)
+        wait_for_job(window)
+        show_preview_frame(window, SPEECH_FRAME)
+        save_image("window", capture_window(window))
+        for take in (capture_rig, capture_panels, capture_composite, capture_editors):
+            take(window, save_image)
 
 
 @contextmanager
-def opened(*, with_backend: bool = True) -> Iterator[Window]:
+def open_window(*, with_backend: bool = True) -> Iterator[Window]:
     """A window with the extension installed in a user folder of its own, and an empty scene."""
     lab = Path(tempfile.mkdtemp(prefix="portrait_actor_manual_"))
-    machine = Machine(lab, None if run_tests.desktop_on_host() else chroot())
+    machine = Machine(lab, None if run_tests.has_desktop_tools() else make_chroot())
     if not with_backend:
         del machine.environment["PORTRAIT_ACTOR_PYTHON"]
-    machine.install(package.build())
+    machine.install(package.build_archive())
     window = Window(machine, Path(__file__).with_name("window_commands.py"))
     try:
         window.ask("empty")
@@ -89,136 +89,138 @@ def opened(*, with_backend: bool = True) -> Iterator[Window]:
         shutil.rmtree(lab, ignore_errors=True)
 
 
-def chroot() -> Path:
+def make_chroot() -> Path:
     """The desktop tests' chroot, made when it is not there."""
-    run_tests.check_chroot()
-    step([ROOT / "tests" / "desktop" / "chroot.sh", "make", run_tests.CHROOT])
-    return run_tests.CHROOT
+    run_tests.require_chroot_support()
+    run_step([ROOT / "tests" / "desktop" / "chroot.sh", "make", run_tests.CHROOT_FOLDER])
+    return run_tests.CHROOT_FOLDER
 
 
-def first_steps(window: Window) -> list[Picture]:
+def capture_first_steps(window: Window) -> list[Image]:
     """The sidebar with the sample clip filled in, and while the actor is created."""
     clip = window.machine.there / "sample.mp4"
     window.ask("operate", name="portrait_actor.sample_clip", filepath=str(clip), seconds=6.0, size=256)
-    wait(window)
-    filled = panel(window)
+    wait_for_job(window)
+    filled = capture_sidebar(window)
     window.ask("operate", name="portrait_actor.create_actor", video=str(clip), consent_who=NOBODY)
-    until(lambda: window.ask("job")["line"].startswith("Train") and window.ask("job")["line"].endswith("left"))
-    running = panel(window)
+    wait_until(lambda: window.ask("job")["line"].startswith("Train") and window.ask("job")["line"].endswith("left"))
+    running = capture_sidebar(window)
     window.ask("operate", name="portrait_actor.cancel_job")
-    wait(window)
+    wait_for_job(window)
     return [filled, running]
 
 
-def rig(window: Window, keep: Keep) -> None:
+def capture_rig(window: Window, save_image: SaveImage) -> None:
     """The bones and the face from beside, the head bone selected."""
     window.ask("fill", preview_card=False)
     window.ask("pose", bone="head")
-    window.ask("view", frame=SPOKEN, turn=38.0)
-    keep("rig", still(window))
+    window.ask("view", frame=SPEECH_FRAME, turn=38.0)
+    save_image("rig", capture_window(window))
     window.ask("select_face")
-    window.ask("view", frame=SPOKEN)
+    window.ask("view", frame=SPEECH_FRAME)
 
 
-def panels(window: Window, keep: Keep) -> None:
+def capture_panels(window: Window, save_image: SaveImage) -> None:
     """Oral Channels and Speak, each on top of the sidebar."""
     left, top, *_ = window.open_tab(TAB)
     window.click(left + 60, top + 13)
-    fold(window, r'bones\["head"\]\.rotation_euler\[0\]', 61)
-    keep("channels", still(window)[part_of(window, 84, 700)])
-    fold(window, r'key_blocks\["jawForward"\]\.value', 136, across=0.4)
-    keep("speak", still(window)[part_of(window, 126, 510)])
+    close_panel(window, r'bones\["head"\]\.rotation_euler\[0\]', 61)
+    save_image("channels", capture_window(window)[sidebar_rows(window, 84, 700)])
+    close_panel(window, r'key_blocks\["jawForward"\]\.value', 136, across=0.4)
+    save_image("speak", capture_window(window)[sidebar_rows(window, 126, 510)])
 
 
-def fold(window: Window, pattern: str, above: int, across: float = 0.6) -> None:
+def close_panel(window: Window, pattern: str, offset_pixels: int, across: float = 0.6) -> None:
     """Closes the panel whose heading lies so many pixels above a field, which is so far across the sidebar."""
     _, y = window.find(pattern, "ctrl+shift+c", across)
-    window.click(window.open_tab(TAB)[0] + 60, y - above)
-    window.mouse(ASIDE, "sleep 1")
+    window.click(window.open_tab(TAB)[0] + 60, y - offset_pixels)
+    window.mouse(PARK_POINTER, "sleep 1")
 
 
-def part_of(window: Window, first: int, last: int) -> tuple[slice, slice]:
+def sidebar_rows(window: Window, first: int, last: int) -> tuple[slice, slice]:
     """Rows of the sidebar, counted from its top."""
     left, top, right, _ = window.open_tab(TAB)
     return slice(top + first, top + last), slice(left, right)
 
 
-def composite(window: Window, keep: Keep) -> None:
+def capture_composite(window: Window, save_image: SaveImage) -> None:
     """The group that Render Actor puts before the compositor's output."""
     frames = str(window.machine.there / "frames")
-    window.ask("operate", name="portrait_actor.render_actor", output=frames, frame_start=SPOKEN, frame_end=SPOKEN)
-    wait(window)
+    window.ask(
+        "operate", name="portrait_actor.render_actor", output=frames, frame_start=SPEECH_FRAME, frame_end=SPEECH_FRAME
+    )
+    wait_for_job(window)
     window.ask("become", kind="CompositorNodeTree")
     for _ in range(2):  # nodes that were never drawn have no size yet
         window.ask("fit", kind="CompositorNodeTree", operator="node.view_all")
         window.mouse("sleep 1")
     window.mouse("mousemove 528 470", "sleep 0.5", "click --repeat 5 --delay 100 4", "sleep 1")  # nearer
-    keep("group", still(window))
+    save_image("group", capture_window(window))
     window.ask("become", kind="VIEW_3D")
 
 
-def edit(window: Window, keep: Keep) -> None:
+def capture_editors(window: Window, save_image: SaveImage) -> None:
     """Curves and strips beneath the actor."""
     window.ask("split", kind="FCURVES", share=0.45)
     window.ask("curves", names=["jawOpen", "mouthFunnel", "mouthPucker", "mouthSmileLeft"])
     window.ask("fit", kind="FCURVES", operator="graph.view_all")
-    show(window, SPOKEN)
-    keep("curves", still(window))
+    show_preview_frame(window, SPEECH_FRAME)
+    save_image("curves", capture_window(window))
     window.ask("operate", name="portrait_actor.push_take")
     window.ask("strips")
     window.ask("fit", kind="NLA_EDITOR", operator="nla.view_all")
-    show(window, SPOKEN)
-    keep("nla", still(window))
+    show_preview_frame(window, SPEECH_FRAME)
+    save_image("nla", capture_window(window))
 
 
-def show(window: Window, frame: int, *, compared: bool = False) -> None:
+def show_preview_frame(window: Window, frame: int, *, has_footage: bool = False) -> None:
     """Waits until the live preview shows a frame through the camera, and tells how fast it is, not how it started."""
     for _ in range(10):
         for each in (frame - 1, frame):
             window.ask("view", frame=each)
-            until(partial(is_shown, window, each, compared))
-        if window.ask("preview")["latency"] < USUAL:
+            wait_until(partial(is_preview_current, window, each, has_footage))
+        if window.ask("preview")["latency"] < USUAL_LATENCY_SECONDS:
             break
     window.mouse("mousemove 300 300", "sleep 0.5", "key Home", "sleep 1")
 
 
-def is_shown(window: Window, frame: int, compared: bool) -> bool:
+def is_preview_current(window: Window, frame: int, has_footage: bool) -> bool:
     """Whether the preview is of that frame, with or without the footage."""
     state = window.ask("preview")
-    return state.get("shown") == frame and not state["waits"] and state["footage"] == compared
+    return state.get("shown") == frame and not state["waits"] and state["footage"] == has_footage
 
 
-def wait(window: Window) -> None:
+def wait_for_job(window: Window) -> None:
     """For the job's end.
 
     Raises:
         AssertionError: it failed.
     """
-    until(lambda: window.ask("job")["state"] not in ("running", "cancelling"))
+    wait_until(lambda: window.ask("job")["state"] not in ("running", "cancelling"))
     job = window.ask("job")
     assert job["state"] in ("done", "cancelled"), job
 
 
-def until(said: Callable[[], Any], patience: float = 600.0) -> None:
+def wait_until(condition: Callable[[], Any], timeout_seconds: float = 600.0) -> None:
     """Waits for something to be so."""
-    deadline = time.monotonic() + patience
-    while not said():
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.3)
 
 
-def still(window: Window) -> Picture:
+def capture_window(window: Window) -> Image:
     """The window without its right column, with the pointer aside in the status bar, which is left out."""
-    window.mouse(ASIDE, "sleep 1.5")
-    return window.look()[:975, :COLUMN]
+    window.mouse(PARK_POINTER, "sleep 1.5")
+    return window.look()[:975, :PROPERTIES_LEFT_PIXELS]
 
 
-def panel(window: Window) -> Picture:
+def capture_sidebar(window: Window) -> Image:
     """The sidebar of a scene without an actor."""
     left, top, right, _ = window.open_tab(TAB)
-    return still(window)[top : top + FORM, left:right]
+    return capture_window(window)[top : top + FORM_HEIGHT_PIXELS, left:right]
 
 
-def beside(pictures: list[Picture]) -> Picture:
+def join_side_by_side(images: list[Image]) -> Image:
     """Pictures side by side, with gaps between them."""
-    return np.hstack([np.pad(picture, ((0, 0), (8, 8), (0, 0)), constant_values=255) for picture in pictures])
+    return np.hstack([np.pad(picture, ((0, 0), (8, 8), (0, 0)), constant_values=255) for picture in images])

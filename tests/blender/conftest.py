@@ -22,31 +22,31 @@ from addon_modules import ADDON_MODULES, AddonModules
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-_SCRATCH = Path(tempfile.mkdtemp(prefix="portrait_actor_tests_"))
-atexit.register(shutil.rmtree, _SCRATCH, ignore_errors=True)
+_SCRATCH_FOLDER = Path(tempfile.mkdtemp(prefix="portrait_actor_tests_"))
+atexit.register(shutil.rmtree, _SCRATCH_FOLDER, ignore_errors=True)
 
 # Both must be set before Blender starts: it reads its folders once.
-os.environ["BLENDER_USER_RESOURCES"] = str(_SCRATCH / "user")
+os.environ["BLENDER_USER_RESOURCES"] = str(_SCRATCH_FOLDER / "user")
 _python = ROOT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 os.environ.setdefault("PORTRAIT_ACTOR_PYTHON", str(_python))
 
 import bpy  # noqa: E402
 import small_actor  # noqa: E402
-from support import PACKAGE, backend  # noqa: E402
+from support import PACKAGE, run_backend  # noqa: E402
 
 
-def _zip() -> Path:
+def _find_archive() -> Path:
     if named := os.environ.get("PORTRAIT_ACTOR_ZIP"):
         return Path(named)
     from tools import package
 
-    return package.build(_SCRATCH)
+    return package.build_archive(_SCRATCH_FOLDER)
 
 
 @pytest.fixture(scope="session")
 def archive() -> Path:
     """The extension's zip."""
-    return _zip()
+    return _find_archive()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -71,23 +71,25 @@ def empty_file(addon: AddonModules) -> Iterator[None]:
     """Each test begins in an empty, unsaved file and leaves no job behind."""
     bpy.ops.wm.read_homefile(use_empty=True)
     yield
-    addon.job.stop()
+    addon.job.stop_job()
 
 
 @pytest.fixture(scope="session")
 def actor_folder(addon: AddonModules, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished actor with a face made by code: everything that Blender reads, no trained model."""
-    return small_actor.write(addon.contract, tmp_path_factory.mktemp("actors") / "Nora Ünlü.actor")
+    return small_actor.write_actor(addon.contract, tmp_path_factory.mktemp("actors") / "Nora Ünlü.actor")
 
 
 @pytest.fixture
 def nora(addon: AddonModules, actor_folder: Path) -> SimpleNamespace:
     """That actor, in the scene: `.armature`, `.face`, `.folder`, `.sample(frames)`."""
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
 
     def sample(frames: range):
-        return addon.sampling.sample(bpy.context.scene, bpy.context.view_layer, found.armature, found.face, frames)
+        return addon.sampling.sample_frames(
+            bpy.context.scene, bpy.context.view_layer, found.armature, found.face, frames
+        )
 
     return SimpleNamespace(armature=found.armature, face=found.face, folder=actor_folder, sample=sample)
 
@@ -97,7 +99,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample actor, trained with the preset "tiny" by the real backend through the operator Create Actor."""
     folder = tmp_path_factory.mktemp("trained")
     video = folder / "sample.mp4"
-    backend("sample", str(video), "--seconds", "4", "--size", "192")
+    run_backend("sample", str(video), "--seconds", "4", "--size", "192")
     bpy.ops.portrait_actor.create_actor(
         video=str(video), folder=str(folder / "sample.actor"), preset="tiny", consent_who="nobody: drawn by code"
     )
@@ -108,7 +110,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sam(addon: AddonModules, trained: Path) -> SimpleNamespace:
     """The trained sample actor in the scene: `.armature`, `.face`, `.folder`."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     return SimpleNamespace(armature=found.armature, face=found.face, folder=trained)
 
 
@@ -132,7 +134,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leaves without Blender's own exit, which crashes 4.2 and may hang 4.5 after everything has passed."""
-    shutil.rmtree(_SCRATCH, ignore_errors=True)
+    shutil.rmtree(_SCRATCH_FOLDER, ignore_errors=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(_exit_code)

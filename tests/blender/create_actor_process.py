@@ -15,7 +15,7 @@ import addon_utils  # isort: skip (bpy makes it known)
 PACKAGE = "bl_ext.user_default.portrait_actor"
 
 
-def tell() -> None:
+def print_job_changes() -> None:
     """Looks at the current job from beside, as Blender without a window waits for it."""
     jobs, before = sys.modules[f"{PACKAGE}.addon.jobs.job"], None
     while True:
@@ -33,5 +33,5 @@ def tell() -> None:
 video, folder, on_quit = sys.argv[1:]
 addon_utils.enable(PACKAGE, default_set=True)
 bpy.context.preferences.addons[PACKAGE].preferences.on_quit = on_quit
-threading.Thread(target=tell, daemon=True).start()
+threading.Thread(target=print_job_changes, daemon=True).start()
 bpy.ops.portrait_actor.create_actor(video=video, folder=folder, preset="tiny")

@@ -13,13 +13,13 @@ from support import PACKAGE
 
 CONTAINERS = {"row", "column", "box", "split", "grid_flow", "column_flow"}
 # What wrapping text asks of the context: a sidebar without a window has no width, and its scale is 0.
-WIDE = SimpleNamespace(
+WIDE_CONTEXT = SimpleNamespace(
     preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)), region=SimpleNamespace(width=10_000)
 )
 
 
 @dataclass
-class Drawn:
+class LayoutCall:
     """One call of a layout's function.
 
     Attributes:
@@ -31,7 +31,7 @@ class Drawn:
     kind: str
     arguments: tuple[Any, ...]
     options: dict[str, Any]
-    siblings: list[Drawn] = field(repr=False)
+    siblings: list[LayoutCall] = field(repr=False)
 
     @property
     def text(self) -> str:
@@ -43,28 +43,28 @@ class Drawn:
         return getattr(getattr(bpy.ops, group), name).get_rna_type().name
 
 
-class Layout:
+class RecordingLayout:
     """Stands for a `bpy.types.UILayout`; `everything` is what all its parts drew, in order."""
 
-    def __init__(self, everything: list[Drawn] | None = None) -> None:
-        self.everything: list[Drawn] = [] if everything is None else everything
-        self.siblings: list[Drawn] = []
+    def __init__(self, everything: list[LayoutCall] | None = None) -> None:
+        self.all_calls: list[LayoutCall] = [] if everything is None else everything
+        self.siblings: list[LayoutCall] = []
 
     def __getattr__(self, kind: str) -> Any:
         def call(*arguments: Any, **options: Any) -> Any:
             if kind in CONTAINERS:
-                return Layout(self.everything)
+                return RecordingLayout(self.all_calls)
             if kind == "panel":
-                return Layout(self.everything), Layout(self.everything)
-            drawn = Drawn(kind, arguments, options, self.siblings)
+                return RecordingLayout(self.all_calls), RecordingLayout(self.all_calls)
+            drawn = LayoutCall(kind, arguments, options, self.siblings)
             self.siblings.append(drawn)
-            self.everything.append(drawn)
+            self.all_calls.append(drawn)
             return SimpleNamespace()
 
         return call
 
 
-def _stand_in(panel: type[bpy.types.Panel]) -> Any:
+def _make_panel_double(panel: type[bpy.types.Panel]) -> Any:
     """An object with a panel's functions and values and a recording layout: only Blender makes panels."""
     bases = tuple(base for base in panel.__bases__ if not issubclass(base, bpy.types.Panel))
     own = {name: value for name, value in vars(panel).items() if name in ("names", "part")}
@@ -74,19 +74,19 @@ def _stand_in(panel: type[bpy.types.Panel]) -> Any:
     if "draw" in vars(panel):
         kind.draw = FunctionType(code, panel.draw.__globals__, closure=cells)
     made = kind()
-    made.layout = Layout()
+    made.layout = RecordingLayout()
     return made
 
 
-def draw(panel: type[bpy.types.Panel]) -> list[Drawn]:
+def record_panel(panel: type[bpy.types.Panel]) -> list[LayoutCall]:
     """What a panel of the sidebar draws now."""
     window = bpy.context.window_manager.windows[0]
     area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
     region = next(region for region in area.regions if region.type == "UI")
-    stand_in = _stand_in(panel)
+    stand_in = _make_panel_double(panel)
     common = import_module(f"{PACKAGE}.addon.panels.panel_base")
     with (
-        patch.object(common, "bpy", SimpleNamespace(context=WIDE)),
+        patch.object(common, "bpy", SimpleNamespace(context=WIDE_CONTEXT)),
         bpy.context.temp_override(window=window, area=area, region=region),
     ):
         if hasattr(panel, "poll") and not panel.poll(bpy.context):

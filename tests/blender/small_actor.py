@@ -8,31 +8,31 @@ from types import ModuleType
 
 import numpy as np
 
-FPS, FRAMES, SIDE = 25.0, 40, 13
+FPS, FRAMES, GRID_SIDE = 25.0, 40, 13
 UNMEASURED = ("tongueOut", "cheekPuff")
 
 
-def write(contract: ModuleType, path: Path) -> Path:
+def write_actor(contract: ModuleType, path: Path) -> Path:
     """Writes the folder `path` with the extension's own modules and returns it."""
     info = contract.actor.ActorInfo(
         name="Nora", preset="tiny", size=128, fps=FPS, frame_count=FRAMES, segments=[[0, FRAMES - 1]],
-        camera=camera(contract), has_audio=True, complete=True,
+        camera=make_camera(contract), has_audio=True, complete=True,
     )  # fmt: skip
-    table = footage(contract)
+    table = make_performance(contract)
     info.channel_ranges = {
         name: [float(column.min()), float(column.max())]
         for name, column in zip(contract.channels.CHANNELS, table.channels.T, strict=True)
         if name not in UNMEASURED
     }
     folder = contract.actor.ActorFolder.create(path, info)
-    mesh = face(len(contract.channels.CHANNELS))
+    mesh = make_face(len(contract.channels.CHANNELS))
     folder.write_arrays("proxy.npz", **mesh)
     table.save(folder.file("footage.npz"))
-    sound(folder.file("audio.wav"), FRAMES / FPS)
+    write_tone(folder.file("audio.wav"), FRAMES / FPS)
     return path
 
 
-def camera(contract: ModuleType):
+def make_camera(contract: ModuleType):
     """A wide picture; the camera stands 0.8 m in front of the face, a little above and turned."""
     turn, tilt = np.radians(12.0), np.radians(-7.0)
     yaw = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
@@ -43,13 +43,15 @@ def camera(contract: ModuleType):
     return contract.actor.Camera(320, 240, 410.0, view.tolist(), (40.0, 0.0, 240.0))
 
 
-def face(channels: int) -> dict[str, np.ndarray]:
+def make_face(channels: int) -> dict[str, np.ndarray]:
     """The arrays of proxy.npz: a grid 0.16 × 0.22 m, nearest to the viewer in its middle."""
-    x, y = np.meshgrid(np.linspace(-0.08, 0.08, SIDE), np.linspace(-0.14, 0.08, SIDE))
+    x, y = np.meshgrid(np.linspace(-0.08, 0.08, GRID_SIDE), np.linspace(-0.14, 0.08, GRID_SIDE))
     z = 0.06 - 6 * x**2 - 3 * y**2
     vertices = np.stack([x, y, z], -1).reshape(-1, 3)
-    corner = (np.arange(SIDE - 1)[:, None] * SIDE + np.arange(SIDE - 1)).reshape(-1, 1)
-    faces = np.concatenate([corner + np.array(triangle) for triangle in ((0, 1, SIDE + 1), (0, SIDE + 1, SIDE))])
+    corner = (np.arange(GRID_SIDE - 1)[:, None] * GRID_SIDE + np.arange(GRID_SIDE - 1)).reshape(-1, 1)
+    faces = np.concatenate(
+        [corner + np.array(triangle) for triangle in ((0, 1, GRID_SIDE + 1), (0, GRID_SIDE + 1, GRID_SIDE))]
+    )
     random = np.random.default_rng(5)
     centre = vertices[random.integers(0, len(vertices), channels)]
     near = np.exp(-np.sum((vertices - centre[:, None]) ** 2, -1) / 0.03**2)
@@ -62,14 +64,16 @@ def face(channels: int) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def footage(contract: ModuleType):
+def make_performance(contract: ModuleType):
     """A lively performance; quaternions change their sign on the way, as a tracker's may."""
     t = np.arange(FRAMES) / FPS
     table = contract.performance.Performance.rest(FRAMES, FPS)
-    table.head_rotation = rotation(0.3 * np.sin(5 * t), 0.4 * np.sin(3 * t + 1), 0.2 * np.cos(4 * t))
+    table.head_rotation = quaternion_from_rotation_vector(
+        0.3 * np.sin(5 * t), 0.4 * np.sin(3 * t + 1), 0.2 * np.cos(4 * t)
+    )
     table.head_rotation[15:25] *= -1
     table.head_translation = np.stack([0.02 * np.sin(2 * t), 0.01 * np.cos(3 * t), 0.015 * np.sin(t)], -1)
-    table.torso_rotation = rotation(0.05 * np.sin(2 * t), 0.1 * np.sin(t), 0.03 * np.cos(t))
+    table.torso_rotation = quaternion_from_rotation_vector(0.05 * np.sin(2 * t), 0.1 * np.sin(t), 0.03 * np.cos(t))
     table.torso_translation = np.stack([0.01 * np.sin(t), 0.002 * np.cos(t), 0.01 * np.cos(2 * t)], -1)
     phase = np.arange(len(contract.channels.CHANNELS))
     table.channels = 0.5 + 0.5 * np.sin(4 * t[:, None] + phase)
@@ -81,14 +85,14 @@ def footage(contract: ModuleType):
     return table.check()
 
 
-def rotation(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def quaternion_from_rotation_vector(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     """(T, 4) quaternions wxyz of rotation vectors."""
     vector = np.stack([x, y, z], -1)
     angle = np.linalg.norm(vector, axis=-1, keepdims=True)
     return np.concatenate([np.cos(angle / 2), vector * np.sinc(angle / 2 / np.pi) / 2], -1)
 
 
-def sound(path: Path, seconds: float) -> None:
+def write_tone(path: Path, seconds: float) -> None:
     """A tone, 16 kHz mono."""
     samples = 8000 * np.sin(2 * np.pi * 220 * np.arange(round(seconds * 16000)) / 16000)
     with wave.open(str(path), "wb") as file:

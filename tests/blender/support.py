@@ -15,25 +15,25 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
-PRELUDE = (
+CHILD_PRELUDE = (
     f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
     "from backend.contract.errors import *\nfrom backend.contract.protocol import *\n"
     "def say(m): print(encode(m), flush=True)\nsay(Hello())\n"
 )
-LIMIT = 20.0  # s, for a test that waits; what is tested ends in a second or two
+TIMEOUT_SECONDS = 20.0  # s, for a test that waits; what is tested ends in a second or two
 
 
-def backend(*arguments: str) -> str:
+def run_backend(*arguments: str) -> str:
     """Runs a command of the real backend; gives what it printed."""
-    return _run("-m", "backend", *arguments)
+    return _run_backend_python("-m", "backend", *arguments)
 
 
-def python(code: str, *arguments: str) -> str:
+def run_python(code: str, *arguments: str) -> str:
     """Runs some code with the backend's Python; gives what it printed."""
-    return _run("-c", code, *arguments)
+    return _run_backend_python("-c", code, *arguments)
 
 
-def _run(*arguments: str) -> str:
+def _run_backend_python(*arguments: str) -> str:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     command = [os.environ["PORTRAIT_ACTOR_PYTHON"], *arguments]
     return subprocess.run(
@@ -41,12 +41,12 @@ def _run(*arguments: str) -> str:
     ).stdout
 
 
-def armature_called(name: str) -> bpy.types.Object:
+def get_armature(name: str) -> bpy.types.Object:
     """Stands for an actor's armature."""
     return bpy.data.objects.get(name) or bpy.data.objects.new(name, None)
 
 
-def pixels_of(file: str | Path) -> np.ndarray:
+def read_pixels(file: str | Path) -> np.ndarray:
     """(H, W, 4) of a picture, top row first, in the values that are in the file."""
     image = bpy.data.images.load(str(file))
     image.colorspace_settings.name = "Non-Color"
@@ -57,10 +57,10 @@ def pixels_of(file: str | Path) -> np.ndarray:
     return pixels.reshape(height, width, 4)[::-1]
 
 
-def drawn(live: ModuleType, seconds: float = 90.0) -> Any:
+def wait_for_preview(preview_module: ModuleType, timeout_seconds: float = 90.0) -> Any:
     """The live preview's picture that shows what the scene is now."""
-    shown, before = live.current(), live.current().picture
-    end = time.monotonic() + seconds
+    shown, before = preview_module.current(), preview_module.current().picture
+    end = time.monotonic() + timeout_seconds
     while time.monotonic() < end:
         shown.update()
         if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
@@ -74,10 +74,10 @@ def handler_lists() -> list[list]:
     return [functions for functions in found if isinstance(functions, list)]
 
 
-def everything(child, until=lambda said: False) -> list:
+def receive_until(child, is_done=lambda said: False) -> list:
     """All messages until the end, or until a condition holds."""
-    said, end = [], time.monotonic() + LIMIT
-    while not child.finished and not until(said):
+    said, end = [], time.monotonic() + TIMEOUT_SECONDS
+    while not child.finished and not is_done(said):
         assert time.monotonic() < end, f"no end after {said}"
         said += child.poll()
         time.sleep(0.01)
@@ -92,14 +92,14 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
 
 
-def gone(pid: int) -> bool:
-    end = time.monotonic() + LIMIT
+def wait_for_exit(pid: int) -> bool:
+    end = time.monotonic() + TIMEOUT_SECONDS
     while is_alive(pid) and time.monotonic() < end:
         time.sleep(0.02)
     return not is_alive(pid)
 
 
-def script(tmp_path, code: str) -> list[str]:
+def write_child_script(tmp_path, code: str) -> list[str]:
     file = tmp_path / "child.py"
-    file.write_text(PRELUDE + code, encoding="utf-8")
+    file.write_text(CHILD_PRELUDE + code, encoding="utf-8")
     return [sys.executable, str(file)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
-from support import pixels_of, python
+from support import read_pixels, run_python
 
 SIZE = 512
 FRAMES = range(20, 30)
@@ -65,7 +65,7 @@ def marked(trained, addon, tmp_path):
     normals = np.array([v.normal for v in found.face.data.vertices])
     points = np.array([v.co for v in found.face.data.vertices])
     marks = spread(points, (normals[:, 1] < -0.6) & (points[:, 2] > -0.09), 16)
-    python(PAINT, str(folder), *map(str, marks))
+    run_python(PAINT, str(folder), *map(str, marks))
     return found, marks
 
 
@@ -132,7 +132,7 @@ def test_marks_lie_where_blender_projects_them(marked, tmp_path):
     for frame in FRAMES:
         scene.frame_set(frame)
         expected, facing = projected(scene, found.face, marks)
-        picture = pixels_of(next(output.glob(f"*_{frame:04d}.png")))
+        picture = read_pixels(next(output.glob(f"*_{frame:04d}.png")))
         seen = [(mark_near(picture, place), place) for place in expected[facing]]
         hits = [float(np.linalg.norm(mark - place)) for mark, place in seen if mark is not None]
         assert len(hits) >= max(4, 0.8 * len(seen)), f"frame {frame}: {len(hits)} of {len(seen)} marks found"

@@ -6,7 +6,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
-from support import pixels_of
+from support import read_pixels
 
 FRAME = 12
 
@@ -30,7 +30,7 @@ def rendered(scene, folder) -> np.ndarray:
     scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
     scene.render.filepath = str(folder / "cycles.png")
     bpy.ops.render.render(write_still=True)
-    return pixels_of(scene.render.filepath)[..., 3]
+    return read_pixels(scene.render.filepath)[..., 3]
 
 
 def corners(nora, path) -> np.ndarray:

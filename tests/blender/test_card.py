@@ -5,7 +5,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from support import pixels_of, python
+from support import read_pixels, run_python
 
 FRAMES = range(11, 14)
 GREY = 0.25
@@ -59,7 +59,7 @@ def scene(nora):
 def place(nora, addon, scene, folder, kind: str = "exr"):
     """The card with frames of the scene's size."""
     table, path = nora.sample(FRAMES)
-    python(WRITE, str(folder), kind, str(path.width), str(path.height), str(FRAMES[0]), str(FRAMES[-1]))
+    run_python(WRITE, str(folder), kind, str(path.width), str(path.height), str(FRAMES[0]), str(FRAMES[-1]))
     shown = addon.scene_actor.SceneActor(nora.armature, nora.face)
     sequence = addon.compositing.Sequence(folder, f"nora_####.{kind}", FRAMES[0], FRAMES[-1])
     return addon.card.place(shown, scene, sequence, addon.card.Placement.of(table, path, FRAMES, 1))
@@ -69,7 +69,7 @@ def rendered(scene, folder, frame: int) -> np.ndarray:
     scene.frame_set(frame)
     scene.render.filepath = str(folder / "out.exr")
     bpy.ops.render.render(write_still=True)
-    return pixels_of(scene.render.filepath)
+    return read_pixels(scene.render.filepath)
 
 
 @pytest.mark.parametrize(

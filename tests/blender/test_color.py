@@ -7,7 +7,7 @@ import itertools
 import bpy
 import numpy as np
 import pytest
-from support import armature_called, pixels_of, python
+from support import get_armature, read_pixels, run_python
 
 SIZE = 64
 # Every pixel another colour: a cube of 16 × 16 × 16, and nothing beside it.
@@ -38,7 +38,7 @@ def scene(tmp_path):
     made.collection.objects.link(made.camera)
     made.render.image_settings.file_format, made.render.image_settings.color_depth = "PNG", "16"
     made.render.dither_intensity = 0
-    python(WRITE, str(tmp_path))
+    run_python(WRITE, str(tmp_path))
     return made
 
 
@@ -52,7 +52,7 @@ def shown(scene, folder) -> np.ndarray:
     scene.frame_set(1)
     scene.render.filepath = str(folder / "out.png")
     bpy.ops.render.render(write_still=True)
-    return pixels_of(scene.render.filepath)[..., :3]
+    return read_pixels(scene.render.filepath)[..., :3]
 
 
 @pytest.mark.parametrize("kind", ["exr", "png"])
@@ -60,7 +60,7 @@ def shown(scene, folder) -> np.ndarray:
 def test_the_composite_shows_the_footages_colors(addon, scene, tmp_path, transform, which, kind):
     scene.view_settings.view_transform = transform
     node = addon.compositing.place(
-        scene, armature_called("Nora"), addon.compositing.Sequence(tmp_path, f"nora_####.{kind}", 1, 1)
+        scene, get_armature("Nora"), addon.compositing.Sequence(tmp_path, f"nora_####.{kind}", 1, 1)
     )
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)
     print(transform, kind, f"worst {255 * error[which].max():.2f}/255; all colours {255 * error.max():.1f}/255, "

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 import pytest
 import small_actor
-from support import drawn
+from support import wait_for_preview
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_the_footage_s_frame_lies_over_the_actor(sam, live, addon):
     scene.portrait_actor.compare = "ONION"
     scene.frame_set(31)
     live.start(bpy.context)
-    picture = drawn(live)
+    picture = wait_for_preview(live)
     assert picture.still == (30, False) and picture.footage.shape == picture.pixels.shape
     info = addon.contract.actor.ActorFolder.open(sam.folder).info
     x, y, side = info.camera.crop
@@ -93,7 +93,7 @@ def test_the_difference_is_small_where_the_actor_is_right_and_black_around(sam, 
     scene.portrait_actor.compare, scene.portrait_actor.difference_gain = "DIFFERENCE", 1.0
     scene.frame_set(20)
     live.start(bpy.context)
-    picture = drawn(live)
+    picture = wait_for_preview(live)
     assert picture.still == (19, True)
     solid = (picture.pixels[..., 3] > 250) & (picture.footage[..., 3] > 250)
     right = live.current().shown(scene).pixels[solid][:, :3].mean()
@@ -103,7 +103,7 @@ def test_the_difference_is_small_where_the_actor_is_right_and_black_around(sam, 
     assert live.current().shown(scene) is picture, "the footage's person alone is not shown as the footage"
     bpy.context.view_layer.update()
     assert live.current().is_old, "another way to compare asks anew"
-    assert drawn(live).still == (19, False)
+    assert wait_for_preview(live).still == (19, False)
 
 
 def test_elsewhere_it_says_why_and_shows_the_actor(sam, live):
@@ -115,7 +115,7 @@ def test_elsewhere_it_says_why_and_shows_the_actor(sam, live):
     def told() -> str:
         bpy.context.view_layer.update()
         live.current().is_old = True
-        picture = drawn(live)
+        picture = wait_for_preview(live)
         off = scene.portrait_actor.compare == "OFF"
         assert (picture.footage is None) == (off or bool(live.current().incomparable))
         return live.current().incomparable
@@ -152,7 +152,7 @@ def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, fram
     nora.armature.portrait_actor.footage_start = start
     info = addon.contract.actor.ActorFolder.open(nora.folder).info
     scene.frame_set(frame)
-    view = SimpleNamespace(views=[small_actor.camera(addon.contract).view()])
+    view = SimpleNamespace(views=[small_actor.make_camera(addon.contract).view()])
     if expected is not None:
         assert footage.frame_at(scene, nora.armature, info, view) == expected
         return

@@ -61,7 +61,7 @@ def bpy_vector(values):
 
 
 def test_continuous_keeps_rotations_and_takes_the_short_way(addon):
-    track = small_actor.rotation(*(np.linspace(0, 3, 30) * k for k in (1, 0.5, -0.7)))
+    track = small_actor.quaternion_from_rotation_vector(*(np.linspace(0, 3, 30) * k for k in (1, 0.5, -0.7)))
     broken = track * np.where(RANDOM.random(30) < 0.5, -1, 1)[:, None]
     mended = addon.conventions.continuous(broken)
     assert same_turn(mended, track)
@@ -87,7 +87,7 @@ def test_bone_basis_is_what_blender_computes(addon):
     conv, rig = addon.conventions, addon.rig
     scene = bpy.context.scene
     armature = rig.build("rig", scene.collection, bpy.context.view_layer)
-    torso, head = (small_actor.rotation(*RANDOM.normal(size=(3, 8))) for _ in range(2))
+    torso, head = (small_actor.quaternion_from_rotation_vector(*RANDOM.normal(size=(3, 8))) for _ in range(2))
     torso_shift, head_shift = RANDOM.normal(size=(2, 8, 3))
     rest = {b.name: np.array(b.matrix_local) for b in armature.data.bones}
     still = np.tile([1.0, 0, 0, 0], (8, 1)), np.zeros((8, 3))

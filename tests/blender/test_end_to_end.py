@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
-from support import backend, python
+from support import run_backend, run_python
 
 FRAMES = range(10, 14)
 PROBE = """
@@ -189,7 +189,7 @@ def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path
 
 def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_path):
     line = tmp_path / "line.wav"
-    backend("sample", str(line), "--seconds", "2", "--seed", "3")
+    run_backend("sample", str(line), "--seconds", "2", "--seed", "3")
     keys = shot.face.data.shape_keys
     footage = keys.animation_data.action
     bpy.ops.portrait_actor.speak(audio=str(line), frame_start=21, head=False, blink=False)
@@ -210,7 +210,7 @@ def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_
 
 def test_another_reading_of_a_stretch_keeps_the_keys_around_it(shot, addon, tmp_path):
     line = tmp_path / "line.wav"
-    backend("sample", str(line), "--seed", "3")
+    run_backend("sample", str(line), "--seed", "3")
     keys = shot.face.data.shape_keys
     take, jaw = keys.animation_data.action, keys.key_blocks["jawOpen"]
     for frame in (3, 190):
@@ -237,7 +237,7 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
     one, two = sorted(o.name for o in bpy.data.objects if addon.scene_actor.is_armature(o))
     lines, strips = {one: 3, two: 5}, addon.compat.strips(shot.scene)
     for channel, seed in enumerate(lines.values(), 10):
-        backend("sample", str(tmp_path / f"{seed}.wav"), "--seed", str(seed))
+        run_backend("sample", str(tmp_path / f"{seed}.wav"), "--seed", str(seed))
         strips.new_sound(f"line {seed}", str(tmp_path / f"{seed}.wav"), channel, 10 * seed)
     strips["line 5"].frame_offset_start = 6  # trimmed: spoken from what is left
     muted = {s.name: s.mute for s in strips}
@@ -254,7 +254,7 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
 
 def test_another_video_drives_the_actor(shot, addon, tmp_path):
     video = tmp_path / "other.mp4"
-    backend("sample", str(video), "--seconds", "3", "--size", "256", "--seed", "7")
+    run_backend("sample", str(video), "--seconds", "3", "--size", "256", "--seed", "7")
     keys = shot.face.data.shape_keys
     footage = keys.animation_data.action
     bpy.ops.portrait_actor.track_video(filepath=str(video), frame_start=11)
@@ -277,7 +277,7 @@ def test_a_sample_clip_is_filled_in(addon, tmp_path):
 
 def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
-    backend("sample", str(line), "--seed", "3")
+    run_backend("sample", str(line), "--seed", "3")
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "own.mp4"))
     assert "over the actor's own crops" in addon.job.current().outcome
     shot.scene.portrait_actor.video = str(video)
@@ -286,7 +286,7 @@ def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     clip = bpy.data.movieclips["dub.mp4"]
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
     assert list(clip.size) == [192, 192] and len([c for c in bpy.data.movieclips if "dub" in c.name]) == 1
-    assert python(PROBE, str(tmp_path / "dub.mp4")).split() == ["192", "192", "True"]
+    assert run_python(PROBE, str(tmp_path / "dub.mp4")).split() == ["192", "192", "True"]
     with pytest.raises(RuntimeError, match="There is no video at"):
         bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "x.mp4"), footage="/nowhere/x.mp4")
     code = addon.cli.main(
@@ -301,7 +301,7 @@ def test_a_film_has_the_scenes_sound(shot, tmp_path):
     clip = bpy.data.movieclips.load(str(film))
     assert clip.frame_duration == 5
     size = shot.scene.render.resolution_x, shot.scene.render.resolution_y
-    assert python(PROBE, str(film)).split() == [*map(str, size), str(bool(bpy.app.build_options.audaspace))]
+    assert run_python(PROBE, str(film)).split() == [*map(str, size), str(bool(bpy.app.build_options.audaspace))]
 
 
 def test_create_again_goes_on_where_it_was(trained, addon):

@@ -13,7 +13,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from support import pixels_of
+from support import read_pixels
 
 FIRST, LAST, CHUNK = 4, 9, 3
 BLENDER = Path(__file__).with_name("blender_cli.py")
@@ -82,7 +82,7 @@ def test_chunks_side_by_side_one_killed_and_retried_give_the_pixels_of_one_run(s
         sam.folder.with_name("elsewhere.actor").rename(sam.folder)
     names = sorted(f.name for f in whole.glob("*.png"))
     assert len(names) == LAST - FIRST + 1 and sorted(f.name for f in frames.glob("*.png")) == names
-    assert all(np.array_equal(pixels_of(whole / n), pixels_of(frames / n)) for n in names)
+    assert all(np.array_equal(read_pixels(whole / n), read_pixels(frames / n)) for n in names)
 
 
 def test_a_folder_with_other_things_is_left_alone(sam, tmp_path):

@@ -22,7 +22,7 @@ from pathlib import Path
 import addon_utils
 import bpy
 import pytest
-from support import PACKAGE, drawn, everything, gone, handler_lists, is_alive, script
+from support import PACKAGE, handler_lists, is_alive, receive_until, wait_for_exit, wait_for_preview, write_child_script
 
 OPS = bpy.ops.portrait_actor
 CREATING = Path(__file__).with_name("create_actor_process.py")
@@ -100,7 +100,7 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
     with another_blender(video, folder, "STOP") as blender:
         now = shown(blender, lambda now: now["stage"] == TRAIN and now["done"] > 20)
         blender.kill()
-        assert gone(now["pid"]), "the backend ends with Blender"
+        assert wait_for_exit(now["pid"]), "the backend ends with Blender"
     assert (folder / "checkpoints" / "training.safetensors").is_file()
 
     with another_blender(video, folder, "GO_ON") as blender:
@@ -114,7 +114,7 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
         assert is_alive(now["pid"]), "the backend goes on without Blender"
 
     assert OPS.create_actor(video=str(video), folder=str(folder), preset="tiny") == {"FINISHED"}
-    assert gone(now["pid"]) and addon.scene_actor.find(bpy.context) is not None
+    assert wait_for_exit(now["pid"]) and addon.scene_actor.find(bpy.context) is not None
     last = addon.job.current().progress
     assert last is None or last.stage == WAIT, "nothing was left to do"
     assert '"event": "result"' in Path(now["log"]).read_text(encoding="utf-8").replace('":"', '": "')
@@ -124,12 +124,12 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
 @posix
 def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path):
     code = "sys.stdin.read(); time.sleep(0.5); say(Result('job', {'frames': 7}))"
-    command, log = script(tmp_path, code), tmp_path / "log.txt"
+    command, log = write_child_script(tmp_path, code), tmp_path / "log.txt"
     job = addon.job.start("x", command, log, str, detached=True)
-    everything(job.process, until=bool)
+    receive_until(job.process, is_done=bool)
     addon.job.stop()
     assert addon.job.current() is None and is_alive(job.process.pid)
-    assert gone(job.process.pid)
+    assert wait_for_exit(job.process.pid)
     end = time.monotonic() + LIMIT
     while "frames" not in log.read_text(encoding="utf-8") and time.monotonic() < end:
         time.sleep(0.05)
@@ -139,10 +139,10 @@ def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path
 @posix
 def test_a_detached_job_is_cancelled_all_the_same(addon, tmp_path):
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start("x", script(tmp_path, code), tmp_path / "log.txt", str, detached=True)
+    job = addon.job.start("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, detached=True)
     job.cancel()
     addon.job.stop()
-    assert gone(job.process.pid)
+    assert wait_for_exit(job.process.pid)
 
 
 @posix
@@ -180,7 +180,7 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
     """Memory of both processes, open files, threads and datablocks after a quarter of the time and at the end."""
     scene, rest = bpy.context.scene, held()
     live.start(bpy.context)
-    drawn(live)
+    wait_for_preview(live)
     backend, frames = live.current().painter._process.pid, random.Random(1)
 
     def scrub(seconds: float) -> tuple[dict[str, int], list[int]]:
@@ -193,7 +193,7 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
             time.sleep(0.002)
             pictures += live.current().picture is not before
         assert pictures and not live.current().trouble
-        drawn(live)
+        wait_for_preview(live)
         return held(), [memory(os.getpid()), memory(backend)]
 
     seconds = SOAK or 8.0
@@ -202,14 +202,14 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
     assert late == early
     assert all(end - start < GROWTH for start, end in zip(small, large, strict=True)), (small, large)
     live.stop()
-    assert settled(rest) == rest and gone(backend)
+    assert settled(rest) == rest and wait_for_exit(backend)
 
 
 @posix
 def test_a_killed_preview_stays_told_and_leaves_no_file(sam, live, addon):
     before = held()
     live.start(bpy.context)
-    drawn(live)
+    wait_for_preview(live)
     painter = live.current().painter
     pictures = {file.parent for file in (addon.environment.cache_folder() / "jobs").rglob("*.rgba")}
     assert pictures and all(painter._process.log.parent in folder.parents for folder in pictures)
@@ -221,7 +221,7 @@ def test_a_killed_preview_stays_told_and_leaves_no_file(sam, live, addon):
     assert "was killed" in live.current().trouble and not painter.is_drawing
     live.stop()
     live.start(bpy.context)
-    assert drawn(live) is not None and not live.current().trouble, "switched on again, it draws again"
+    assert wait_for_preview(live) is not None and not live.current().trouble, "switched on again, it draws again"
     live.stop()
     assert settled(before) == before
 

@@ -105,7 +105,7 @@ def test_a_renamed_actor_keeps_its_own(nora, addon, tmp_path):
     addon.compositing.place(scene, nora.armature, frames)
     nora.armature.name, nora.face.name, nora.face.data.shape_keys.name = "Queen", "Mask", "Channels"
     nora.armature.portrait_actor.camera.name = "Eye"
-    small_actor.sound(tmp_path / "line.wav", 1.0)
+    small_actor.write_tone(tmp_path / "line.wav", 1.0)
     addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 10)
     assert [s.mute for s in addon.compat.existing_strips(scene) if addon.compat.strip_span(s)[0] == 1] == [True]
     tree = addon.compat.compositor(scene)

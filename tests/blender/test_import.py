@@ -39,7 +39,7 @@ def test_the_parts_are_there(nora, addon):
 
 
 def test_the_mesh_its_shapes_and_its_colours(nora, addon):
-    mesh, made = nora.face.data, small_actor.face(52)
+    mesh, made = nora.face.data, small_actor.make_face(52)
     conv = addon.conventions
     found = np.empty(3 * len(mesh.vertices), np.float32)
     mesh.vertices.foreach_get("co", found)
@@ -58,7 +58,7 @@ def test_the_mesh_its_shapes_and_its_colours(nora, addon):
 
 def test_the_proxy_follows_head_and_torso(nora):
     """The evaluated mesh is the linear blend of both bones by the folder's weights."""
-    made, table = small_actor.face(52), small_actor.footage
+    made, table = small_actor.make_face(52), small_actor.make_performance
     for key in nora.face.data.shape_keys.key_blocks:
         key.mute = True
     bpy.context.scene.frame_set(12)
@@ -76,7 +76,7 @@ def test_the_proxy_follows_head_and_torso(nora):
 
 def test_the_camera_sees_what_the_footage_saw(nora, addon):
     """Blender's own projection of the proxy is the footage camera's within 0.1 px."""
-    scene, footage = bpy.context.scene, small_actor.camera(addon.contract)
+    scene, footage = bpy.context.scene, small_actor.make_camera(addon.contract)
     nora.armature.animation_data.action = None
     for bone in nora.armature.pose.bones:
         bone.matrix_basis.identity()
@@ -84,13 +84,13 @@ def test_the_camera_sees_what_the_footage_saw(nora, addon):
     assert (scene.render.resolution_x, scene.render.resolution_y) == (320, 240)
     seen = np.array([world_to_camera_view(scene, scene.camera, v.co) for v in nora.face.data.vertices])
     pixels = np.stack([seen[:, 0] * 320, (1 - seen[:, 1]) * 240], -1)
-    expected = project(footage.view(), footage.intrinsics(), small_actor.face(52)["vertices"])
+    expected = project(footage.view(), footage.intrinsics(), small_actor.make_face(52)["vertices"])
     assert np.abs(pixels - expected).max() < 0.1
     assert np.ptp(expected, axis=0).min() > 50, "the face fills a good part of the picture"
 
 
 def test_the_action_is_the_footage_at_every_frame(nora, addon):
-    table = small_actor.footage(addon.contract)
+    table = small_actor.make_performance(addon.contract)
     found, _ = nora.sample(range(1, small_actor.FRAMES + 1))
     assert found.fps == table.fps
     assert np.abs(found.channels - table.channels).max() < 1e-5
@@ -122,7 +122,7 @@ def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder,
     found = addon.scene_actor.require(bpy.context)
     frames = range(101, 101 + 2 * small_actor.FRAMES, 2)
     table, _ = addon.sampling.sample(scene, bpy.context.view_layer, found.armature, found.face, frames)
-    assert np.abs(table.channels - small_actor.footage(addon.contract).channels).max() < 1e-4
+    assert np.abs(table.channels - small_actor.make_performance(addon.contract).channels).max() < 1e-4
     if bpy.app.build_options.audaspace:
         (strip,) = addon.compat.existing_strips(scene)
         assert addon.compat.strip_span(strip) == (101, 101 + 2 * small_actor.FRAMES)
@@ -136,7 +136,7 @@ def test_match_scene_takes_size_rate_and_length(nora):
 @pytest.mark.parametrize("fps", [23.976, 24000 / 1001, 29.97, 30000 / 1001, 12.5, 60.0])
 def test_odd_frame_rates_are_kept(addon, fps):
     scene = bpy.context.scene
-    addon.camera.match_scene(scene, small_actor.camera(addon.contract), fps, 10)
+    addon.camera.match_scene(scene, small_actor.make_camera(addon.contract), fps, 10)
     assert addon.takes.scene_fps(scene) == pytest.approx(fps, rel=1e-6)
 
 
@@ -151,7 +151,7 @@ def test_the_sound_starts_with_the_footage(nora, addon):
 def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
     """A new line mutes what the same actor says at that time, and nothing else."""
     scene = bpy.context.scene
-    small_actor.sound(tmp_path / "line.wav", 1.0)
+    small_actor.write_tone(tmp_path / "line.wav", 1.0)
     addon.sound.add(scene, bpy.data.objects.new("somebody else", None), tmp_path / "line.wav", 5)
     addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 100)
     addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 10)
@@ -221,10 +221,10 @@ def test_it_stands_at_the_cursor(actor_folder, addon):
     face = armature.portrait_actor.face
     bpy.context.view_layer.update()
     seen = np.array([world_to_camera_view(scene, scene.camera, face.matrix_world @ v.co) for v in face.data.vertices])
-    footage = small_actor.camera(addon.contract)
+    footage = small_actor.make_camera(addon.contract)
     for bone in armature.pose.bones:
         bone.matrix_basis.identity()
-    expected = project(footage.view(), footage.intrinsics(), small_actor.face(52)["vertices"])
+    expected = project(footage.view(), footage.intrinsics(), small_actor.make_face(52)["vertices"])
     assert np.abs(seen[:, 0] * 320 - expected[:, 0]).max() < 0.1
 
 

@@ -11,7 +11,7 @@ import venv
 
 import bpy
 import pytest
-from support import LIMIT, PRELUDE, everything, gone, is_alive, script
+from support import CHILD_PRELUDE, TIMEOUT_SECONDS, is_alive, receive_until, wait_for_exit, write_child_script
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def start(addon, tmp_path):
     """Starts a child that runs some code after it has said hello."""
     started = []
 
-    def run(code: str, prelude: str = PRELUDE):
+    def run(code: str, prelude: str = CHILD_PRELUDE):
         script = tmp_path / "child.py"
         script.write_text(prelude + code, encoding="utf-8")
         started.append(addon.process.BackendProcess([sys.executable, str(script)], tmp_path / "log.txt"))
@@ -31,14 +31,14 @@ def start(addon, tmp_path):
 
 
 def test_messages_arrive_in_order_and_end_with_the_result(start, addon):
-    said = everything(start("for i in range(3): say(Progress('job', 'train', i, 3))\nsay(Result('job', {'a': 1}))"))
+    said = receive_until(start("for i in range(3): say(Progress('job', 'train', i, 3))\nsay(Result('job', {'a': 1}))"))
     assert [m.event for m in said] == ["hello", "progress", "progress", "progress", "result"]
     assert said[-1].data == {"a": 1}
 
 
 def test_chatter_and_broken_bytes_go_to_the_log(start, addon, tmp_path):
     code = "sys.stdout.buffer.write(b'WARNING: \\xff chatter\\n{\"event\": 1}\\n'); say(Note('job', 'schön'))\n"
-    said = everything(start(code + "say(Result('job'))"))
+    said = receive_until(start(code + "say(Result('job'))"))
     assert [m.event for m in said] == ["hello", "note", "result"] and said[1].message == "schön"
     log = (tmp_path / "log.txt").read_bytes()
     assert b"chatter" in log and b'{"event": 1}' in log
@@ -46,13 +46,13 @@ def test_chatter_and_broken_bytes_go_to_the_log(start, addon, tmp_path):
 
 def test_a_line_without_an_end_and_an_event_without_a_name_do_no_harm(start, addon, tmp_path):
     code = "for _ in range(64): sys.stdout.buffer.write(b'x' * 2**20)\nprint()\nprint('{\"event\": []}')\n"
-    said = everything(start(code + "say(Progress('job', 'train', 1, 3, 1.0))\nsay(Result('job'))"))
+    said = receive_until(start(code + "say(Progress('job', 'train', 1, 3, 1.0))\nsay(Result('job'))"))
     assert [m.event for m in said] == ["hello", "progress", "result"]
     assert (tmp_path / "log.txt").stat().st_size < 2**21
 
 
 def test_a_child_that_dies_is_an_error_with_its_last_words(start):
-    (error,) = everything(start("raise SystemExit('the disk is on fire')"))[1:]
+    (error,) = receive_until(start("raise SystemExit('the disk is on fire')"))[1:]
     assert error.event == "error" and error.code == "backend_died"
     assert "exit code 1" in error.message and "the disk is on fire" in error.message and error.remedy and error.log
 
@@ -60,47 +60,49 @@ def test_a_child_that_dies_is_an_error_with_its_last_words(start):
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_a_killed_child_is_an_error(start):
     child = start("time.sleep(60)")
-    everything(child, until=bool)
+    receive_until(child, is_done=bool)
     os.kill(child.pid, signal.SIGKILL)
-    (error,) = everything(child)
+    (error,) = receive_until(child)
     assert error.code == "backend_died" and "was killed" in error.message
 
 
 def test_cancel_is_answered_by_the_child(start):
     child = start("sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.')); sys.exit(130)")
-    everything(child, until=bool)
+    receive_until(child, is_done=bool)
     child.cancel()
-    (error,) = everything(child)
-    assert error.code == "cancelled" and error.message == "Stopped." and gone(child.pid)
+    (error,) = receive_until(child)
+    assert error.code == "cancelled" and error.message == "Stopped." and wait_for_exit(child.pid)
 
 
 @pytest.mark.parametrize("deaf", ["", "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"])
 def test_a_child_that_ignores_cancel_is_ended(start, addon, monkeypatch, deaf):
-    monkeypatch.setattr(addon.process, "CANCEL_LIMIT", 0.3)
+    monkeypatch.setattr(addon.process, "CANCEL_TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr(addon.process.BackendProcess.close, "__defaults__", (0.3,))
     child = start(deaf + "say(Note('job', 'deaf'))\nwhile True: time.sleep(1)")
-    everything(child, until=lambda said: any(m.event == "note" for m in said))
+    receive_until(child, is_done=lambda said: any(m.event == "note" for m in said))
     child.cancel()
-    (error,) = everything(child)
-    assert error.code == "cancelled" and gone(child.pid)
+    (error,) = receive_until(child)
+    assert error.code == "cancelled" and wait_for_exit(child.pid)
 
 
 def test_a_child_that_never_greets_is_an_error(start, addon, monkeypatch):
-    monkeypatch.setattr(addon.process, "HELLO_LIMIT", 0.3)
+    monkeypatch.setattr(addon.process, "HELLO_TIMEOUT_SECONDS", 0.3)
     child = start("import time\nwhile True: time.sleep(1)", prelude="")
-    (error,) = everything(child)
-    assert error.code == "no_answer" and gone(child.pid)
+    (error,) = receive_until(child)
+    assert error.code == "no_answer" and wait_for_exit(child.pid)
 
 
 def test_another_protocol_is_refused(start):
-    said = everything(start("import time\ntime.sleep(60)", prelude=PRELUDE.replace("Hello()", "Hello(protocol=99)")))
+    said = receive_until(
+        start("import time\ntime.sleep(60)", prelude=CHILD_PRELUDE.replace("Hello()", "Hello(protocol=99)"))
+    )
     assert said[-1].code == "other_version"
 
 
 def test_closing_the_input_ends_the_child(start, addon):
     """What happens when Blender dies: the operating system closes the pipe."""
     child = start("sys.stdin.read()")
-    everything(child, until=bool)
+    receive_until(child, is_done=bool)
     child.close()
     assert not is_alive(child.pid)
 
@@ -110,7 +112,7 @@ def test_the_environment_is_clean(start, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/nowhere")
     monkeypatch.setenv("BLENDER_SECRET", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    said = everything(start("import os; say(Result('job', dict(os.environ)))"))
+    said = receive_until(start("import os; say(Result('job', dict(os.environ)))"))
     child = said[-1].data
     assert not {"PYTHONHOME", "PYTHONPATH", "BLENDER_SECRET", "BLENDER_USER_RESOURCES"} & set(child)
     assert child["CUDA_VISIBLE_DEVICES"] == "0" and child["PATH"] == os.environ["PATH"]
@@ -126,9 +128,11 @@ def test_a_job_shows_what_the_panel_draws(addon, tmp_path):
         "say(Progress('job', 'train', 30, 120, 75.0)); say(Note('job', 'The first 3 s show no face.'))\n"
         "sys.stdin.readline(); say(Result('job', {'n': 2}))"
     )
-    job = addon.job.start("Create Nora", script(tmp_path, code), tmp_path / "log.txt", lambda data: f"{data['n']} made")
+    job = addon.job.start(
+        "Create Nora", write_child_script(tmp_path, code), tmp_path / "log.txt", lambda data: f"{data['n']} made"
+    )
     assert addon.job.is_busy() and job.line == "Starting…"
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not job.notes and time.monotonic() < end:
         job.update()
     assert (job.fraction, job.line, job.notes) == (0.25, "Train · 1 min left", ["The first 3 s show no face."])
@@ -139,7 +143,10 @@ def test_a_job_shows_what_the_panel_draws(addon, tmp_path):
 
 def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
     job = addon.job.start(
-        "x", script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"), tmp_path / "log.txt", str
+        "x",
+        write_child_script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"),
+        tmp_path / "log.txt",
+        str,
     )
     with pytest.raises(addon.contract.errors.UserError, match=r"No face\. Film again\."):
         job.wait()
@@ -148,7 +155,7 @@ def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
 
 def test_cancelling_a_job(addon, tmp_path):
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start("x", script(tmp_path, code), tmp_path / "log.txt", str)
+    job = addon.job.start("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str)
     assert bpy.ops.portrait_actor.cancel_job() == {"FINISHED"}
     assert job.state is addon.job.State.CANCELLING and job.line == "Cancelling…"
     with pytest.raises(addon.contract.errors.UserError, match="Stopped"):
@@ -162,7 +169,7 @@ def test_a_bug_after_the_job_does_not_leave_it_running(addon, tmp_path):
     def finish(data):
         raise ZeroDivisionError
 
-    job = addon.job.start("x", script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", finish)
+    job = addon.job.start("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", finish)
     with pytest.raises(ZeroDivisionError):
         job.wait()
     assert job.state is addon.job.State.FAILED and job.error.code == "bug"
@@ -172,11 +179,11 @@ def test_the_timer_takes_the_job_in_and_goes(addon, tmp_path):
     """Timers do not fire without a window, so the test calls what the timer calls."""
     done = []
     addon.job.start(
-        "x", script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", lambda data: done.append(1) or ""
+        "x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", lambda data: done.append(1) or ""
     )
     addon.main_thread.start()
     assert bpy.app.timers.is_registered(addon.main_thread._tick)
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + TIMEOUT_SECONDS
     while addon.main_thread._tick() is not None and time.monotonic() < end:
         time.sleep(0.01)
     assert done == [1]
@@ -188,11 +195,11 @@ def test_switching_off_ends_the_job_and_its_timer(addon, tmp_path):
     import addon_utils
     from support import PACKAGE
 
-    job = addon.job.start("x", script(tmp_path, "sys.stdin.read()"), tmp_path / "log.txt", str)
+    job = addon.job.start("x", write_child_script(tmp_path, "sys.stdin.read()"), tmp_path / "log.txt", str)
     addon.main_thread.start()
     addon_utils.disable(PACKAGE)
     try:
-        assert gone(job.process.pid) and not bpy.app.timers.is_registered(addon.main_thread._tick)
+        assert wait_for_exit(job.process.pid) and not bpy.app.timers.is_registered(addon.main_thread._tick)
     finally:
         addon_utils.enable(PACKAGE)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from support import armature_called, python
+from support import get_armature, run_python
 
 SIZE, EDGE, GREY, DEPTH = 64, 32, 0.25, 2.0
 COLOR = (0.5, 0.6, 0.4)  # of the actor, display sRGB
@@ -40,7 +40,7 @@ class Shot:
 
     def __init__(self, addon, folder) -> None:
         self.folder, self.scene = folder, bpy.context.scene
-        python(WRITE, str(folder))
+        run_python(WRITE, str(folder))
         scene, render = self.scene, self.scene.render
         render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 1, False
         render.resolution_x = render.resolution_y = SIZE
@@ -54,7 +54,7 @@ class Shot:
         scene.collection.objects.link(scene.camera)
         scene.view_settings.view_transform = "Raw"
         self.node = addon.compositing.place(
-            scene, armature_called("Nora"), addon.compositing.Sequence(folder, "nora_####.exr", 1, 2)
+            scene, get_armature("Nora"), addon.compositing.Sequence(folder, "nora_####.exr", 1, 2)
         )
         self.default_edge = self.node.inputs["Edge"].default_value
         self.set(Edge=0.0)
@@ -210,16 +210,16 @@ def test_grain_is_noise_on_the_actor(shot):
 def test_sliders_stay_when_frames_are_placed_again(shot, addon):
     shot.set(Light_Wrap=0.7, Spill_Color=(0.1, 0.2, 0.3, 1))
     again = addon.compositing.place(
-        shot.scene, armature_called("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 2, 2)
+        shot.scene, get_armature("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 2, 2)
     )
     assert again == shot.node and again.inputs["Light Wrap"].default_value == pytest.approx(0.7)
-    assert not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
+    assert not addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     shot.scene.view_settings.view_transform = "AgX"
-    assert addon.compositing.is_outdated(shot.scene, armature_called("Nora")), "the panel says so"
+    assert addon.compositing.is_outdated(shot.scene, get_armature("Nora")), "the panel says so"
     other = addon.compositing.place(
-        shot.scene, armature_called("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
+        shot.scene, get_armature("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
     )
-    assert not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
+    assert not addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     assert other.inputs["Light Wrap"].default_value == pytest.approx(0.7)
     assert tuple(other.inputs["Spill Color"].default_value)[:3] == pytest.approx((0.1, 0.2, 0.3))
 
@@ -228,10 +228,10 @@ def test_group_of_an_older_format_is_outdated_and_replaced_with_its_sliders_kept
     shot.set(Edge=0.25, Grain=0.1)
     old = shot.node.node_tree
     old[addon.merge_group.MARK] = old[addon.merge_group.MARK].replace(str(addon.merge_group.FORMAT), "1", 1)
-    assert addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
+    assert addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     node = addon.compositing.place(
-        shot.scene, armature_called("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
+        shot.scene, get_armature("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
     )
-    assert node.node_tree != old and not addon.compositing.is_outdated(shot.scene, armature_called("Nora"))
+    assert node.node_tree != old and not addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     assert node.inputs["Edge"].default_value == pytest.approx(0.25)
     assert node.inputs["Grain"].default_value == pytest.approx(0.1)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import bpy
 import numpy as np
 import pytest
-from support import pixels_of, python
+from support import read_pixels, run_python
 
 FRAME = 15
 # Prints the median of the Vector pass where both files have something, and how far they are apart there.
@@ -62,7 +62,7 @@ def cycles_vectors(shot, folder):
 @pytest.mark.skipif(bpy.app.version >= (5, 0, 0), reason="as a module it writes no passes but the first into a file")
 def test_vectors_are_those_of_cycles(shot, tmp_path):
     file = render(tmp_path / "actor", vectors=True, placement="none")
-    found = json.loads(python(COMPARE, str(file), cycles_vectors(shot, tmp_path)))
+    found = json.loads(run_python(COMPARE, str(file), cycles_vectors(shot, tmp_path)))
     assert found["count"] > 1000
     assert np.abs(found["cycles"]).max() > 3, "there is motion to compare"
     assert np.allclose(found["actor"], found["cycles"], atol=0.25), found
@@ -76,10 +76,10 @@ def test_vectors_and_blur_together_are_refused(shot, tmp_path):
 
 
 def test_blur_smears_what_moves_and_only_when_asked(shot, tmp_path):
-    sharp = pixels_of(render(tmp_path / "sharp", file_format="png"))
+    sharp = read_pixels(render(tmp_path / "sharp", file_format="png"))
     shot.scene.render.use_motion_blur = True
     shot.scene.render.motion_blur_shutter, shot.scene.render.motion_blur_position = 1.0, "START"
-    blurred = pixels_of(render(tmp_path / "blurred", file_format="png", blur_samples=6))
+    blurred = read_pixels(render(tmp_path / "blurred", file_format="png", blur_samples=6))
     rows = slice(sharp.shape[0] // 4, sharp.shape[0] // 2)
 
     def detail(picture):
@@ -101,6 +101,6 @@ def test_blur_smears_what_moves_and_only_when_asked(shot, tmp_path):
 def test_a_frame_in_which_nothing_moves_is_the_same_with_blur(shot, tmp_path):
     shot.armature.animation_data.action = None
     shot.face.data.shape_keys.animation_data.action = None
-    sharp = pixels_of(render(tmp_path / "sharp", file_format="png"))
+    sharp = read_pixels(render(tmp_path / "sharp", file_format="png"))
     shot.scene.render.use_motion_blur = True
-    assert np.array_equal(pixels_of(render(tmp_path / "blurred", file_format="png")), sharp)
+    assert np.array_equal(read_pixels(render(tmp_path / "blurred", file_format="png")), sharp)

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
-from support import PACKAGE, drawn
+from support import PACKAGE, wait_for_preview
 
 OPS = bpy.ops.portrait_actor
 
@@ -22,16 +22,16 @@ def handlers() -> int:
 def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam, live):
     before = handlers()
     assert OPS.live_preview() == {"FINISHED"}
-    first = drawn(live)
+    first = wait_for_preview(live)
     assert max(first.pixels.shape[:2]) == 256 and first.pixels[..., 3].max() == 255
     bpy.context.scene.frame_set(12)
     assert live.current().is_old, "a frame change marks the picture as old"
-    second = drawn(live)
+    second = wait_for_preview(live)
     assert second.frame == 12 and np.abs(second.pixels.astype(int) - first.pixels).max() > 10
     sam.face.data.shape_keys.animation_data.action = None
     sam.face.data.shape_keys.key_blocks["jawOpen"].value = 1.0
     bpy.context.view_layer.update()
-    third = drawn(live)
+    third = wait_for_preview(live)
     assert np.abs(third.pixels.astype(int) - second.pixels).max() > 10 and third.latency < 30
     process = live.current().painter._process
     assert OPS.live_preview() == {"FINISHED"}
@@ -40,19 +40,19 @@ def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam, live):
 
 
 def test_it_shows_what_is_rendered(sam, live, tmp_path):
-    from support import backend
+    from support import run_backend
 
     scene = bpy.context.scene
     scene.frame_set(7)
     live.start(bpy.context)
-    shown = drawn(live)
+    shown = wait_for_preview(live)
     sampling = importlib.import_module(f"{PACKAGE}.addon.scene.sampling")
     table, view = sampling.sample(scene, bpy.context.view_layer, sam.armature, sam.face, [7])
     view = live.resized(view, 256)
     table.save(tmp_path / "one.npz")
     view.save(tmp_path / "camera.json")
     folder = str(sam.folder)
-    backend("render", folder, str(tmp_path / "one.npz"), "--camera", str(tmp_path / "camera.json"),
+    run_backend("render", folder, str(tmp_path / "one.npz"), "--camera", str(tmp_path / "camera.json"),
             "--out", str(tmp_path / "out"), "--format", "png", "--bits", "8", "--device", "cpu")  # fmt: skip
     image = bpy.data.images.load(str(next((tmp_path / "out").glob("*.png"))))
     values = np.array(image.pixels[:]).reshape(*reversed(image.size), 4)[::-1] * 255
@@ -107,7 +107,7 @@ def test_a_deleted_actor_takes_its_preview_along(sam, live):
 def test_an_actor_that_cannot_be_drawn_is_told(sam, live):
     scene = bpy.context.scene
     live.start(bpy.context)
-    drawn(live)
+    wait_for_preview(live)
     scene.camera.data.type = "ORTHO"
     bpy.context.view_layer.update()
     live.current().is_old = True
@@ -116,7 +116,7 @@ def test_an_actor_that_cannot_be_drawn_is_told(sam, live):
     scene.camera.data.type = "PERSP"
     bpy.context.view_layer.update()
     live.current().is_old = True
-    assert drawn(live) is not None and not live.current().trouble
+    assert wait_for_preview(live) is not None and not live.current().trouble
 
 
 def test_a_frame_change_costs_next_to_nothing(sam, live):

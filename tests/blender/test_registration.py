@@ -48,7 +48,7 @@ def test_a_static_repository_offers_the_zip(archive, tmp_path):
     from tools import package
 
     scripts = Path(bpy.utils.resource_path("LOCAL")) / "scripts"
-    package.repository(
+    package.make_repository(
         archive, tmp_path / "shelf", [sys.executable, next(scripts.glob("**/bl_pkg/cli/blender_ext.py"))]
     )
     offered = json.loads((tmp_path / "shelf" / "index.json").read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from support import pixels_of
+from support import read_pixels
 
 FIRST, LAST = 4, 6
 BLENDER = Path(__file__).with_name("blender_cli.py")
@@ -50,11 +50,11 @@ def render(blend: Path, **changes: str) -> str:
 
 def test_missing_and_changed_frames_are_rendered_first(shot):
     frames = shot.parent / "frames ü"
-    old = {file.name: (file.stat().st_mtime_ns, pixels_of(file)) for file in frames.glob("*.png")}
+    old = {file.name: (file.stat().st_mtime_ns, read_pixels(file)) for file in frames.glob("*.png")}
     assert sorted(old) == ["sample_0005.png", "sample_0006.png"]
     said = render(shot)
     assert said.startswith("Portrait Actor: 3 frames are in ") and len(said.splitlines()) == 1
-    new = {file.name: (file.stat().st_mtime_ns, pixels_of(file)) for file in frames.glob("*.png")}
+    new = {file.name: (file.stat().st_mtime_ns, read_pixels(file)) for file in frames.glob("*.png")}
     assert sorted(new) == ["sample_0004.png", "sample_0005.png", "sample_0006.png"]
     assert new["sample_0005.png"][0] == old["sample_0005.png"][0]
     assert np.abs(new["sample_0006.png"][1] - old["sample_0006.png"][1]).max() > 0.1

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import bpy
 import pytest
 import small_actor
-from support import backend, python
+from support import run_backend, run_python
 
 FILM = """
 import sys
@@ -40,7 +40,7 @@ def reported(nora, tmp_path, addon) -> SimpleNamespace:
     folder = tmp_path / "Nora Ünlü & co.actor"
     shutil.copytree(nora.folder, folder)
     (folder / "report.html").write_text("<!doctype html><title>Nora</title>", encoding="utf-8")
-    python(FILM, str(folder / "overlay.mp4"), str(small_actor.FPS), str(small_actor.FRAMES))
+    run_python(FILM, str(folder / "overlay.mp4"), str(small_actor.FPS), str(small_actor.FRAMES))
     bpy.ops.portrait_actor.import_actor(directory=str(folder), frame_start=7)
     return SimpleNamespace(folder=folder, armature=addon.scene_actor.require(bpy.context).armature)
 
@@ -135,8 +135,8 @@ def test_a_landmarker_that_is_none_is_refused_before_any_work(addon, tmp_path):
 
 def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_path):
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
-    backend("sample", str(one), "--seconds", "4", "--size", "192")
-    python(TWO, str(one), str(two))
+    run_backend("sample", str(one), "--seconds", "4", "--size", "192")
+    run_python(TWO, str(one), str(two))
     bpy.context.scene.portrait_actor.video = str(two)
     with pytest.raises(RuntimeError, match="2 faces at once"):
         bpy.ops.portrait_actor.create_actor(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 import pytest
-from support import armature_called, pixels_of, python
+from support import get_armature, read_pixels, run_python
 
 SIZE, SOLID, DARK = 64, 32, 0.01
 INSIDE = (0.6, 0.5, 0.45)  # display sRGB of the opaque upper half
@@ -52,7 +52,7 @@ def scene(tmp_path):
     background.inputs["Color"].default_value = DARK, DARK, DARK, 1
     made.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
     made.collection.objects.link(made.camera)
-    python(WRITE, str(tmp_path))
+    run_python(WRITE, str(tmp_path))
     return made
 
 
@@ -63,7 +63,7 @@ def rendered(scene, folder, kind: str) -> np.ndarray:
     settings.file_format, settings.color_depth = kind, "32" if kind == "OPEN_EXR" else "16"
     scene.render.filepath = str(folder / ("out.exr" if kind == "OPEN_EXR" else "out.png"))
     bpy.ops.render.render(write_still=True)
-    return pixels_of(scene.render.filepath)[..., :3]
+    return read_pixels(scene.render.filepath)[..., :3]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def composite(addon, scene, tmp_path):
     def wire(transform: str):
         scene.view_settings.view_transform = transform
         sequence = addon.compositing.Sequence(tmp_path, "nora_####.exr", 1, 1)
-        return addon.compositing.place(scene, armature_called("Nora"), sequence)
+        return addon.compositing.place(scene, get_armature("Nora"), sequence)
 
     return wire
 

@@ -9,7 +9,7 @@ import bpy
 import pytest
 import small_actor
 from addon_modules import AddonModules
-from support import PACKAGE, drawn, python
+from support import PACKAGE, run_python, wait_for_preview
 
 OPS = bpy.ops.portrait_actor
 FILM = """
@@ -67,10 +67,10 @@ def state(addon: AddonModules) -> dict:
     return {
         "names": {kind: sorted(getattr(bpy.data, kind).keys()) for kind in kinds},
         "actions": {action.name: curves(action) for action in bpy.data.actions},
-        "actors": {o.name: actor_state(o) for o in bpy.data.objects if addon.scene_actor.is_armature(o)},
+        "actors": {o.name: actor_state(o) for o in bpy.data.objects if addon.scene_actor.is_actor_armature(o)},
         "scene": (scene.frame_start, scene.frame_end, scene.frame_current, scene.render.fps, scene.render.resolution_x,
                   scene.camera and scene.camera.name, getattr(scene.portrait_actor.actor, "name", None)),
-        "strips": sorted((s.name, addon.compat.strip_span(s), s.mute) for s in addon.compat.existing_strips(scene)),
+        "strips": sorted((s.name, addon.compat.strip_span(s), s.mute) for s in addon.compat.list_strips(scene)),
         "nodes": [sorted((n.bl_idname, n.label) for n in tree.nodes) for tree in trees],
     }  # fmt: skip
 
@@ -80,7 +80,7 @@ def import_actor(folder: Path, tmp_path: Path) -> None:
 
 
 def load_overlay(folder: Path, tmp_path: Path) -> None:
-    python(FILM, str(folder / "overlay.mp4"))
+    run_python(FILM, str(folder / "overlay.mp4"))
     try:
         OPS.load_overlay()
     finally:
@@ -105,7 +105,7 @@ SCENE_VERBS: dict[str, Callable[[Path, Path], object]] = {
 
 
 def speak(folder: Path, tmp_path: Path) -> None:
-    small_actor.sound(tmp_path / "line.wav", 1.0)
+    small_actor.write_tone(tmp_path / "line.wav", 1.0)
     OPS.speak(audio=str(tmp_path / "line.wav"), frame_start=5)
 
 
@@ -189,14 +189,14 @@ def test_what_is_keyed_after_an_undo_is_what_is_sampled(nora, addon):
 def test_the_live_preview_goes_on_over_undo_and_redo(sam, live):
     bpy.ops.ed.undo_push(message="before")
     live.start(bpy.context)
-    drawn(live)
+    wait_for_preview(live)
     OPS.reset_channels()
     bpy.ops.ed.undo_push(message="after")
     for step in (bpy.ops.ed.undo, bpy.ops.ed.redo):
         step()
         live.current().is_old = True
         assert live.tick() is not None and live.current() is not None
-        assert drawn(live) is not None and not live.current().trouble
+        assert wait_for_preview(live) is not None and not live.current().trouble
 
 
 def test_an_import_that_is_undone_ends_the_preview(sam, live):

@@ -32,8 +32,8 @@ def machine() -> Iterator[Machine]:
     if archive is None:
         from tools import package
 
-        archive = str(package.build())
-    here.install(Path(archive))
+        archive = str(package.build_archive())
+    here.install_extension(Path(archive))
     yield here
     shutil.rmtree(lab, ignore_errors=True)
 
@@ -45,7 +45,7 @@ def window(machine: Machine) -> Iterator[Window]:
     try:
         yield opened
     finally:
-        opened.look("last")
+        opened.capture_screen("last")
         code = opened.close()
     assert code == 0, opened.log()
     assert "Traceback" not in opened.log(), opened.log()
@@ -57,5 +57,5 @@ def nora(machine: Machine) -> Path:
     contract = SimpleNamespace(
         actor=actor_folder, camera=camera, channels=channels, performance=performance, protocol=protocol
     )
-    small_actor.write(contract, machine.lab / "Nora Ünlü.actor")
-    return machine.there / "Nora Ünlü.actor"
+    small_actor.write(contract, machine.host_folder / "Nora Ünlü.actor")
+    return machine.blender_folder / "Nora Ünlü.actor"

@@ -18,17 +18,17 @@ import bpy
 import numpy as np
 
 FOLDER = Path(sys.argv[sys.argv.index("--") + 1])
-LOOKS_PER_SECOND = 50
+POLLS_PER_SECOND = 50
 
 
-def sidebar() -> tuple[bpy.types.Window, bpy.types.Area, bpy.types.Region]:
+def find_sidebar() -> tuple[bpy.types.Window, bpy.types.Area, bpy.types.Region]:
     """The first 3D view of the first window with its sidebar."""
     window = bpy.context.window_manager.windows[0]
     area = next(a for a in window.screen.areas if a.type == "VIEW_3D")
     return window, area, next(r for r in area.regions if r.type == "UI")
 
 
-def rectangle(region: bpy.types.Region, window: bpy.types.Window) -> list[int]:
+def screen_rectangle(region: bpy.types.Region, window: bpy.types.Window) -> list[int]:
     """Left, top, right, bottom of a region on the screen: x right, y down."""
     top = window.height - region.y - region.height
     return [region.x, top, region.x + region.width, top + region.height]
@@ -36,12 +36,12 @@ def rectangle(region: bpy.types.Region, window: bpy.types.Window) -> list[int]:
 
 def show_tab(category: str) -> dict[str, Any]:
     """Opens the sidebar at the tab `category`, once it has been drawn; says where it is and which tab is open."""
-    window, area, region = sidebar()
+    window, area, region = find_sidebar()
     area.spaces.active.show_region_ui = True
     if not region.is_property_readonly("active_panel_category"):
         region.active_panel_category = category
     area.tag_redraw()
-    return {"rectangle": rectangle(region, window), "category": region.active_panel_category}
+    return {"rectangle": screen_rectangle(region, window), "category": region.active_panel_category}
 
 
 def panels() -> list[str]:
@@ -88,15 +88,15 @@ def scene() -> dict[str, Any]:
 
 def fill(**values: Any) -> None:
     """Fills in the sidebar's form, as typing would; ``line.audio`` is a field of a part of it."""
-    set_all(bpy.context.scene.portrait_actor, values)
+    set_properties(bpy.context.scene.portrait_actor, values)
 
 
 def fill_scene(**values: Any) -> None:
     """The same for Blender's own fields of the scene, e.g. ``render.engine``."""
-    set_all(bpy.context.scene, values)
+    set_properties(bpy.context.scene, values)
 
 
-def set_all(owner: Any, values: dict[str, Any]) -> None:
+def set_properties(owner: Any, values: dict[str, Any]) -> None:
     """Sets properties by their paths."""
     for path, value in values.items():
         *parts, name = path.split(".")
@@ -110,7 +110,7 @@ def timeline() -> list[int]:
     """Where the timeline is on the screen."""
     window = bpy.context.window_manager.windows[0]
     area = next(a for a in window.screen.areas if a.type == "DOPESHEET_EDITOR")
-    return rectangle(next(r for r in area.regions if r.type == "WINDOW"), window)
+    return screen_rectangle(next(r for r in area.regions if r.type == "WINDOW"), window)
 
 
 def rendering() -> bool:
@@ -139,7 +139,7 @@ def preview() -> dict[str, Any]:
     if live is None:
         return {"on": False}
     drawn = live.shown(bpy.context.scene)
-    window, area, _ = sidebar()
+    window, area, _ = find_sidebar()
     region = next(r for r in area.regions if r.type == "WINDOW")
     with bpy.context.temp_override(window=window, area=area, region=region):
         overlay = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.viewport_overlay"]
@@ -175,7 +175,7 @@ def language(code: str, texts: dict[str, str]) -> list[str]:
     return [bpy.app.translations.pgettext_iface(text, context) for text, context in texts.items()]
 
 
-VERBS = {
+COMMANDS = {
     f.__name__: f
     for f in (
         show_tab, panels, clipboard, browse, fill, fill_scene, timeline, rendering, save_render,
@@ -184,11 +184,11 @@ VERBS = {
 }  # fmt: skip
 
 
-def answer() -> float | None:
+def answer_question() -> float | None:
     """Answers one question if there is one; called by Blender again and again."""
     question = FOLDER / "question.json"
     if not question.exists():
-        return 1 / LOOKS_PER_SECOND
+        return 1 / POLLS_PER_SECOND
     asked = json.loads(question.read_text(encoding="utf-8"))
     question.unlink()
     number, verb = asked.pop("number"), asked.pop("verb")
@@ -196,15 +196,15 @@ def answer() -> float | None:
         bpy.ops.wm.quit_blender()
         return None
     try:
-        given: dict[str, Any] = {"number": number, "value": VERBS[verb](**asked)}
+        given: dict[str, Any] = {"number": number, "value": COMMANDS[verb](**asked)}
     except Exception:  # told to the test, which fails with it
         given = {"number": number, "error": traceback.format_exc()}
     part = FOLDER / "answer.part"
     part.write_text(json.dumps(given), encoding="utf-8")
     part.replace(FOLDER / "answer.json")
-    return 1 / LOOKS_PER_SECOND
+    return 1 / POLLS_PER_SECOND
 
 
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.filebrowser_display_type = "SCREEN"  # no second window on a screen without a manager
-bpy.app.timers.register(answer, first_interval=1, persistent=True)
+bpy.app.timers.register(answer_question, first_interval=1, persistent=True)

@@ -29,37 +29,42 @@ with VideoWriter(two, 384, 192, 25.0) as film:
 @pytest.fixture(scope="module")
 def clip(machine: Machine) -> Path:
     """The sample actor beside its mirror image; the path as Blender's side names it."""
-    one, two = machine.lab / "one.mp4", machine.lab / "two.mp4"
+    one, two = machine.host_folder / "one.mp4", machine.host_folder / "two.mp4"
     sample = ["-m", "backend", "sample", str(one), "--seconds", "4", "--size", "192"]
     for arguments in (sample, ["-c", TWO, str(one), str(two)]):
         subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True)
-    return machine.there / "two.mp4"
+    return machine.blender_folder / "two.mp4"
 
 
 def wait_for(window: Window, states: set[str], patience: float) -> dict[str, str]:
     """The job, when it has come to one of these states."""
     deadline = time.monotonic() + patience
-    while (job := window.ask("job"))["state"] not in states:
+    while (job := window.query("job"))["state"] not in states:
         assert time.monotonic() < deadline, f"the job is {job}, not {states}"
         time.sleep(0.2)
     return job
 
 
 def test_a_click_on_a_face_goes_on_with_it(window: Window, machine: Machine, clip: Path) -> None:
-    form = {"video": str(clip), "folder": str(machine.there / "Two.actor"), "actor_name": "Two", "preset": "tiny"}
-    window.ask("fill", **form, consent_who="nobody: drawn by code", consent_given=True)
-    window.click(*window.find(CREATE, "ctrl+c"))
+    form = {
+        "video": str(clip),
+        "folder": str(machine.blender_folder / "Two.actor"),
+        "actor_name": "Two",
+        "preset": "tiny",
+    }
+    window.query("fill", **form, consent_who="nobody: drawn by code", consent_given=True)
+    window.click(*window.find_control(CREATE, "ctrl+c"))
     wait_for(window, {"running"}, 10)
     failed = wait_for(window, {"failed", "done"}, 300)
     assert "2 faces at once" in failed["error"], failed
-    x, y = window.find(CHOOSE, "ctrl+c", across=0.75)
-    window.mouse("mousemove 300 500", "sleep 1")
-    window.look("two_faces")
+    x, y = window.find_control(CHOOSE, "ctrl+c", horizontal_share=0.75)
+    window.run_xdotool("mousemove 300 500", "sleep 1")
+    window.capture_screen("two_faces")
     window.click(x, y)
     done = wait_for(window, {"failed", "done"}, 600)
     assert done["state"] == "done", done
-    assert window.ask("scene")["objects"].get("Two") == "ARMATURE"
-    window.find(r"bpy\.ops\.portrait_actor\.open_report\(", "ctrl+c")
-    window.find(r"bpy\.ops\.portrait_actor\.load_overlay\(", "ctrl+c")
-    window.mouse("mousemove 300 500", "sleep 1")
-    window.look("report_buttons")
+    assert window.query("scene")["objects"].get("Two") == "ARMATURE"
+    window.find_control(r"bpy\.ops\.portrait_actor\.open_report\(", "ctrl+c")
+    window.find_control(r"bpy\.ops\.portrait_actor\.load_overlay\(", "ctrl+c")
+    window.run_xdotool("mousemove 300 500", "sleep 1")
+    window.capture_screen("report_buttons")

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from window import Machine, Picture, Window
+from window import Image, Machine, Window
 
 ROOT = Path(__file__).resolve().parents[2]
 CYCLES = {"render.engine": "CYCLES", "cycles.samples": 1, "cycles.use_denoising": False}  # Debian's cannot denoise
@@ -27,10 +27,10 @@ CREATE = r"bpy\.ops\.portrait_actor\.create_actor\("
 @pytest.fixture(scope="module")
 def clip(machine: Machine) -> Path:
     """A short clip of the sample actor, made by the real backend; the path as Blender's side names it."""
-    video = str(machine.lab / "clip.mp4")
+    video = str(machine.host_folder / "clip.mp4")
     command = [sys.executable, "-m", "backend", "sample", video, "--seconds", "4", "--size", "192"]
     subprocess.run(command, cwd=ROOT, check=True)
-    return machine.there / "clip.mp4"
+    return machine.blender_folder / "clip.mp4"
 
 
 def until(said: Callable[[], bool], what: str, patience: float) -> None:
@@ -55,40 +55,40 @@ def backend_runs(video: str) -> bool:
 
 
 def test_a_job_leaves_blender_usable_and_can_be_cancelled(window: Window, machine: Machine, clip: Path) -> None:
-    folder = machine.there / "Dora.actor"
+    folder = machine.blender_folder / "Dora.actor"
     form = {"video": str(clip), "folder": str(folder), "actor_name": "Dora", "preset": "tiny"}
-    window.ask("fill", **form, consent_who="nobody: drawn by code", consent_given=True)
-    window.click(*window.find(CREATE, "ctrl+c"))
-    until(lambda: window.ask("job")["state"] == "running", "the job's start", 10)
-    until(lambda: window.ask("job")["line"] != "Starting…", "the first progress", 120)
+    window.query("fill", **form, consent_who="nobody: drawn by code", consent_given=True)
+    window.click(*window.find_control(CREATE, "ctrl+c"))
+    until(lambda: window.query("job")["state"] == "running", "the job's start", 10)
+    until(lambda: window.query("job")["line"] != "Starting…", "the first progress", 120)
     assert backend_runs(str(clip))
 
-    x, y = window.find(CANCEL, "ctrl+c", across=0.3)
-    window.look("job_running")
-    assert window.ask("job")["state"] == "running", window.ask("job")
+    x, y = window.find_control(CANCEL, "ctrl+c", horizontal_share=0.3)
+    window.capture_screen("job_running")
+    assert window.query("job")["state"] == "running", window.query("job")
     window.click(x, y)
-    until(lambda: window.ask("job")["state"] == "cancelled", "the end of the job", 15)
+    until(lambda: window.query("job")["state"] == "cancelled", "the end of the job", 15)
     until(lambda: not backend_runs(str(clip)), "the end of the process", 15)
-    assert "Dora" not in window.ask("scene")["objects"]
+    assert "Dora" not in window.query("scene")["objects"]
 
 
 def test_pressed_again_it_goes_on_and_the_actor_appears(window: Window, machine: Machine, clip: Path) -> None:
-    window.click(*window.find(CREATE, "ctrl+c"))
-    until(lambda: window.ask("job")["state"] not in ("running", "cancelling"), "the end of the job", 600)
-    window.look("job_done")
-    job = window.ask("job")
+    window.click(*window.find_control(CREATE, "ctrl+c"))
+    until(lambda: window.query("job")["state"] not in ("running", "cancelling"), "the end of the job", 600)
+    window.capture_screen("job_done")
+    job = window.query("job")
     assert job["state"] == "done", job
-    assert window.ask("scene")["objects"].get("Dora") == "ARMATURE"
-    assert (machine.lab / "Dora.actor" / "model.safetensors").exists()
+    assert window.query("scene")["objects"].get("Dora") == "ARMATURE"
+    assert (machine.host_folder / "Dora.actor" / "model.safetensors").exists()
 
 
 def test_the_actor_is_seen_through_the_camera(window: Window) -> None:
     """One click on Camera: the view is the footage's, with the face large in its middle."""
-    window.mouse("mousemove 300 500", "sleep 1")
-    before = window.look()
-    window.click(*window.find(r"view_camera", "ctrl+c", across=0.3))
-    window.mouse("mousemove 300 500", "sleep 2")
-    after = window.look("actor_through_the_camera")
+    window.run_xdotool("mousemove 300 500", "sleep 1")
+    before = window.capture_screen()
+    window.click(*window.find_control(r"view_camera", "ctrl+c", horizontal_share=0.3))
+    window.run_xdotool("mousemove 300 500", "sleep 2")
+    after = window.capture_screen("actor_through_the_camera")
     middle = slice(300, 600), slice(400, 650)
     changed = np.abs(after[middle].astype(int) - before[middle]).max(2) > 16
     assert changed.mean() > 0.3
@@ -96,48 +96,48 @@ def test_the_actor_is_seen_through_the_camera(window: Window) -> None:
 
 def test_the_live_preview_draws_the_actor_over_the_camera_s_view(window: Window) -> None:
     """One click shows the trained actor; a dragged slider and another frame are drawn anew; another click ends it."""
-    proxy = window.look()
-    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    proxy = window.capture_screen()
+    window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
     first = drawn(window, proxy, "live_preview")
-    x, y = window.find(r"jawOpen", "ctrl+shift+c", across=0.4)
+    x, y = window.find_control(r"jawOpen", "ctrl+shift+c", horizontal_share=0.4)
     window.drag(x, y, 60)
-    assert window.ask("scene")["channels"]["jawOpen"] > 0.1
+    assert window.query("scene")["channels"]["jawOpen"] > 0.1
     second = drawn(window, first, "live_preview_jaw", least=0.004)
-    before = window.ask("scene")["frame"]
-    window.mouse("mousemove 300 500", "sleep 0.5", "key Right", "key Right")
-    until(lambda: window.ask("preview")["shown"] == before + 2, "the picture of two frames later", 30)
+    before = window.query("scene")["frame"]
+    window.run_xdotool("mousemove 300 500", "sleep 0.5", "key Right", "key Right")
+    until(lambda: window.query("preview")["shown"] == before + 2, "the picture of two frames later", 30)
     drawn(window, second, "live_preview_later", least=0.0)
-    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
-    assert not window.ask("preview")["on"]
+    window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
+    assert not window.query("preview")["on"]
     until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
 
 
 def test_the_footage_is_compared_with_the_actor(window: Window) -> None:
     """Onion, wipe and difference by a click each, in their right colours."""
-    window.mouse("mousemove 300 500", "sleep 0.5")
-    before = window.look()
-    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    window.run_xdotool("mousemove 300 500", "sleep 0.5")
+    before = window.capture_screen()
+    window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
     before = drawn(window, before, "compare_off")
     # a difference is dark and speckled: enlarged in linear light its mean becomes brighter
     for across, name, off in ((0.34, "onion", 6), (0.55, "wipe", 6), (0.76, "difference", 12)):
-        window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=across))
-        until(lambda: window.ask("preview").get("footage", False), "the footage", 30)
+        window.click(*window.find_control(r"portrait_actor\.compare", "ctrl+shift+c", horizontal_share=across))
+        until(lambda: window.query("preview").get("footage", False), "the footage", 30)
         before = drawn(window, before, f"compare_{name}", least=0.01, off=off)
-    window.click(*window.find(r"portrait_actor\.compare", "ctrl+shift+c", across=0.13))
+    window.click(*window.find_control(r"portrait_actor\.compare", "ctrl+shift+c", horizontal_share=0.13))
     drawn(window, before, "compare_off_again", least=0.01)
-    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
     until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
 
 
-def drawn(window: Window, before: Picture, name: str, least: float = 0.02, off: float = 6) -> Picture:
+def drawn(window: Window, before: Image, name: str, least: float = 0.02, off: float = 6) -> Image:
     """The screen once the preview shows what the scene is now; that much of the camera's frame differs, and its mean
     colour is the picture's up to `off`."""
-    window.mouse("mousemove 300 500", "sleep 0.5")
-    until(lambda: "shown" in window.ask("preview") and not window.ask("preview")["waits"], "the preview", 120)
-    state = window.ask("preview")
+    window.run_xdotool("mousemove 300 500", "sleep 0.5")
+    until(lambda: "shown" in window.query("preview") and not window.query("preview")["waits"], "the preview", 120)
+    state = window.query("preview")
     assert not state["trouble"] and state["latency"] < 5, state
     left, top, right, bottom = (round(v) for v in state["frame"])
-    after = window.look(name)
+    after = window.capture_screen(name)
     part = slice(max(top, 0), bottom), slice(max(left, 0), right)
     changed = np.abs(after[part].astype(int) - before[part]).max(2) > 12
     assert changed.mean() > least, f"{changed.mean():.3f} of the camera's frame has changed"
@@ -149,73 +149,73 @@ def drawn(window: Window, before: Picture, name: str, least: float = 0.02, off: 
 
 def test_the_head_turns_and_keeps_its_key(window: Window) -> None:
     """A field of the head's rotation is dragged and keyed with I; it stays when the playhead comes back."""
-    x, y = window.find(r'bones\["head"\]\.rotation_euler\[1\]', "ctrl+shift+c", across=0.7)
-    before = window.ask("scene")
+    x, y = window.find_control(r'bones\["head"\]\.rotation_euler\[1\]', "ctrl+shift+c", horizontal_share=0.7)
+    before = window.query("scene")
     window.drag(x, y, 30)
-    turned = window.ask("scene")["head"]
+    turned = window.query("scene")["head"]
     assert not np.allclose(turned, before["head"], atol=0.01)
-    window.mouse(f"mousemove {x} {y}", "sleep 0.5", "key i", "sleep 0.5", "mousemove 300 500", "sleep 0.5")
-    window.mouse("key Right", "key Right", "sleep 1", "key Left", "key Left", "sleep 1")
-    after = window.ask("scene")
+    window.run_xdotool(f"mousemove {x} {y}", "sleep 0.5", "key i", "sleep 0.5", "mousemove 300 500", "sleep 0.5")
+    window.run_xdotool("key Right", "key Right", "sleep 1", "key Left", "key Left", "sleep 1")
+    after = window.query("scene")
     assert after["frame"] == before["frame"]
     assert np.allclose(after["head"], turned, atol=1e-3), "what is keyed is what is shown"
-    window.look("head_turned")
+    window.capture_screen("head_turned")
 
 
 def test_the_actor_speaks(window: Window, machine: Machine) -> None:
     """One click on Speak: a take of its own, and a mouth that moves."""
-    line = machine.lab / "line.wav"
+    line = machine.host_folder / "line.wav"
     subprocess.run([sys.executable, "-m", "backend", "sample", str(line), "--seconds", "3"], cwd=ROOT, check=True)
-    before = window.ask("scene")
-    window.ask("fill", **{"line.audio": str(machine.there / "line.wav")})
-    window.click(*window.find(SPEAK, "ctrl+c"))
-    until(lambda: window.ask("job")["state"] not in ("running", "cancelling"), "the end of the job", 300)
-    job = window.ask("job")
+    before = window.query("scene")
+    window.query("fill", **{"line.audio": str(machine.blender_folder / "line.wav")})
+    window.click(*window.find_control(SPEAK, "ctrl+c"))
+    until(lambda: window.query("job")["state"] not in ("running", "cancelling"), "the end of the job", 300)
+    job = window.query("job")
     assert job["state"] == "done", job
-    after = window.ask("scene")
+    after = window.query("scene")
     assert after["take"] != before["take"]
-    window.look("spoken")
+    window.capture_screen("spoken")
 
 
 def test_scrubbing_with_the_preview_shows_frame_after_frame(window: Window) -> None:
     """The playhead is dragged along the timeline; the preview follows and ends on the frame that is shown."""
-    window.mouse("mousemove 300 500", "sleep 0.5")
-    before = window.look()
-    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    window.run_xdotool("mousemove 300 500", "sleep 0.5")
+    before = window.capture_screen()
+    window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
     before = drawn(window, before, "scrub_before")
-    left, top, right, _ = window.ask("timeline")
-    start, y, shown, jaws = window.ask("scene")["frame"], top + 12, set(), set()
+    left, top, right, _ = window.query("timeline")
+    start, y, shown, jaws = window.query("scene")["frame"], top + 12, set(), set()
     x = left + (right - left) // 4
-    window.mouse(f"mousemove {x} {y}", "sleep 0.5", "mousedown 1", "sleep 0.5")
+    window.run_xdotool(f"mousemove {x} {y}", "sleep 0.5", "mousedown 1", "sleep 0.5")
     for _ in range(8):
-        window.mouse("mousemove_relative -- 25 0", "sleep 0.4")
-        shown.add(window.ask("preview")["shown"])
-        jaws.add(round(window.ask("scene")["channels"]["jawOpen"], 3))
-    window.mouse("mouseup 1", "sleep 1")
-    now = window.ask("scene")["frame"]
+        window.run_xdotool("mousemove_relative -- 25 0", "sleep 0.4")
+        shown.add(window.query("preview")["shown"])
+        jaws.add(round(window.query("scene")["channels"]["jawOpen"], 3))
+    window.run_xdotool("mouseup 1", "sleep 1")
+    now = window.query("scene")["frame"]
     assert now != start and len(shown) >= 4, f"frames {shown} were drawn while the playhead moved"
     assert len(jaws) >= 3, "the mouth moves with the line"
-    until(lambda: window.ask("preview")["shown"] == now, "the picture of the frame where the playhead rests", 30)
+    until(lambda: window.query("preview")["shown"] == now, "the picture of the frame where the playhead rests", 30)
     drawn(window, before, "scrubbed", least=0.002)
-    window.click(*window.find(PREVIEW, "ctrl+c", across=0.3))
+    window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
     until(lambda: not backend_runs("Dora.actor"), "the end of the preview's process", 30)
 
 
 def test_the_rendered_actor_is_in_the_composite(window: Window, machine: Machine) -> None:
     """Render Actor, then F12: the picture that Blender saves holds the actor over the scene's world."""
-    frame = window.ask("scene")["frame"]
-    window.ask("fill_scene", frame_start=frame, frame_end=frame + 1, **CYCLES)
-    window.ask("fill", output=str(machine.there / "frames"), file_format="exr", placement="compositor")
-    window.click(*window.find(RENDER, "ctrl+c"))
-    until(lambda: window.ask("job")["state"] not in ("running", "cancelling"), "the end of the job", 300)
-    job = window.ask("job")
+    frame = window.query("scene")["frame"]
+    window.query("fill_scene", frame_start=frame, frame_end=frame + 1, **CYCLES)
+    window.query("fill", output=str(machine.blender_folder / "frames"), file_format="exr", placement="compositor")
+    window.click(*window.find_control(RENDER, "ctrl+c"))
+    until(lambda: window.query("job")["state"] not in ("running", "cancelling"), "the end of the job", 300)
+    job = window.query("job")
     assert job["state"] == "done", job
-    window.mouse("mousemove 300 500", "sleep 0.5", "key F12", "sleep 2")
-    until(lambda: not window.ask("rendering"), "the end of the render", 300)
-    window.mouse("sleep 2")
-    window.look("composite")
-    saved = machine.lab / "composite.png"
-    window.ask("save_render", path=str(machine.there / "composite.png"))
+    window.run_xdotool("mousemove 300 500", "sleep 0.5", "key F12", "sleep 2")
+    until(lambda: not window.query("rendering"), "the end of the render", 300)
+    window.run_xdotool("sleep 2")
+    window.capture_screen("composite")
+    saved = machine.host_folder / "composite.png"
+    window.query("save_render", path=str(machine.blender_folder / "composite.png"))
     picture = cv2.imread(str(saved)).astype(float)
     height, width = picture.shape[:2]
     face = picture[height // 3 : 2 * height // 3, 2 * width // 5 : 3 * width // 5]

@@ -12,30 +12,32 @@ from typing import Any
 
 import pytest
 
-from backend.contract.protocol import Message, Progress, Request, decode, encode
+from backend.contract.protocol import Message, Progress, Request, decode_message, encode_message
 
 REPO = Path(__file__).resolve().parents[2]
-LIMIT = 120.0  # seconds after which a test process counts as hanging
-posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals or mounts")
+TIMEOUT_SECONDS = 120.0  # seconds after which a test process counts as hanging
+requires_posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals or mounts")
 
 
-def command(*words: object) -> list[str]:
-    return [sys.executable, "-m", "backend", *map(str, words)]
+def backend_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "backend", *map(str, arguments)]
 
 
-def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def run_backend(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """As a person runs it; standard input is a terminal's, not closed."""
-    return subprocess.run(command(*words), cwd=REPO, capture_output=True, text=True, timeout=LIMIT, **options)
+    return subprocess.run(
+        backend_command(*arguments), cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, **options
+    )
 
 
-def assert_one_sentence(answer: subprocess.CompletedProcess[str], *parts: str) -> None:
+def assert_one_sentence(completed: subprocess.CompletedProcess[str], *parts: str) -> None:
     """Exit code 2, one line on standard error that says what is wrong and what to do, and nothing else."""
-    assert answer.returncode == 2, answer.stderr
-    assert "Traceback" not in answer.stderr and answer.stdout == ""
-    assert answer.stderr.startswith("Error: ") and answer.stderr.count("\n") == 1, answer.stderr
-    assert answer.stderr.count(". ") >= 1, "a sentence, and a remedy"
+    assert completed.returncode == 2, completed.stderr
+    assert "Traceback" not in completed.stderr and completed.stdout == ""
+    assert completed.stderr.startswith("Error: ") and completed.stderr.count("\n") == 1, completed.stderr
+    assert completed.stderr.count(". ") >= 1, "a sentence, and a remedy"
     for part in parts:
-        assert part in answer.stderr
+        assert part in completed.stderr
 
 
 def can_mount() -> bool:
@@ -45,39 +47,39 @@ def can_mount() -> bool:
     return False
 
 
-class Blender:
+class BackendProcess:
     """A backend process at the other end of the protocol."""
 
-    def __init__(self, *words: object, **options: Any) -> None:
-        self.child = subprocess.Popen(
-            command(*words, "--json-lines"), cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, *arguments: object, **options: Any) -> None:
+        self.process = subprocess.Popen(
+            backend_command(*arguments, "--json-lines"), cwd=REPO, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
         )  # fmt: skip
 
-    def __enter__(self) -> Blender:
+    def __enter__(self) -> BackendProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.child.kill()
-        for pipe in (self.child.stdin, self.child.stdout, self.child.stderr):
+        self.process.kill()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
-        self.child.wait()
+        self.process.wait()
 
-    def messages(self) -> Iterator[Message]:
+    def read_messages(self) -> Iterator[Message]:
         """Every line, as it comes; a line that is no message fails the test."""
-        assert self.child.stdout is not None
-        for line in self.child.stdout:
-            yield decode(line)
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            yield decode_message(line)
 
-    def until_frames(self, count: int) -> None:
+    def read_until_frames(self, count: int) -> None:
         """Reads on until that many frames are done."""
-        self.until(lambda message: isinstance(message, Progress) and message.done >= count)
+        self.read_until(lambda message: isinstance(message, Progress) and message.done >= count)
 
-    def until(self, condition: Callable[[Message], bool]) -> list[Message]:
+    def read_until(self, condition: Callable[[Message], bool]) -> list[Message]:
         """What it says up to the message for which a condition holds."""
         said: list[Message] = []
-        for message in self.messages():
+        for message in self.read_messages():
             said.append(message)
             if condition(message):
                 return said
@@ -85,18 +87,18 @@ class Blender:
 
     def kill(self) -> None:
         """As the system does when memory runs out; nothing that it started is left."""
-        self.child.kill()
-        self.child.wait(LIMIT)
+        self.process.kill()
+        self.process.wait(TIMEOUT_SECONDS)
         if os.name != "nt":
             with pytest.raises(ProcessLookupError):
-                os.killpg(self.child.pid, 0)
+                os.killpg(self.process.pid, 0)
 
-    def ask(self, verb: str) -> None:
-        assert self.child.stdin is not None
-        self.child.stdin.write(encode(Request("job", verb)) + "\n")
-        self.child.stdin.flush()
+    def send_request(self, verb: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(encode_message(Request("job", verb)) + "\n")
+        self.process.stdin.flush()
 
-    def ended(self) -> tuple[list[Message], int]:
+    def read_to_end(self) -> tuple[list[Message], int]:
         """The rest of what it says, and its exit code."""
-        rest = list(self.messages())
-        return rest, self.child.wait(LIMIT)
+        rest = list(self.read_messages())
+        return rest, self.process.wait(TIMEOUT_SECONDS)

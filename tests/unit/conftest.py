@@ -6,30 +6,30 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from backend.setup.device import settle_environment
+from backend.setup.device import configure_native_threads
 
-settle_environment()  # before numpy and torch are loaded
+configure_native_threads()  # before numpy and torch are loaded
 
 import numpy as np
 import pytest
 import torch
 
-from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
-from backend.contract.channels import INDEX
+from backend.contract.actor_folder import ActorFolder, ActorInfo, FootageCamera
+from backend.contract.channels import CHANNEL_INDEX
 from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
 from backend.portrait.model import Portrait, PortraitSize
 from backend.synthetic import SampleOptions, make_sample
 
-SIZE = 48  # pixels of the training crop
+CROP_SIZE = 48  # pixels of the training crop
 
 
 @pytest.fixture
 def make_actor() -> Callable[[Path], ActorFolder]:
-    return tiny_actor
+    return create_tiny_actor
 
 
-def tiny_actor(path: Path) -> ActorFolder:
+def create_tiny_actor(path: Path) -> ActorFolder:
     """A ball for a head whose lower half follows the jaw, a bar for a torso; the camera looks at it from 0.7 m."""
     rng = np.random.default_rng(0)
     ball = rng.normal(size=(300, 3))
@@ -47,13 +47,13 @@ def tiny_actor(path: Path) -> ActorFolder:
         portrait.label.copy_(torch.where(head, 0, 3))
         jaw = torch.zeros(500, 3)
         jaw[:, 1] = torch.where(head & (portrait.means[:, 1] < -0.02), -0.03, 0.0)
-        portrait.prior[INDEX["jawOpen"]] = jaw.reshape(-1)
+        portrait.prior[CHANNEL_INDEX["jawOpen"]] = jaw.reshape(-1)
     view = np.diag([1.0, -1, -1, 1])
     view[2, 3] = 0.7
-    camera = Camera(640, 480, 700.0, view.tolist(), (160.0, 80.0, 320.0))
-    folder = ActorFolder.create(path, ActorInfo("Tiny", size=SIZE, frame_count=3, camera=camera, complete=True))
+    camera = FootageCamera(640, 480, 700.0, view.tolist(), (160.0, 80.0, 320.0))
+    folder = ActorFolder.create(path, ActorInfo("Tiny", size=CROP_SIZE, frame_count=3, camera=camera, complete=True))
     portrait.save(folder)
-    Performance.rest(3, 25).save(folder.file("footage.npz"))
+    Performance.rest_pose(3, 25).save(folder.file_path("footage.npz"))
     return folder
 
 

@@ -12,53 +12,53 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from backend.contract.actor_folder import ActorFolder, ActorInfo, Camera
+from backend.contract.actor_folder import ActorFolder, ActorInfo, FootageCamera
 from backend.contract.camera import CameraPath
-from backend.contract.channels import INDEX
+from backend.contract.channels import CHANNEL_INDEX
 from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
 from backend.rendering.frames import render_performance
 from backend.rendering.options import RenderOptions
 
-SIZE = 32
-COLOR = (0.8, 0.4, 0.2)
+CROP_SIZE = 32
+DISC_COLOR = (0.8, 0.4, 0.2)
 
 
-class Frame(NamedTuple):
+class StandInFrame(NamedTuple):
     rgb: torch.Tensor
     alpha: torch.Tensor
     depth: torch.Tensor
     mattes: torch.Tensor
 
 
-class Disc:
+class DiscModel:
     """A soft disc at the head's place, `COLOR`, brighter in green as the jaw opens; its quarters are the mattes."""
 
     def __init__(self) -> None:
-        self.calls: list[float] = []
+        self.rendered_positions: list[float] = []
 
     def render(
         self, head_rotation: torch.Tensor, head_translation: torch.Tensor, torso_rotation: torch.Tensor,
         torso_translation: torch.Tensor, channels: torch.Tensor, view: torch.Tensor, intrinsics: torch.Tensor,
         width: int, height: int, *, mattes: bool = True,
-    ) -> Frame:  # fmt: skip
+    ) -> StandInFrame:  # fmt: skip
         assert all(t.dtype == torch.float32 for t in (head_rotation, torso_rotation, torso_translation, channels))
-        self.calls.append(float(head_translation[0]))
+        self.rendered_positions.append(float(head_translation[0]))
         point = view[:3, :3] @ head_translation + view[:3, 3]
         center = intrinsics @ point / point[2]
         y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
         distance = torch.hypot(x - center[0], y - center[1])
         alpha = (0.07 * intrinsics[0, 0] - distance).clamp(0, 4) / 4
-        color = torch.tensor(COLOR) + torch.tensor([0, 0.5, 0]) * channels[INDEX["jawOpen"]]
+        color = torch.tensor(DISC_COLOR) + torch.tensor([0, 0.5, 0]) * channels[CHANNEL_INDEX["jawOpen"]]
         left, upper = x < center[0], y < center[1]
-        rgb = _strided(alpha[..., None] * color)
+        rgb = _make_planar(alpha[..., None] * color)
         if not mattes:
-            return Frame(rgb, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
+            return StandInFrame(rgb, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
         parts = torch.stack([left & upper, ~left & upper, left & ~upper, ~left & ~upper], -1)
-        return Frame(rgb, alpha, alpha * point[2], _strided(alpha[..., None] * parts))
+        return StandInFrame(rgb, alpha, alpha * point[2], _make_planar(alpha[..., None] * parts))
 
 
-def _strided(planes: torch.Tensor) -> torch.Tensor:
+def _make_planar(planes: torch.Tensor) -> torch.Tensor:
     """The same values channel by channel in memory, as a rasteriser may hand them over."""
     return planes.permute(2, 0, 1).contiguous().permute(1, 2, 0)
 
@@ -67,44 +67,46 @@ def _strided(planes: torch.Tensor) -> torch.Tensor:
 def folder(tmp_path: Path) -> ActorFolder:
     view = np.diag([1.0, -1, -1, 1])
     view[2, 3] = 0.7
-    camera = Camera(1920, 1080, 900.0, view.tolist(), (860.0, 440.0, 200.0))
-    actor = ActorFolder.create(tmp_path / "jane doe.actor", ActorInfo("Jané", size=SIZE, camera=camera, complete=True))
-    actor.file("model.safetensors").write_bytes(b"the first model")
+    camera = FootageCamera(1920, 1080, 900.0, view.tolist(), (860.0, 440.0, 200.0))
+    actor = ActorFolder.create(
+        tmp_path / "jane doe.actor", ActorInfo("Jané", size=CROP_SIZE, camera=camera, complete=True)
+    )
+    actor.file_path("model.safetensors").write_bytes(b"the first model")
     return actor
 
 
-def performance(count: int = 4, first: int = -1, fps: float = 25) -> Performance:
-    moving = Performance.rest(count, fps, first)
+def moving_performance(count: int = 4, first_frame: int = -1, fps: float = 25) -> Performance:
+    moving = Performance.rest_pose(count, fps, first_frame)
     moving.head_translation[:, 0] = 0.002 * np.arange(count)
     return moving
 
 
-class Run:
+class RenderRun:
     """Renders with the disc and remembers what it drew."""
 
     def __init__(self, folder: ActorFolder, out: Path) -> None:
         self.folder, self.out, self.notes = folder, out, list[str]()
-        self.disc = Disc()
+        self.disc = DiscModel()
         self.reporter = Reporter()
         self.reporter.note = self.notes.append  # type: ignore[method-assign]
 
     def __call__(
         self, moving: Performance | None = None, camera: CameraPath | None = None, **options: Any
     ) -> dict[str, Any]:
-        self.disc.calls.clear()
+        self.disc.rendered_positions.clear()
         chosen = RenderOptions(self.out, device="cpu", **options)
         return render_performance(
-            self.folder, moving if moving is not None else performance(), camera, chosen, self.reporter,
+            self.folder, moving if moving is not None else moving_performance(), camera, chosen, self.reporter,
             lambda *_: self.disc,  # type: ignore[arg-type, return-value]
         )  # fmt: skip
 
 
 @pytest.fixture
-def run(folder: ActorFolder, tmp_path: Path) -> Run:
-    return Run(folder, tmp_path / "out")
+def run(folder: ActorFolder, tmp_path: Path) -> RenderRun:
+    return RenderRun(folder, tmp_path / "out")
 
 
-def still(folder: ActorFolder, **changes: Any) -> CameraPath:
+def still_camera(folder: ActorFolder, **changes: Any) -> CameraPath:
     assert folder.info.camera is not None
     fields = {
         "width": 40, "height": 24, "frames": np.array([0]), "views": folder.info.camera.view()[None],
@@ -113,12 +115,12 @@ def still(folder: ActorFolder, **changes: Any) -> CameraPath:
     return CameraPath(**{**fields, **changes})
 
 
-def exr(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def read_exr(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     with OpenEXR.File(str(path), separate_channels=True) as file:
         return {name: channel.pixels for name, channel in file.channels().items()}, dict(file.header())
 
 
-def beep(path: Path) -> Path:
+def write_beep(path: Path) -> Path:
     samples = (np.sin(np.arange(16000) * 0.2) * 20000).astype("<i2").tobytes()
     form = struct.pack("<IHHIIHH", 16, 1, 1, 16000, 32000, 2, 16)
     size = struct.pack("<I", 36 + len(samples))
@@ -127,9 +129,9 @@ def beep(path: Path) -> Path:
     return path
 
 
-class Impatient(Reporter):
+class CancellingReporter(Reporter):
     """Cancels after two frames."""
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
-        self.cancelled = done >= 2
+        self.is_cancelled = done >= 2
         super().progress(stage, done, total, message)

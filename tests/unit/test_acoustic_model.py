@@ -34,12 +34,12 @@ def pack_wheel(path: Path, **changed: bytes) -> Path:
     """A file with the wheel's layout that holds the shipped files, some of them `changed`."""
     with zipfile.ZipFile(path, "w") as wheel:
         for name, source in extraction.FILES.items():
-            wheel.writestr(source, changed.get(name, (extraction.FOLDER / name).read_bytes()))
+            wheel.writestr(source, changed.get(name, (extraction.MODEL_FOLDER / name).read_bytes()))
     return path
 
 
 def test_shipped_files_are_those_of_the_official_wheel() -> None:
-    assert digests(extraction.FOLDER) == WHEEL_DIGESTS
+    assert digests(extraction.MODEL_FOLDER) == WHEEL_DIGESTS
 
 
 def test_readme_records_the_digest_of_every_file() -> None:
@@ -47,11 +47,11 @@ def test_readme_records_the_digest_of_every_file() -> None:
 
 
 def test_backend_reads_the_shipped_files() -> None:
-    assert acoustic_model.FOLDER.resolve() == extraction.FOLDER
+    assert acoustic_model.FOLDER.resolve() == extraction.MODEL_FOLDER
 
 
 def test_zip_holds_the_model_unchanged(tmp_path: Path) -> None:
-    with zipfile.ZipFile(package.build(tmp_path)) as archive:
+    with zipfile.ZipFile(package.build_archive(tmp_path)) as archive:
         found = {name: archive.read(f"backend/audio/models/en-us/{name}") for name in WHEEL_DIGESTS}
     assert {name: hashlib.sha256(data).hexdigest() for name, data in found.items()} == WHEEL_DIGESTS
 
@@ -82,12 +82,12 @@ def test_file_that_is_no_wheel_is_refused(tmp_path: Path, content: bytes | None)
 @pytest.mark.parametrize("damage", ["missing", "cut short"])
 def test_damaged_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, damage: str) -> None:
     folder = tmp_path / "en-us"
-    shutil.copytree(extraction.FOLDER, folder)
+    shutil.copytree(extraction.MODEL_FOLDER, folder)
     if damage == "missing":
         (folder / name).unlink()
     else:
         (folder / name).write_bytes((folder / name).read_bytes()[:2000])
     monkeypatch.setattr(acoustic_model, "FOLDER", folder)
     with pytest.raises(UserError) as caught:
-        acoustic_model.load_model.__wrapped__()
+        acoustic_model.load_acoustic_model.__wrapped__()
     assert caught.value.code == "broken_backend" and caught.value.remedy == "Install Portrait Actor again."

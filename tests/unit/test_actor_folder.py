@@ -14,17 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from backend.contract.actor_folder import FORMAT_VERSION, ActorFolder, ActorInfo, Camera, Proxy, fingerprint
-from backend.contract.atomic_write import write_error
+from backend.contract.actor_folder import FORMAT_VERSION, ActorFolder, ActorInfo, FootageCamera, Proxy, fingerprint
+from backend.contract.atomic_write import error_from_failed_write
 from backend.contract.channels import CHANNELS
 from backend.contract.errors import UserError
 from backend.contract.performance import Performance
 
 FRESH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-CAMERA = Camera(640, 360, 900.0, np.diag([1.0, -1.0, -1.0, 1.0]).tolist(), (120.5, 20.0, 256.0))
+CAMERA = FootageCamera(640, 360, 900.0, np.diag([1.0, -1.0, -1.0, 1.0]).tolist(), (120.5, 20.0, 256.0))
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 cameras = st.builds(
-    Camera,
+    FootageCamera,
     width=st.integers(1, 8192),
     height=st.integers(1, 8192),
     focal=st.floats(1, 1e5),
@@ -58,8 +58,8 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def finished(path: Path) -> ActorFolder:
     """A small complete actor at `path`."""
     folder = ActorFolder.create(path, ActorInfo(name="Jane", camera=CAMERA, complete=True))
-    folder.write_arrays("proxy.npz", **asdict(proxy()))
-    Performance.rest(3, 25.0).save(folder.file("footage.npz"))
+    folder.save_arrays("proxy.npz", **asdict(proxy()))
+    Performance.rest_pose(3, 25.0).save(folder.file_path("footage.npz"))
     return folder
 
 
@@ -210,11 +210,11 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) -> None:
     folder = finished(tmp_path / "jane.actor")
     before = snapshot(folder.path)
-    with pytest.raises(UserError) as caught, folder.replacing("plate.png") as part:
+    with pytest.raises(UserError) as caught, folder.write_atomically("plate.png") as part:
         part.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert caught.value.code == "disk_full"
-    with pytest.raises(RuntimeError), folder.replacing("proxy.npz") as part:
+    with pytest.raises(RuntimeError), folder.write_atomically("proxy.npz") as part:
         part.write_bytes(b"half")
         raise RuntimeError("a bug")
     assert snapshot(folder.path) == before
@@ -225,17 +225,17 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) ->
     [(errno.ENOSPC, "disk_full"), (errno.EACCES, "read_only"), (errno.EROFS, "read_only"), (errno.EIO, "write_failed")],
 )
 def test_a_failed_write_is_one_sentence(number: int, code: str) -> None:
-    error = write_error(Path("jane.actor"), OSError(number, os.strerror(number)))
+    error = error_from_failed_write(Path("jane.actor"), OSError(number, os.strerror(number)))
     assert error.code == code and "jane.actor" in error.message and error.remedy
 
 
 def test_stages_are_known_by_what_went_into_them(tmp_path: Path) -> None:
     folder = ActorFolder.create(tmp_path / "jane.actor", ActorInfo())
     inputs = fingerprint("clip", 256, 1.5)
-    assert not folder.is_done("track", inputs)
-    folder.mark_done("track", inputs)
+    assert not folder.is_stage_done("track", inputs)
+    folder.mark_stage_done("track", inputs)
     again = ActorFolder.open(folder.path, must_be_complete=False)
-    assert again.is_done("track", inputs) and not again.is_done("track", fingerprint("clip", 512, 1.5))
+    assert again.is_stage_done("track", inputs) and not again.is_stage_done("track", fingerprint("clip", 512, 1.5))
     assert inputs == fingerprint("clip", 256, 1.5)
 
 
@@ -260,33 +260,33 @@ def test_stages_are_known_by_what_went_into_them(tmp_path: Path) -> None:
 )
 def test_a_face_mesh_that_is_not_sound_is_refused(tmp_path: Path, damage: dict[str, Any]) -> None:
     folder = finished(tmp_path / "jane.actor")
-    assert len(folder.proxy().vertices) == 3
-    folder.write_arrays("proxy.npz", **asdict(proxy(**damage)))
+    assert len(folder.load_proxy().vertices) == 3
+    folder.save_arrays("proxy.npz", **asdict(proxy(**damage)))
     with pytest.raises(UserError) as caught:
-        folder.proxy()
+        folder.load_proxy()
     assert caught.value.code == "damaged_actor"
 
 
 def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
     folder = finished(tmp_path / "jane.actor")
-    assert len(folder.footage()) == 3
+    assert len(folder.load_footage_performance()) == 3
     for name in ("proxy.npz", "footage.npz"):
-        content = folder.file(name).read_bytes()
-        folder.file(name).write_bytes(content[: len(content) // 2])
-    for read in (folder.proxy, folder.footage):
+        content = folder.file_path(name).read_bytes()
+        folder.file_path(name).write_bytes(content[: len(content) // 2])
+    for read in (folder.load_proxy, folder.load_footage_performance):
         with pytest.raises(UserError):
             read()
-    folder.file("proxy.npz").unlink()
+    folder.file_path("proxy.npz").unlink()
     with pytest.raises(UserError) as caught:
-        folder.proxy()
+        folder.load_proxy()
     assert caught.value.code == "damaged_actor"
 
 
 def test_an_incomplete_table_is_refused(tmp_path: Path) -> None:
     folder = finished(tmp_path / "jane.actor")
-    folder.write_arrays("proxy.npz", vertices=np.eye(3, dtype=np.float32))
+    folder.save_arrays("proxy.npz", vertices=np.eye(3, dtype=np.float32))
     with pytest.raises(UserError):
-        folder.proxy()
+        folder.load_proxy()
 
 
 def test_the_crop_sees_the_footage_where_it_lies() -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from backend.contract.errors import UserError
-from backend.media.audio_io import RATE, is_silent, load_sound, save_wav
+from backend.media.audio_io import SAMPLE_RATE, is_silent, load_audio, save_wav
 
 F32 = NDArray[np.float32]
 
@@ -43,7 +43,7 @@ def write(path: Path, samples: F32, rate: int, codec: str, *, sound_at: float = 
 
 def onset(samples: F32) -> float:
     """Seconds at which the sound becomes loud."""
-    return float(np.argmax(np.abs(samples) > 0.2)) / RATE
+    return float(np.argmax(np.abs(samples) > 0.2)) / SAMPLE_RATE
 
 
 @pytest.mark.parametrize("rate, channels, name, codec", [
@@ -58,11 +58,11 @@ def onset(samples: F32) -> float:
 def test_any_container_rate_and_channels(tmp_path: Path, rate: int, channels: int, name: str, codec: str) -> None:
     path = tmp_path / name
     write(path, np.repeat(tone(1.0, rate)[None], channels, 0), rate, codec)
-    samples = load_sound(path)
+    samples = load_audio(path)
     assert samples.dtype == np.float32 and samples.ndim == 1
-    assert len(samples) == pytest.approx(RATE, abs=RATE * 0.05)
-    middle = samples[RATE // 4 : 3 * RATE // 4]
-    peak = np.argmax(np.abs(np.fft.rfft(middle))) * RATE / len(middle)
+    assert len(samples) == pytest.approx(SAMPLE_RATE, abs=SAMPLE_RATE * 0.05)
+    middle = samples[SAMPLE_RATE // 4 : 3 * SAMPLE_RATE // 4]
+    peak = np.argmax(np.abs(np.fft.rfft(middle))) * SAMPLE_RATE / len(middle)
     assert peak == pytest.approx(440, abs=3)
     assert np.abs(middle).max() == pytest.approx(0.5, abs=0.08)  # AAC silences this tone in the bass channel
 
@@ -78,30 +78,30 @@ def test_sample_0_is_the_first_picture(tmp_path: Path, sound_at: float, name: st
     samples = np.zeros(rate, np.float32)
     samples[round((0.5 - sound_at) * rate) :] = tone(0.5 + sound_at, rate)
     write(tmp_path / name, samples[None], rate, codec, sound_at=sound_at, video=True)
-    assert onset(load_sound(tmp_path / name)) == pytest.approx(0.5, abs=0.005)
+    assert onset(load_audio(tmp_path / name)) == pytest.approx(0.5, abs=0.005)
 
 
 def test_sound_without_video_keeps_its_beginning(tmp_path: Path) -> None:
-    write(tmp_path / "a.mkv", tone(0.5, RATE)[None], RATE, "pcm_s16le", sound_at=3.0)
-    assert len(load_sound(tmp_path / "a.mkv")) == pytest.approx(RATE // 2, abs=200)
+    write(tmp_path / "a.mkv", tone(0.5, SAMPLE_RATE)[None], SAMPLE_RATE, "pcm_s16le", sound_at=3.0)
+    assert len(load_audio(tmp_path / "a.mkv")) == pytest.approx(SAMPLE_RATE // 2, abs=200)
 
 
 def test_other_rates_on_request(tmp_path: Path) -> None:
-    save_wav(tmp_path / "a.wav", tone(1.0, RATE))
-    assert len(load_sound(tmp_path / "a.wav", 24000)) == pytest.approx(24000, abs=100)
+    save_wav(tmp_path / "a.wav", tone(1.0, SAMPLE_RATE))
+    assert len(load_audio(tmp_path / "a.wav", 24000)) == pytest.approx(24000, abs=100)
 
 
 def test_saved_is_loaded_and_clipped(tmp_path: Path) -> None:
-    samples = np.concatenate([tone(0.2, RATE), [2.0, -2.0]]).astype(np.float32)
+    samples = np.concatenate([tone(0.2, SAMPLE_RATE), [2.0, -2.0]]).astype(np.float32)
     save_wav(tmp_path / "a.wav", samples)
-    np.testing.assert_allclose(load_sound(tmp_path / "a.wav"), np.clip(samples, -1, 1), atol=2e-4)
+    np.testing.assert_allclose(load_audio(tmp_path / "a.wav"), np.clip(samples, -1, 1), atol=2e-4)
 
 
 def test_silence_is_told_from_a_whisper() -> None:
-    assert is_silent(np.zeros(RATE, np.float32)) and is_silent(np.zeros(0, np.float32))
-    assert is_silent(np.full(RATE, 3e-5, np.float32))
-    whisper = np.zeros(10 * RATE, np.float32)
-    whisper[RATE : RATE + RATE // 10] = 0.01 * tone(0.1, RATE)
+    assert is_silent(np.zeros(SAMPLE_RATE, np.float32)) and is_silent(np.zeros(0, np.float32))
+    assert is_silent(np.full(SAMPLE_RATE, 3e-5, np.float32))
+    whisper = np.zeros(10 * SAMPLE_RATE, np.float32)
+    whisper[SAMPLE_RATE : SAMPLE_RATE + SAMPLE_RATE // 10] = 0.01 * tone(0.1, SAMPLE_RATE)
     assert not is_silent(whisper)
 
 
@@ -116,5 +116,5 @@ def test_failures_are_one_sentence(tmp_path: Path) -> None:
     for name, code in (("text.mp4", "not_a_sound"), ("empty.wav", "empty_file"), ("mute.mp4", "no_sound"),
                        ("gone.wav", "missing_file")):  # fmt: skip
         with pytest.raises(UserError) as caught:
-            load_sound(tmp_path / name)
+            load_audio(tmp_path / name)
         assert caught.value.code == code and caught.value.remedy

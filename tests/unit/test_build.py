@@ -41,22 +41,22 @@ def one_sentence(ended: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_the_zip_has_what_blender_needs_and_nothing_else(tmp_path: Path) -> None:
-    archive = package.build(tmp_path)
+    archive = package.build_archive(tmp_path)
     assert archive.name == f"portrait_actor-{__version__}.zip"
     with zipfile.ZipFile(archive) as pack:
         names = pack.namelist()
         assert pack.testzip() is None
-        assert pack.read("__init__.py").decode() == package.ENTRY
+        assert pack.read("__init__.py").decode() == package.ENTRY_SOURCE
         assert tomllib.loads(pack.read("blender_manifest.toml").decode())["id"] == "portrait_actor"
         assert b"GNU GENERAL PUBLIC LICENSE" in pack.read("LICENSE")
     assert {"addon/__init__.py", "backend/__main__.py", "backend/setup/install.py", "pyproject.toml"} <= set(names)
-    assert {name.split("/")[0] for name in names} == {"addon", "backend", *package.SINGLE, "__init__.py"}
+    assert {name.split("/")[0] for name in names} == {"addon", "backend", *package.SINGLE_FILES, "__init__.py"}
     assert not [n for n in names if "__pycache__" in n or n.endswith((".pyc", ".part")) or "/." in n or "\\" in n]
     assert names == sorted(names) and len(names) == len(set(names))
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = package.build(tmp_path / "a"), package.build(tmp_path / "b")
+    first, second = package.build_archive(tmp_path / "a"), package.build_archive(tmp_path / "b")
     assert first.read_bytes() == second.read_bytes()
     assert [p.name for p in (tmp_path / "a").iterdir()] == [first.name]
 
@@ -70,7 +70,7 @@ def test_the_version_is_said_once_and_the_same() -> None:
 def test_two_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(package, "__version__", "99.0.0")
     with pytest.raises(UserError) as caught:
-        package.build(tmp_path)
+        package.build_archive(tmp_path)
     assert caught.value.code == "versions_differ" and not list(tmp_path.iterdir())
 
 
@@ -79,8 +79,8 @@ def test_two_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_python_of_this_version_is_this_one() -> None:
     version = (sys.version_info[0], sys.version_info[1])
-    assert pythons.find((version,)) == sys.executable
-    assert pythons.find(((2, 1),)) is None
+    assert pythons.find_python((version,)) == sys.executable
+    assert pythons.find_python(((2, 1),)) is None
 
 
 def test_a_python_on_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,12 +93,12 @@ def test_a_python_on_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         program.write_text(f"#!/bin/sh\n{text}\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}{os.pathsep}{os.environ['PATH']}")
-    assert pythons.find(((9, 9),)) == "/somewhere/with a space/python9.9"
+    assert pythons.find_python(((9, 9),)) == "/somewhere/with a space/python9.9"
 
 
 @pytest.mark.parametrize("version", [(3, 8), (3, 9), (3, 10), (3, 13)])
 def test_another_python_hands_over(version: tuple[int, int]) -> None:
-    other = pythons.find((version,))
+    other = pythons.find_python((version,))
     if other is None:
         pytest.skip(f"no Python {version[0]}.{version[1]} on this machine")
     ended = build("run", "there is no such.mp4", python=other)
@@ -106,7 +106,7 @@ def test_another_python_hands_over(version: tuple[int, int]) -> None:
 
 
 def test_without_a_fitting_python_it_says_which(tmp_path: Path) -> None:
-    other = pythons.find(((3, 8), (3, 9), (3, 10), (3, 13)))
+    other = pythons.find_python(((3, 8), (3, 9), (3, 10), (3, 13)))
     if other is None or os.name == "nt":
         pytest.skip("no other Python on this machine")
     bare = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path)}
@@ -188,9 +188,9 @@ def test_the_footage_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "NEEDED_BYTES", 1 << 60)
+    monkeypatch.setattr(pipeline, "MIN_FREE_BYTES", 1 << 60)
     with pytest.raises(UserError) as caught:
-        pipeline.prepared(tmp_path / "out")
+        pipeline.make_output_folder(tmp_path / "out")
     assert caught.value.code == "disk_full"
 
 
@@ -203,10 +203,10 @@ def test_installing_without_a_blender_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_step_hands_on_its_exit_code() -> None:
-    processes.step([sys.executable, "-c", "pass"])
+    processes.run_step([sys.executable, "-c", "pass"])
     for code in (1, 7, 130):
         with pytest.raises(processes.StepFailed) as caught:
-            processes.step([sys.executable, "-c", f"raise SystemExit({code})"])
+            processes.run_step([sys.executable, "-c", f"raise SystemExit({code})"])
         assert caught.value.code == code
 
 
@@ -214,19 +214,19 @@ def test_a_killed_step_is_told_as_such() -> None:
     if os.name == "nt":
         pytest.skip("Windows knows no signals")
     with pytest.raises(UserError) as caught:
-        processes.step([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+        processes.run_step([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
     assert caught.value.code == "killed" and "memory" in caught.value.remedy
 
 
 def test_a_program_that_never_ends_is_ended() -> None:
-    assert processes.run([sys.executable, "-c", "import time; time.sleep(60)"], limit=0.5) == 124
+    assert processes.run_program([sys.executable, "-c", "import time; time.sleep(60)"], timeout_seconds=0.5) == 124
 
 
 def test_a_foreign_python_home_does_not_reach_children(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONHOME", "nowhere")
     monkeypatch.setenv("PYTHONPATH", "nowhere")
-    assert not {"PYTHONHOME", "PYTHONPATH"} & set(processes.environment())
-    assert processes.environment(PORTRAIT_ACTOR_PYTHON=Path("p"))["PORTRAIT_ACTOR_PYTHON"] == "p"
+    assert not {"PYTHONHOME", "PYTHONPATH"} & set(processes.child_environment())
+    assert processes.child_environment(PORTRAIT_ACTOR_PYTHON=Path("p"))["PORTRAIT_ACTOR_PYTHON"] == "p"
 
 
 CHILD = """
@@ -300,7 +300,7 @@ def tiers(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
         return run
 
     for name in outcome:
-        monkeypatch.setattr(run_tests, name, tier(name))
+        monkeypatch.setattr(run_tests, f"run_{name}_tests", tier(name))
     monkeypatch.delenv("CI", raising=False)
     return outcome
 
@@ -309,7 +309,7 @@ def test_one_failing_tier_fails_the_whole_and_stops_none(
     tiers: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiers["unit"] = 1
-    assert run_tests.test(options()) == 1
+    assert run_tests.run_tiers(options()) == 1
     said = capsys.readouterr().out
     assert "unit: FAILED" in said and "blender: passed" in said and "desktop: passed" in said
 
@@ -317,31 +317,33 @@ def test_one_failing_tier_fails_the_whole_and_stops_none(
 def test_what_cannot_be_run_is_said_and_fails_in_ci(
     tiers: dict[str, object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiers["desktop"] = run_tests.environments.NotHere("no_desktop", "There is no screen.", "Buy one.")
-    assert run_tests.test(options()) == 0
+    tiers["desktop"] = run_tests.environments.MissingRequirement("no_desktop", "There is no screen.", "Buy one.")
+    assert run_tests.run_tiers(options()) == 0
     assert "desktop: not run. There is no screen." in capsys.readouterr().out
-    assert run_tests.test(options(tier="desktop")) == 2  # asked for by name
+    assert run_tests.run_tiers(options(tier="desktop")) == 2  # asked for by name
     monkeypatch.setenv("CI", "true")
-    assert run_tests.test(options()) == 2
-    assert run_tests.test(options(without_desktop=True)) == 0
+    assert run_tests.run_tiers(options()) == 2
+    assert run_tests.run_tiers(options(without_desktop=True)) == 0
 
 
 # Benchmarks
 
 
 def test_figures_get_their_full_names() -> None:
-    assert table.measure("rasterizer", lambda: {"cpu.256.forward_ms": 1, "rasterizer.cpu.x": 2.5}) == {
+    assert table.run_benchmark("rasterizer", lambda: {"cpu.256.forward_ms": 1, "rasterizer.cpu.x": 2.5}) == {
         "rasterizer.cpu.256.forward_ms": 1.0,
         "rasterizer.cpu.x": 2.5,
     }
-    heard = table.measure("speech_features", lambda: {"sound.lag_ms": 40, "x": 1, "sounds": 2}, ("sound",))
+    heard = table.run_benchmark("speech_features", lambda: {"sound.lag_ms": 40, "x": 1, "sounds": 2}, ("sound",))
     assert heard == {"sound.lag_ms": 40.0, "speech_features.x": 1.0, "speech_features.sounds": 2.0}
     with pytest.raises(ValueError, match="nan"):
-        table.measure("rasterizer", lambda: {"cpu.256.forward_ms": float("nan")})
+        table.run_benchmark("rasterizer", lambda: {"cpu.256.forward_ms": float("nan")})
 
 
 def test_the_table_shows_units() -> None:
-    shown = table.table({"a.forward_ms": 11.234567, "tracking.sample.head_rotation_deg_mean": 1.25, "b.speedup": 3.0})
+    shown = table.format_table(
+        {"a.forward_ms": 11.234567, "tracking.sample.head_rotation_deg_mean": 1.25, "b.speedup": 3.0}
+    )
     assert [line.split() for line in shown.splitlines()] == [
         ["a.forward_ms", "11.23", "ms"],
         ["tracking.sample.head_rotation_deg_mean", "1.25", "°"],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend.tracking.pose.initial_pose.bundle_adjustment import Poses, Tracks, adjust, resect
-from backend.tracking.pose.initial_pose.shape_prior import ShapePrior
-from backend.tracking.pose.initial_pose.smoothing import smooth_curves, smooth_poses
 
-from backend.contract.geometry import FLIP, matrix_from_vector, project, rotation_angle
+from backend.contract.geometry import FLIP_YZ, matrix_from_rotation_vector, project_points, rotation_angle_degrees
+from backend.tracking.pose.bundle_adjustment import PointTracks, Poses, adjust_bundle, solve_pnp
+from backend.tracking.pose.shape_prior import ShapePrior
+from backend.tracking.pose.smoothing import smooth_curves, smooth_poses
 
 CAMERA = np.array([[900.0, 0, 128], [0, 900.0, 128], [0, 0, 1]])
-PRIOR = ShapePrior(bend=(0.003, 0.003, 0.012), reach=0.03, own=0.001)
+PRIOR = ShapePrior(smooth_deviation=(0.003, 0.003, 0.012), correlation_length=0.03, independent_deviation=0.001)
 FRAMES = 60
 FREE = np.array([np.inf])  # noise without a limit
 
@@ -25,14 +25,16 @@ def body(seed: int = 0) -> np.ndarray:
 def motion() -> Poses:
     t = np.linspace(0, 2 * np.pi, FRAMES)
     turn = np.stack([0.12 * np.sin(2 * t), 0.3 * np.sin(t), 0.08 * np.cos(3 * t)], 1)
-    return Poses(matrix_from_vector(turn) @ FLIP, np.array([0.0, 0.0, 1.1]) + 0.03 * np.sin(t)[:, None] * [1, 0.5, 1])
+    return Poses(
+        matrix_from_rotation_vector(turn) @ FLIP_YZ, np.array([0.0, 0.0, 1.1]) + 0.03 * np.sin(t)[:, None] * [1, 0.5, 1]
+    )
 
 
-def seen(points: np.ndarray, poses: Poses, noise: float = 0.0) -> Tracks:
-    pixels = project(points, poses.rotation, poses.translation, CAMERA)
+def seen(points: np.ndarray, poses: Poses, noise: float = 0.0) -> PointTracks:
+    pixels = project_points(points, poses.rotation, poses.translation, CAMERA)
     pixels = pixels + np.random.default_rng(1).normal(0, noise, pixels.shape)
     count = len(points)
-    return Tracks(
+    return PointTracks(
         pixels, np.ones(pixels.shape[:2]), np.zeros((*pixels.shape[:2], 3)), np.tile(np.eye(2), (count, 1, 1))
     )
 
@@ -41,34 +43,34 @@ def worst(found: Poses, true: Poses) -> float:
     """Degrees, after the one constant turn that no picture shows."""
     relative = np.swapaxes(true.rotation, 1, 2) @ found.rotation
     u, _, vt = np.linalg.svd(relative.mean(0))
-    return float(rotation_angle(np.swapaxes(relative, 1, 2) @ (u @ vt)).max())
+    return float(rotation_angle_degrees(np.swapaxes(relative, 1, 2) @ (u @ vt)).max())
 
 
 def test_poses_of_a_known_body_are_found_in_spite_of_outliers() -> None:
     points, true = body(), motion()
     tracks = seen(points, true, 0.1)
     tracks.pixels[:, ::10] += 15.0
-    start = Poses(np.tile(FLIP, (FRAMES, 1, 1)), np.tile([0.0, 0, 1.0], (FRAMES, 1)))
-    found = resect(tracks, points, start, CAMERA, iterations=40)
-    assert rotation_angle(np.swapaxes(found.rotation, 1, 2) @ true.rotation).max() < 0.5
+    start = Poses(np.tile(FLIP_YZ, (FRAMES, 1, 1)), np.tile([0.0, 0, 1.0], (FRAMES, 1)))
+    found = solve_pnp(tracks, points, start, CAMERA, iterations=40)
+    assert rotation_angle_degrees(np.swapaxes(found.rotation, 1, 2) @ true.rotation).max() < 0.5
     assert np.abs(found.translation - true.translation).max() < 0.02
 
 
 def test_a_frame_in_which_nothing_is_seen_keeps_its_start() -> None:
     points, true = body(), motion()
     tracks = seen(points, true)
-    tracks.trust[1] = 0
-    start = Poses(np.tile(FLIP, (FRAMES, 1, 1)), np.tile([0.0, 0, 1.0], (FRAMES, 1)))
-    found = resect(tracks, points, start, CAMERA, iterations=40)
-    assert np.allclose(found.rotation[1], FLIP) and np.allclose(found.translation[1], [0, 0, 1.0])
+    tracks.confidence[1] = 0
+    start = Poses(np.tile(FLIP_YZ, (FRAMES, 1, 1)), np.tile([0.0, 0, 1.0], (FRAMES, 1)))
+    found = solve_pnp(tracks, points, start, CAMERA, iterations=40)
+    assert np.allclose(found.rotation[1], FLIP_YZ) and np.allclose(found.translation[1], [0, 0, 1.0])
     assert np.allclose(found.translation[0], true.translation[0], atol=1e-4)
 
 
 def test_what_is_held_stays() -> None:
     points, true = body(), motion()
-    start = Poses(np.tile(FLIP, (FRAMES, 1, 1)), true.translation)
-    found = resect(seen(points, true), points, start, CAMERA, hold=(1e12, 1e12, 0, 0, 0, 0))
-    moved = found.offset(start)
+    start = Poses(np.tile(FLIP_YZ, (FRAMES, 1, 1)), true.translation)
+    found = solve_pnp(seen(points, true), points, start, CAMERA, pose_precision=(1e12, 1e12, 0, 0, 0, 0))
+    moved = found.step_from(start)
     assert np.abs(moved[:, :2]).max() < 1e-3 < np.abs(moved[:, 2]).max()
 
 
@@ -76,8 +78,10 @@ def test_a_flattened_body_gets_its_depth_back_and_the_poses_with_it() -> None:
     points, true = body(), motion()
     flat = points * [1, 1, 0.8]
     tracks = seen(points, true, 0.15)
-    rough = resect(tracks, flat, true, CAMERA)
-    shape, poses, _ = adjust(tracks, flat, rough, CAMERA, prior=PRIOR, loose=np.ones(len(points)), iterations=15)
+    rough = solve_pnp(tracks, flat, true, CAMERA)
+    shape, poses, _ = adjust_bundle(
+        tracks, flat, rough, CAMERA, shape_prior=PRIOR, deviation_scale=np.ones(len(points)), iterations=15
+    )
     assert worst(poses, true) < 0.4 * worst(rough, true)
     slope = np.polyfit(points[:, 2], shape[:, 2], 1)[0]
     assert slope == pytest.approx(1, abs=0.06)
@@ -87,10 +91,17 @@ def test_the_lens_is_found_when_the_head_turns() -> None:
     points, true = body(), motion()
     tracks = seen(points, true, 0.05)
     wrong = CAMERA * np.where(np.eye(3) > 0, [0.8, 0.8, 1], 1)
-    start = resect(tracks, points, Poses(true.rotation, true.translation * [1, 1, 0.8]), wrong)
-    free = ShapePrior(bend=(0.0005, 0.0005, 0.0005), reach=0.03, own=0.0002)
-    _, _, lens = adjust(
-        tracks, points, start, wrong, prior=free, loose=np.ones(len(points)), usual_focal=720.0, iterations=30
+    start = solve_pnp(tracks, points, Poses(true.rotation, true.translation * [1, 1, 0.8]), wrong)
+    free = ShapePrior(smooth_deviation=(0.0005, 0.0005, 0.0005), correlation_length=0.03, independent_deviation=0.0002)
+    _, _, lens = adjust_bundle(
+        tracks,
+        points,
+        start,
+        wrong,
+        shape_prior=free,
+        deviation_scale=np.ones(len(points)),
+        focal_prior=720.0,
+        iterations=30,
     )
     assert lens[0, 0] == pytest.approx(900, rel=0.05)
 
@@ -100,7 +111,7 @@ def test_the_prior_moves_neighbours_along() -> None:
     offset = np.tile([0.0, 0, 0.005], (len(points), 1))
     others = np.array([[0.0, 0, 0.04], [0.5, 0.5, 0]])
     ones = np.ones(len(points))
-    near, far = PRIOR.spread(points, ones, offset, others, np.ones(2))
+    near, far = PRIOR.propagate_displacement(points, ones, offset, others, np.ones(2))
     assert near[2] == pytest.approx(0.005, rel=0.1) and abs(far[2]) < 1e-6
 
 
@@ -127,7 +138,7 @@ def test_motion_that_leaps_is_kept_as_it_leaps() -> None:
 def test_smoothing_keeps_poses_that_do_not_tremble() -> None:
     true = motion()
     rotation, translation = smooth_poses(true.rotation, true.translation, np.ones(6))
-    assert rotation_angle(np.swapaxes(rotation, 1, 2) @ true.rotation).max() < 0.05
+    assert rotation_angle_degrees(np.swapaxes(rotation, 1, 2) @ true.rotation).max() < 0.05
     assert np.abs(translation - true.translation).max() < 1e-4
 
 

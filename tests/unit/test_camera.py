@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import backend.contract.camera
-from backend.contract.actor_folder import Camera as FootageCamera
-from backend.contract.camera import CameraPath, footage_camera
+from backend.contract.actor_folder import FootageCamera as FootageCamera
+from backend.contract.camera import CameraPath, footage_camera_path
 from backend.contract.errors import UserError
 
 
@@ -42,27 +42,27 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_moving_camera_is_matched_by_frame_number() -> None:
-    view, k = moving().at(1)
+    view, k = moving().matrices_at(1)
     assert view[2, 3] == pytest.approx(0.8)
     assert k.tolist() == [[900, 0, 320], [0, 905, 240], [0, 0, 1]]
     for frame in (-2, 2):
         with pytest.raises(UserError, match=f"frame {frame}") as failure:
-            moving().at(frame)
+            moving().matrices_at(frame)
         assert failure.value.code == "camera_frame_missing"
 
 
 def test_still_camera_serves_every_frame() -> None:
-    assert np.array_equal(moving(1).at(1234)[0], moving(1).views[0])
+    assert np.array_equal(moving(1).matrices_at(1234)[0], moving(1).views[0])
 
 
 def test_a_border_is_kept_resized_and_checked(tmp_path: Path) -> None:
     camera = replace(moving(), border=(20, 30, 320, 480))
     camera.save(tmp_path / "camera.json")
     assert CameraPath.load(tmp_path / "camera.json").border == (20, 30, 320, 480)
-    assert camera.resized(320, 160).border == (10, 10, 160, 160)
-    part = camera.cropped((20, 30, 320, 480))
+    assert camera.resize(320, 160).border == (10, 10, 160, 160)
+    part = camera.crop((20, 30, 320, 480))
     assert (part.width, part.height, part.border) == (300, 450, None)
-    assert part.at(0)[1][:2, 2].tolist() == [300, 210], "the same point, counted from the border's corner"
+    assert part.matrices_at(0)[1][:2, 2].tolist() == [300, 210], "the same point, counted from the border's corner"
     for border in ((0, 0, 0, 480), (0, 0, 641, 480), (-1, 0, 5, 5), (5, 5, 4, 9)):
         with pytest.raises(UserError, match="no part of the picture"):
             replace(moving(), border=border).check()
@@ -77,11 +77,11 @@ def test_resized_keeps_the_view() -> None:
     point = np.array([0.05, -0.03, 0.1, 1])
 
     def share(camera: CameraPath) -> np.ndarray:
-        view, k = camera.at(0)
+        view, k = camera.matrices_at(0)
         pixel = k @ (view @ point)[:3]
         return pixel[:2] / pixel[2] / (camera.width, camera.height)
 
-    assert share(moving().resized(1000, 100)) == pytest.approx(share(moving()))
+    assert share(moving().resize(1000, 100)) == pytest.approx(share(moving()))
 
 
 def test_a_scaled_actor_is_allowed() -> None:
@@ -144,8 +144,8 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 def test_footage_camera_looks_at_the_crop() -> None:
     """A point at the crop's corner in the footage lands on the picture's corner."""
     info = FootageCamera(1920, 1080, 1500.0, np.eye(4).tolist(), (700.0, 200.0, 400.0))
-    camera = footage_camera(info, 256)
-    _, k = camera.at(7)
+    camera = footage_camera_path(info, 256)
+    _, k = camera.matrices_at(7)
     for corner, wanted in (((700, 200), (0, 0)), ((1100, 600), (256, 256))):
         ray = np.linalg.inv(info.intrinsics()) @ (*corner, 1)
         assert (k @ ray)[:2] == pytest.approx(wanted)

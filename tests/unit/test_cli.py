@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 import OpenEXR
 import pytest
-from child import LIMIT, REPO, Blender, assert_one_sentence, can_mount, command, posix, run
+from child import (
+    REPO,
+    TIMEOUT_SECONDS,
+    BackendProcess,
+    assert_one_sentence,
+    backend_command,
+    can_mount,
+    requires_posix,
+    run_backend,
+)
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.camera import CameraPath
@@ -29,7 +38,7 @@ def actor(tmp_path: Path, make_actor: Callable[[Path], ActorFolder]) -> ActorFol
 
 
 def save(path: Path, count: int) -> Path:
-    moving = Performance.rest(count, 25, first=-1)
+    moving = Performance.rest_pose(count, 25, first_frame=-1)
     moving.head_translation[:, 0] = np.linspace(-0.03, 0.03, count)
     moving.save(path)
     return path
@@ -48,8 +57,8 @@ def camera_file(path: Path) -> Path:
 def test_render_for_blender(actor: ActorFolder, tmp_path: Path) -> None:
     table, camera = save(tmp_path / "say.npz", 3), camera_file(tmp_path / "camera.json")
     out = tmp_path / "frames"
-    with Blender("render", actor.path, table, "--camera", camera, "--out", out, "--format", "exr") as blender:
-        said, code = blender.ended()
+    with BackendProcess("render", actor.path, table, "--camera", camera, "--out", out, "--format", "exr") as blender:
+        said, code = blender.read_to_end()
     assert code == 0
     assert isinstance(said[0], Hello) and said[0].device in ("cpu", "cuda") and said[0].device_name
     steps = [m for m in said if isinstance(m, Progress)]
@@ -79,16 +88,16 @@ def test_render_for_a_person_with_an_awkward_path(make_actor: Callable[[Path], A
         file.writeframes(np.zeros(16000, "<i2").tobytes())
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     words = ("render", actor.path, table, "--out", place / "out", "--format", "mp4", "--sound", sound)
-    answer = run(*words, env=env)
+    answer = run_backend(*words, env=env)
     assert answer.returncode == 0, answer.stderr
     assert "5 frames are in " in answer.stdout and "Traceback" not in answer.stderr
-    info = video.probe(place / "out" / "jané.mp4")
+    info = video.probe_video(place / "out" / "jané.mp4")
     assert (info.width, info.height, info.frame_count, info.has_audio) == (48, 48, 5, True)
 
 
 def test_doctor_tells_the_truth() -> None:
-    with Blender("doctor") as blender:
-        said, code = blender.ended()
+    with BackendProcess("doctor") as blender:
+        said, code = blender.read_to_end()
     result = said[-1]
     assert isinstance(said[0], Hello) and isinstance(result, Result)
     found = {f["what"]: f for f in result.data["findings"]}
@@ -99,7 +108,7 @@ def test_doctor_tells_the_truth() -> None:
 
 
 def test_help_names_every_command() -> None:
-    answer = run("--help")
+    answer = run_backend("--help")
     assert answer.returncode == 0
     for name in ("create", "speak", "render", "evaluate", "serve", "doctor", "sample"):
         assert f"  {name} " in answer.stdout
@@ -118,8 +127,8 @@ def _text(path: Path) -> None:
 def test_create_refuses_what_is_no_video(tmp_path: Path, make: Callable[[Path], None], code: str) -> None:
     clip, actor = tmp_path / "my clip.mp4", tmp_path / "x.actor"
     make(clip)
-    with Blender("create", clip, actor, "--preset", "tiny") as blender:
-        said, exit_code = blender.ended()
+    with BackendProcess("create", clip, actor, "--preset", "tiny") as blender:
+        said, exit_code = blender.read_to_end()
     error = said[-1]
     assert exit_code == 2 and isinstance(error, Error) and error.code == code and error.remedy and not error.log
     assert "my clip.mp4" in error.message and error.message.count(".") <= 3
@@ -145,24 +154,24 @@ def test_create_refuses_what_is_no_video(tmp_path: Path, make: Callable[[Path], 
 def test_bad_input_is_one_sentence(actor: ActorFolder, tmp_path: Path, words: tuple[str, ...], part: str) -> None:
     save(tmp_path / "say.npz", 2)
     given = [word.format(tmp=tmp_path, actor=actor.path) for word in words]
-    assert_one_sentence(run(*given), part)
+    assert_one_sentence(run_backend(*given), part)
 
 
 def test_a_damaged_model_is_one_sentence(actor: ActorFolder, tmp_path: Path) -> None:
-    model = actor.file("model.safetensors")
+    model = actor.file_path("model.safetensors")
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
-    answer = run("render", actor.path, save(tmp_path / "say.npz", 2), "--out", tmp_path / "o")
+    answer = run_backend("render", actor.path, save(tmp_path / "say.npz", 2), "--out", tmp_path / "o")
     assert "damaged" in answer.stderr and answer.returncode == 2 and "Traceback" not in answer.stderr
 
 
-@posix
+@requires_posix
 def test_a_folder_that_may_not_be_written(actor: ActorFolder, tmp_path: Path) -> None:
     """A read-only mount for the administrator, whom permissions do not stop; permissions for everyone else."""
     table, out = save(tmp_path / "say.npz", 2), tmp_path / "locked"
     out.mkdir()
     if os.geteuid() != 0:
         out.chmod(0o500)
-        words = command("render", actor.path, table, "--out", out)
+        words = backend_command("render", actor.path, table, "--out", out)
     elif can_mount():
         script = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
         words = [
@@ -172,15 +181,15 @@ def test_a_folder_that_may_not_be_written(actor: ActorFolder, tmp_path: Path) ->
             "-c",
             script,
             str(out),
-            *command("render", actor.path, table, "--out", out),
+            *backend_command("render", actor.path, table, "--out", out),
         ]
     else:
         pytest.skip("an administrator without the right to mount writes everywhere")
-    answer = subprocess.run(words, cwd=REPO, capture_output=True, text=True, timeout=LIMIT)
+    answer = subprocess.run(words, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     assert answer.returncode == 2 and "cannot be written" in answer.stderr and "Traceback" not in answer.stderr
 
 
-@posix
+@requires_posix
 @pytest.mark.parametrize(("file_format", "size", "scale"), [("exr", "64k", 3), ("mp4", "8k", 8)])
 def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size: str, scale: int) -> None:
     """What fits on a very small disk is whole, the rest is told, and nothing half-made stays."""
@@ -189,12 +198,18 @@ def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size:
     out, kept = tmp_path / "small", tmp_path / "kept"
     out.mkdir()
     kept.mkdir()
-    render = command("render", actor.path, save(tmp_path / "say.npz", 30), "--out", out, "--format", file_format)
+    render = backend_command(
+        "render", actor.path, save(tmp_path / "say.npz", 30), "--out", out, "--format", file_format
+    )
     script = 'mount -t tmpfs -o size="$SIZE" tmpfs "$0" && "$@"; code=$?; cp -r "$0/." "$KEPT"; exit $code'
     answer = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, str(out), *render, "--scale", str(scale)],
-        cwd=REPO, capture_output=True, text=True, timeout=LIMIT, env={**os.environ, "KEPT": str(kept), "SIZE": size},
-    )  # fmt: skip
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        env={**os.environ, "KEPT": str(kept), "SIZE": size},
+    )
     assert answer.returncode == 2 and "The disk is full" in answer.stderr and "Traceback" not in answer.stderr
     files = [p for p in kept.iterdir() if not p.name.startswith(".")]
     assert all(p.suffix == ".exr" for p in files)
@@ -218,22 +233,22 @@ def whole_frames(out: Path) -> list[Path]:
 
 def test_cancel_is_answered(actor: ActorFolder, tmp_path: Path) -> None:
     table, out = save(tmp_path / "say.npz", 3000), tmp_path / "o"
-    with Blender("render", actor.path, table, "--out", out) as blender:
-        blender.until_frames(5)
-        blender.ask("cancel")
-        said, code = blender.ended()
-        assert blender.child.stderr is not None and "Traceback" not in blender.child.stderr.read()
+    with BackendProcess("render", actor.path, table, "--out", out) as blender:
+        blender.read_until_frames(5)
+        blender.send_request("cancel")
+        said, code = blender.read_to_end()
+        assert blender.process.stderr is not None and "Traceback" not in blender.process.stderr.read()
     assert code == 130 and isinstance(said[-1], Error) and said[-1].code == "cancelled"
     assert sum(isinstance(m, (Error, Result)) for m in said) == 1, "one last word"
     assert 5 <= len(whole_frames(out)) < 3000 and not list(out.glob("*.part"))
 
 
-@posix
+@requires_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_quietly(actor: ActorFolder, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "o"
     child = subprocess.Popen(
-        command("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", out),
+        backend_command("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", out),
         cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -241,7 +256,7 @@ def test_ctrl_c_ends_quietly(actor: ActorFolder, tmp_path: Path, number: signal.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(0.05)
         child.send_signal(number)
-        output, errors = child.communicate(timeout=LIMIT)
+        output, errors = child.communicate(timeout=TIMEOUT_SECONDS)
     finally:
         child.kill()
     assert child.returncode == 130
@@ -250,29 +265,29 @@ def test_ctrl_c_ends_quietly(actor: ActorFolder, tmp_path: Path, number: signal.
 
 
 def test_it_ends_when_its_input_closes(actor: ActorFolder, tmp_path: Path) -> None:
-    with Blender("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", tmp_path / "o") as blender:
-        blender.until_frames(1)
-        assert blender.child.stdin is not None
-        blender.child.stdin.close()
-        said, code = blender.ended()
+    with BackendProcess("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", tmp_path / "o") as blender:
+        blender.read_until_frames(1)
+        assert blender.process.stdin is not None
+        blender.process.stdin.close()
+        said, code = blender.read_to_end()
     assert code == 130 and isinstance(said[-1], Error) and said[-1].code == "cancelled"
 
 
-@posix
+@requires_posix
 def test_a_killed_child_leaves_only_whole_files(actor: ActorFolder, tmp_path: Path) -> None:
     table, out = save(tmp_path / "say.npz", 3000), tmp_path / "o"
-    with Blender("render", actor.path, table, "--out", out) as blender:
-        blender.until_frames(3)
-        blender.child.kill()
-        said, code = blender.ended()
+    with BackendProcess("render", actor.path, table, "--out", out) as blender:
+        blender.read_until_frames(3)
+        blender.process.kill()
+        said, code = blender.read_to_end()
     assert code == -signal.SIGKILL and not any(isinstance(m, (Error, Result)) for m in said), "the parent sees it"
     assert len(whole_frames(out)) >= 3
     count = len(whole_frames(out))
-    with Blender("render", actor.path, save(table, 3000), "--out", out) as blender:
-        note = next(message.message for message in blender.messages() if isinstance(message, Note))
-        blender.until_frames(1)
-        blender.ask("cancel")
-        blender.ended()
+    with BackendProcess("render", actor.path, save(table, 3000), "--out", out) as blender:
+        note = next(message.message for message in blender.read_messages() if isinstance(message, Note))
+        blender.read_until_frames(1)
+        blender.send_request("cancel")
+        blender.read_to_end()
     assert len(whole_frames(out)) > count, "the next run goes on where this one stopped"
     kept = int(note.removesuffix(" of 3000 frames are unchanged and were kept."))
     assert kept in (count, count - 1), "a frame may have been renamed and not yet entered"

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from backend.cli import console
-from backend.cli.console import TerminalConsole, duration, exit_code, explain, finite
+from backend.cli.console import TerminalConsole, error_from_exception, exit_code, format_duration, to_json_value
 from backend.contract.errors import Cancelled, UserError
-from backend.contract.protocol import Error, Hello, Message, Progress, Result, decode, encode
+from backend.contract.protocol import Error, Hello, Message, Progress, Result, decode_message, encode_message
 from backend.setup import device, doctor
 
 REPO = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def python(script: str, *words: object, stdin: str | None = None) -> subprocess.
 
 
 def messages(text: str) -> Iterator[Message]:
-    return (decode(line) for line in text.splitlines())
+    return (decode_message(line) for line in text.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def messages(text: str) -> Iterator[Message]:
     ],
 )
 def test_known_failures_are_sentences(error: BaseException, code: str, words: str, tmp_path: Path) -> None:
-    told = explain(error, tmp_path)
+    told = error_from_exception(error, tmp_path)
     assert told.code == code and words in told.message and told.remedy and not told.log
     assert exit_code(told) == (130 if code == "cancelled" else 2)
     assert not list(tmp_path.iterdir()), "a person's failure needs no log"
@@ -60,11 +60,11 @@ def test_known_failures_are_sentences(error: BaseException, code: str, words: st
 
 def test_what_a_program_needs_for_the_remedy_reaches_it(tmp_path: Path) -> None:
     faces = {"faces": [[1, 2, 3, 4]], "pictures": [tmp_path / "face_1.png"]}
-    told = explain(UserError("several_faces", "Two faces.", "Choose one.", faces), None)
-    received = decode(encode(told))
+    told = error_from_exception(UserError("several_faces", "Two faces.", "Choose one.", faces), None)
+    received = decode_message(encode_message(told))
     assert isinstance(received, Error)
     assert received.data == {"faces": [[1, 2, 3, 4]], "pictures": [str(tmp_path / "face_1.png")]}
-    assert explain(UserError("no_face", "No face."), None).data == {}
+    assert error_from_exception(UserError("no_face", "No face."), None).data == {}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_bugs_leave_a_log(error: Exception, tmp_path: Path) -> None:
     try:
         raise error
     except Exception as raised:
-        told = explain(raised, tmp_path)
+        told = error_from_exception(raised, tmp_path)
     assert told.code == "internal" and exit_code(told) == 1
     assert "\n" not in told.message and len(told.message) < 300 and type(error).__name__ in told.message
     log = Path(told.log)
@@ -86,9 +86,9 @@ def test_bugs_leave_a_log(error: Exception, tmp_path: Path) -> None:
 
 def test_the_log_goes_where_it_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert Path(explain(KeyError("a"), tmp_path / "gone.actor").log).parent == tmp_path
+    assert Path(error_from_exception(KeyError("a"), tmp_path / "gone.actor").log).parent == tmp_path
     monkeypatch.setattr(console.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
-    assert explain(KeyError("a"), None).log == ""
+    assert error_from_exception(KeyError("a"), None).log == ""
 
 
 def test_an_unexpected_error_in_a_command(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_terminal_tells_stages_and_ends_on_cancel(monkeypatch: pytest.MonkeyPatc
     person.finish("Jane is in jane.actor.", {})
     assert errors.getvalue().splitlines() == ["Find face", "12 frames were left out.", "Training the mouth"]
     assert output.getvalue() == "Jane is in jane.actor.\n"
-    person.cancelled = True
+    person.is_cancelled = True
     with pytest.raises(Cancelled):
         person.progress("train", 1, 9)
 
@@ -231,11 +231,11 @@ def test_terminal_bar_shows_only_the_time_that_the_forecast_tells(monkeypatch: p
     errors, told = Terminal(), iter([-1.0, -1.0, 150.0, -1.0])
     monkeypatch.setattr(sys, "stderr", errors)
     person = TerminalConsole()
-    monkeypatch.setattr(person.forecast, "eta", lambda *_: next(told))
+    monkeypatch.setattr(person.eta_estimator, "estimate_eta", lambda *_: next(told))
     shown = []
     for done in range(4):
         person.progress("train", done, 3000)
-        person._bar.refresh()
+        person._progress_bar.refresh()
         shown.append(errors.getvalue().rpartition("\r")[2])
     assert not any("<" in text or "?" in text for text in shown), "tqdm's own guess stands as [elapsed<left, rate]"
     assert ["left" in text for text in shown] == [False, False, True, False]
@@ -260,13 +260,13 @@ def test_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_results_are_plain_json() -> None:
     data = {"a": np.float32(0.5), "b": np.int64(3), "c": float("inf"), "d": [Path("x"), (1, None)], 5: True}
-    assert json.loads(json.dumps(finite(data), allow_nan=False)) == {
+    assert json.loads(json.dumps(to_json_value(data), allow_nan=False)) == {
         "a": 0.5, "b": 3, "c": None, "d": ["x", [1, None]], "5": True,
     }  # fmt: skip
 
 
 def test_durations() -> None:
-    assert [duration(s) for s in (0, 59.6, 75, 3600, 36061)] == ["0:00", "1:00", "1:15", "1:00:00", "10:01:01"]
+    assert [format_duration(s) for s in (0, 59.6, 75, 3600, 36061)] == ["0:00", "1:00", "1:15", "1:00:00", "10:01:01"]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_durations() -> None:
 def test_choice_of_device(monkeypatch: pytest.MonkeyPatch, gpu: bool, gsplat: bool, wish: str, wanted: str) -> None:
     """What was asked for by name is given or refused, never replaced."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-    monkeypatch.setattr(device, "can_rasterise_on_gpu", lambda: gsplat)
+    monkeypatch.setattr(device, "has_gsplat", lambda: gsplat)
     try:
         chosen = device.choose_device(wish).type
     except UserError as error:
@@ -295,22 +295,22 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         return "1.0" if name == "scipy" else real(name)
 
     monkeypatch.setattr(doctor.importlib.metadata, "version", version)
-    report = doctor.examine()
+    report = doctor.diagnose()
     found: dict[str, dict[str, Any]] = {f["what"]: f for f in report["findings"]}
     assert not report["ok"] and not found["librosa"]["ok"] and not found["scipy"]["ok"] and found["numpy"]["ok"]
-    table = doctor.as_table(report)
+    table = doctor.format_report(report)
     assert "MISSING  librosa" in table and "1.0 (wanted: " in table and "Set up the backend again" in table
 
 
 def test_doctor_without_the_project_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(doctor, "PROJECT", tmp_path / "none.toml")
-    assert any(f["what"] == "face tracker" for f in doctor.examine()["findings"])
+    monkeypatch.setattr(doctor, "PYPROJECT_PATH", tmp_path / "none.toml")
+    assert any(f["what"] == "face tracker" for f in doctor.diagnose()["findings"])
 
 
 def test_doctor_names_a_missing_file_of_the_phone_recogniser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("means", "variances", "mdef"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(doctor, "SPEECH_MODEL", tmp_path)
-    report = doctor.examine()
+    monkeypatch.setattr(doctor, "SPEECH_MODEL_FOLDER", tmp_path)
+    report = doctor.diagnose()
     found: dict[str, dict[str, Any]] = {f["what"]: f for f in report["findings"]}
     assert not report["ok"] and found["phone recogniser"]["state"] == "missing: sendump"

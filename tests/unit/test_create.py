@@ -91,5 +91,5 @@ def test_the_folder_says_what_it_was_made_from(sample_actor: ActorFolder, sample
     assert info.source["name"] == sample_clip.name and info.source["bytes"] == sample_clip.stat().st_size
     assert info.camera is not None and info.camera.width == 256
     assert "jawOpen" in info.channel_ranges and "tongueOut" not in info.channel_ranges
-    proxy, footage = sample_actor.proxy(), sample_actor.footage()
+    proxy, footage = sample_actor.load_proxy(), sample_actor.load_footage_performance()
     assert len(proxy.vertices) == 468 and len(footage) == info.frame_count

@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
-from video_clips import HEIGHT, WIDTH, Picture, assert_upright, number, numbered, write_clip
+from video_clips import HEIGHT, WIDTH, Image, assert_upright, numbered_image, read_number, write_clip
 
 from backend.media import decode, encode
 
@@ -21,17 +21,17 @@ from backend.media import decode, encode
 @pytest.mark.parametrize("mirror", [False, True])
 def test_display_matrix_is_applied(tmp_path: Path, degrees: int, rotation: int, mirror: bool) -> None:
     """The stored picture is turned the other way, as a phone does, so the result must stand upright."""
-    upright = numbered(5)
+    upright = numbered_image(5)
     # The matrix turns first and mirrors then; np.rot90 turns counter-clockwise.
     stored = np.rot90(upright[:, ::-1] if mirror else upright, rotation // 90)
     clip = write_clip(
         tmp_path / "clip.mov",
         [np.ascontiguousarray(stored)] * 5,
-        setup=lambda stream: stream.set_display_rotation(degrees, hflip=mirror),
+        configure_stream=lambda stream: stream.set_display_rotation(degrees, hflip=mirror),
     )
-    info = decode.probe(clip)
+    info = decode.probe_video(clip)
     assert (info.width, info.height) == (WIDTH, HEIGHT)
-    _, _, picture = next(decode.frames(clip))
+    _, _, picture = next(decode.read_frames(clip))
     assert picture.flags.c_contiguous
     assert_upright(picture)
     if not mirror:
@@ -51,13 +51,13 @@ def test_interlaced_is_deinterlaced(tmp_path: Path) -> None:
         picture[1::2] = odd[1::2]
         woven.append(picture)
 
-    def combing(picture: Picture) -> float:
+    def combing(picture: Image) -> float:
         grey = picture.astype(float).mean(-1)
         return float(np.abs(grey[2:] + grey[:-2] - 2 * grey[1:-1]).mean())
 
     clip = write_clip(tmp_path / "clip.mp4", woven, options={"x264-params": "tff=1", "crf": "5", "preset": "ultrafast"})
-    assert decode.probe(clip).interlaced
-    got = [picture for _, _, picture in decode.frames(clip)]
+    assert decode.probe_video(clip).is_interlaced
+    got = [picture for _, _, picture in decode.read_frames(clip)]
     assert len(got) == len(woven)
     assert combing(woven[5]) > 10
     assert max(combing(p) for p in got[1:-1]) < 0.25 * combing(woven[5])
@@ -69,12 +69,14 @@ def test_interlaced_is_deinterlaced(tmp_path: Path) -> None:
      ("ffv1", "gray16le", "gray"), ("libx264", "yuv444p", "rgb24"), ("ffv1", "bgr0", "rgb24")],
 )  # fmt: skip
 def test_codecs_and_depths(tmp_path: Path, codec: str, pix_fmt: str, source: str) -> None:
-    pictures = [numbered(i) for i in range(12)]
+    pictures = [numbered_image(i) for i in range(12)]
     stored = [p.mean(-1).astype(np.uint8) for p in pictures] if source == "gray" else pictures
     options = {"x265-params": "log-level=none", "crf": "8", "preset": "ultrafast"} if codec == "libx265" else {}
-    clip = write_clip(tmp_path / "clip.mkv", stored, codec=codec, pix_fmt=pix_fmt, options=options, source=source)
-    got = [p for _, _, p in decode.frames(clip)]
-    assert [number(p) for p in got] == list(range(12))
+    clip = write_clip(
+        tmp_path / "clip.mkv", stored, codec=codec, pix_fmt=pix_fmt, options=options, source_format=source
+    )
+    got = [p for _, _, p in decode.read_frames(clip)]
+    assert [read_number(p) for p in got] == list(range(12))
     assert all(p.shape == (HEIGHT, WIDTH, 3) and p.dtype == np.uint8 for p in got)
     if source == "rgb24":
         assert_upright(got[3])
@@ -90,10 +92,10 @@ def test_pixels_are_squared(tmp_path: Path, aspect: Fraction, size: tuple[int, i
         stream.codec_context.sample_aspect_ratio = aspect
         stream.sample_aspect_ratio = aspect
 
-    clip = write_clip(tmp_path / "clip.mkv", [numbered(i) for i in range(4)], setup=setup)
-    info = decode.probe(clip)
+    clip = write_clip(tmp_path / "clip.mkv", [numbered_image(i) for i in range(4)], configure_stream=setup)
+    info = decode.probe_video(clip)
     assert (info.width, info.height) == size
-    _, _, picture = next(decode.frames(clip))
+    _, _, picture = next(decode.read_frames(clip))
     assert picture.shape == (size[1], size[0], 3)
     assert_upright(picture)
 
@@ -129,7 +131,7 @@ def test_colour_matrix_and_range(tmp_path: Path, space: int, kr: float, kb: floa
             )
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    _, _, picture = next(decode.frames(path))
+    _, _, picture = next(decode.read_frames(path))
     assert np.abs(picture.reshape(-1, 3).mean(0) - wanted).max() < 2.5
 
 
@@ -155,7 +157,7 @@ def write_hlg(path: Path, signals: Sequence[float]) -> Path:
 def test_hdr_is_brought_to_display_range(tmp_path: Path) -> None:
     """HLG reference white (75 % signal, BT.2408) must look nearly white, not 75 % grey."""
     path = write_hlg(tmp_path / "clip.mkv", [0.75] * 3)
-    _, _, picture = next(decode.frames(path))
+    _, _, picture = next(decode.read_frames(path))
     assert picture.mean() > 230 and np.ptp(picture.reshape(-1, 3).mean(0)) < 4
 
 
@@ -168,9 +170,9 @@ class FreshReformatter:
 
 def test_hlg_frames_equal_those_converted_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_hlg(tmp_path / "clip.mkv", [0.2, 0.5, 0.35])
-    pictures = [picture for _, _, picture in decode.frames(path)]
+    pictures = [picture for _, _, picture in decode.read_frames(path)]
     monkeypatch.setattr(decode, "VideoReformatter", FreshReformatter)
-    expected = [picture for _, _, picture in decode.frames(path)]
+    expected = [picture for _, _, picture in decode.read_frames(path)]
     assert len({round(float(picture.mean())) for picture in expected}) == 3, "every frame must differ from the others"
     np.testing.assert_array_equal(pictures, expected)
 
@@ -190,8 +192,8 @@ def count_reformatters(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> l
 def test_one_reformatter_converts_all_frames_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDR tables take seconds to build, so a reformatter per frame makes footage from phones unusable."""
     made = count_reformatters(monkeypatch, decode)
-    clip = write_clip(tmp_path / "clip.mp4", [numbered(i) for i in range(12)])
-    assert len(list(decode.frames(clip, fps=25))) == 12
+    clip = write_clip(tmp_path / "clip.mp4", [numbered_image(i) for i in range(12)])
+    assert len(list(decode.read_frames(clip, fps=25))) == 12
     assert len(made) == 1
 
 
@@ -199,5 +201,5 @@ def test_one_reformatter_converts_all_frames_of_a_written_film(tmp_path: Path, m
     made = count_reformatters(monkeypatch, encode)
     with encode.VideoWriter(tmp_path / "film.mp4", WIDTH, HEIGHT, 25) as film:
         for i in range(12):
-            film.write(numbered(i))
+            film.write_frame(numbered_image(i))
     assert len(made) == 1

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
-from backend.media.audio_io import RATE, load_sound
-from backend.media.decode import frames, probe
-from backend.pipeline.blending import ColourMatch, lower_face
+from backend.media.audio_io import SAMPLE_RATE, load_audio
+from backend.media.decode import probe_video, read_frames
+from backend.pipeline.blending import ColorMatch, lower_face_matte
 from backend.pipeline.dub import DubOptions, dub
-from backend.pipeline.footage import Shot, to_and_fro
+from backend.pipeline.footage import FootageReader, ping_pong_indices
 from backend.speech.model import Delivery
-from backend.synthetic import make_line
+from backend.synthetic import make_speech_line
 from backend.tracking.detection import topology as topo
 
 
@@ -35,7 +35,7 @@ class Notes(Reporter):
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("line") / "line.wav"
-    make_line(path, 3)
+    make_speech_line(path, 3)
     return path
 
 
@@ -50,12 +50,12 @@ def pngs(folder: Path) -> list[NDArray[np.uint8]]:
 
 
 def landmarks(folder: ActorFolder, scale: float) -> NDArray[np.float64]:
-    return np.asarray(folder.tracking()["landmarks"], np.float64) * scale
+    return np.asarray(folder.load_tracking()["landmarks"], np.float64) * scale
 
 
 def test_only_the_lower_face_changes(sample_actor: ActorFolder, sample_clip: Path, line: Path, tmp_path: Path) -> None:
     data, _ = dubbed(sample_actor, line, tmp_path / "frames", footage=sample_clip, start=0.4)
-    pictures, original = pngs(tmp_path / "frames"), [picture for _, _, picture in frames(sample_clip)]
+    pictures, original = pngs(tmp_path / "frames"), [picture for _, _, picture in read_frames(sample_clip)]
     info = sample_actor.info
     assert info.camera is not None and data["count"] == len(pictures)
     first = info.segments[0][0] + round(0.4 * info.fps)
@@ -79,27 +79,27 @@ def test_a_film_is_as_long_as_the_line_and_has_its_sound(
     sample_actor: ActorFolder, sample_clip: Path, line: Path, tmp_path: Path
 ) -> None:
     data, _ = dubbed(sample_actor, line, tmp_path / "new" / "dub.mp4", footage=sample_clip)
-    film, seconds = probe(Path(data["file"])), len(load_sound(line)) / RATE
+    film, seconds = probe_video(Path(data["file"])), len(load_audio(line)) / SAMPLE_RATE
     assert film.has_audio and film.fps == pytest.approx(sample_actor.info.fps)
     assert film.frame_count == data["count"] == int(np.ceil(seconds * film.fps - 1e-3))
     assert (film.width, film.height) == (256, 256)
-    heard, said = load_sound(Path(data["file"])), load_sound(line)
+    heard, said = load_audio(Path(data["file"])), load_audio(line)
     count = min(len(heard), len(said))
     assert np.corrcoef(heard[:count], said[:count])[0, 1] > 0.95, "the line, in time"
 
 
 def test_a_line_that_is_longer_than_the_shot(sample_actor: ActorFolder, line: Path, tmp_path: Path) -> None:
     data, notes = dubbed(sample_actor, line, tmp_path / "dub.mp4", start=sample_actor.info.frame_count / 25 - 1)
-    assert probe(Path(data["file"])).frame_count == data["count"]
+    assert probe_video(Path(data["file"])).frame_count == data["count"]
     assert any("to and fro" in note for note in notes)
-    assert to_and_fro(3, 9, 5) == [3, 4, 3, 2, 1, 0, 1, 2, 3]
-    assert to_and_fro(0, 3, 1) == [0, 0, 0]
+    assert ping_pong_indices(3, 9, 5) == [3, 4, 3, 2, 1, 0, 1, 2, 3]
+    assert ping_pong_indices(0, 3, 1) == [0, 0, 0]
 
 
 def test_pictures_come_in_any_order(sample_actor: ActorFolder, sample_clip: Path) -> None:
-    shot = Shot(sample_actor, sample_clip)
-    forwards = dict(zip(range(1, 5), shot.pictures([1, 2, 3, 4]), strict=True))
-    for row, picture in zip([3, 4, 3, 2, 1], shot.pictures([3, 4, 3, 2, 1]), strict=True):
+    shot = FootageReader(sample_actor, sample_clip)
+    forwards = dict(zip(range(1, 5), shot.read_images([1, 2, 3, 4]), strict=True))
+    for row, picture in zip([3, 4, 3, 2, 1], shot.read_images([3, 4, 3, 2, 1]), strict=True):
         np.testing.assert_array_equal(picture, forwards[row])
 
 
@@ -128,7 +128,7 @@ def test_the_matte_holds_both_jaws_and_fades(sample_actor: ActorFolder) -> None:
     below = list(topo.LIP_INNER_LOWER + topo.LIP_OUTER_LOWER) + [topo.CHIN, 148, 176, 377, 400]
     open_[below, 1] += 30
     for faces in ([shut, open_], [open_, shut]):
-        matte = lower_face(faces, (512, 512))
+        matte = lower_face_matte(faces, (512, 512))
         for face in faces:
             for point in (*topo.LIPS, topo.CHIN):
                 column, row = face[point].astype(int)
@@ -149,7 +149,7 @@ def test_colours_meet_at_the_seam() -> None:
     drawn[95:105, 80:120] = 0.1  # an open mouth
     distance = np.hypot(*np.mgrid[-100:100, -100:100])
     matte = np.clip((80 - distance) / 20, 0, 1).astype(np.float32)
-    matched = ColourMatch()(drawn, original, matte, np.ones_like(matte), 150.0)
+    matched = ColorMatch()(drawn, original, matte, np.ones_like(matte), 150.0)
     rest = (matte > 0) & ~(np.abs(distance) < 45)
     assert np.abs(matched - original)[rest].mean() < 0.25 * np.abs(drawn - original)[rest].mean()
     assert np.abs(matched - original)[(matte > 0) & (matte < 0.5)].max() < 0.05

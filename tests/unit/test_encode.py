@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backend.contract.errors import UserError
 from backend.media import decode
-from backend.media.encode import Compression, VideoWriter
+from backend.media.encode import CompressionSettings, VideoWriter
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -42,7 +42,7 @@ def beep(path: Path, rate: int = 16000, start: float = 0.4, seconds: float = 1.2
 
 
 def sound_of(path: Path) -> tuple[NDArray[np.float32], int]:
-    with decode.open_media(path, decode.FILMS) as container:
+    with decode.open_media(path, decode.VIDEO_FORMATS) as container:
         parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
         return np.concatenate(parts), container.streams.audio[0].rate
 
@@ -56,17 +56,17 @@ def tone_span(path: Path) -> tuple[float, float]:
 def write(path: Path, count: int = 25, size: tuple[int, int] = (64, 48), **options: object) -> Path:
     with VideoWriter(path, *size, 25, **options) as film:  # type: ignore[arg-type]
         for i in range(count):
-            film.write(picture(i, *size))
+            film.write_frame(picture(i, *size))
     return path
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 49)])
 def test_frames_come_back(tmp_path: Path, size: tuple[int, int]) -> None:
     film = write(tmp_path / "film.mp4", size=size)
-    info = decode.probe(film)
+    info = decode.probe_video(film)
     assert (info.width, info.height) == (64 + 2 * (size[0] % 2), 48 + 2 * (size[1] % 2))
     assert info.fps == 25 and info.codec == "h264" and not info.has_audio
-    got = [p for _, _, p in decode.frames(film)]
+    got = [p for _, _, p in decode.read_frames(film)]
     assert len(got) == 25
     for i, shown in enumerate(got):
         error = shown[: size[1], : size[0]].astype(float) - picture(i, *size)
@@ -77,7 +77,7 @@ def test_frames_come_back(tmp_path: Path, size: tuple[int, int]) -> None:
 
 def test_tags_and_layout(tmp_path: Path) -> None:
     film = write(tmp_path / "jane speaks.mp4", metadata={"artist": "Portrait Actor", "comment": "real"})
-    with decode.open_media(film, decode.FILMS) as container:
+    with decode.open_media(film, decode.VIDEO_FORMATS) as container:
         assert container.metadata["comment"].startswith("synthetic media, http://cv.iptc.org/"), "cannot be overridden"
         assert container.metadata["title"] == "jane speaks" and container.metadata["artist"] == "Portrait Actor"
         frame = next(container.decode(video=0))
@@ -92,7 +92,7 @@ def test_tags_and_layout(tmp_path: Path) -> None:
 def test_sound_lies_where_it_should(tmp_path: Path, offset: float, channels: int, rate: int) -> None:
     sound = beep(tmp_path / "beep.wav", rate=rate, channels=channels)
     film = write(tmp_path / "film.mp4", count=30, sound=sound, sound_offset=offset)
-    info = decode.probe(film)
+    info = decode.probe_video(film)
     first, last = tone_span(film)
     assert info.has_audio and info.frame_count == 30
     assert first == pytest.approx(0.4 + offset - info.audio_start, abs=0.005)
@@ -112,7 +112,7 @@ def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(tmp_path: Path
 
 def test_sound_and_pictures_are_interleaved(tmp_path: Path) -> None:
     film = write(tmp_path / "film.mp4", count=100, sound=beep(tmp_path / "beep.wav", seconds=4))
-    with decode.open_media(film, decode.FILMS) as container:
+    with decode.open_media(film, decode.VIDEO_FORMATS) as container:
         order = sorted((p.pos, p.stream.type) for p in container.demux() if p.size)
     kinds = [kind for _, kind in order]
     assert len(kinds) > 200
@@ -128,7 +128,7 @@ def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
     """A film whose pictures begin 0.5 s after its sound: the tone stays where it was heard beside the pictures."""
     beeping = write(tmp_path / "beeping.mp4", sound=beep(tmp_path / "beep.wav", start=0.8))
     late = tmp_path / "late.mkv"
-    with decode.open_media(beeping, decode.FILMS) as source, av.open(str(late), "w") as target:
+    with decode.open_media(beeping, decode.VIDEO_FORMATS) as source, av.open(str(late), "w") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in (*source.streams.video, *source.streams.audio)}
         for packet in source.demux():
             if packet.dts is None:
@@ -137,7 +137,7 @@ def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
             packet.pts, packet.dts = packet.pts + delay, packet.dts + delay
             packet.stream = streams[packet.stream.index]
             target.mux(packet)
-    assert decode.probe(late).audio_start == pytest.approx(-0.5, abs=0.05)
+    assert decode.probe_video(late).audio_start == pytest.approx(-0.5, abs=0.05)
     assert tone_span(write(tmp_path / "film.mp4", sound=late))[0] == pytest.approx(0.8 - 0.5, abs=0.05)
 
 
@@ -149,7 +149,7 @@ def test_bad_sound_is_told_before_anything_is_written(tmp_path: Path) -> None:
     for sound, code in ((text, "no_sound"), (silent, "no_sound"), (tmp_path / "empty.wav", "empty_file"),
                         (tmp_path / "none.wav", "missing_file")):  # fmt: skip
         with pytest.raises(UserError) as failure:
-            VideoWriter(tmp_path / "film.mp4", 64, 48, 25, sound=sound)
+            VideoWriter(tmp_path / "film.mp4", 64, 48, 25, audio=sound)
         assert failure.value.code == code
     assert not list(tmp_path.glob("film*"))
 
@@ -158,14 +158,14 @@ def test_failure_leaves_no_half_film_and_keeps_the_old_one(tmp_path: Path) -> No
     film = write(tmp_path / "film.mp4", count=3)
     old = film.read_bytes()
     with pytest.raises(RuntimeError), VideoWriter(film, 64, 48, 25) as writer:
-        writer.write(picture(0))
+        writer.write_frame(picture(0))
         raise RuntimeError
     assert film.read_bytes() == old and list(tmp_path.iterdir()) == [film]
 
 
 def test_wrong_frames_and_sizes(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frame is"), VideoWriter(tmp_path / "a.mp4", 64, 48, 25) as writer:
-        writer.write(picture(0, 32, 32))
+        writer.write_frame(picture(0, 32, 32))
     for size in ((0, 48, 25), (64, 20000, 25), (64, 48, 0), (64, 48, float("nan"))):
         with pytest.raises(UserError, match="cannot be made"):
             VideoWriter(tmp_path / "a.mp4", *size)  # type: ignore[arg-type]
@@ -225,22 +225,26 @@ def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
         path.parent.mkdir()
         with VideoWriter(path, 320, 320, 25) as film:
             for rgb in shots:
-                film.write(rgb)
+                film.write_frame(rgb)
         films.add(path.read_bytes())
     assert len(films) == 1
 
 
 def test_compression_trades_size_for_likeness_and_sets_keyframes(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), np.uint8)
-    films = {"fine": Compression(), "rough": Compression(crf=40), "keys": Compression(keyframes=5)}
+    films = {
+        "fine": CompressionSettings(),
+        "rough": CompressionSettings(crf=40),
+        "keys": CompressionSettings(keyframe_interval=5),
+    }
     for name, compression in films.items():
         with VideoWriter(tmp_path / f"{name}.mp4", 64, 64, 25, compression=compression) as film:
             for frame in noise:
-                film.write(frame)
+                film.write_frame(frame)
     sizes = {name: (tmp_path / f"{name}.mp4").stat().st_size for name in films}
     assert sizes["rough"] < 0.5 * sizes["fine"]
     keys = {}
     for name in films:
-        with decode.open_media(tmp_path / f"{name}.mp4", decode.FILMS) as film:
+        with decode.open_media(tmp_path / f"{name}.mp4", decode.VIDEO_FORMATS) as film:
             keys[name] = [i for i, frame in enumerate(film.decode(video=0)) if frame.key_frame]
     assert keys["fine"] == [0] and max(np.diff([*keys["keys"], 12])) <= 5

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from child import LIMIT, REPO, Blender, assert_one_sentence, can_mount, command, posix, run
+from child import (
+    REPO,
+    TIMEOUT_SECONDS,
+    BackendProcess,
+    assert_one_sentence,
+    backend_command,
+    can_mount,
+    requires_posix,
+    run_backend,
+)
 
 from backend.contract.actor_folder import FORMAT_VERSION, ActorFolder
 from backend.contract.performance import Performance
@@ -71,7 +80,7 @@ def record(folder: Path) -> dict[str, Any]:
     return data
 
 
-@posix
+@requires_posix
 def test_create_killed_at_every_stage_goes_on_and_ends_the_same(
     sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
 ) -> None:
@@ -79,21 +88,21 @@ def test_create_killed_at_every_stage_goes_on_and_ends_the_same(
     one stage the folder is moved away instead."""
     path, away = tmp_path / "sample.actor", tmp_path / "moved.actor"
 
-    def create() -> Blender:
-        return Blender("create", sample_clip, path, *TINY, env=own_turn)
+    def create() -> BackendProcess:
+        return BackendProcess("create", sample_clip, path, *TINY, env=own_turn)
 
     now, kept = create(), 0
     for stage, finished in STAGES.items():
         moves = stage == "draw the report"
         with now:
-            said = now.until(lambda message: isinstance(message, Progress) and message.stage != WAIT)
+            said = now.read_until(lambda message: isinstance(message, Progress) and message.stage != WAIT)
             following = None if moves else create()
             while not reached(said[-1], stage):
-                said += now.until(lambda message: isinstance(message, Progress))
+                said += now.read_until(lambda message: isinstance(message, Progress))
             assert not {name for name, done in STAGES.items() if done < kept} & set(told(said)), "done again"
             if moves:
                 path.rename(away)
-                rest, code = now.ended()
+                rest, code = now.read_to_end()
                 assert code == 2 and isinstance(rest[-1], Error) and rest[-1].code in ("folder_gone", "damaged_actor")
                 assert not path.exists(), "no second folder where it was"
                 away.rename(path)
@@ -102,7 +111,7 @@ def test_create_killed_at_every_stage_goes_on_and_ends_the_same(
         kept = finished
         now = following or create()
     with now:
-        said, code = now.ended()
+        said, code = now.read_to_end()
     assert code == 0 and isinstance(said[-1], Result)
     assert {WAIT, "learn to speak"} >= set(told(said)), "only what was missing was done"
     assert record(path) == record(sample_actor.path)
@@ -113,54 +122,54 @@ def test_create_killed_at_every_stage_goes_on_and_ends_the_same(
     shutil.rmtree(path)
 
 
-@posix
+@requires_posix
 def test_a_folder_that_is_deleted_under_the_first_look_is_one_sentence(
     sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
 ) -> None:
     path = tmp_path / "gone.actor"
-    with Blender("create", sample_clip, path, *TINY, env=own_turn) as blender:
-        blender.until(lambda message: reached(message, "look at the footage"))
+    with BackendProcess("create", sample_clip, path, *TINY, env=own_turn) as blender:
+        blender.read_until(lambda message: reached(message, "look at the footage"))
         shutil.rmtree(path)
-        said, code = blender.ended()
+        said, code = blender.read_to_end()
     assert code == 2 and isinstance(said[-1], Error) and said[-1].code == "folder_gone" and said[-1].remedy
     assert not path.exists()
 
 
-@posix
+@requires_posix
 def test_frames_that_are_moved_away_under_a_render_are_one_sentence(
     make_actor: Callable[[Path], ActorFolder], tmp_path: Path
 ) -> None:
     actor, table, out = make_actor(tmp_path / "tiny.actor"), tmp_path / "say.npz", tmp_path / "out"
-    Performance.rest(3000, 25).save(table)
-    with Blender("render", actor.path, table, "--out", out) as blender:
-        blender.until_frames(3)
+    Performance.rest_pose(3000, 25).save(table)
+    with BackendProcess("render", actor.path, table, "--out", out) as blender:
+        blender.read_until_frames(3)
         out.rename(tmp_path / "moved")
-        said, code = blender.ended()
+        said, code = blender.read_to_end()
     assert code == 2 and isinstance(said[-1], Error) and said[-1].code == "folder_gone"
     assert len(list((tmp_path / "moved").glob("tiny_*.exr"))) >= 3 and not out.exists()
     assert not list((tmp_path / "moved").glob("*.part"))
 
 
-@posix
+@requires_posix
 def test_speak_and_dub_killed_leave_nothing_half_made(sample_actor: ActorFolder, tmp_path: Path) -> None:
     sound, table, film = tmp_path / "short.wav", tmp_path / "say.npz", tmp_path / "dub.mp4"
-    with wave.open(str(sample_actor.file("audio.wav"))) as whole, wave.open(str(sound), "wb") as part:
+    with wave.open(str(sample_actor.file_path("audio.wav"))) as whole, wave.open(str(sound), "wb") as part:
         part.setparams(whole.getparams())
         part.writeframes(whole.readframes(whole.getframerate()))
-    with Blender("speak", sample_actor.path, sound, table) as blender:
-        blender.until(lambda message: reached(message, "speak"))
+    with BackendProcess("speak", sample_actor.path, sound, table) as blender:
+        blender.read_until(lambda message: reached(message, "speak"))
         blender.kill()
     assert not table.exists()
-    with Blender("dub", sample_actor.path, sound, "--out", film, "--device", "cpu") as blender:
-        blender.until_frames(2)
+    with BackendProcess("dub", sample_actor.path, sound, "--out", film, "--device", "cpu") as blender:
+        blender.read_until_frames(2)
         blender.kill()
     assert not film.exists()
-    again = run("dub", sample_actor.path, sound, "--out", film, "--device", "cpu")
+    again = run_backend("dub", sample_actor.path, sound, "--out", film, "--device", "cpu")
     assert again.returncode == 0, again.stderr
     assert {p.name for p in tmp_path.iterdir()} == {film.name, sound.name}, "nor is the killed one's part left"
 
 
-@posix
+@requires_posix
 def test_a_read_only_actor_speaks_and_is_not_created_again(
     sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
 ) -> None:
@@ -169,17 +178,17 @@ def test_a_read_only_actor_speaks_and_is_not_created_again(
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 
     def locked(*words: object) -> subprocess.CompletedProcess[str]:
-        asked = ["unshare", "--mount", "sh", "-c", script, str(sample_actor.path), *command(*words)]
-        return subprocess.run(asked, cwd=REPO, capture_output=True, text=True, timeout=LIMIT, env=own_turn)
+        asked = ["unshare", "--mount", "sh", "-c", script, str(sample_actor.path), *backend_command(*words)]
+        return subprocess.run(asked, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own_turn)
 
     before, table = snapshot(sample_actor.path), tmp_path / "say.npz"
-    spoken = locked("speak", sample_actor.path, sample_actor.file("audio.wav"), table)
+    spoken = locked("speak", sample_actor.path, sample_actor.file_path("audio.wav"), table)
     assert spoken.returncode == 0 and len(Performance.load(table)), spoken.stderr
     assert_one_sentence(locked("create", sample_clip, sample_actor.path, *TINY), "cannot be written")
     assert snapshot(sample_actor.path) == before
 
 
-@posix
+@requires_posix
 def test_create_on_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
     sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
 ) -> None:
@@ -190,8 +199,8 @@ def test_create_on_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
     script = 'mount -t tmpfs -o size=1m tmpfs "$0" && "$@"; code=$?; cp -r "$0/." "$KEPT"; exit $code'
     asked = ["unshare", "--mount", "sh", "-c", script, str(small)]
     answer = subprocess.run(
-        [*asked, *command("create", sample_clip, small / "sample.actor", *TINY)],
-        cwd=REPO, capture_output=True, text=True, timeout=LIMIT, env={**own_turn, "KEPT": str(kept)},
+        [*asked, *backend_command("create", sample_clip, small / "sample.actor", *TINY)],
+        cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env={**own_turn, "KEPT": str(kept)},
     )  # fmt: skip
     assert answer.returncode == 2 and "The disk is full" in answer.stderr and "Traceback" not in answer.stderr
     folder = ActorFolder.open(kept / "sample.actor", must_be_complete=False)
@@ -203,8 +212,10 @@ def test_an_actor_of_a_newer_format_is_one_sentence_and_untouched(
     make_actor: Callable[[Path], ActorFolder], tmp_path: Path, own_turn: dict[str, str], verb: str
 ) -> None:
     actor, file, out = make_actor(tmp_path / "new.actor"), tmp_path / "given", tmp_path / "out"
-    data = json.loads(actor.file("actor.json").read_text(encoding="utf-8"))
-    actor.file("actor.json").write_text(json.dumps({**data, "format_version": FORMAT_VERSION + 1}), encoding="utf-8")
+    data = json.loads(actor.file_path("actor.json").read_text(encoding="utf-8"))
+    actor.file_path("actor.json").write_text(
+        json.dumps({**data, "format_version": FORMAT_VERSION + 1}), encoding="utf-8"
+    )
     file.write_bytes(b"never looked at")
     before = snapshot(actor.path)
     words = {
@@ -212,7 +223,7 @@ def test_an_actor_of_a_newer_format_is_one_sentence_and_untouched(
         "speak": (actor.path, file, out),
         "render": (actor.path, file, "--out", out),
     }
-    assert_one_sentence(run(verb, *words[verb], env=own_turn), "newer Portrait Actor", "Update")
+    assert_one_sentence(run_backend(verb, *words[verb], env=own_turn), "newer Portrait Actor", "Update")
     assert snapshot(actor.path) == before and not out.exists()
 
 
@@ -223,7 +234,11 @@ def test_clocks_decide_nothing(
     path, clip, out = tmp_path / "sample.actor", tmp_path / sample_clip.name, tmp_path / "out"
     shutil.copytree(sample_actor.path, path)
     shutil.copy(sample_clip, clip)
-    tiny, rest, wish = make_actor(tmp_path / "tiny.actor"), Performance.rest(2, 25), RenderOptions(out, device="cpu")
+    tiny, rest, wish = (
+        make_actor(tmp_path / "tiny.actor"),
+        Performance.rest_pose(2, 25),
+        RenderOptions(out, device="cpu"),
+    )
     assert render_performance(tiny, rest, None, wish, Reporter())["rendered"] == 2
     before = snapshot(path)
     ahead, back = 4102444800, 86400

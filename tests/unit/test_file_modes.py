@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.cli.console import explain
+from backend.cli.console import error_from_exception
 from backend.contract.actor_folder import ActorFolder
-from backend.contract.atomic_write import save_whole
-from backend.contract.channels import ORAL
-from backend.speech.model import Speaker
-from backend.speech.mouth import Mouth
+from backend.contract.atomic_write import write_bytes_atomically
+from backend.contract.channels import ORAL_CHANNELS
+from backend.speech.model import SpeechModel
+from backend.speech.mouth import MouthProfile
 from backend.speech.network import SpeechNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,17 +34,19 @@ def expected_mode(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def save_speech(folder: Path) -> None:
-    zeros = np.zeros(len(ORAL), np.float32)
-    mouth = Mouth(*[zeros] * 8, span=np.zeros(2, np.float32), liveliness=np.zeros(1, np.float32))
-    Speaker(SpeechNetwork({"w0": zeros}), mouth, zeros, np.zeros((0, 0), np.float32)).save(ActorFolder(folder, None))  # type: ignore[arg-type]
+    zeros = np.zeros(len(ORAL_CHANNELS), np.float32)
+    mouth = MouthProfile(*[zeros] * 8, span=np.zeros(2, np.float32), liveliness=np.zeros(1, np.float32))
+    SpeechModel(SpeechNetwork({"w0": zeros}), mouth, zeros, np.zeros((0, 0), np.float32)).save(
+        ActorFolder(folder, None)
+    )  # type: ignore[arg-type]
 
 
 def save_bytes(folder: Path) -> None:
-    save_whole(folder / "frame.png", b"picture")
+    write_bytes_atomically(folder / "frame.png", b"picture")
 
 
 def save_error_log(folder: Path) -> None:
-    explain(RuntimeError("a bug"), folder)
+    error_from_exception(RuntimeError("a bug"), folder)
 
 
 @pytest.mark.parametrize("write", [save_speech, save_bytes, save_error_log])

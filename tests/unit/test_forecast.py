@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from backend.cli.commands import SHARES
-from backend.cli.eta_estimator import Forecast
+from backend.cli.commands import STAGE_SHARES
+from backend.cli.eta_estimator import EtaEstimator
 
 
 def simulate(
@@ -15,17 +15,17 @@ def simulate(
 ) -> list[float]:
     """The estimates of a stage from unit `first`, one after every unit that takes the given seconds."""
     now = [1000.0]
-    forecast = Forecast(shares or {}, lambda: now[0])
-    told = [forecast.eta(stage, first, total)]
+    forecast = EtaEstimator(shares or {}, lambda: now[0])
+    told = [forecast.estimate_eta(stage, first, total)]
     for done, taken in enumerate(seconds, first + 1):
         now[0] += taken
-        told.append(forecast.eta(stage, done, total))
+        told.append(forecast.estimate_eta(stage, done, total))
     return told
 
 
 def test_compile_time_of_the_first_step_never_enters_an_estimate() -> None:
     """A training whose first step takes a minute: 3000 steps of 60 s would be 50 hours; in truth it takes 300 s."""
-    told = simulate("train the actor", 3000, [60.0, *[0.1] * 2999], SHARES["create"])
+    told = simulate("train the actor", 3000, [60.0, *[0.1] * 2999], STAGE_SHARES["create"])
     later = 300 / 9  # learning to speak takes a ninth of the training
     known = [(done, eta) for done, eta in enumerate(told) if eta >= 0]
     assert known[0][0] < 100, "ten seconds of steps are enough"
@@ -47,10 +47,10 @@ def test_several_slow_steps_at_the_start_are_forgotten() -> None:
 
 def test_nothing_is_told_before_units_are_done() -> None:
     now = [0.0]
-    forecast = Forecast({}, lambda: now[0])
+    forecast = EtaEstimator({}, lambda: now[0])
     for _ in range(100):
         now[0] += 10
-        assert forecast.eta("render", 0, 10) < 0
+        assert forecast.estimate_eta("render", 0, 10) < 0
 
 
 def test_nothing_is_told_after_the_first_unit() -> None:
@@ -76,11 +76,11 @@ def test_estimate_follows_a_pace_that_changes() -> None:
 
 def test_report_without_a_new_unit_changes_nothing() -> None:
     now = [0.0]
-    forecast = Forecast({}, lambda: now[0])
+    forecast = EtaEstimator({}, lambda: now[0])
     for done in range(5):
-        last = forecast.eta("render", done, 10)
+        last = forecast.estimate_eta("render", done, 10)
         now[0] += 2
-    assert forecast.eta("render", 4, 10) == last == pytest.approx(12)
+    assert forecast.estimate_eta("render", 4, 10) == last == pytest.approx(12)
 
 
 def test_units_of_an_earlier_run_do_not_count() -> None:
@@ -104,8 +104,8 @@ def test_later_stages_are_counted() -> None:
 
 def test_next_stage_starts_without_an_estimate() -> None:
     now = [0.0]
-    forecast = Forecast({}, lambda: now[0])
+    forecast = EtaEstimator({}, lambda: now[0])
     for done in range(6):
-        forecast.eta("track", done, 5)
+        forecast.estimate_eta("track", done, 5)
         now[0] += 2
-    assert forecast.eta("check", 0, 5) < 0
+    assert forecast.estimate_eta("check", 0, 5) < 0

@@ -23,15 +23,15 @@ def test_quaternion_and_matrix_are_inverse() -> None:
 
 
 def test_a_rotation_vector_turns_by_its_length_about_itself() -> None:
-    m = geometry.matrix_from_vector(np.array([0.0, np.radians(30), 0.0]))
-    assert np.isclose(geometry.rotation_angle(m), 30)
+    m = geometry.matrix_from_rotation_vector(np.array([0.0, np.radians(30), 0.0]))
+    assert np.isclose(geometry.rotation_angle_degrees(m), 30)
     assert np.allclose(m @ [0, 0, 1], [0.5, 0, np.sqrt(3) / 2])
-    assert np.allclose(geometry.yaw_pitch_roll(m), [30, 0, 0])
+    assert np.allclose(geometry.yaw_pitch_roll_degrees(m), [30, 0, 0])
 
 
 def test_projection_follows_the_pinhole_formula() -> None:
     k = np.array([[100.0, 0, 32], [0, 100, 24], [0, 0, 1]])
-    pixel = geometry.project(np.array([[0.1, -0.2, 0.0]]), np.eye(3), np.array([0, 0, 2.0]), k)
+    pixel = geometry.project_points(np.array([[0.1, -0.2, 0.0]]), np.eye(3), np.array([0, 0, 2.0]), k)
     assert np.allclose(pixel, [[32 + 5, 24 - 10]])
 
 
@@ -45,5 +45,7 @@ def test_torch_and_numpy_agree() -> None:
 
 def test_a_small_rotation_is_the_rotation_vector_s() -> None:
     v = torch.tensor([0.01, -0.02, 0.015], dtype=torch.float64)
-    q = rotations.small_rotation(v)
-    assert np.allclose(geometry.matrix_from_quaternion(q.numpy()), geometry.matrix_from_vector(v.numpy()), atol=5e-6)
+    q = rotations.quaternion_from_small_rotation(v)
+    assert np.allclose(
+        geometry.matrix_from_quaternion(q.numpy()), geometry.matrix_from_rotation_vector(v.numpy()), atol=5e-6
+    )

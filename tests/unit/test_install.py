@@ -23,7 +23,7 @@ from backend.contract import protocol
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.protocol import Error, Hello, Message, Note, Progress, Request, Result
 from backend.setup import install, install_pip, install_torch
-from backend.setup.install import State
+from backend.setup.install import InstallState
 from tools import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def run(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env={**os.environ, **environment}
     )
     assert process.stdout is not None
-    messages = [protocol.decode(line) for line in process.stdout]
+    messages = [protocol.decode_message(line) for line in process.stdout]
     code = process.wait(60)
     assert process.stdin is not None
     process.stdin.close()
@@ -79,7 +79,7 @@ def run(
 
 def ask(target: Path, code: str) -> str:
     """What the environment's Python prints for `code`."""
-    command = [str(install.python_of(target)), "-I", "-c", code]
+    command = [str(install.environment_python(target)), "-I", "-c", code]
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
 
@@ -95,9 +95,9 @@ def test_an_environment_from_its_first_day_to_a_failed_upgrade(tmp_path: Path, w
     assert code == 0
     assert isinstance(messages[0], Hello)
     assert {m.stage for m in messages if isinstance(m, Progress)} == {"environment", "packages"}
-    assert isinstance(messages[-1], Result) and messages[-1].data["python"] == str(install.python_of(target))
+    assert isinstance(messages[-1], Result) and messages[-1].data["python"] == str(install.environment_python(target))
     assert ask(target, "import sprite; print(sprite.VERSION)") == "1.0"
-    assert install.state(target, ["sprite==1.0"]) is State.READY
+    assert install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
     assert beside(target) == ["env", "env.log"] and not (target / ".incomplete").exists()
 
     (target.parent / "env.log").unlink()
@@ -118,7 +118,7 @@ def test_an_environment_from_its_first_day_to_a_failed_upgrade(tmp_path: Path, w
     assert isinstance(error, Error) and error.code == "no_wheel" and "sprite==3.0" in error.message and error.remedy
     assert Path(error.log).read_text(encoding="utf-8")
     assert ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
-    assert install.state(target, ["sprite==2.0"]) is State.READY
+    assert install.inspect_environment(target, ["sprite==2.0"]) is InstallState.READY
     assert beside(target) == ["env", "env.log"]
 
     target.rename(target.with_name("env.old"))  # as if an upgrade had been killed between its two renames
@@ -135,7 +135,7 @@ def test_a_broken_environment_is_made_anew_and_stays_if_that_fails(tmp_path: Pat
     (tmp_path / "nothing").mkdir()
     code, messages = run(target, tmp_path / "nothing", "1.0", "--again")
     assert code == 2 and isinstance(messages[-1], Error) and beside(target) == ["env", "env.log"]
-    assert install.state(target, ["sprite==1.0"]) is State.READY and not broken.exists()
+    assert install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY and not broken.exists()
     assert run(target, wheels, "1.0", "--again")[0] == 0
     assert ask(target, "import sprite; print(sprite.VERSION)") == "1.0" and beside(target) == ["env", "env.log"]
 
@@ -158,7 +158,7 @@ def test_torch_comes_from_the_index_that_is_named(tmp_path: Path) -> None:
         ("Linux", "x86_64", True, ""),
         ("Linux", "aarch64", False, ""),
         ("Windows", "AMD64", False, ""),
-        ("Windows", "AMD64", True, f"/{install_torch.CUDA}"),
+        ("Windows", "AMD64", True, f"/{install_torch.CUDA_TAG}"),
         ("Darwin", "arm64", False, ""),
     ],
 )
@@ -167,7 +167,7 @@ def test_the_index_has_the_build(
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: system)
     monkeypatch.setattr(platform, "machine", lambda: machine)
-    assert install_torch.index(cuda) == (install_torch.PYTORCH + ending if ending else "")
+    assert install_torch.torch_index_url(cuda) == (install_torch.PYTORCH_INDEX_URL + ending if ending else "")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_index_has_the_build(
     ],
 )
 def test_a_studios_own_index_decides(settings: str, chooses: bool) -> None:
-    assert install_torch.chooses_packages(settings) is chooses
+    assert install_torch.has_custom_index(settings) is chooses
 
 
 def test_a_gpu_without_the_toolkit_is_told_before_the_work(tmp_path: Path, wheels: Path) -> None:
@@ -197,9 +197,9 @@ def test_a_killed_installation_is_begun_again(tmp_path: Path, wheels: Path) -> N
     (target / "lib").mkdir(parents=True)
     (target / ".incomplete").touch()
     (target / "lib" / "half.py").write_text("half")
-    assert install.state(target, ["sprite==1.0"]) is State.INCOMPLETE
+    assert install.inspect_environment(target, ["sprite==1.0"]) is InstallState.INCOMPLETE
     code, _ = run(target, wheels, "1.0")
-    assert code == 0 and install.state(target, ["sprite==1.0"]) is State.READY
+    assert code == 0 and install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
     assert not (target / "lib" / "half.py").exists()
 
 
@@ -224,7 +224,7 @@ def test_it_ends_when_its_input_ends(tmp_path: Path, wheels: Path) -> None:
     ended = subprocess.run(
         [*command, "--wheels", str(wheels)], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=60
     )
-    error = protocol.decode(ended.stdout.splitlines()[-1])
+    error = protocol.decode_message(ended.stdout.splitlines()[-1])
     assert ended.returncode == 130 and isinstance(error, Error) and error.code == "cancelled"
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "env").exists()
@@ -236,10 +236,10 @@ def test_it_ends_when_it_is_asked_to(tmp_path: Path, wheels: Path) -> None:
         [*command, "--wheels", str(wheels)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
     assert process.stdin is not None and process.stdout is not None
-    assert isinstance(protocol.decode(process.stdout.readline()), Hello)
-    process.stdin.write("not a message\n" + protocol.encode(Request("job", "cancel")) + "\n")
+    assert isinstance(protocol.decode_message(process.stdout.readline()), Hello)
+    process.stdin.write("not a message\n" + protocol.encode_message(Request("job", "cancel")) + "\n")
     process.stdin.flush()
-    last = protocol.decode(process.stdout.read().splitlines()[-1])
+    last = protocol.decode_message(process.stdout.read().splitlines()[-1])
     assert process.wait(60) == 130 and isinstance(last, Error) and last.code == "cancelled"
 
 
@@ -248,7 +248,7 @@ def test_cancelling_ends_the_whole_family(tmp_path: Path) -> None:
     inner = "import time; time.sleep(60)"
     start_it = f"p = subprocess.Popen([sys.executable, '-c', {inner!r}])"
     outer = f"import subprocess, sys; {start_it}; print(p.pid, flush=True); p.wait()"
-    child, pids = install_pip.Child(), list[int]()
+    child, pids = install_pip.ChildProcess(), list[int]()
 
     def stop(line: str) -> None:
         pids.append(int(line))
@@ -289,7 +289,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path, wheels: Path) -> None:
 def test_a_venv_made_by_hand_counts_when_it_holds_the_pins(tmp_path: Path, wheels: Path) -> None:
     target = tmp_path / "env"
     venv.create(target)
-    assert not install.adopt(target, ["sprite==1.0"])
+    assert not install.adopt_environment(target, ["sprite==1.0"])
     site = Path(ask(target, "import sysconfig; print(sysconfig.get_path('purelib'))"))
     with zipfile.ZipFile(wheels / "sprite-1.0-py3-none-any.whl") as wheel:
         wheel.extractall(site)
@@ -297,34 +297,34 @@ def test_a_venv_made_by_hand_counts_when_it_holds_the_pins(tmp_path: Path, wheel
     code, _ = run(target, wheels, "2.0")
     assert code == 2 and not (target / ".complete").exists()  # another version: it is not ours to change
     code, _ = run(target, wheels, "1.0")
-    assert code == 0 and install.state(target, ["sprite==1.0"]) is State.READY
+    assert code == 0 and install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
     assert sorted(p.name for p in site.iterdir()) == before
 
 
 def test_the_states(tmp_path: Path) -> None:
     target = tmp_path / "env"
-    assert install.state(target, ["a==1"]) is State.ABSENT
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.ABSENT
     target.mkdir()
-    assert install.state(target, ["a==1"]) is State.ABSENT
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.ABSENT
     (target / "file").touch()
-    assert install.state(target, ["a==1"]) is State.FOREIGN
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.FOREIGN
     (target / ".complete").write_text("{")
-    assert install.state(target, ["a==1"]) is State.FOREIGN
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.FOREIGN
     (target / ".complete").write_text(json.dumps({"pins": ["a==1", "b==2"]}))
-    assert install.state(target, ["a==1"]) is State.INCOMPLETE  # its Python has gone
-    install.python_of(target).parent.mkdir(parents=True)
-    install.python_of(target).touch()
-    assert install.state(target, ["a==1"]) is State.READY
-    assert install.state(target, ["a==2"]) is State.OUTDATED
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.INCOMPLETE  # its Python has gone
+    install.environment_python(target).parent.mkdir(parents=True)
+    install.environment_python(target).touch()
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.READY
+    assert install.inspect_environment(target, ["a==2"]) is InstallState.OUTDATED
     (target / ".incomplete").touch()
-    assert install.state(target, ["a==1"]) is State.INCOMPLETE
+    assert install.inspect_environment(target, ["a==1"]) is InstallState.INCOMPLETE
 
 
 def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(install_torch.NEEDED_BYTES, False, 1e18)
-    source = install.Source(wheels)
+    monkeypatch.setitem(install_torch.MIN_FREE_BYTES, False, 1e18)
+    source = install.PackageSource(wheels)
     with pytest.raises(UserError) as caught:
-        install.install(tmp_path / "env", ["sprite==1.0"], source, lambda message: None, install_pip.Child())
+        install.install(tmp_path / "env", ["sprite==1.0"], source, lambda message: None, install_pip.ChildProcess())
     assert caught.value.code == "disk_full" and not (tmp_path / "env").exists()
 
 
@@ -357,20 +357,20 @@ def test_missing_wheels_are_one_sentence(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_pip_says_becomes_one_sentence(said: str, code: str, word: str) -> None:
-    error = install_pip.explain(said, None, Path("env.log"))
+    error = install_pip.error_from_output(said, None, Path("env.log"))
     assert error.code == code and word in error.remedy
     assert "\n" not in str(error) and "{" not in str(error)
 
 
 def test_progress_counts_the_wanted_packages() -> None:
     messages: list[Message] = []
-    watch = install_pip.PipWatch("packages", ["big_one==1", "other.two==2"], messages.append)
+    watch = install_pip.PipProgress("packages", ["big_one==1", "other.two==2"], messages.append)
     for line in (
         "Collecting big-one==1", "Downloading big_one-1.whl (100 MB)", "Progress 10 of 100", "Progress 11 of 100",
         "Progress 60 of 100", "Collecting needed>=3", "Requirement already satisfied: other-two==2 in /lib", "noise",
     ):  # fmt: skip
-        watch.line(line)
-    watch.end()
+        watch.read_line(line)
+    watch.finish()
     progress = [m for m in messages if isinstance(m, Progress)]
     assert [m.done for m in progress] == [1, 1, 1, 1, 1, 2]
     assert {m.total for m in progress} == {2}
@@ -378,22 +378,22 @@ def test_progress_counts_the_wanted_packages() -> None:
 
 
 def test_the_pins_are_exact_and_in_one_place() -> None:
-    everything = install.requirements(dev=True, cuda=True)
+    everything = install.read_requirements(include_dev=True, include_cuda=True)
     assert all(pin.count("==") == 1 for pin in everything)
-    assert set(install.requirements()) < set(everything)
-    assert [pin for pin in install.requirements() if pin.startswith(("torch==", "numpy=="))]
+    assert set(install.read_requirements()) < set(everything)
+    assert [pin for pin in install.read_requirements() if pin.startswith(("torch==", "numpy=="))]
 
 
 def test_the_pythons_are_named_alike_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    low, high = install.PYTHONS[0], install.PYTHONS[-1]
+    low, high = install.SUPPORTED_PYTHONS[0], install.SUPPORTED_PYTHONS[-1]
     assert project["requires-python"] == f">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"
-    assert pythons.BACKEND == install.PYTHONS
+    assert pythons.BACKEND_VERSIONS == install.SUPPORTED_PYTHONS
 
 
 def test_another_python_is_told_so() -> None:
     """The script's own word to a Python that cannot hold the packages, if this machine has such a one."""
-    other = pythons.find(((3, 13), (3, 10), (3, 14)))
+    other = pythons.find_python(((3, 13), (3, 10), (3, 14)))
     if other is None or other == sys.executable:
         pytest.skip("no Python 3.10, 3.13 or 3.14 on this machine")
     ended = subprocess.run([other, str(SCRIPT), "--target", "never_made"], capture_output=True, encoding="utf-8")

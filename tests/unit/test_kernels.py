@@ -8,7 +8,7 @@ import numba.core.registry
 import pytest
 
 from backend.compute.kernels import kernel
-from backend.rasterizer.cpu_bin import depth_order
+from backend.rasterizer.cpu_bin import sort_by_depth
 
 
 def test_kernels_work_where_no_cache_folder_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,9 +38,9 @@ def test_machine_code_is_compiled_again_when_a_source_of_the_room_changes(monkey
     """Also one that numba does not look at: a kernel's constants and helpers lie in other files."""
 
     def key(sources: str) -> object:
-        monkeypatch.setattr("backend.compute.kernels._SOURCES", sources)
+        monkeypatch.setattr("backend.compute.kernels._SOURCE_HASH", sources)
         code_generator = numba.core.registry.cpu_target.target_context.codegen()
-        return depth_order._cache._index_key((), code_generator)  # type: ignore[attr-defined]
+        return sort_by_depth._cache._index_key((), code_generator)  # type: ignore[attr-defined]
 
     assert key("one") == key("one")
     assert key("one") != key("another")

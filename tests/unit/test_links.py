@@ -9,8 +9,8 @@ import outside_data as outside
 import pytest
 from outside_data import READERS
 
-from backend.contract.actor_folder import PROXY, ActorFolder
-from backend.contract.atomic_write import save_whole
+from backend.contract.actor_folder import PROXY_LAYOUT, ActorFolder
+from backend.contract.atomic_write import write_bytes_atomically
 from backend.contract.errors import UserError
 from backend.contract.safe_io import read_arrays, read_bytes
 from backend.setup import install
@@ -21,8 +21,8 @@ def linked(tmp_path: Path) -> Path:
     """An actor's folder, and beside it a secret and a folder."""
     reader = READERS["frame"]
     folder = tmp_path / "jane.actor"
-    outside.place(reader, folder)
-    (folder / "proxy.npz").write_bytes(outside.npz(outside.proxy()))
+    outside.write_valid_file(reader, folder)
+    (folder / "proxy.npz").write_bytes(outside.npz_bytes(outside.proxy_arrays()))
     (tmp_path / "secret").write_text("secret")
     shutil.copytree(folder / "frames", tmp_path / "frames")
     return folder
@@ -41,23 +41,25 @@ def test_an_actor_that_is_linked_as_a_whole_and_links_within_are_fine(linked: Pa
     (linked / "again.npz").symlink_to("proxy.npz")
     (tmp_path / "other.actor").symlink_to(linked)
     folder = ActorFolder.open(tmp_path / "other.actor")
-    assert len(folder.proxy().vertices) == outside.FRAMES and set(PROXY) <= set(read_arrays(folder.file("again.npz")))
+    assert len(folder.load_proxy().vertices) == outside.FRAME_COUNT and set(PROXY_LAYOUT) <= set(
+        read_arrays(folder.file_path("again.npz"))
+    )
 
 
 def test_a_frame_that_is_a_link_is_refused(linked: Path) -> None:
     (linked / "frames" / "000000.jpg").unlink()
     (linked / "frames" / "000000.jpg").symlink_to("../../frames/000000.jpg")
-    found = outside.outcome(READERS["frame"], linked / "frames" / "000000.jpg")
+    found = outside.read_or_error(READERS["frame"], linked / "frames" / "000000.jpg")
     assert isinstance(found, UserError) and found.code == "foreign_link"
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None:
-    from backend.cli.console import explain
+    from backend.cli.console import error_from_exception
 
     (tmp_path / "new.json.part").symlink_to("secret")
-    save_whole(tmp_path / "new.json", b"new")
+    write_bytes_atomically(tmp_path / "new.json", b"new")
     (linked / "portrait_actor_error.log").symlink_to("../secret")
-    assert explain(RuntimeError("bug"), linked).log != str(linked / "portrait_actor_error.log")
+    assert error_from_exception(RuntimeError("bug"), linked).log != str(linked / "portrait_actor_error.log")
     assert (tmp_path / "secret").read_text() == "secret" and read_bytes(tmp_path / "new.json") == b"new"
     assert not (tmp_path / "new.json").is_symlink()
 
@@ -65,14 +67,14 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None
 def test_upgrade_through_a_link_leaves_the_linked_environment_alone(tmp_path: Path) -> None:
     shared, link = tmp_path / "shared", tmp_path / "env"
     for folder in (shared, tmp_path / "env.new"):
-        install.python_of(folder).parent.mkdir(parents=True)
-        install.python_of(folder).write_text("")
+        install.environment_python(folder).parent.mkdir(parents=True)
+        install.environment_python(folder).write_text("")
         (folder / ".complete").write_text("{}")
     try:
         link.symlink_to(shared, target_is_directory=True)
     except OSError:
         pytest.skip("no links may be made here")
-    install.swap(tmp_path / "env.new", link, tmp_path / "env.old")
-    assert install.python_of(shared).exists() and (shared / ".complete").exists()
-    assert install.python_of(link).exists() and not link.is_symlink()
+    install.swap_environment(tmp_path / "env.new", link, tmp_path / "env.old")
+    assert install.environment_python(shared).exists() and (shared / ".complete").exists()
+    assert install.environment_python(link).exists() and not link.is_symlink()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["env", "shared"]

@@ -12,15 +12,23 @@ from scipy.spatial.transform import Rotation
 
 from backend.__main__ import main
 from backend.contract.actor_folder import ActorFolder
-from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.errors import UserError
-from backend.contract.live_link import EYES, HEAD, PIVOT, SHAPES, Reading, read_live_link, write_live_link
+from backend.contract.live_link import (
+    BLEND_SHAPE_COLUMNS,
+    EYE_ANGLE_COLUMNS,
+    HEAD_ANGLE_COLUMNS,
+    HEAD_PIVOT,
+    CaptureOptions,
+    read_live_link,
+    write_live_link,
+)
 from backend.contract.performance import Performance
 
 
 def capture(path: Path, timecodes: list[str], **columns: list[float]) -> Path:
     """A file like the app's; columns that are not named are 0."""
-    names = [*SHAPES, *HEAD, *EYES]
+    names = [*BLEND_SHAPE_COLUMNS, *HEAD_ANGLE_COLUMNS, *EYE_ANGLE_COLUMNS]
     lines = [",".join(["Timecode", "BlendshapeCount", *names])]
     for i, code in enumerate(timecodes):
         lines.append(",".join([code, "61", *(str(columns.get(n, [0.0] * len(timecodes))[i]) for n in names)]))
@@ -29,12 +37,14 @@ def capture(path: Path, timecodes: list[str], **columns: list[float]) -> Path:
 
 
 def test_every_channel_has_a_column() -> None:
-    assert {name[0].lower() + name[1:] for name in SHAPES} == set(CHANNELS) and len(SHAPES) == 52
+    assert {name[0].lower() + name[1:] for name in BLEND_SHAPE_COLUMNS} == set(CHANNELS) and len(
+        BLEND_SHAPE_COLUMNS
+    ) == 52
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    performance = Performance.rest(50, 25.0)
+    performance = Performance.rest_pose(50, 25.0)
     performance.channels = random.random((50, 52)).astype(np.float32)
     turns = Rotation.from_euler("YXZ", random.uniform(-0.6, 0.6, (50, 3)))
     torso = Rotation.from_rotvec(random.normal(0, 0.1, (50, 3)))
@@ -42,7 +52,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     performance.head_rotation = (torso * turns).as_quat(scalar_first=True).astype(np.float32)
     for signs in ((1, 1, 1), (-1, -1, 1)):
         write_live_link(performance, tmp_path / "line.csv", signs)
-        again = read_live_link(tmp_path / "line.csv", Reading(signs=signs))
+        again = read_live_link(tmp_path / "line.csv", CaptureOptions(signs=signs))
         assert again.fps == 25 and len(again) == 50
         assert np.abs(again.channels - performance.channels).max() < 1e-5
         found = Rotation.from_quat(again.head_rotation, scalar_first=True)
@@ -52,7 +62,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
 def test_a_turn_goes_where_the_documentation_says(tmp_path: Path) -> None:
     codes = [f"00:00:0{s}:00.0" for s in range(3)]
     file = capture(tmp_path / "turn.csv", codes, HeadYaw=[0.5, 0, 0], HeadPitch=[0, 0.5, 0], HeadRoll=[0, 0, 0.5])
-    turns = Rotation.from_quat(read_live_link(file, Reading(1.0, 60.0)).head_rotation, scalar_first=True)
+    turns = Rotation.from_quat(read_live_link(file, CaptureOptions(1.0, 60.0)).head_rotation, scalar_first=True)
     nose, left_ear = turns.apply([0, 0, 1]), turns.apply([1, 0, 0])
     assert nose[0, 0] > 0.4  # yaw: to the actor's left, +x
     assert nose[1, 1] < -0.4  # pitch: down
@@ -62,9 +72,11 @@ def test_a_turn_goes_where_the_documentation_says(tmp_path: Path) -> None:
 def test_the_head_turns_on_its_joint_and_not_on_its_eyes(tmp_path: Path) -> None:
     codes = [f"00:00:0{s}:00.0" for s in range(3)]
     file = capture(tmp_path / "t.csv", codes, HeadYaw=[0, 0.4, 0.1], HeadPitch=[0, 0.3, -0.6])
-    made = read_live_link(file, Reading(60.0, 60.0))
+    made = read_live_link(file, CaptureOptions(60.0, 60.0))
     turns = Rotation.from_quat(made.head_rotation, scalar_first=True)
-    assert turns.apply(PIVOT) + made.head_translation == pytest.approx(np.tile(PIVOT, (len(made), 1)), abs=1e-6)
+    assert turns.apply(HEAD_PIVOT) + made.head_translation == pytest.approx(
+        np.tile(HEAD_PIVOT, (len(made), 1)), abs=1e-6
+    )
     assert made.head_translation[60, 0] > 0.02  # turned to the left, the face moves there
 
 
@@ -73,19 +85,22 @@ def test_the_rate_is_read_off_the_timecodes_and_left_out_frames_are_interpolated
     times = np.array([*range(60), *range(60, 120, 2)]) / 60
     made = read_live_link(capture(tmp_path / "midnight.csv", codes, JawOpen=list(times / 2)))
     assert made.fps == 60 and len(made) == 119
-    assert np.abs(made.channels[:, INDEX["jawOpen"]] - np.arange(119) / 120).max() < 1e-5
-    slower = read_live_link(tmp_path / "midnight.csv", Reading(fps=24))
-    assert slower.fps == 24 and np.abs(slower.channels[:, INDEX["jawOpen"]] - np.arange(len(slower)) / 48).max() < 1e-5
+    assert np.abs(made.channels[:, CHANNEL_INDEX["jawOpen"]] - np.arange(119) / 120).max() < 1e-5
+    slower = read_live_link(tmp_path / "midnight.csv", CaptureOptions(fps=24))
+    assert (
+        slower.fps == 24
+        and np.abs(slower.channels[:, CHANNEL_INDEX["jawOpen"]] - np.arange(len(slower)) / 48).max() < 1e-5
+    )
 
 
 def test_a_neutral_face_is_taken_out(tmp_path: Path) -> None:
     codes = [f"00:00:0{s}:00.0" for s in range(4)]
     file = capture(tmp_path / "n.csv", codes, MouthFrownLeft=[0.2, 0.2, 0.6, 1.0], HeadYaw=[0.3, 0.3, 0.3, 0.8])
-    made = read_live_link(file, Reading(1.0, 60.0, neutral=0.0))
-    assert made.channels[:, INDEX["mouthFrownLeft"]] == pytest.approx([0, 0, 0.5, 1], abs=1e-6)
+    made = read_live_link(file, CaptureOptions(1.0, 60.0, neutral_seconds=0.0))
+    assert made.channels[:, CHANNEL_INDEX["mouthFrownLeft"]] == pytest.approx([0, 0, 0.5, 1], abs=1e-6)
     angle = Rotation.from_quat(made.head_rotation, scalar_first=True).magnitude()
     assert angle == pytest.approx([0, 0, 0, 0.5], abs=1e-6)
-    still = read_live_link(file, Reading(1.0, 60.0, head=False))
+    still = read_live_link(file, CaptureOptions(1.0, 60.0, has_head_motion=False))
     assert (still.head_rotation == [1, 0, 0, 0]).all()
 
 
@@ -95,14 +110,18 @@ def test_a_neutral_face_is_taken_out(tmp_path: Path) -> None:
         ("", "no frames"),
         ("Timecode,BlendshapeCount,JawOpen\n", "no frames"),
         ("a,b\n1,2\n", "it has 0 of ARKit's blend shapes"),
-        (f"Timecode,{','.join(SHAPES)}\n00:00:01:00.0,{','.join(['x'] * 52)}\n", "words where numbers"),
-        (f"Timecode,{','.join(SHAPES)}\n00:00:01:00.0,{','.join(['nan'] * 52)}\n", "not numbers"),
-        (f"Timecode,{','.join(SHAPES)}\n00:00:01:00.0,{','.join(['0'] * 52)}\n", "too short to tell its frame rate"),
-        (f"Timecode,{','.join(SHAPES)}\nnow,{','.join(['0'] * 52)}\n", "timecodes are not of the form"),
-        (f"{','.join(SHAPES)}\n{','.join(['0'] * 52)}\n", "no column Timecode"),
-        (f"Timecode,HeadYaw,{','.join(SHAPES)}\n00:00:01:00.0,30,{','.join(['0'] * 52)}\n", "no radians"),
+        (f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['x'] * 52)}\n", "words where numbers"),
+        (f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['nan'] * 52)}\n", "not numbers"),
         (
-            f"Timecode,{','.join(SHAPES)}\n00:00:02:00,{','.join('0' * 52)}\n00:00:01:00,{','.join('0' * 52)}\n",
+            f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['0'] * 52)}\n",
+            "too short to tell its frame rate",
+        ),
+        (f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\nnow,{','.join(['0'] * 52)}\n", "timecodes are not of the form"),
+        (f"{','.join(BLEND_SHAPE_COLUMNS)}\n{','.join(['0'] * 52)}\n", "no column Timecode"),
+        (f"Timecode,HeadYaw,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,30,{','.join(['0'] * 52)}\n", "no radians"),
+        (
+            f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n"
+            f"00:00:02:00,{','.join('0' * 52)}\n00:00:01:00,{','.join('0' * 52)}\n",
             "run backwards",
         ),
     ],
@@ -122,7 +141,7 @@ def test_a_missing_file_and_one_of_bytes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         read_live_link(tmp_path / "bytes.csv")
     with pytest.raises(UserError):
-        write_live_link(Performance.rest(2, 25.0), tmp_path / "no folder" / "line.csv")
+        write_live_link(Performance.rest_pose(2, 25.0), tmp_path / "no folder" / "line.csv")
 
 
 @settings(max_examples=150, deadline=None)
@@ -131,7 +150,7 @@ def test_damage_never_ends_in_anything_but_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "capture.csv"
-    write_live_link(Performance.rest(30, 25.0), path)
+    write_live_link(Performance.rest_pose(30, 25.0), path)
     whole = path.read_bytes()
     path.write_bytes(whole[:at] + noise + whole[at + cut :])
     try:
@@ -141,7 +160,11 @@ def test_damage_never_ends_in_anything_but_a_sentence(
 
 
 def test_the_commands_export_and_import(sample_actor: ActorFolder, tmp_path: Path) -> None:
-    footage, capture, back = sample_actor.file("footage.npz"), tmp_path / "a" / "line.csv", tmp_path / "b" / "line.npz"
+    footage, capture, back = (
+        sample_actor.file_path("footage.npz"),
+        tmp_path / "a" / "line.csv",
+        tmp_path / "b" / "line.npz",
+    )
     assert main(["export", str(sample_actor.path), str(footage), str(capture), "--signs=-+-"]) == 0
     assert main(["import", str(capture), str(back), "--signs=-+-"]) == 0
     before, after = Performance.load(footage), Performance.load(back)

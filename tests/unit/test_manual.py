@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.cli.commands import parser
-from backend.contract.channels import GROUPS
+from backend.cli.commands import build_parser
+from backend.contract.channels import CHANNEL_GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -32,7 +32,7 @@ def anchors(page: Path) -> set[str]:
 @cache
 def labels() -> set[str]:
     """All texts in the sources of the add-on, of those with gaps the parts between them; and the groups of channels."""
-    texts = set(GROUPS)
+    texts = set(CHANNEL_GROUPS)
     for file in (ROOT / "addon").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -76,4 +76,4 @@ def test_commands_of_the_backend_can_be_parsed(page: Path) -> None:
     for line in "\n".join(FENCE.findall(page.read_text(encoding="utf-8"))).splitlines():
         _, found, words = line.partition("python -m backend ")
         if found:
-            parser().parse_args(shlex.split(words, comments=True))
+            build_parser().parse_args(shlex.split(words, comments=True))

@@ -13,30 +13,32 @@ from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.progress import Reporter
 from backend.dataset.crops import write_crops
-from backend.dataset.frame_store import HEAD, PERSON, FrameStore
-from backend.matting.clip import ClipMattes
-from backend.matting.edges import EdgeRefiner, guide, without_islands
-from backend.matting.foreground import foreground
+from backend.dataset.frame_store import MATTE_HEAD, MATTE_PERSON, FrameStore
+from backend.matting.clip import ClipMatting
+from backend.matting.edges import EdgeRefiner, apply_guided_filter, remove_islands
+from backend.matting.foreground import estimate_foreground
 from backend.matting.hair import HairModel
-from backend.matting.metrics import alpha_error, edge_band, filled_columns, flicker, gradient_error
-from backend.matting.person import PersonMask, without_holes
-from backend.matting.plate import Plate, PlateEstimator, fill, filling_error
-from backend.matting.regions import head_region, mouth_region
-from backend.matting.srgb import encoded, linear
-from backend.matting.temporal_filter import Steadier
-from backend.media.decode import frames
-from backend.synthetic import SampleOptions, Truth, make_sample, truth_path
+from backend.matting.metrics import alpha_error, edge_band, fill_columns, flicker, gradient_error
+from backend.matting.person import PersonSegmenter, fill_mask_holes
+from backend.matting.plate import Plate, PlateEstimator, estimate_fill_error, fill_unknown
+from backend.matting.regions import head_mask, mouth_mask
+from backend.matting.srgb import linear_from_srgb, srgb_from_linear
+from backend.matting.temporal_filter import TemporalFilter
+from backend.media.decode import read_frames
+from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 from backend.tracking.detection import topology as topo
-from backend.tracking.detection.selection import Selection
+from backend.tracking.detection.selection import SegmentSelection
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 
 
 def test_person_mask_lies_on_the_sample_actor(sample_clip: Path) -> None:
-    truth = Truth.load(truth_path(sample_clip))
-    with PersonMask() as person:
-        errors = [np.abs(person(rgb) - truth.person(i)).mean() for i, _, rgb in frames(sample_clip) if i % 10 == 0]
+    truth = GroundTruth.load(ground_truth_path(sample_clip))
+    with PersonSegmenter() as person:
+        errors = [
+            np.abs(person(rgb) - truth.person_alpha(i)).mean() for i, _, rgb in read_frames(sample_clip) if i % 10 == 0
+        ]
     assert np.mean(errors) < 0.05
 
 
@@ -44,7 +46,7 @@ def test_small_holes_of_the_mask_are_filled_and_gaps_are_not() -> None:
     mask = np.ones((100, 100), np.float32)
     mask[40:44, 50:53] = 0.2
     mask[60:90, 20:40] = 0.0
-    filled = without_holes(mask)
+    filled = fill_mask_holes(mask)
     assert filled[40:44, 50:53].min() == 1
     assert filled[60:90, 20:40].max() == 0
 
@@ -56,7 +58,7 @@ def test_what_moved_beside_the_person_is_no_part_of_the_matte_but_a_soft_strand_
     alpha[10:30, 50] = 0.4  # a strand that grows from the head
     alpha[60:66, 20:26] = 0.6  # a moving logo beside it, with a faint shore
     alpha[59, 20:26] = 0.1
-    cleaned = without_islands(alpha, mask)
+    cleaned = remove_islands(alpha, mask)
     assert cleaned[55:70, 15:30].max() == 0
     cleaned[55:70, 15:30] = alpha[55:70, 15:30]
     assert np.array_equal(cleaned, alpha)
@@ -70,7 +72,7 @@ def test_guided_mask_follows_the_picture_s_edge() -> None:
     blurred = cv2.GaussianBlur(raw, (0, 0), 2)
     true = np.zeros_like(raw)
     true[:, 50:] = 1.0
-    assert np.abs(guide(blurred, rgb) - true).mean() < 0.6 * np.abs(blurred - true).mean()
+    assert np.abs(apply_guided_filter(blurred, rgb) - true).mean() < 0.6 * np.abs(blurred - true).mean()
 
 
 def disc_over(plate: U8, colour: tuple[int, int, int], size: int) -> tuple[U8, F32]:
@@ -82,8 +84,8 @@ def disc_over(plate: U8, colour: tuple[int, int, int], size: int) -> tuple[U8, F
         end = np.rint(middle + size * 1.15 * np.array([np.cos(angle), np.sin(angle)])).astype(int)
         cv2.line(large, (middle, middle), (int(end[0]), int(end[1])), 255, 2)
     alpha = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-    light = alpha * linear(np.array(colour, np.uint8)) + (1 - alpha) * linear(plate)
-    return np.rint(encoded(light) * 255).astype(np.uint8), alpha[..., 0]
+    light = alpha * linear_from_srgb(np.array(colour, np.uint8)) + (1 - alpha) * linear_from_srgb(plate)
+    return np.rint(srgb_from_linear(light) * 255).astype(np.uint8), alpha[..., 0]
 
 
 def wall(size: int) -> U8:
@@ -98,8 +100,8 @@ def test_edges_find_strands_before_a_known_plate() -> None:
     plate = Plate(background, np.ones((160, 160), bool), np.full((160, 160), 1.5, np.float32))
     refined = EdgeRefiner(plate)(raw, rgb, np.zeros((160, 160), np.float32))
     assert alpha_error(refined.alpha, alpha) < 0.03
-    assert alpha_error(refined.alpha, alpha) < 0.25 * alpha_error(guide(raw, rgb), alpha)
-    assert refined.by_plate[edge_band(alpha)].mean() > 0.8
+    assert alpha_error(refined.alpha, alpha) < 0.25 * alpha_error(apply_guided_filter(raw, rgb), alpha)
+    assert refined.plate_influence[edge_band(alpha)].mean() > 0.8
 
 
 def test_edges_do_not_trust_a_doubtful_plate() -> None:
@@ -108,8 +110,8 @@ def test_edges_do_not_trust_a_doubtful_plate() -> None:
     raw = np.clip(cv2.GaussianBlur((alpha > 0.5).astype(np.float32), (0, 0), 4), 0, 1)
     wrong = Plate(255 - background, np.zeros((160, 160), bool), np.full((160, 160), 120, np.float32))
     refined = EdgeRefiner(wrong)(raw, rgb, np.zeros((160, 160), np.float32))
-    assert refined.by_plate.max() < 0.5
-    assert np.abs(refined.alpha - guide(raw, rgb)).mean() < 0.03
+    assert refined.plate_influence.max() < 0.5
+    assert np.abs(refined.alpha - apply_guided_filter(raw, rgb)).mean() < 0.03
 
 
 def test_a_patch_in_the_background_s_colour_is_no_hole() -> None:
@@ -125,10 +127,10 @@ def test_a_patch_in_the_background_s_colour_is_no_hole() -> None:
 def test_foreground_composites_back_and_carries_no_spill() -> None:
     background = np.full((120, 120, 3), (30, 200, 40), np.uint8)
     rgb, alpha = disc_over(background, (150, 90, 70), 120)
-    colour = foreground(rgb, alpha, background)
-    mix = alpha[..., None] * linear(colour) + (1 - alpha[..., None]) * linear(background)
+    colour = estimate_foreground(rgb, alpha, background)
+    mix = alpha[..., None] * linear_from_srgb(colour) + (1 - alpha[..., None]) * linear_from_srgb(background)
     soft = (alpha > 0.05) & (alpha < 0.95)
-    assert np.abs(encoded(mix) - rgb / 255.0)[soft].mean() < 0.01
+    assert np.abs(srgb_from_linear(mix) - rgb / 255.0)[soft].mean() < 0.01
     spill = np.abs(colour.astype(float) - (150, 90, 70)).mean(2)
     before = np.abs(rgb.astype(float) - (150, 90, 70)).mean(2)
     assert spill[soft].mean() < 0.1 * before[soft].mean()
@@ -136,41 +138,41 @@ def test_foreground_composites_back_and_carries_no_spill() -> None:
 
 def test_plate_is_the_background_behind_a_moving_person() -> None:
     background = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    estimator = PlateEstimator(expected=40, capacity=40)
+    estimator = PlateEstimator(expected_frames=40, capacity=40)
     for t in range(40):
         alpha = np.zeros((64, 64), np.float32)
         alpha[20:, t : t + 12] = 1
         picture = background.copy()
         picture[alpha > 0] = 255
-        estimator.add(picture, alpha)
-    plate = estimator.plate()
+        estimator.add_frame(picture, alpha)
+    plate = estimator.estimate_plate()
     assert plate.seen.mean() > 0.9
-    assert np.array_equal(plate.colour[plate.seen], background[plate.seen])
-    assert plate.doubt[plate.seen].max() < 2
+    assert np.array_equal(plate.color[plate.seen], background[plate.seen])
+    assert plate.deviation[plate.seen].max() < 2
 
 
 def test_plate_doubts_what_moves_and_what_was_never_seen() -> None:
     rng = np.random.default_rng(1)
-    estimator = PlateEstimator(expected=30)
+    estimator = PlateEstimator(expected_frames=30)
     still = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
     mask = np.zeros((64, 64), np.float32)
     mask[24:40, 24:40] = 1
     for _ in range(30):
         picture = still.copy()
         picture[:12] = rng.integers(0, 255, (12, 64, 3))  # leaves in the wind
-        estimator.add(picture, mask)
-    plate = estimator.plate()
-    assert plate.doubt[50:].max() < 2
-    assert plate.doubt[:12].mean() > 20
+        estimator.add_frame(picture, mask)
+    plate = estimator.estimate_plate()
+    assert plate.deviation[50:].max() < 2
+    assert plate.deviation[:12].mean() > 20
     assert not plate.seen[30:34, 30:34].any()
-    assert plate.doubt[30:34, 30:34].min() > 20
+    assert plate.deviation[30:34, 30:34].min() > 20
 
 
 def test_plate_memory_does_not_grow_with_the_clip() -> None:
-    estimator = PlateEstimator(expected=1000, capacity=16)
+    estimator = PlateEstimator(expected_frames=1000, capacity=16)
     for _ in range(1000):
-        estimator.add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.float32))
-    assert len(estimator.looked_at()) <= 16
+        estimator.add_frame(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.float32))
+    assert len(estimator.kept_frames()) <= 16
 
 
 def test_unknown_pixels_are_filled_from_their_surroundings() -> None:
@@ -178,14 +180,14 @@ def test_unknown_pixels_are_filled_from_their_surroundings() -> None:
     known = np.ones((40, 40), bool)
     known[10:30, 10:30] = False
     picture[~known] = 0
-    assert np.abs(fill(picture, known).astype(int) - 100).max() <= 1
-    assert filling_error(picture, known)[15:25, 15:25].max() < 2
+    assert np.abs(fill_unknown(picture, known).astype(int) - 100).max() <= 1
+    assert estimate_fill_error(picture, known)[15:25, 15:25].max() < 2
 
 
 def test_steadier_calms_a_still_edge_and_follows_a_moving_one() -> None:
     rng = np.random.default_rng(2)
     still = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-    steady, calm, wild = Steadier(), [], []
+    steady, calm, wild = TemporalFilter(), [], []
     for _ in range(12):
         matte = np.clip(0.5 + rng.normal(0, 0.1, (40, 40, 1)), 0, 1).astype(np.float32)
         wild.append(matte)
@@ -205,38 +207,43 @@ def test_measures_are_zero_for_the_truth_and_grow_with_the_fault() -> None:
     assert flicker(alpha, 0.9 * alpha, alpha, alpha) > 0.03
 
 
-Matted = tuple[Truth, list[U8], list[F32], list[F32], ClipMattes]
+Matted = tuple[GroundTruth, list[U8], list[F32], list[F32], ClipMatting]
 
 
 @pytest.fixture(scope="module")
 def matted(tmp_path_factory: pytest.TempPathFactory) -> Matted:
     """A sample clip with loose hairs and noise: its truth, pictures, rough masks and mattes."""
     path = tmp_path_factory.mktemp("mattes") / "strands.mp4"
-    make_sample(path, SampleOptions(seconds=1.2, size=320, seed=4, strands=True, noise=0.01))
-    truth = Truth.load(truth_path(path))
-    pictures = [rgb for _, _, rgb in frames(path)]
-    clip, steadier = ClipMattes(len(pictures)), Steadier()
-    with PersonMask() as person:
+    make_sample(path, SampleOptions(seconds=1.2, size=320, seed=4, has_loose_hairs=True, noise=0.01))
+    truth = GroundTruth.load(ground_truth_path(path))
+    pictures = [rgb for _, _, rgb in read_frames(path)]
+    clip, steadier = ClipMatting(len(pictures)), TemporalFilter()
+    with PersonSegmenter() as person:
         masks = [person(rgb) for rgb in pictures]
     shots = list(zip(pictures, masks, truth.landmarks, strict=True))
     for rgb, mask, at in shots:
-        clip.look(rgb, mask, at)
+        clip.add_frame(rgb, mask, at)
     clip.learn()
-    mattes = [steadier(rgb, clip.matte(rgb, mask, at)[0]) for rgb, mask, at in shots]
+    mattes = [steadier(rgb, clip.compute_matte(rgb, mask, at)[0]) for rgb, mask, at in shots]
     return truth, pictures, masks, mattes, clip
 
 
 def test_mattes_of_the_sample_actor_are_good_at_the_edge(matted: Matted) -> None:
     truth, pictures, masks, mattes, _ = matted
     some = range(0, len(mattes), 5)
-    trues = {i: np.clip(truth.person(i), 0, 1) for i in some}
-    assert np.mean([alpha_error(mattes[i][..., PERSON], trues[i]) for i in some]) < 0.06
-    ours = np.mean([gradient_error(mattes[i][..., PERSON], trues[i]) for i in some])
+    trues = {i: np.clip(truth.person_alpha(i), 0, 1) for i in some}
+    assert np.mean([alpha_error(mattes[i][..., MATTE_PERSON], trues[i]) for i in some]) < 0.06
+    ours = np.mean([gradient_error(mattes[i][..., MATTE_PERSON], trues[i]) for i in some])
     size = pictures[0].shape[1], pictures[0].shape[0]
     raw = np.mean([gradient_error(cv2.resize(masks[i], size), trues[i]) for i in some])
     assert ours < 0.5 * raw
     calm = [
-        flicker(mattes[i - 1][..., PERSON], mattes[i][..., PERSON], truth.person(i - 1), truth.person(i))
+        flicker(
+            mattes[i - 1][..., MATTE_PERSON],
+            mattes[i][..., MATTE_PERSON],
+            truth.person_alpha(i - 1),
+            truth.person_alpha(i),
+        )
         for i in range(1, len(mattes))
     ]
     assert np.nanmean(calm) < 0.03  # the head moves: only what stands still beside it is counted
@@ -245,7 +252,7 @@ def test_mattes_of_the_sample_actor_are_good_at_the_edge(matted: Matted) -> None
 def test_head_and_hair_of_the_sample_actor(matted: Matted) -> None:
     truth, _, _, mattes, clip = matted
     assert truth.mattes is not None
-    assert clip.hair.has_hair
+    assert clip.hair_model.has_hair
     for i in (5, 15, 25):
         person, head, _, hair = np.moveaxis(mattes[i], 2, 0)
         true_head, true_hair, true_torso, _ = truth.mattes[i].astype(np.float32) / 255
@@ -267,9 +274,9 @@ class CancelledHalfway(Reporter):
 
 def written_crops(clip: Path, folder: ActorFolder, reporter: Reporter) -> list[tuple[str, bytes]]:
     """All files of the crops of a clip's first 12 frames."""
-    truth = Truth.load(truth_path(clip), pictures=False)
+    truth = GroundTruth.load(ground_truth_path(clip), should_load_images=False)
     landmarks = np.dstack([truth.landmarks[:12], np.zeros_like(truth.landmarks[:12, :, 0])])
-    share = write_crops(clip, folder, Selection(0, 11, landmarks), (0.0, 0.0, 256.0), 128, reporter)
+    share = write_crops(clip, folder, SegmentSelection(0, 11, landmarks), (0.0, 0.0, 256.0), 128, reporter)
     assert 0 <= share <= 1
     files = sorted(p for p in folder.path.rglob("*") if p.is_file() and p.name != "actor.json")
     return [(str(path.relative_to(folder.path)), path.read_bytes()) for path in files]
@@ -281,13 +288,13 @@ def test_crops_and_mattes_are_the_same_in_every_run_even_after_one_that_was_stop
     whole = ActorFolder.create(tmp_path / "whole.actor", ActorInfo(name="whole", size=128))
     first = written_crops(sample_clip, whole, Reporter())
     assert len(first) == 12 + 12 + 1
-    assert FrameStore(whole).matte(5).shape == (128, 128, 4)
+    assert FrameStore(whole).read_matte(5).shape == (128, 128, 4)
     assert written_crops(sample_clip, whole, Reporter()) == first
     for stage in ("cut out the person", "refine the mattes"):
         stopped = ActorFolder.create(tmp_path / f"{stage}.actor", ActorInfo(name="stopped", size=128))
         with pytest.raises(Cancelled):
             written_crops(sample_clip, stopped, CancelledHalfway(stage))
-        assert len(list(stopped.file("mattes").iterdir())) > 0
+        assert len(list(stopped.file_path("mattes").iterdir())) > 0
         assert written_crops(sample_clip, stopped, Reporter()) == first
 
 
@@ -300,21 +307,23 @@ def test_mattes_are_stored_as_they_were_and_kept_in_memory_only_on_request(tmp_p
     matte, mask = codes.astype(np.float32) / 255, codes[:24, :24, 1].astype(np.float32) / 255
     store.write_matte(0, matte)
     store.write_mask(1, mask)
-    assert np.array_equal(store.matte(0, keep=False), matte)
-    assert np.array_equal(store.mask(1), mask)
-    assert np.array_equal(store.torso(0, keep=False), matte[..., PERSON] * (1 - matte[..., HEAD]))
-    folder.file("mattes/000000.png").unlink()
+    assert np.array_equal(store.read_matte(0, use_cache=False), matte)
+    assert np.array_equal(store.read_mask(1), mask)
+    assert np.array_equal(
+        store.read_torso_alpha(0, use_cache=False), matte[..., MATTE_PERSON] * (1 - matte[..., MATTE_HEAD])
+    )
+    folder.file_path("mattes/000000.png").unlink()
     with pytest.raises(UserError):
-        store.matte(0)  # nothing was kept
+        store.read_matte(0)  # nothing was kept
     store.write_matte(0, matte)
-    store.matte(0)
-    folder.file("mattes/000000.png").unlink()
-    assert np.array_equal(store.matte(0), matte)
+    store.read_matte(0)
+    folder.file_path("mattes/000000.png").unlink()
+    assert np.array_equal(store.read_matte(0), matte)
 
 
 def test_no_hair_is_seen_on_a_bald_head() -> None:
     skin = np.full((128, 128, 3), (190, 140, 120), np.uint8)
-    points = np.zeros((topo.COUNT, 2))
+    points = np.zeros((topo.LANDMARK_COUNT, 2))
     angle = np.linspace(0, 2 * np.pi, len(topo.FACE_OVAL), endpoint=False)
     points[list(topo.FACE_OVAL)] = np.stack([64 + 24 * np.sin(angle), 70 - 32 * np.cos(angle)], 1)
     mask = np.ones((128, 128), np.float32)
@@ -324,15 +333,15 @@ def test_no_hair_is_seen_on_a_bald_head() -> None:
 
 
 def test_head_and_mouth_regions_match_the_truth(sample_clip: Path) -> None:
-    truth = Truth.load(truth_path(sample_clip))
+    truth = GroundTruth.load(ground_truth_path(sample_clip))
     assert truth.mattes is not None
     frame = int(truth.mouth_opening.argmax())
     shape = truth.mattes.shape[2], truth.mattes.shape[3]
-    mouth = mouth_region(truth.landmarks[frame], shape)
-    true_mouth = filled_columns(truth.mattes[frame, 3].astype(np.float32) / 255)
+    mouth = mouth_mask(truth.landmarks[frame], shape)
+    true_mouth = fill_columns(truth.mattes[frame, 3].astype(np.float32) / 255)
     assert np.minimum(mouth, true_mouth).sum() / np.maximum(mouth, true_mouth).sum() > 0.65
     assert np.maximum(mouth - true_mouth, 0).sum() < 0.2 * true_mouth.sum()  # what lies on the lips
     closed = int(truth.mouth_opening.argmin())
-    assert mouth_region(truth.landmarks[closed], shape).sum() < 0.05 * mouth.sum()
+    assert mouth_mask(truth.landmarks[closed], shape).sum() < 0.05 * mouth.sum()
     nose = int(truth.landmarks[frame, topo.NOSE_TIP, 1])
-    assert head_region(truth.landmarks[frame], shape)[nose, shape[1] // 2] > 0.9
+    assert head_mask(truth.landmarks[frame], shape)[nose, shape[1] // 2] > 0.9

@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_clips import HEIGHT, WIDTH, number, numbered
+from video_clips import HEIGHT, WIDTH, numbered_image, read_number
 
 from backend.media import decode
-from backend.media.audio_io import RATE, load_sound
+from backend.media.audio_io import SAMPLE_RATE, load_audio
 from backend.media.encode import VideoWriter
 
 PLACEHOLDER = "the title goes here"
@@ -26,17 +26,17 @@ def write_labelled(path: Path, label: bytes, *, has_video: bool, codec: str) -> 
     with av.open(str(path), "w") as container:
         container.metadata["title"] = PLACEHOLDER
         picture = container.add_stream("mpeg4", rate=25, options={"qmin": "1", "qmax": "3"}) if has_video else None
-        sound = container.add_stream(codec, rate=RATE, layout="mono")
+        sound = container.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
         if picture is not None:
             picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             for i in range(FRAMES):
-                shown = av.VideoFrame.from_ndarray(numbered(i), format="rgb24")
+                shown = av.VideoFrame.from_ndarray(numbered_image(i), format="rgb24")
                 shown.pts, shown.time_base = i, Fraction(1, 25)
                 container.mux(picture.encode(shown))
             container.mux(picture.encode())
-        tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(SECONDS * RATE)) / RATE)
+        tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(SECONDS * SAMPLE_RATE)) / SAMPLE_RATE)
         frame = av.AudioFrame.from_ndarray((tone[None] * 32767).astype(np.int16), "s16", "mono")
-        frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
+        frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), 0
         converter = av.AudioResampler(format=sound.codec_context.format, frame_size=sound.codec_context.frame_size)
         for part in (*converter.resample(frame), *converter.resample(None)):
             container.mux(sound.encode(part))
@@ -53,18 +53,18 @@ def write_labelled(path: Path, label: bytes, *, has_video: bool, codec: str) -> 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov"])
 def test_a_video_whose_title_is_not_utf8_is_read(tmp_path: Path, name: str, encoding: str) -> None:
     clip = write_labelled(tmp_path / name, LABELS[encoding].encode(encoding), has_video=True, codec="aac")
-    info = decode.probe(clip)
+    info = decode.probe_video(clip)
     assert (info.width, info.height, info.frame_count, info.has_audio) == (WIDTH, HEIGHT, FRAMES, True)
-    assert [number(picture) for _, _, picture in decode.frames(clip)] == list(range(FRAMES))
-    assert np.abs(load_sound(clip)).max() > 0.4
+    assert [read_number(picture) for _, _, picture in decode.read_frames(clip)] == list(range(FRAMES))
+    assert np.abs(load_audio(clip)).max() > 0.4
 
 
 @pytest.mark.parametrize("encoding", LABELS)
 @pytest.mark.parametrize(("name", "codec"), [("a.wav", "pcm_s16le"), ("a.flac", "flac"), ("a.aiff", "pcm_s16be")])
 def test_a_sound_whose_title_is_not_utf8_is_read(tmp_path: Path, name: str, codec: str, encoding: str) -> None:
     sound = write_labelled(tmp_path / name, LABELS[encoding].encode(encoding), has_video=False, codec=codec)
-    samples = load_sound(sound)
-    assert len(samples) == pytest.approx(SECONDS * RATE, abs=1)
+    samples = load_audio(sound)
+    assert len(samples) == pytest.approx(SECONDS * SAMPLE_RATE, abs=1)
     assert np.abs(samples).max() == pytest.approx(0.5, abs=0.01)
 
 
@@ -73,5 +73,5 @@ def test_a_sound_whose_title_is_not_utf8_goes_into_a_film(tmp_path: Path) -> Non
     sound = write_labelled(tmp_path / "a.wav", label, has_video=False, codec="pcm_s16le")
     with VideoWriter(tmp_path / "film.mp4", WIDTH, HEIGHT, 25, sound) as film:
         for i in range(FRAMES):
-            film.write(numbered(i))
-    assert np.abs(load_sound(tmp_path / "film.mp4")).max() > 0.4
+            film.write_frame(numbered_image(i))
+    assert np.abs(load_audio(tmp_path / "film.mp4")).max() > 0.4

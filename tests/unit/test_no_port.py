@@ -55,14 +55,14 @@ def test_a_talker_is_caught() -> None:
 @needs_proc
 def test_nobody_talks_while_an_actor_speaks(sample_actor: ActorFolder, tmp_path: Path) -> None:
     code, _, errors = run(
-        "speak", str(sample_actor.path), str(sample_actor.file("audio.wav")), str(tmp_path / "line.npz")
+        "speak", str(sample_actor.path), str(sample_actor.file_path("audio.wav")), str(tmp_path / "line.npz")
     )
     assert code == 0, errors
 
 
 @needs_proc
 def test_nobody_talks_while_an_actor_is_shown(sample_actor: ActorFolder) -> None:
-    code, said, errors = run("serve", str(sample_actor.path), then=protocol.encode(Request("1", "quit")) + "\n")
+    code, said, errors = run("serve", str(sample_actor.path), then=protocol.encode_message(Request("1", "quit")) + "\n")
     assert code == 0 and '"result"' in said, errors
 
 

@@ -18,25 +18,28 @@ import outside_data as outside
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from outside_data import READERS, refused
+from outside_data import READERS, assert_refused
 
 from backend.contract import protocol
-from backend.contract.actor_folder import TRACKING, ActorFolder
+from backend.contract.actor_folder import TRACKING_LAYOUT, ActorFolder
 from backend.contract.camera import CameraPath
 from backend.contract.errors import UserError
-from backend.contract.live_link import Reading, read_live_link
+from backend.contract.live_link import CaptureOptions, read_live_link
 from backend.contract.performance import Performance
-from backend.contract.safe_io import SMALL, read_array, read_arrays, read_json
-from backend.pipeline.create import SCANNED
-from backend.rendering.frame_cache import Ledger
-from backend.speech.external_features import load_plugged
+from backend.contract.safe_io import ALWAYS_ALLOWED_UNPACKED_BYTES, read_array, read_arrays, read_json
+from backend.pipeline.create import SCAN_LAYOUT
+from backend.rendering.frame_cache import FrameCache
+from backend.speech.external_features import load_external_features
 
 FUZZ = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 TABLES: dict[str, Callable[[], dict[str, Any]]] = {
-    "proxy": outside.proxy, "performance": outside.performance, "truth": outside.truth,
-    "tracking": lambda: outside.of_layout(dict(TRACKING)), "scan": lambda: outside.of_layout(dict(SCANNED)),
+    "proxy": outside.proxy_arrays,
+    "performance": outside.performance_arrays,
+    "truth": outside.ground_truth_arrays,
+    "tracking": lambda: outside.arrays_from_layout(dict(TRACKING_LAYOUT)),
+    "scan": lambda: outside.arrays_from_layout(dict(SCAN_LAYOUT)),
     "features": lambda: {"features": np.ones((50, 4), np.float32)},
-}  # fmt: skip
+}
 HEADER = "{{'descr': {!r}, 'fortran_order': False, 'shape': {}, }}"
 LIES = [
     ("<f4", "(1099511627776,)"), ("<f4", "(-1, 4)"), ("<f8", "(4611686018427387904, 4)"), ("|V0", "(1099511627776,)"),
@@ -67,20 +70,20 @@ def members(data: bytes) -> list[tuple[str, bytes]]:
 @pytest.mark.parametrize("name", READERS)
 def test_the_files_that_the_tests_begin_from_are_sound(tmp_path: Path, name: str) -> None:
     reader = READERS[name]
-    assert not isinstance(outside.outcome(reader, outside.place(reader, tmp_path)), UserError)
+    assert not isinstance(outside.read_or_error(reader, outside.write_valid_file(reader, tmp_path)), UserError)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str) -> None:
     reader = READERS[name]
-    path = outside.place(reader, tmp_path)
+    path = outside.write_valid_file(reader, tmp_path)
     path.unlink()
     path.mkdir()
     if name != "messages":  # these come through a pipe
-        assert isinstance(outside.outcome(reader, path), UserError)
+        assert isinstance(outside.read_or_error(reader, path), UserError)
         path.rmdir()
         os.mkfifo(path)
-        assert isinstance(outside.outcome(reader, path), UserError)
+        assert isinstance(outside.read_or_error(reader, path), UserError)
 
 
 @st.composite
@@ -122,9 +125,9 @@ def bent(draw: st.DrawFn) -> Callable[[dict[str, Any]], dict[str, Any]]:
 @given(bend=bent())
 def test_a_bent_table_is_read_or_told(tmp_path: Path, name: str, bend: Callable[[dict[str, Any]], Any]) -> None:
     reader = READERS[name]
-    path = outside.place(reader, tmp_path)
-    path.write_bytes(outside.npz(bend(TABLES[name]())))
-    found = outside.outcome(reader, path)
+    path = outside.write_valid_file(reader, tmp_path)
+    path.write_bytes(outside.npz_bytes(bend(TABLES[name]())))
+    found = outside.read_or_error(reader, path)
     if isinstance(found, Performance):
         assert all(np.isfinite(getattr(found, column)).all() for column in ("head_translation", "channels"))
 
@@ -134,10 +137,10 @@ def test_a_table_that_promises_more_than_it_holds_takes_no_memory(
     tmp_path: Path, name: str, peak: Callable[[], int]
 ) -> None:
     reader = READERS[name]
-    path = outside.place(reader, tmp_path)
-    first, *others = members(reader.seed())
+    path = outside.write_valid_file(reader, tmp_path)
+    first, *others = members(reader.make_valid_bytes())
     for lie in LIES:
-        refused(reader, path, zipped([(first[0], npy(*lie, b"\0" * 48)), *others]))
+        assert_refused(reader, path, zipped([(first[0], npy(*lie, b"\0" * 48)), *others]))
     assert peak() < 2**24
 
 
@@ -148,7 +151,7 @@ def test_an_npy_that_promises_more_than_it_holds_takes_no_memory(tmp_path: Path,
         with pytest.raises(ValueError):
             read_array(path)
         with pytest.raises(UserError):
-            load_plugged(path, 1.0, 100, 100)
+            load_external_features(path, 1.0, 100, 100)
     path.write_bytes(npy("<f4", "(6, 2)", b"\0" * 48))
     assert read_array(path).shape == (6, 2)
     assert peak() < 2**24
@@ -157,8 +160,8 @@ def test_an_npy_that_promises_more_than_it_holds_takes_no_memory(tmp_path: Path,
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: Path, peak: Callable[[], int]) -> None:
     path = tmp_path / "bomb.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as stream:
-        stream.write(npy("|u1", f"({SMALL + 1},)"))
-        for _ in range(SMALL // 2**20 + 1):
+        stream.write(npy("|u1", f"({ALWAYS_ALLOWED_UNPACKED_BYTES + 1},)"))
+        for _ in range(ALWAYS_ALLOWED_UNPACKED_BYTES // 2**20 + 1):
             stream.write(bytes(2**20))
     assert path.stat().st_size < 2**17
     with pytest.raises(ValueError, match="unpacks"):
@@ -167,7 +170,7 @@ def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path: 
 
 
 def test_an_archive_with_a_name_twice_or_a_long_table_of_contents_is_refused(tmp_path: Path) -> None:
-    path, (first, *_) = tmp_path / "two.npz", members(READERS["performance"].seed())
+    path, (first, *_) = tmp_path / "two.npz", members(READERS["performance"].make_valid_bytes())
     with pytest.warns(UserWarning):
         path.write_bytes(zipped([first, first]))
     with pytest.raises(ValueError, match="twice"):
@@ -180,8 +183,8 @@ def test_an_archive_with_a_name_twice_or_a_long_table_of_contents_is_refused(tmp
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "C:\\a", "a\0b", "CON", "a/../../b"])
 def test_names_within_an_archive_lead_nowhere(tmp_path: Path, name: str) -> None:
     reader = READERS["performance"]
-    path = outside.place(reader, tmp_path / "in")
-    path.write_bytes(zipped([*members(reader.seed()), (name, b"x")]))
+    path = outside.write_valid_file(reader, tmp_path / "in")
+    path.write_bytes(zipped([*members(reader.make_valid_bytes()), (name, b"x")]))
     assert isinstance(reader.read(path), Performance)  # it is not asked for, so it is not unpacked
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["actor.json", "footage.npz", "in"]
 
@@ -209,9 +212,9 @@ def replaced(data: Any, value: Any, rng: random.Random) -> Any:
 @given(value=values, seed=st.integers(0, 2**32))
 def test_json_with_a_strange_value_is_read_or_told(tmp_path: Path, name: str, value: Any, seed: int) -> None:
     reader = READERS[name]
-    path = outside.place(reader, tmp_path)
-    path.write_text(json.dumps(replaced(json.loads(reader.seed()), value, random.Random(seed))))
-    found = outside.outcome(reader, path)
+    path = outside.write_valid_file(reader, tmp_path)
+    path.write_text(json.dumps(replaced(json.loads(reader.make_valid_bytes()), value, random.Random(seed))))
+    found = outside.read_or_error(reader, path)
     if isinstance(found, ActorFolder):  # what was read can be written, and shown by whoever reports on it
         from backend.report.figures import figure_rows, stage_rows
 
@@ -237,10 +240,10 @@ def test_json_that_cannot_be_used_is_refused(tmp_path: Path, data: bytes) -> Non
     with pytest.raises(UserError):
         CameraPath.load(path)
     with pytest.raises(ValueError):
-        protocol.decode(data.decode("latin-1"))
+        protocol.decode_message(data.decode("latin-1"))
     path.write_bytes(b'{"file": "a", "inputs": "b"}\n' + data)
     if data.isascii():
-        assert Ledger(path).marks == {"a": "b"}
+        assert FrameCache(path).fingerprints == {"a": "b"}
 
 
 def test_json_with_a_byte_order_mark_is_read_and_a_large_file_is_not(tmp_path: Path) -> None:
@@ -251,20 +254,20 @@ def test_json_with_a_byte_order_mark_is_read_and_a_large_file_is_not(tmp_path: P
 
 
 def test_a_line_without_an_end_is_not_kept(peak: Callable[[], int]) -> None:
-    note = protocol.encode(protocol.Note("job", "still there")).encode()
+    note = protocol.encode_message(protocol.Note("job", "still there")).encode()
     pieces = iter([b"x" * 2**16] * 1600 + [b"\n" + note[:5], note[5:] + b"\n\n", note, b""])
-    found = list(protocol.lines(lambda: next(pieces)))
+    found = list(protocol.split_lines(lambda: next(pieces)))
     assert peak() < 2**24
-    assert [len(line) for line in found] == [protocol.MAX_LINE + 1, len(note), 0, len(note)]
+    assert [len(line) for line in found] == [protocol.MAX_LINE_BYTES + 1, len(note), 0, len(note)]
     with pytest.raises(ValueError, match="longer"):
-        protocol.decode(found[0].decode())
-    assert protocol.decode(found[-1].decode()) == protocol.Note("job", "still there")
+        protocol.decode_message(found[0].decode())
+    assert protocol.decode_message(found[-1].decode()) == protocol.Note("job", "still there")
 
 
 @pytest.mark.parametrize("event", ["[]", "{}", "null", "1", '"request "'])
 def test_an_event_that_is_no_name_is_refused(event: str) -> None:
     with pytest.raises(ValueError, match="not a Portrait Actor message"):
-        protocol.decode(f'{{"event": {event}, "id": "a"}}')
+        protocol.decode_message(f'{{"event": {event}, "id": "a"}}')
 
 
 cells = st.sampled_from(["", "nan", "1e999", "-1e308", "x", '"', '"a\nb"', "\0", "9" * 4000, "a" * 200_000, "²", "1_0"])
@@ -276,28 +279,30 @@ def test_a_bent_capture_is_read_or_told(
     tmp_path: Path, cell: str, row: int, column: int, more: int, code: bool
 ) -> None:
     reader = READERS["capture"]
-    rows = [line.split(",") for line in reader.seed().decode().split()]
+    rows = [line.split(",") for line in reader.make_valid_bytes().decode().split()]
     rows[row][0 if code else column % len(rows[0])] = cell
     rows[row] += [cell] * more
     path = tmp_path / "capture.csv"
     path.write_text("\n".join(map(",".join, rows)), encoding="utf-8")
-    outside.outcome(reader, path)
+    outside.read_or_error(reader, path)
 
 
 @pytest.mark.parametrize("how", [{"capture_fps": np.nan}, {"capture_fps": np.inf}, {"fps": np.nan}, {"fps": -1.0}])
 def test_a_rate_that_is_no_number_is_refused(tmp_path: Path, how: dict[str, float]) -> None:
-    path = outside.place(READERS["capture"], tmp_path)
+    path = outside.write_valid_file(READERS["capture"], tmp_path)
     with pytest.raises(UserError):
-        read_live_link(path, Reading(**how))
+        read_live_link(path, CaptureOptions(**how))
 
 
 def test_captures_of_other_encodings_and_long_lines(tmp_path: Path, peak: Callable[[], int]) -> None:
     reader, path = READERS["capture"], tmp_path / "capture.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + reader.seed())
+    path.write_bytes(b"\xef\xbb\xbf" + reader.make_valid_bytes())
     assert len(read_live_link(path)) == 73
-    refused(reader, path, reader.seed().decode().encode("utf-16"))
-    refused(reader, path, b"," * 2**21)
-    refused(reader, path, b"a" * 2**21)
-    refused(reader, path, reader.seed() + b'"' + b"\n" * 2**20)
-    refused(reader, path, reader.seed().replace(b"00:00:03", b"11:00:03"))  # a million frames between two rows
+    assert_refused(reader, path, reader.make_valid_bytes().decode().encode("utf-16"))
+    assert_refused(reader, path, b"," * 2**21)
+    assert_refused(reader, path, b"a" * 2**21)
+    assert_refused(reader, path, reader.make_valid_bytes() + b'"' + b"\n" * 2**20)
+    assert_refused(
+        reader, path, reader.make_valid_bytes().replace(b"00:00:03", b"11:00:03")
+    )  # a million frames between two rows
     assert peak() < 2**28

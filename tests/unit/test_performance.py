@@ -23,7 +23,7 @@ def performances(draw: st.DrawFn) -> Performance:
     """Any sound performance: a few frames with gaps, poses up to a metre away, channels 0–1."""
     count = draw(st.integers(1, 6))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    performance = Performance.rest(count, draw(st.floats(0.1, 240)), draw(st.integers(-1000, 1000)))
+    performance = Performance.rest_pose(count, draw(st.floats(0.1, 240)), draw(st.integers(-1000, 1000)))
     performance.frames = performance.frames + np.cumsum(random.integers(0, 5, count))
     for name in ("head_rotation", "torso_rotation"):
         turn = random.normal(size=(count, 4))
@@ -48,7 +48,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path, performance: Performance) ->
 
 
 def test_rest_is_the_identity() -> None:
-    rest = Performance.rest(3, 25.0, first=7).check()
+    rest = Performance.rest_pose(3, 25.0, first_frame=7).check()
     np.testing.assert_array_equal(rest.frames, [7, 8, 9])
     np.testing.assert_array_equal(rest.head_rotation, np.tile([1, 0, 0, 0], (3, 1)))
     np.testing.assert_array_equal(rest.torso_rotation, np.tile([1, 0, 0, 0], (3, 1)))
@@ -87,7 +87,7 @@ def test_any_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def saved_with(path: Path, **changes: Any) -> Path:
     """A rest performance at `path` in which columns are replaced (None: left out)."""
-    rest = Performance.rest(4, 25.0)
+    rest = Performance.rest_pose(4, 25.0)
     columns: dict[str, Any] = {name: getattr(rest, name) for name in COLUMNS}
     columns |= {"format": "portrait_actor.performance.1", "fps": 25.0, "frames": rest.frames, "names": CHANNELS}
     np.savez(path, **{k: np.asarray(v) for k, v in (columns | changes).items() if v is not None})

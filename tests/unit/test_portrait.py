@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from backend.contract.actor_folder import ActorFolder
-from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.errors import UserError
 from backend.dataset.clip import Clip
 from backend.portrait.branch import Branch
-from backend.portrait.labels import LABELS, MOUTH
-from backend.portrait.model import MODEL_VERSION, Frame, Portrait, Pose
-from backend.training.pose_refinement import Corrections, tracked_pose
+from backend.portrait.labels import LABEL_NAMES, MOUTH
+from backend.portrait.model import MODEL_VERSION, Portrait, Pose, RenderedFrame
+from backend.training.pose_refinement import PoseRefinement, pose_from_tables
 
 CPU = torch.device("cpu")
 
@@ -31,12 +31,12 @@ def clip(sample_actor: ActorFolder) -> Clip:
     return Clip(sample_actor, CPU)
 
 
-def draw(portrait: Portrait, clip: Clip, row: int = 0, **changes: float) -> Frame:
-    pose = tracked_pose(clip.poses, row)
+def draw(portrait: Portrait, clip: Clip, row: int = 0, **changes: float) -> RenderedFrame:
+    pose = pose_from_tables(clip.poses, row)
     channels = pose.channels.clone()
     for name, value in changes.items():
-        channels[INDEX[name]] = value
-    return portrait.render(*pose[:4], channels, clip.view, clip.intrinsics, clip.size, clip.size)
+        channels[CHANNEL_INDEX[name]] = value
+    return portrait.render(*pose[:4], channels, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
 
 
 def test_a_branch_starts_as_the_identity_and_rests_at_rest() -> None:
@@ -59,22 +59,22 @@ def test_editing_an_oral_channel_leaves_the_eyes_alone_and_the_other_way_round(p
 
 def test_every_channel_that_footage_can_measure_moves_the_picture(portrait: Portrait, clip: Clip) -> None:
     rest = torch.zeros(len(CHANNELS))
-    pose = tracked_pose(clip.poses, 0)
-    still = portrait.move(Pose(*pose[:4], rest)).means
-    from backend.tracking.face.blendshape_rig import UNMEASURABLE
+    pose = pose_from_tables(clip.poses, 0)
+    still = portrait.deform(Pose(*pose[:4], rest)).means
+    from backend.tracking.face.blendshape_rig import UNMEASURABLE_CHANNELS
 
     for name in CHANNELS:
         channels = rest.clone()
-        channels[INDEX[name]] = 1.0
-        moved = (portrait.move(Pose(*pose[:4], channels)).means - still).norm(dim=1).max()
-        assert name in UNMEASURABLE or moved > 5e-4, name
+        channels[CHANNEL_INDEX[name]] = 1.0
+        moved = (portrait.deform(Pose(*pose[:4], channels)).means - still).norm(dim=1).max()
+        assert name in UNMEASURABLE_CHANNELS or moved > 5e-4, name
 
 
 def test_turning_the_head_moves_the_head_and_not_the_chest(portrait: Portrait, clip: Clip) -> None:
-    pose = tracked_pose(clip.poses, 0)
+    pose = pose_from_tables(clip.poses, 0)
     turned = torch.nn.functional.normalize(pose.head_rotation + torch.tensor([0.0, 0.0, 0.12, 0.0]), dim=0)
-    before = portrait.move(pose).means
-    after = portrait.move(pose._replace(head_rotation=turned)).means
+    before = portrait.deform(pose).means
+    after = portrait.deform(pose._replace(head_rotation=turned)).means
     share = torch.sigmoid(portrait.skin_logits)
     distance = (after - before).norm(dim=1)
     assert distance[share > 0.99].median() > 0.004
@@ -83,7 +83,7 @@ def test_turning_the_head_moves_the_head_and_not_the_chest(portrait: Portrait, c
 
 def test_mattes_add_up_to_the_alpha_and_nothing_is_nan(portrait: Portrait, clip: Clip) -> None:
     frame = draw(portrait, clip)
-    assert frame.mattes.shape == (clip.size, clip.size, len(LABELS))
+    assert frame.mattes.shape == (clip.crop_size, clip.crop_size, len(LABEL_NAMES))
     assert torch.allclose(frame.mattes.sum(2), frame.alpha, atol=1e-4)
     assert all(torch.isfinite(part).all() for part in frame)
     inside = frame.alpha > 0.99
@@ -99,13 +99,13 @@ def test_the_mouth_s_interior_shows_when_the_jaw_opens(portrait: Portrait, clip:
 
 
 def test_corrections_start_as_the_identity(clip: Clip) -> None:
-    pose = tracked_pose(clip.poses, 3)
-    for ours, theirs in zip(Corrections(clip.count).apply_to(pose, 3), pose, strict=True):
+    pose = pose_from_tables(clip.poses, 3)
+    for ours, theirs in zip(PoseRefinement(clip.frame_count).refine_pose(pose, 3), pose, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
 def test_corrections_learn_an_error_that_changes_slowly_and_leave_far_frames_alone() -> None:
-    made, random = Corrections(60), np.random.default_rng(0)
+    made, random = PoseRefinement(60), np.random.default_rng(0)
     error = torch.zeros(60, 6)
     error[:40] = 0.02 * torch.sin(torch.arange(40) / 8)[:, None]
     for row in np.concatenate([random.permutation(40) for _ in range(12)]).tolist():
@@ -114,11 +114,13 @@ def test_corrections_learn_an_error_that_changes_slowly_and_leave_far_frames_alo
         (
             (made.head[row] - error[row] - noise).square().sum() + 0 * made.torso.sum() + 0 * made.channels.sum()
         ).backward()
-        made.learn(row, {"head": 1e-3, "torso": 1e-3, "channels": 1e-2})
+        made.update_frame(row, {"head": 1e-3, "torso": 1e-3, "channels": 1e-2})
     assert (made.head[:40] - error[:40]).square().mean() < 0.15 * error[:40].square().mean()
     assert (made.head[44:] == 0).all() and (made.torso == 0).all() and (made.channels == 0).all()
     before = made.head.clone()
-    made.learn(3, {"head": 1.0, "torso": 1.0, "channels": 1.0})  # after a step on tracked poses: nothing was learned
+    made.update_frame(
+        3, {"head": 1.0, "torso": 1.0, "channels": 1.0}
+    )  # after a step on tracked poses: nothing was learned
     assert torch.equal(made.head, before)
 
 
@@ -137,7 +139,7 @@ def test_what_is_stored_is_small_and_looks_the_same(clip: Clip, sample_actor: Ac
     portrait.save(sample_actor, "copy.safetensors")
     again = Portrait.load(sample_actor, CPU, "copy.safetensors")
     assert (draw(again, clip).rgb - draw(portrait, clip).rgb).square().mean() < 2e-6  # a hundredth of training's error
-    written = sample_actor.file("copy.safetensors").stat().st_size
+    written = sample_actor.file_path("copy.safetensors").stat().st_size
     assert written < 0.25 * sum(v.numel() * v.element_size() for v in portrait.state_dict().values())
 
 
@@ -176,7 +178,7 @@ def test_a_model_of_another_version_says_what_to_do(
 
 
 def test_oral_channels_come_first_as_the_model_assumes() -> None:
-    assert CHANNELS[: len(ORAL)] == ORAL
+    assert CHANNELS[: len(ORAL_CHANNELS)] == ORAL_CHANNELS
     assert np.isclose(len(CHANNELS), 52)
 
 
@@ -190,7 +192,7 @@ def test_channels_beyond_the_footage_move_with_the_prior_alone(sample_actor: Act
 
 def test_a_quaternion_and_its_negative_are_one_pose(sample_actor: ActorFolder) -> None:
     portrait, clip = Portrait.load(sample_actor, CPU), Clip(sample_actor, CPU)
-    pose = tracked_pose(clip.poses, 0)
-    moved, same = portrait.move(pose), portrait.move(pose._replace(head_rotation=-pose.head_rotation))
+    pose = pose_from_tables(clip.poses, 0)
+    moved, same = portrait.deform(pose), portrait.deform(pose._replace(head_rotation=-pose.head_rotation))
     assert torch.allclose(moved.means, same.means, atol=1e-6)
     assert torch.allclose(moved.quats.abs(), same.quats.abs(), atol=1e-5)

@@ -12,9 +12,9 @@ import pytest
 
 from backend.contract.errors import Cancelled
 from backend.contract.progress import Reporter
-from backend.media.decode import frames
+from backend.media.decode import read_frames
 from backend.media.encode import VideoWriter
-from backend.media.prefetch import ahead
+from backend.media.prefetch import prefetch
 
 
 def working() -> list[threading.Thread]:
@@ -23,8 +23,8 @@ def working() -> list[threading.Thread]:
 
 def test_everything_comes_in_its_order_even_exceptions_that_are_items() -> None:
     items = [*range(50), ValueError("an item"), None]
-    assert list(ahead(iter(items))) == items
-    assert list(ahead(iter([]))) == [] and not working()
+    assert list(prefetch(iter(items))) == items
+    assert list(prefetch(iter([]))) == [] and not working()
 
 
 def test_only_a_few_are_prepared_ahead() -> None:
@@ -35,7 +35,7 @@ def test_only_a_few_are_prepared_ahead() -> None:
             made.append(i)
             yield i
 
-    pictures = ahead(count(), depth=3)
+    pictures = prefetch(count(), depth=3)
     assert next(pictures) == 0
     time.sleep(0.3)
     assert len(made) <= 1 + 3 + 1 + 1
@@ -48,7 +48,7 @@ def test_an_error_comes_after_what_was_before_it() -> None:
         yield 1
         raise OSError("broken tail")
 
-    pictures = ahead(broken())
+    pictures = prefetch(broken())
     assert next(pictures) == 1
     with pytest.raises(OSError, match="broken tail"):
         next(pictures)
@@ -61,9 +61,9 @@ def test_cancelling_ends_the_thread() -> None:
             if done == 5:
                 raise Cancelled
 
-    pictures = ahead(iter(range(1000)))
+    pictures = prefetch(iter(range(1000)))
     with pytest.raises(Cancelled):
-        for _ in Stops().track(pictures, "look", 1000):
+        for _ in Stops().report_items(pictures, "look", 1000):
             pass
     pictures.close()
     assert not working()
@@ -75,9 +75,9 @@ def test_large_footage_is_shrunk_while_it_is_decoded(tmp_path: Path) -> None:
     picture = np.broadcast_to(ramp[None, :, None], (96, 192, 3))
     with VideoWriter(clip, 192, 96, 25) as writer:
         for _ in range(5):
-            writer.write(np.ascontiguousarray(picture))
-    full, small = (np.stack([f for _, _, f in frames(clip, longest=side)]) for side in (None, 64))
+            writer.write_frame(np.ascontiguousarray(picture))
+    full, small = (np.stack([f for _, _, f in read_frames(clip, max_side=side)]) for side in (None, 64))
     assert full.shape == (5, 96, 192, 3) and small.shape == (5, 32, 64, 3)
     averaged = full[0].astype(float).reshape(32, 3, 64, 3, 3).mean((1, 3))
     assert np.abs(averaged - small[0]).mean() < 2.5
-    assert np.stack([f for _, _, f in frames(clip, longest=500)]).shape == full.shape
+    assert np.stack([f for _, _, f in read_frames(clip, max_side=500)]).shape == full.shape

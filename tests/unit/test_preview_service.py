@@ -14,15 +14,25 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from backend.cli.console import explain
-from backend.cli.preview_service import Service, Shot, through
+from backend.cli.console import error_from_exception
+from backend.cli.preview_service import PreviewRequest, PreviewService, warp_to_camera
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.camera import CameraPath
-from backend.contract.channels import CHANNELS, INDEX
+from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.errors import UserError
-from backend.contract.protocol import Error, Hello, Message, Preview, Progress, Request, Result, decode, encode
+from backend.contract.protocol import (
+    Error,
+    Hello,
+    Message,
+    Preview,
+    Progress,
+    Request,
+    Result,
+    decode_message,
+    encode_message,
+)
 from backend.dataset.frame_store import FrameStore
-from backend.portrait.model import Frame, Portrait
+from backend.portrait.model import Portrait, RenderedFrame
 
 REPO = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -41,7 +51,9 @@ class Slow:
         self.drawn: list[float] = []
         self.may_draw, self.is_drawing = threading.Semaphore(1), threading.Semaphore(0)  # the warm-up is free
 
-    def render(self, head_rotation: torch.Tensor, head_translation: torch.Tensor, *rest: Any, **options: Any) -> Frame:
+    def render(
+        self, head_rotation: torch.Tensor, head_translation: torch.Tensor, *rest: Any, **options: Any
+    ) -> RenderedFrame:
         self.drawn.append(round(float(head_translation[0]), 3))
         self.is_drawing.release()
         assert self.may_draw.acquire(timeout=30)
@@ -56,7 +68,7 @@ class Running:
     def __init__(self, folder: ActorFolder) -> None:
         self.said: list[Message] = []
         self.slow = Slow(Portrait.load(folder, CPU))
-        self.service = Service(folder, self.said.append, lambda error: explain(error, folder.path))
+        self.service = PreviewService(folder, self.said.append, lambda error: error_from_exception(error, folder.path))
         load: Any = lambda *_: self.slow  # noqa: E731
         self.thread = threading.Thread(target=self.service.run, args=(load, CPU), daemon=True)
         self.thread.start()
@@ -66,11 +78,11 @@ class Running:
         assert self.slow.is_drawing.acquire(timeout=30)
 
     def ask(self, name: str, x: float) -> None:
-        self.service.post(Request(name, "frame", {"head_translation": [x, 0, 0]}))
+        self.service.post_request(Request(name, "frame", {"head_translation": [x, 0, 0]}))
 
     def end(self) -> list[Message]:
         """Everything that was said, after quitting."""
-        self.service.post(Request("bye", "quit"))
+        self.service.post_request(Request("bye", "quit"))
         self.slow.may_draw.release()
         self.thread.join(30)
         assert not self.thread.is_alive()
@@ -104,16 +116,16 @@ def test_a_cancelled_request_is_not_drawn(running: Running) -> None:
     running.ask("a", 0.01)
     running.wait_for_drawing()
     running.ask("b", 0.02)
-    running.service.post(Request("b", "cancel"))
+    running.service.post_request(Request("b", "cancel"))
     said = running.end()
     assert running.slow.drawn == [0.0, 0.01] and isinstance(said[-1], Result)
 
 
 def test_one_bad_request_ends_nothing(running: Running, folder: ActorFolder) -> None:
-    running.service.post(Request("unknown", "dance"))
+    running.service.post_request(Request("unknown", "dance"))
     for name, data in (("short", {"channels": [1, 2]}), ("nan", {"head_translation": [float("nan"), 0, 0]}),
                        ("huge", {"width": 9000}), ("half", {"view": np.eye(4).tolist()})):  # fmt: skip
-        running.service.post(Request(name, "frame", data))
+        running.service.post_request(Request(name, "frame", data))
         _until(lambda name=name: any(getattr(m, "id", "") == name for m in running.said))
     running.ask("bug", 0.9)
     running.wait_for_drawing()
@@ -147,12 +159,12 @@ def test_a_request_is_read(folder: ActorFolder) -> None:
         "width": 64, "height": 32, "frame": -7, "head_rotation": [0.6, 0.8, 0, 0], "channels": {"jawOpen": 0.5},
         "view": view.tolist(), "intrinsics": [50, 50, 32, 16],
     }  # fmt: skip
-    shot = Shot.of(Request("a", "frame", data), folder)
+    shot = PreviewRequest.from_request(Request("a", "frame", data), folder)
     assert (shot.camera.width, shot.camera.height, shot.frame) == (64, 32, -7)
-    assert shot.performance.channels[0, INDEX["jawOpen"]] == 0.5 and shot.performance.channels.sum() == 0.5
+    assert shot.performance.channels[0, CHANNEL_INDEX["jawOpen"]] == 0.5 and shot.performance.channels.sum() == 0.5
     assert shot.performance.head_rotation[0].tolist() == pytest.approx([0.6, 0.8, 0, 0])
     row = list(np.linspace(0, 1, len(CHANNELS)))
-    again = Shot.of(Request("a", "frame", {**data, "channels": row}), folder)
+    again = PreviewRequest.from_request(Request("a", "frame", {**data, "channels": row}), folder)
     assert again.performance.channels[0].tolist() == pytest.approx(row)
 
 
@@ -165,7 +177,7 @@ def test_a_request_is_read(folder: ActorFolder) -> None:
 )  # fmt: skip
 def test_unsound_requests_are_refused(folder: ActorFolder, data: dict[str, Any]) -> None:
     with pytest.raises(UserError):
-        Shot.of(Request("a", "frame", data), folder)
+        PreviewRequest.from_request(Request("a", "frame", data), folder)
 
 
 def with_footage(folder: ActorFolder) -> NDArray[np.uint8]:
@@ -178,7 +190,7 @@ def with_footage(folder: ActorFolder) -> NDArray[np.uint8]:
     matte = np.zeros((size, size, 4), np.float32)
     matte[: size // 2] = 1
     store.write_matte(1, matte)
-    return store.frame(1)
+    return store.read_frame(1)
 
 
 def test_the_footage_is_seen_through_any_lens() -> None:
@@ -190,7 +202,7 @@ def test_the_footage_is_seen_through_any_lens() -> None:
     for scale in (0.37, 0.5, 1.0, 1.7):
         lens = np.array([[90 * scale, 93 * scale, 31.3, 29.8]])
         camera = CameraPath(70, 60, np.array([0]), np.eye(4)[None], lens)
-        seen = through(camera, picture, k)
+        seen = warp_to_camera(camera, picture, k)
         assert seen.shape == (60, 70, 4)
         weight = seen[..., 0].astype(float)
         rows, columns = np.mgrid[:60, :70] + 0.5
@@ -214,10 +226,12 @@ def test_the_footage_comes_beside_the_picture(folder: ActorFolder) -> None:
         asked = {"a": ("b", {"footage": 1, "cut_out": True}), "b": ("c", {"footage": 2}), "c": ("d", {})}
         following = asked.get(getattr(message, "id", ""), ("bye", None))
         if isinstance(message, (Preview, Error)):
-            service.post(Request(following[0], "frame" if following[1] is not None else "quit", following[1] or {}))
+            service.post_request(
+                Request(following[0], "frame" if following[1] is not None else "quit", following[1] or {})
+            )
 
-    service = Service(folder, keep, lambda error: explain(error, folder.path))
-    service.post(Request("a", "frame", {"footage": 1}))
+    service = PreviewService(folder, keep, lambda error: error_from_exception(error, folder.path))
+    service.post_request(Request("a", "frame", {"footage": 1}))
     service.run(lambda actor, device: Portrait.load(actor, device), CPU)
     assert np.abs(pictures["a"][..., :3].astype(int) - frame).max() <= 1 and pictures["a"][..., 3].min() == 255
     assert np.abs(pictures["b"][:24, :, :3].astype(int) - frame[:24]).max() <= 1
@@ -237,7 +251,7 @@ class Process:
 
     def read(self) -> Message:
         assert self.child.stdout is not None
-        return decode(self.child.stdout.readline())
+        return decode_message(self.child.stdout.readline())
 
     def write(self, text: str) -> None:
         assert self.child.stdin is not None
@@ -245,7 +259,7 @@ class Process:
         self.child.stdin.flush()
 
     def frame(self, name: str, **data: Any) -> tuple[Preview, NDArray[np.uint8]]:
-        self.write(encode(Request(name, "frame", data)))
+        self.write(encode_message(Request(name, "frame", data)))
         answer = self.read()
         assert isinstance(answer, Preview) and answer.id == name
         pixels = np.fromfile(answer.path, np.uint8).reshape(answer.height, answer.width, 4)
@@ -272,7 +286,7 @@ def test_a_real_process_draws_and_ends(folder: ActorFolder) -> None:
         assert changed[26:].any() and not changed[:18].any(), "the jaw moves, the forehead does not"
         third, wide = process.frame("c", width=96)
         assert wide.shape == (96, 96, 4) and third.width == 96
-        process.write(encode(Request("bye", "quit")))
+        process.write(encode_message(Request("bye", "quit")))
         assert process.read() == Result("bye")
         assert process.child.wait(30) == 0
         assert not Path(first.path).parent.exists()

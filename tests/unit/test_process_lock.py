@@ -11,7 +11,7 @@ import pytest
 
 from backend.contract.errors import Cancelled
 from backend.contract.progress import Reporter
-from backend.setup.process_lock import STAGE, own_turn
+from backend.setup.process_lock import WAIT_STAGE, hold_process_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
@@ -53,12 +53,12 @@ class Waiting(Reporter):
 
 def test_it_waits_until_the_other_is_gone_even_killed(other: subprocess.Popen[str], tmp_path: Path) -> None:
     reporter = Waiting(other)
-    with own_turn(reporter, tmp_path / "turn"):
-        assert set(reporter.stages) == {STAGE} and len(reporter.stages) >= 3
+    with hold_process_lock(reporter, tmp_path / "turn"):
+        assert set(reporter.stages) == {WAIT_STAGE} and len(reporter.stages) >= 3
 
 
 def test_who_waits_can_be_cancelled(other: subprocess.Popen[str], tmp_path: Path) -> None:
-    with pytest.raises(Cancelled), own_turn(Waiting(), tmp_path / "turn"):
+    with pytest.raises(Cancelled), hold_process_lock(Waiting(), tmp_path / "turn"):
         raise AssertionError("it is the other's turn")
     assert other.poll() is None
 
@@ -66,7 +66,7 @@ def test_who_waits_can_be_cancelled(other: subprocess.Popen[str], tmp_path: Path
 def test_nobody_waits_alone_and_the_turn_passes_on(tmp_path: Path) -> None:
     for _ in range(2):
         reporter = Waiting()
-        with own_turn(reporter, tmp_path / "turn"):
+        with hold_process_lock(reporter, tmp_path / "turn"):
             assert not reporter.stages
 
 
@@ -74,12 +74,12 @@ def test_a_place_that_cannot_be_locked_is_told_and_holds_up_nothing(tmp_path: Pa
     notes: list[str] = []
     reporter = Reporter()
     reporter.note = notes.append  # type: ignore[method-assign]
-    with own_turn(reporter, tmp_path / "nowhere" / "turn"):
+    with hold_process_lock(reporter, tmp_path / "nowhere" / "turn"):
         assert len(notes) == 1 and "does not wait" in notes[0]
 
 
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "somebody's"
     (tmp_path / "turn").symlink_to(target)
-    with own_turn(Reporter(), tmp_path / "turn"):
+    with hold_process_lock(Reporter(), tmp_path / "turn"):
         assert not target.exists()

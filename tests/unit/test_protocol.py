@@ -13,7 +13,7 @@ from backend.contract.protocol import Error, Hello, Message, Note, Preview, Prog
 
 text = st.text(max_size=40)
 whole = st.integers(-(2**40), 2**40)
-number = st.floats(-protocol.LARGEST, protocol.LARGEST)
+number = st.floats(-protocol.MAX_EXACT_INTEGER, protocol.MAX_EXACT_INTEGER)
 json_value = st.recursive(
     st.none() | st.booleans() | whole | number | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
@@ -33,65 +33,65 @@ messages = st.one_of(
 
 @given(messages)
 def test_a_message_survives_the_line(message: Message) -> None:
-    line = protocol.encode(message)
+    line = protocol.encode_message(message)
     assert "\n" not in line and line.isascii()
-    assert protocol.decode(line) == message
-    assert protocol.decode(line + "\n") == message
+    assert protocol.decode_message(line) == message
+    assert protocol.decode_message(line + "\n") == message
 
 
 @given(messages, text, json_value)
 def test_a_field_of_a_later_version_is_ignored(message: Message, name: str, value: object) -> None:
-    data = json.loads(protocol.encode(message))
+    data = json.loads(protocol.encode_message(message))
     data.setdefault(f"later_{name}", value)
-    assert protocol.decode(json.dumps(data)) == message
+    assert protocol.decode_message(json.dumps(data)) == message
 
 
 @given(st.text(max_size=80))
 def test_text_that_is_no_message_is_refused(line: str) -> None:
     with pytest.raises(ValueError):
-        protocol.decode(line)
+        protocol.decode_message(line)
 
 
 @given(json_value)
 def test_json_that_is_no_message_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
-        protocol.decode(json.dumps(value))
+        protocol.decode_message(json.dumps(value))
 
 
 @given(messages, st.data())
 def test_a_field_of_another_kind_is_refused(message: Message, data: st.DataObject) -> None:
-    fields = json.loads(protocol.encode(message))
+    fields = json.loads(protocol.encode_message(message))
     name = data.draw(st.sampled_from(sorted(set(fields) - {"event"})))
     fields[name] = data.draw(st.sampled_from([None, [1], True]))
     with pytest.raises(ValueError):
-        protocol.decode(json.dumps(fields))
+        protocol.decode_message(json.dumps(fields))
 
 
 @pytest.mark.parametrize("name", ["id", "stage", "done", "total"])
 def test_a_message_without_a_required_field_is_refused(name: str) -> None:
-    fields = json.loads(protocol.encode(Progress("job", "train", 1, 2)))
+    fields = json.loads(protocol.encode_message(Progress("job", "train", 1, 2)))
     del fields[name]
     with pytest.raises(ValueError):
-        protocol.decode(json.dumps(fields))
+        protocol.decode_message(json.dumps(fields))
 
 
 def test_a_line_that_is_too_long_is_refused() -> None:
-    short = protocol.encode(Note("job", "x" * 100))
-    long = protocol.encode(Note("job", "x" * protocol.MAX_LINE))
-    assert protocol.decode(short) == Note("job", "x" * 100)
+    short = protocol.encode_message(Note("job", "x" * 100))
+    long = protocol.encode_message(Note("job", "x" * protocol.MAX_LINE_BYTES))
+    assert protocol.decode_message(short) == Note("job", "x" * 100)
     with pytest.raises(ValueError, match="longer"):
-        protocol.decode(long)
+        protocol.decode_message(long)
 
 
 def test_deeply_nested_json_is_refused_and_does_not_crash() -> None:
     with pytest.raises(ValueError):
-        protocol.decode('{"event": "result", "id": "job", "data": ' + "[" * 200_000 + "]" * 200_000 + "}")
+        protocol.decode_message('{"event": "result", "id": "job", "data": ' + "[" * 200_000 + "]" * 200_000 + "}")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_json_cannot_say_is_not_sent(value: float) -> None:
     with pytest.raises(ValueError):
-        protocol.encode(Progress("job", "train", 1, 2, eta=value))
+        protocol.encode_message(Progress("job", "train", 1, 2, eta=value))
 
 
 def test_a_user_error_reads_as_sentence_and_remedy() -> None:

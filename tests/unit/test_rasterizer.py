@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from backend.contract.errors import UserError
-from backend.rasterizer import Raster, rasterize
+from backend.rasterizer import RasterOutput, rasterize
 
 FORWARD_ERROR, GRADIENT_ERROR = 1e-4, 1e-3
 NAMES = ("means", "quats", "scales", "opacities", "features", "screen_offsets")
@@ -26,7 +26,7 @@ class Scene(NamedTuple):
     width: int
     height: int
 
-    def draw(self, method: str = "cpu", with_depth: bool = True) -> Raster:
+    def draw(self, method: str = "cpu", with_depth: bool = True) -> RasterOutput:
         *gaussians, offsets = self.gaussians
         return rasterize(
             *gaussians,
@@ -39,7 +39,7 @@ class Scene(NamedTuple):
             with_depth=with_depth,
         )
 
-    def gradients(self, method: str, with_depth: bool = True) -> tuple[Raster, tuple[Tensor, ...]]:
+    def gradients(self, method: str, with_depth: bool = True) -> tuple[RasterOutput, tuple[Tensor, ...]]:
         """The picture, and the gradients of a random linear function of it."""
         inputs = tuple(tensor.detach().clone().requires_grad_() for tensor in self.gaussians)
         raster = self._replace(gaussians=inputs).draw(method, with_depth)
@@ -108,7 +108,7 @@ def assert_agrees(scene: Scene, with_depth: bool = True) -> None:
     """The CPU kernels draw what the reference draws, and pass the gradients that it passes."""
     truth, true_gradients = scene.gradients("reference", with_depth)
     raster, gradients = scene.gradients("cpu", with_depth)
-    for name, image, expected in zip(Raster._fields, raster, truth, strict=True):
+    for name, image, expected in zip(RasterOutput._fields, raster, truth, strict=True):
         assert image.shape == expected.shape, name
         assert relative_error(image, expected) <= FORWARD_ERROR, name
     for name, gradient, expected in zip(NAMES, gradients, true_gradients, strict=True):
@@ -319,7 +319,7 @@ def test_gradients_of_any_memory_layout_count_the_same(channels: int) -> None:
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("output", Raster._fields)
+@pytest.mark.parametrize("output", RasterOutput._fields)
 def test_each_output_has_its_own_gradient(output: str) -> None:
     """Also one of constant ones, as `sum` gives, whose strides are zero."""
     scene = random_scene(8)

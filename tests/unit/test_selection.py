@@ -12,8 +12,8 @@ from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
 from backend.pipeline.scan import scan_footage
 from backend.tracking.detection import topology as topo
-from backend.tracking.detection.landmarks import DETECT_EVERY, THUMB, Scan
-from backend.tracking.detection.selection import check_faces, face_regions, find_cuts, select
+from backend.tracking.detection.landmarks import DETECTION_INTERVAL, THUMBNAIL_SIDE, Scan
+from backend.tracking.detection.selection import find_cuts, find_face_regions, require_single_face, select_segment
 
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 needs_clips = pytest.mark.skipif(not (CLIPS / "hard").is_dir(), reason="the real clips are not on this machine")
@@ -21,32 +21,32 @@ needs_clips = pytest.mark.skipif(not (CLIPS / "hard").is_dir(), reason="the real
 
 def make_scan(frames: int = 200, faces: int = 1) -> Scan:
     rng = np.random.default_rng(0)
-    face = rng.uniform(-80, 80, (topo.COUNT, 3)).astype(np.float32)
+    face = rng.uniform(-80, 80, (topo.LANDMARK_COUNT, 3)).astype(np.float32)
     face[topo.NOSE_TIP] = 0
     landmarks = np.tile(face + [300, 200, 0], (frames, 1, 1)).astype(np.float32)
     boxes = np.array([[220 + 300 * k, 120, 160, 160, 0.9] for k in range(faces)], np.float32)
-    thumbs = np.full((frames, THUMB, THUMB), 90, np.uint8)
-    looks = [boxes.copy() for _ in range(0, frames, DETECT_EVERY)]
+    thumbs = np.full((frames, THUMBNAIL_SIDE, THUMBNAIL_SIDE), 90, np.uint8)
+    looks = [boxes.copy() for _ in range(0, frames, DETECTION_INTERVAL)]
     return Scan(landmarks, looks, thumbs, (900, 400))
 
 
 def test_a_plain_clip_is_used_whole_and_without_notes() -> None:
-    chosen = select(make_scan(), np.zeros(200), 25)
+    chosen = select_segment(make_scan(), np.zeros(200), 25)
     assert (chosen.first, chosen.last, chosen.notes) == (0, 199, [])
 
 
 def test_a_cut_splits_the_clip_and_the_note_says_so() -> None:
     scan = make_scan()
-    scan.thumbs[60:] = 200
+    scan.thumbnails[60:] = 200
     assert np.flatnonzero(find_cuts(scan, np.full(200, 160.0))).tolist() == [60]
-    chosen = select(scan, np.zeros(200), 25)
+    chosen = select_segment(scan, np.zeros(200), 25)
     assert (chosen.first, chosen.last) == (60, 199)
     assert "1 cut" in chosen.notes[0] and "2.4 s to 8.0 s" in chosen.notes[0]
 
 
 def test_a_jump_cut_within_one_framing_is_no_new_shot() -> None:
     scan = make_scan()
-    scan.thumbs[60:] = 106
+    scan.thumbnails[60:] = 106
     assert not find_cuts(scan, np.full(200, 160.0)).any()
 
 
@@ -54,32 +54,32 @@ def test_frames_without_a_face_or_turned_away_are_left_out() -> None:
     scan, yaw = make_scan(), np.zeros(200)
     scan.landmarks[:40] = np.nan
     yaw[150:] = 60
-    chosen = select(scan, yaw, 25)
+    chosen = select_segment(scan, yaw, 25)
     assert (chosen.first, chosen.last) == (40, 149)
     assert "without a clear face" in chosen.notes[0] and "turned away" in chosen.notes[0]
 
 
 def test_a_mesh_that_the_detector_does_not_confirm_is_no_face() -> None:
     scan = make_scan()
-    scan.faces = [np.zeros((0, 5), np.float32) for _ in scan.faces]
+    scan.face_boxes = [np.zeros((0, 5), np.float32) for _ in scan.face_boxes]
     with pytest.raises(UserError, match="No human face") as caught:
-        check_faces(scan)
+        require_single_face(scan)
     assert caught.value.code == "no_face" and caught.value.remedy
 
 
 def test_two_faces_ask_which_one_from_the_left() -> None:
     scan = make_scan(faces=2)
     with pytest.raises(UserError, match="--face 1 to 2") as caught:
-        check_faces(scan)
+        require_single_face(scan)
     assert caught.value.code == "several_faces"
-    left, right = face_regions(scan)
+    left, right = find_face_regions(scan)
     assert left[0] < right[0]
 
 
 @pytest.mark.parametrize(("yaw", "frames", "code"), [(40.0, 200, "turned_away"), (0.0, 50, "too_short")])
 def test_what_cannot_be_used_is_refused_in_one_sentence(yaw: float, frames: int, code: str) -> None:
     with pytest.raises(UserError) as caught:
-        select(make_scan(frames), np.full(frames, yaw), 25)
+        select_segment(make_scan(frames), np.full(frames, yaw), 25)
     assert caught.value.code == code and caught.value.message.count(".") >= 1 and caught.value.remedy
 
 
@@ -87,7 +87,7 @@ def test_a_small_face_is_refused() -> None:
     scan = make_scan()
     scan.landmarks = (scan.landmarks - [300, 200, 0]) * 0.3 + [300, 200, 0]
     with pytest.raises(UserError) as caught:
-        select(scan, np.zeros(200), 25)
+        select_segment(scan, np.zeros(200), 25)
     assert caught.value.code == "face_too_small"
 
 

@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
-from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
-from backend.dataset.split import held_out_start
-from backend.media.audio_io import RATE, load_sound, save_wav
+from backend.dataset.split import first_held_out_frame
+from backend.media.audio_io import SAMPLE_RATE, load_audio, save_wav
 from backend.speech import model
-from backend.speech.features import analyse
-from backend.speech.model import FILE, Delivery, Speaker, correlation, speak, train_speech
-from backend.speech.mouth import pauses
+from backend.speech.features import analyze_speech
+from backend.speech.model import SPEECH_FILE_NAME, Delivery, SpeechModel, pearson_correlation, speak, train_speech
+from backend.speech.mouth import pause_weights
 from backend.speech.network import NetworkOptions, fit_network
 from backend.synthetic import motion, voice
-from backend.synthetic.phones import FOOTAGE, LINES, PHONES, Spoken, speak_lines
+from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, TimedPhone, schedule_phones
 from backend.tracking.detection import topology as topo
 
 F32 = NDArray[np.float32]
 FPS, SECONDS = 25.0, 24.0
-JAW = INDEX["jawOpen"]
+JAW = CHANNEL_INDEX["jawOpen"]
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[3] / "shared" / "data"))
 VOICES = sorted((CLIPS / "audio").glob("*.wav"))
 
@@ -38,21 +38,23 @@ VOICES = sorted((CLIPS / "audio").glob("*.wav"))
 def untrained(path: Path) -> ActorFolder:
     """An actor whose footage is the sample's performance, with the sample's voice."""
     rng = np.random.default_rng(0)
-    said = speak_lines([text for _, text in FOOTAGE], rng, lead=0.6, pause=0.6, until=SECONDS)
+    said = schedule_phones(
+        [text for _, text in FOOTAGE_LINES], rng, lead_seconds=0.6, pause_seconds=0.6, min_seconds=SECONDS
+    )
     folder = ActorFolder.create(path, ActorInfo("Sample", fps=FPS, has_audio=True, complete=True))
     count = round(SECONDS * FPS)
-    motion.perform("talk", count, FPS, said, 0).save(folder.file("footage.npz"))
+    motion.create_performance("talk", count, FPS, said, 0).save(folder.file_path("footage.npz"))
     from scipy.signal import resample_poly
 
-    samples = resample_poly(voice.synthesise(said, 0, SECONDS), 2, 3).astype(np.float32)
-    save_wav(folder.file("audio.wav"), samples)
-    shapes = np.zeros((len(CHANNELS), topo.COUNT, 3), np.float32)
-    lower = topo.indices(*topo.LIP_INNER_LOWER)
-    shapes[JAW, lower, 1], shapes[INDEX["mouthClose"], lower, 1] = -0.025, 0.025
+    samples = resample_poly(voice.synthesize_speech(said, 0, SECONDS), 2, 3).astype(np.float32)
+    save_wav(folder.file_path("audio.wav"), samples)
+    shapes = np.zeros((len(CHANNELS), topo.LANDMARK_COUNT, 3), np.float32)
+    lower = topo.index_array(*topo.LIP_INNER_LOWER)
+    shapes[JAW, lower, 1], shapes[CHANNEL_INDEX["mouthClose"], lower, 1] = -0.025, 0.025
     for side in ("Left", "Right"):
-        shapes[INDEX[f"mouthLowerDown{side}"], lower, 1] = -0.003
-    vertices = np.zeros((topo.COUNT, 3), np.float32)
-    folder.write_arrays(
+        shapes[CHANNEL_INDEX[f"mouthLowerDown{side}"], lower, 1] = -0.003
+    vertices = np.zeros((topo.LANDMARK_COUNT, 3), np.float32)
+    folder.save_arrays(
         "proxy.npz", vertices=vertices, faces=np.array([[0, 1, 2]], np.int32), shapes=shapes,
         colors=vertices, head_weight=vertices[:, 0],
     )  # fmt: skip
@@ -70,13 +72,15 @@ def actor(trained: tuple[ActorFolder, object]) -> ActorFolder:
     return trained[0]
 
 
-def line(path: Path, seed: int = 1, pause: float = 1.2) -> list[Spoken]:
+def line(path: Path, seed: int = 1, pause: float = 1.2) -> list[TimedPhone]:
     """A line that is not in the footage, with a second of silence before, between and after."""
     rng = np.random.default_rng((seed, 5))
-    said = speak_lines([text for _, text in LINES], rng, lead=1.0, pause=pause, until=0)
+    said = schedule_phones(
+        [text for _, text in SPEECH_LINES], rng, lead_seconds=1.0, pause_seconds=pause, min_seconds=0
+    )
     voice_path = path.with_suffix(".24k.wav")
-    save_wav(voice_path, voice.synthesise(said, seed), voice.RATE)
-    save_wav(path, load_sound(voice_path))
+    save_wav(voice_path, voice.synthesize_speech(said, seed), voice.SAMPLE_RATE)
+    save_wav(path, load_audio(voice_path))
     return said
 
 
@@ -87,7 +91,7 @@ def test_held_out_frames_are_followed_better_than_by_ridge(
     assert figures["held_out"]["jawOpen_r"] > 0.9 and figures["held_out"]["opening_r"] > 0.9
     assert figures["held_out"]["jawOpen_r"] > figures["ridge"]["jawOpen_r"]
     assert figures["pause_opening"] < 0.05 and figures["closure_opening"] < 0.05
-    assert figures["frames"] == held_out_start(600) == 545
+    assert figures["frames"] == first_held_out_frame(600) == 545
 
 
 def test_a_new_line_is_spoken_as_its_phones_ask(actor: ActorFolder, tmp_path: Path) -> None:
@@ -95,9 +99,9 @@ def test_a_new_line_is_spoken_as_its_phones_ask(actor: ActorFolder, tmp_path: Pa
     spoken = speak(actor, tmp_path / "line.wav")
     times = np.arange(len(spoken)) / FPS
     truth = motion.lip_channels(said, times)
-    assert correlation(spoken.channels[:, JAW], truth[:, JAW]) > 0.85
-    mouth = Speaker.load(actor).mouth
-    apart = mouth.openness(spoken.channels[:, : len(ORAL)])
+    assert pearson_correlation(spoken.channels[:, JAW], truth[:, JAW]) > 0.85
+    mouth = SpeechModel.load(actor).mouth_profile
+    apart = mouth.openness(spoken.channels[:, : len(ORAL_CHANNELS)])
     closures = [p for p in said if PHONES[p.name].closure == "lips"]
     met = [apart[(times > p.start - 0.06) & (times < p.end + 0.06)].min() < 0.1 for p in closures]
     assert len(met) >= 8 and np.mean(met) >= 0.9
@@ -112,11 +116,11 @@ def test_a_new_line_is_spoken_as_its_phones_ask(actor: ActorFolder, tmp_path: Pa
 def test_the_performance_is_whole_and_alive(actor: ActorFolder, tmp_path: Path) -> None:
     line(tmp_path / "line.wav", pause=0.5)
     spoken = speak(actor, tmp_path / "line.wav", first_frame=101)
-    seconds = len(load_sound(tmp_path / "line.wav")) / RATE
+    seconds = len(load_audio(tmp_path / "line.wav")) / SAMPLE_RATE
     assert spoken.fps == FPS and spoken.frames[0] == 101 and len(spoken) == int(np.ceil(seconds * FPS))
     assert np.abs(np.diff(spoken.head_rotation[:, 1:], axis=0)).max() < 0.05
     assert spoken.head_rotation[:, 1:].std() > 0.003
-    assert spoken.channels[:, INDEX["eyeBlinkLeft"]].max() > 0.5
+    assert spoken.channels[:, CHANNEL_INDEX["eyeBlinkLeft"]].max() > 0.5
 
 
 def test_same_seed_same_take(actor: ActorFolder, tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_same_seed_same_take(actor: ActorFolder, tmp_path: Path) -> None:
     first, again, other = (speak(actor, tmp_path / "line.wav", Delivery(seed)) for seed in (0, 0, 7))
     for name in ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    np.testing.assert_array_equal(first.channels[:, : len(ORAL)], other.channels[:, : len(ORAL)])
+    np.testing.assert_array_equal(first.channels[:, : len(ORAL_CHANNELS)], other.channels[:, : len(ORAL_CHANNELS)])
     assert np.abs(first.head_rotation - other.head_rotation).max() > 0.005
 
 
@@ -132,44 +136,44 @@ def test_frame_rates_show_the_same_speech(actor: ActorFolder, tmp_path: Path) ->
     line(tmp_path / "line.wav")
     slow, fast = speak(actor, tmp_path / "line.wav"), speak(actor, tmp_path / "line.wav", fps=50)
     assert fast.fps == 50 and abs(len(fast) - 2 * len(slow)) <= 1
-    assert correlation(slow.channels[:, JAW], fast.channels[::2, JAW][: len(slow)]) > 0.98
+    assert pearson_correlation(slow.channels[:, JAW], fast.channels[::2, JAW][: len(slow)]) > 0.98
 
 
 def test_any_file_with_the_same_voice_gives_the_same_speech(actor: ActorFolder, tmp_path: Path) -> None:
     """48 kHz, quieter, behind a name with spaces and quotes: the same curve."""
     line(tmp_path / "line.wav")
     other = tmp_path / "naïve 'take' 2 語.wav"
-    save_wav(other, 0.2 * load_sound(tmp_path / "line.wav", 48000), 48000)
+    save_wav(other, 0.2 * load_audio(tmp_path / "line.wav", 48000), 48000)
     a, b = (speak(actor, p).channels[:, JAW] for p in (tmp_path / "line.wav", other))
-    assert correlation(a, b[: len(a)]) > 0.98
+    assert pearson_correlation(a, b[: len(a)]) > 0.98
 
 
 def test_held_out_frames_never_touch_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other channels in the last eleventh leave every learned number as it was."""
-    quick = NetworkOptions(components=16, members=2, hidden=8, steps=20)
+    quick = NetworkOptions(components=16, ensemble_size=2, hidden_size=8, steps=20)
     monkeypatch.setattr(model, "fit_network", partial(fit_network, options=quick))
     folder = untrained(tmp_path / "a.actor")
     stored = []
     for corrupt in (False, True):
-        footage = folder.footage()
+        footage = folder.load_footage_performance()
         if corrupt:
-            first = held_out_start(len(footage))
+            first = first_held_out_frame(len(footage))
             footage.channels[first:] = np.random.default_rng(0).uniform(0, 1, footage.channels[first:].shape)
-            footage.save(folder.file("footage.npz"))
+            footage.save(folder.file_path("footage.npz"))
         train_speech(folder, Reporter(), 0)
-        stored.append(folder.file(FILE).read_bytes())
+        stored.append(folder.file_path(SPEECH_FILE_NAME).read_bytes())
     assert stored[0] == stored[1]
     footage.channels[10:100] = 0.5  # a training frame does
-    footage.save(folder.file("footage.npz"))
+    footage.save(folder.file_path("footage.npz"))
     train_speech(folder, Reporter(), 0)
-    assert folder.file(FILE).read_bytes() != stored[0]
+    assert folder.file_path(SPEECH_FILE_NAME).read_bytes() != stored[0]
 
 
 def test_lips_strength_scales_the_mouth_and_nothing_else(actor: ActorFolder, tmp_path: Path) -> None:
     line(tmp_path / "line.wav")
     own, still = speak(actor, tmp_path / "line.wav"), speak(actor, tmp_path / "line.wav", Delivery(lips=0))
     assert still.channels[:, JAW].std() < 0.2 * own.channels[:, JAW].std()
-    np.testing.assert_array_equal(own.channels[:, len(ORAL) :], still.channels[:, len(ORAL) :])
+    np.testing.assert_array_equal(own.channels[:, len(ORAL_CHANNELS) :], still.channels[:, len(ORAL_CHANNELS) :])
 
 
 def test_smoothing_calms_the_mouth(actor: ActorFolder, tmp_path: Path) -> None:
@@ -184,11 +188,11 @@ def test_smoothing_calms_the_mouth(actor: ActorFolder, tmp_path: Path) -> None:
 
 def test_a_style_takes_the_manner_of_its_parts(tmp_path: Path, trained: tuple[ActorFolder, object]) -> None:
     folder = ActorFolder.open(Path(shutil.copytree(trained[0].path, tmp_path / "styled.actor")))
-    footage = folder.footage()
+    footage = folder.load_footage_performance()
     calm = slice(0, 250)  # 10 s: a still head, small mouth
     footage.head_rotation[calm] = footage.head_rotation[0]
-    footage.channels[calm, : len(ORAL)] *= 0.5
-    footage.save(folder.file("footage.npz"))
+    footage.channels[calm, : len(ORAL_CHANNELS)] *= 0.5
+    footage.save(folder.file_path("footage.npz"))
     line(tmp_path / "line.wav")
 
     def take(*style: tuple[float, float]) -> Performance:
@@ -209,19 +213,21 @@ def test_a_style_takes_the_manner_of_its_parts(tmp_path: Path, trained: tuple[Ac
 
 def test_features_of_one_s_own_are_learned_from_and_then_needed(tmp_path: Path) -> None:
     folder = untrained(tmp_path / "sample.actor")
-    oral = folder.footage().channels[:, : len(ORAL)]
+    oral = folder.load_footage_performance().channels[:, : len(ORAL_CHANNELS)]
     random = np.random.default_rng(0)
-    mixed = oral @ random.normal(size=(len(ORAL), 48)) + 0.05 * random.normal(size=(len(oral), 48))
+    mixed = oral @ random.normal(size=(len(ORAL_CHANNELS), 48)) + 0.05 * random.normal(size=(len(oral), 48))
     np.savez(tmp_path / "own.npz", features=np.repeat(mixed, 2, 0).astype(np.float16))  # 50 rows a second
     plain = train_speech(folder, Reporter(), 0)["held_out"]["opening_r"]
     taught = train_speech(folder, Reporter(), 0, tmp_path / "own.npz")["held_out"]["opening_r"]
     assert taught > plain
-    sound = folder.file("audio.wav")
+    sound = folder.file_path("audio.wav")
     with pytest.raises(UserError) as caught:
         speak(folder, sound)
     assert caught.value.code == "features_needed"
     said = speak(folder, sound, Delivery(features=tmp_path / "own.npz"))
-    assert correlation(said.channels[:, JAW], folder.footage().channels[: len(said), JAW]) > 0.8
+    assert (
+        pearson_correlation(said.channels[:, JAW], folder.load_footage_performance().channels[: len(said), JAW]) > 0.8
+    )
     for name, table in {
         "narrow.npy": mixed[:, :5], "short.npy": mixed[:20], "whole.npy": (10 * mixed).astype(int),
         "nan.npy": np.full_like(mixed, np.nan),
@@ -259,27 +265,27 @@ class Listening(Reporter):
 def test_footage_with_nothing_to_learn_from_is_told(tmp_path: Path, case: str) -> None:
     folder, reporter = untrained(tmp_path / "a.actor"), Listening()
     if case == "silent":
-        save_wav(folder.file("audio.wav"), np.zeros(round(SECONDS * RATE), np.float32))
+        save_wav(folder.file_path("audio.wav"), np.zeros(round(SECONDS * SAMPLE_RATE), np.float32))
     else:
-        Performance.rest(20, FPS).save(folder.file("footage.npz"))
+        Performance.rest_pose(20, FPS).save(folder.file_path("footage.npz"))
     assert train_speech(folder, reporter) == {}
-    assert not folder.file(FILE).exists() and len(reporter.notes) == 1
+    assert not folder.file_path(SPEECH_FILE_NAME).exists() and len(reporter.notes) == 1
 
 
 def test_cancelling_leaves_no_half_model(tmp_path: Path) -> None:
     folder, reporter = untrained(tmp_path / "a.actor"), Reporter()
-    reporter.cancelled = True
+    reporter.is_cancelled = True
     with pytest.raises(Cancelled):
         train_speech(folder, reporter)
     assert not list(folder.path.glob("speech*"))
 
 
 def test_lines_that_cannot_be_spoken(actor: ActorFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32) * 0.1
-    save_wav(tmp_path / "short.wav", noise[: RATE // 10])
-    save_wav(tmp_path / "silent.wav", 0 * noise[: RATE // 2])
+    noise = np.random.default_rng(0).standard_normal(2 * SAMPLE_RATE).astype(np.float32) * 0.1
+    save_wav(tmp_path / "short.wav", noise[: SAMPLE_RATE // 10])
+    save_wav(tmp_path / "silent.wav", 0 * noise[: SAMPLE_RATE // 2])
     save_wav(tmp_path / "long.wav", noise)
-    monkeypatch.setattr(model, "LONGEST", 1.0)
+    monkeypatch.setattr(model, "MAX_LINE_SECONDS", 1.0)
     for name, code in (("short", "sound_too_short"), ("silent", "silent"), ("long", "sound_too_long")):
         with pytest.raises(UserError) as caught:
             speak(actor, tmp_path / f"{name}.wav")
@@ -291,7 +297,7 @@ def test_damaged_speech_is_refused(actor: ActorFolder, tmp_path: Path, damage: s
     path = tmp_path / "copy.actor"
     shutil.copytree(actor.path, path)
     folder = ActorFolder.open(path)
-    file = folder.file(FILE)
+    file = folder.file_path(SPEECH_FILE_NAME)
     arrays, version = load_file(file), "1"
     if damage == "shape":
         arrays["network.basis"] = arrays["network.basis"][:, :5].copy()
@@ -301,13 +307,13 @@ def test_damaged_speech_is_refused(actor: ActorFolder, tmp_path: Path, damage: s
         del arrays["mouth.gap"]
     elif damage == "newer":
         version = "99"
-    save_file(arrays, file, metadata={model.VERSION_KEY: version})
+    save_file(arrays, file, metadata={model.SPEECH_VERSION_KEY: version})
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     elif damage == "text":
         file.write_text("speech")
     with pytest.raises(UserError) as caught:
-        Speaker.load(folder)
+        SpeechModel.load(folder)
     assert caught.value.code == ("newer_format" if damage == "newer" else "damaged_actor")
 
 
@@ -316,10 +322,10 @@ def test_damaged_speech_is_refused(actor: ActorFolder, tmp_path: Path, damage: s
 def test_real_voices_are_lively_and_rest_in_pauses(actor: ActorFolder, path: Path) -> None:
     """Six languages, men and women, studio and noise."""
     spoken = speak(actor, path)
-    samples = load_sound(path)
-    track, times = analyse(samples), np.arange(len(spoken)) / FPS
-    apart = Speaker.load(actor).mouth.openness(spoken.channels[:, : len(ORAL)])
-    paused = pauses(track, times) > 0.95
+    samples = load_audio(path)
+    track, times = analyze_speech(samples), np.arange(len(spoken)) / FPS
+    apart = SpeechModel.load(actor).mouth_profile.openness(spoken.channels[:, : len(ORAL_CHANNELS)])
+    paused = pause_weights(track, times) > 0.95
     assert apart[~paused].std() > 0.12 and np.percentile(apart[~paused], 95) > 0.4
     assert not paused.any() or apart[paused].mean() < 0.05
     # the mouth opens and shuts about as often as people speak syllables (2 to 8 a second), it does not tremble

@@ -9,31 +9,39 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 
-from backend.speech.acoustic_model import load_model
-from backend.speech.features import analyse, feature_count, speech_features
-from backend.speech.phones import RATE, TRAITS, _forward_backward, phone_evidence, trait_table
+from backend.speech.acoustic_model import load_acoustic_model
+from backend.speech.features import analyze_speech, context_window_size, frame_speech_features
+from backend.speech.phones import (
+    ARTICULATIONS,
+    SAMPLE_RATE,
+    _forward_backward,
+    articulation_table,
+    estimate_phone_posteriors,
+)
 from backend.synthetic import voice
-from backend.synthetic.phones import FOOTAGE, PHONES, Spoken, speak_lines
+from backend.synthetic.phones import FOOTAGE_LINES, PHONES, TimedPhone, schedule_phones
 
 F32 = NDArray[np.float32]
 
 
-def line(seconds: float = 6.0, lead: float = 0.8) -> tuple[list[Spoken], F32]:
+def line(seconds: float = 6.0, lead: float = 0.8) -> tuple[list[TimedPhone], F32]:
     rng = np.random.default_rng(3)
-    said = speak_lines([text for _, text in FOOTAGE[:4]], rng, lead=lead, pause=0.8, until=seconds)
-    return said, voice.synthesise(said, 0, seconds)
+    said = schedule_phones(
+        [text for _, text in FOOTAGE_LINES[:4]], rng, lead_seconds=lead, pause_seconds=0.8, min_seconds=seconds
+    )
+    return said, voice.synthesize_speech(said, 0, seconds)
 
 
 @pytest.fixture(scope="module")
-def spoken() -> tuple[list[Spoken], F32]:
+def spoken() -> tuple[list[TimedPhone], F32]:
     return line()
 
 
 def test_every_phone_of_the_model_has_its_articulation() -> None:
-    names = load_model().phones
-    table = trait_table(names)
-    assert table.shape == (len(names), len(TRAITS)) and {"P", "B", "M", "AA", "SIL"} <= set(names)
-    assert (table[[names.index(p) for p in "PBM"], TRAITS.index("closed")] == 1).all()
+    names = load_acoustic_model().phones
+    table = articulation_table(names)
+    assert table.shape == (len(names), len(ARTICULATIONS)) and {"P", "B", "M", "AA", "SIL"} <= set(names)
+    assert (table[[names.index(p) for p in "PBM"], ARTICULATIONS.index("closed")] == 1).all()
     assert table[names.index("AA"), 0] > table[names.index("IY"), 0] > table[names.index("M"), 0]
 
 
@@ -59,92 +67,95 @@ def test_forward_backward_is_the_sum_over_all_paths() -> None:
     np.testing.assert_allclose(posterior, expected / expected.sum(1, keepdims=True), rtol=1e-5)
 
 
-def test_phones_are_probabilities_and_hear_what_is_said(spoken: tuple[list[Spoken], F32]) -> None:
+def test_phones_are_probabilities_and_hear_what_is_said(spoken: tuple[list[TimedPhone], F32]) -> None:
     said, samples = spoken
     from scipy.signal import resample_poly
 
-    heard = phone_evidence(resample_poly(samples, 2, 3).astype(np.float32))
-    for posterior in (heard.frame, heard.loop):
+    heard = estimate_phone_posteriors(resample_poly(samples, 2, 3).astype(np.float32))
+    for posterior in (heard.frame_posteriors, heard.loop_posteriors):
         np.testing.assert_allclose(posterior.sum(1), 1, atol=1e-4)
         assert (posterior >= 0).all()
-    time = np.arange(len(heard.frame)) / 100
+    time = np.arange(len(heard.frame_posteriors)) / 100
     inside = {kind: np.zeros(len(time), bool) for kind in ("lips", "open", "round")}
     kinds = {"P": "lips", "B": "lips", "M": "lips", "AA": "open", "AE": "open", "UW": "round", "OW": "round"}
     for phone in said:
         if phone.name in kinds:
             inside[kinds[phone.name]] |= (time > phone.start) & (time < phone.end)
-    speech = analyse(samples, voice.RATE).activity[: len(time)] > 0.5
-    traits = heard.traits()
-    assert heard.bilabial()[inside["lips"]].mean() > 3 * heard.bilabial()[speech & ~inside["lips"]].mean()
+    speech = analyze_speech(samples, voice.SAMPLE_RATE).activity[: len(time)] > 0.5
+    traits = heard.articulation()
+    assert (
+        heard.bilabial_probability()[inside["lips"]].mean()
+        > 3 * heard.bilabial_probability()[speech & ~inside["lips"]].mean()
+    )
     for kind in ("open", "round"):
-        column = traits[:, TRAITS.index(kind)]
+        column = traits[:, ARTICULATIONS.index(kind)]
         assert column[inside[kind]].mean() > column[speech & ~inside[kind]].mean() + 0.1
 
 
-def test_activity_marks_speech_and_pauses_but_no_clicks(spoken: tuple[list[Spoken], F32]) -> None:
+def test_activity_marks_speech_and_pauses_but_no_clicks(spoken: tuple[list[TimedPhone], F32]) -> None:
     said, samples = spoken
     samples = samples.copy()
-    samples[round(0.3 * voice.RATE) : round(0.32 * voice.RATE)] = 0.5
-    activity = analyse(samples, voice.RATE).activity
+    samples[round(0.3 * voice.SAMPLE_RATE) : round(0.32 * voice.SAMPLE_RATE)] = 0.5
+    activity = analyze_speech(samples, voice.SAMPLE_RATE).activity
     assert activity[:60].max() < 0.2
     voiced = [p for p in said if p.name in ("AA", "IY", "AE", "EH") and p.end < 5.9]
     assert np.mean([activity[int(p.middle * 100)] for p in voiced]) > 0.9
 
 
-def test_features_are_deterministic_and_ignore_loudness(spoken: tuple[list[Spoken], F32]) -> None:
+def test_features_are_deterministic_and_ignore_loudness(spoken: tuple[list[TimedPhone], F32]) -> None:
     _, samples = spoken
     times = np.arange(140) / 25
-    first = analyse(samples, voice.RATE).windows(times)
-    assert first.shape == (140, feature_count()) and np.isfinite(first).all()
-    np.testing.assert_array_equal(first, analyse(samples, voice.RATE).windows(times))
-    quieter = analyse(samples * 0.05, voice.RATE).windows(times)
+    first = analyze_speech(samples, voice.SAMPLE_RATE).context_windows(times)
+    assert first.shape == (140, context_window_size()) and np.isfinite(first).all()
+    np.testing.assert_array_equal(first, analyze_speech(samples, voice.SAMPLE_RATE).context_windows(times))
+    quieter = analyze_speech(samples * 0.05, voice.SAMPLE_RATE).context_windows(times)
     assert np.abs(first - quieter).mean() < 0.01 * np.abs(first).mean()
 
 
-def test_voicing_is_high_in_vowels_and_low_in_hisses_and_pauses(spoken: tuple[list[Spoken], F32]) -> None:
+def test_voicing_is_high_in_vowels_and_low_in_hisses_and_pauses(spoken: tuple[list[TimedPhone], F32]) -> None:
     said, samples = spoken
-    voicing = analyse(samples, voice.RATE).rhythm[:, 11]
+    voicing = analyze_speech(samples, voice.SAMPLE_RATE).rhythm[:, 11]
     clock = np.arange(len(voicing)) / 100
     voiced, voiceless = np.zeros(len(clock), bool), np.ones(len(clock), bool)
     for phone in said:
         inside = (clock > phone.start + 0.02) & (clock < phone.end - 0.02)
         around = (clock > phone.start - 0.02) & (clock < phone.end + 0.02)
-        voiced |= inside & (PHONES[phone.name].voice >= 0.4)
-        voiceless &= ~around | (PHONES[phone.name].voice < 0.1)
+        voiced |= inside & (PHONES[phone.name].voicing >= 0.4)
+        voiceless &= ~around | (PHONES[phone.name].voicing < 0.1)
     assert (voicing[voiced] > 0.5).mean() > 0.8 and (voicing[voiceless] < 0.5).mean() > 0.95
 
 
-def test_features_survive_another_microphone_and_another_voice(spoken: tuple[list[Spoken], F32]) -> None:
+def test_features_survive_another_microphone_and_another_voice(spoken: tuple[list[TimedPhone], F32]) -> None:
     """Spectral tilt and a voice 10 % higher change the features little against what is said a second later."""
     _, samples = spoken
     times = np.linspace(1, 4.5, 80)
-    own = analyse(samples, voice.RATE).windows(times)
+    own = analyze_speech(samples, voice.SAMPLE_RATE).context_windows(times)
     tilted = lfilter([1.0, -0.7], [1.0], samples).astype(np.float32)
     higher = resample_poly(samples, 10, 11).astype(np.float32)
-    later = np.abs(analyse(samples, voice.RATE).windows(times + 1) - own).mean()
-    assert np.abs(analyse(tilted, voice.RATE).windows(times) - own).mean() < 0.25 * later
-    assert np.abs(analyse(higher, voice.RATE).windows(times * 10 / 11) - own).mean() < 0.4 * later
+    later = np.abs(analyze_speech(samples, voice.SAMPLE_RATE).context_windows(times + 1) - own).mean()
+    assert np.abs(analyze_speech(tilted, voice.SAMPLE_RATE).context_windows(times) - own).mean() < 0.25 * later
+    assert np.abs(analyze_speech(higher, voice.SAMPLE_RATE).context_windows(times * 10 / 11) - own).mean() < 0.4 * later
 
 
-def test_features_follow_time_at_any_frame_rate(spoken: tuple[list[Spoken], F32]) -> None:
+def test_features_follow_time_at_any_frame_rate(spoken: tuple[list[TimedPhone], F32]) -> None:
     _, samples = spoken
-    slow, fast = (speech_features(samples, voice.RATE, fps, round(5 * fps)) for fps in (25.0, 50.0))
+    slow, fast = (frame_speech_features(samples, voice.SAMPLE_RATE, fps, round(5 * fps)) for fps in (25.0, 50.0))
     np.testing.assert_allclose(slow, fast[::2], atol=1e-5)
-    later = np.concatenate([np.zeros(voice.RATE // 2, np.float32), samples])
-    track, shifted = analyse(samples, voice.RATE), analyse(later, voice.RATE)
+    later = np.concatenate([np.zeros(voice.SAMPLE_RATE // 2, np.float32), samples])
+    track, shifted = analyze_speech(samples, voice.SAMPLE_RATE), analyze_speech(later, voice.SAMPLE_RATE)
     times = np.linspace(1, 5, 60)
-    agree = np.corrcoef(track.frames(times).ravel(), shifted.frames(times + 0.5).ravel())[0, 1]
-    astray = np.corrcoef(track.frames(times).ravel(), shifted.frames(times).ravel())[0, 1]
+    agree = np.corrcoef(track.frame_features(times).ravel(), shifted.frame_features(times + 0.5).ravel())[0, 1]
+    astray = np.corrcoef(track.frame_features(times).ravel(), shifted.frame_features(times).ravel())[0, 1]
     assert agree > 0.97 > astray + 0.1
 
 
 @pytest.mark.parametrize("samples", [
-    np.r_[np.zeros(RATE), 0.3 * np.sin(np.arange(RATE // 5) * 0.2)],  # digital silence, then a sound
-    0.5 * np.sign(np.sin(np.arange(RATE) * 0.05)),  # a square wave
-    np.random.default_rng(0).standard_normal(RATE // 4) * 0.1,  # a short noise
-    np.eye(1, RATE // 5, 50)[0],  # one click
+    np.r_[np.zeros(SAMPLE_RATE), 0.3 * np.sin(np.arange(SAMPLE_RATE // 5) * 0.2)],  # digital silence, then a sound
+    0.5 * np.sign(np.sin(np.arange(SAMPLE_RATE) * 0.05)),  # a square wave
+    np.random.default_rng(0).standard_normal(SAMPLE_RATE // 4) * 0.1,  # a short noise
+    np.eye(1, SAMPLE_RATE // 5, 50)[0],  # one click
 ])  # fmt: skip
 def test_odd_sounds_give_finite_features(samples: F32) -> None:
-    track = analyse(samples.astype(np.float32))
-    windows = track.windows(np.arange(10) / 25)  # also beyond the end
+    track = analyze_speech(samples.astype(np.float32))
+    windows = track.context_windows(np.arange(10) / 25)  # also beyond the end
     assert np.isfinite(windows).all() and np.abs(windows).max() < 50

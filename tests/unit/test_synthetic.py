@@ -8,51 +8,64 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.contract.channels import CHANNELS, INDEX, ORAL
+from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.errors import UserError
 from backend.contract.performance import Performance
-from backend.media.decode import frames
-from backend.synthetic import SampleOptions, Truth, make_line, make_sample, motion, phones, truth_path, voice
-from backend.synthetic.hair import hair
-from backend.synthetic.head import rotation_matrix
-from backend.synthetic.render import Camera, Studio
-from backend.synthetic.texture import paint
+from backend.media.decode import read_frames
+from backend.synthetic import (
+    GroundTruth,
+    SampleOptions,
+    ground_truth_path,
+    make_sample,
+    make_speech_line,
+    motion,
+    phones,
+    voice,
+)
+from backend.synthetic.hair import build_hair
+from backend.synthetic.head import matrix_from_quaternion
+from backend.synthetic.render import PinholeCamera, SampleRenderer
+from backend.synthetic.texture import paint_atlas
 
 SIZE = 256
 FPS = 25.0
 
 
-def load(path: Path) -> tuple[list[np.ndarray], Truth]:
-    return [rgb for _, _, rgb in frames(path)], Truth.load(truth_path(path))
+def load(path: Path) -> tuple[list[np.ndarray], GroundTruth]:
+    return [rgb for _, _, rgb in read_frames(path)], GroundTruth.load(ground_truth_path(path))
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray], Truth]:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray], GroundTruth]:
     path = tmp_path_factory.mktemp("sample") / "sample.mp4"
     make_sample(path, SampleOptions(seconds=2.4, size=SIZE, fps=FPS, depth=True))
     return path, *load(path)
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(Camera.portrait(SIZE), 0, False, 2)
+def studio() -> SampleRenderer:
+    return SampleRenderer(PinholeCamera.head_and_shoulders(SIZE), 0, False, 2)
 
 
 @pytest.fixture(scope="module")
-def said() -> list[phones.Spoken]:
-    return phones.speak_lines(
-        [text for _, text in phones.FOOTAGE], np.random.default_rng(0), lead=0.6, pause=0.4, until=0
+def said() -> list[phones.TimedPhone]:
+    return phones.schedule_phones(
+        [text for _, text in phones.FOOTAGE_LINES],
+        np.random.default_rng(0),
+        lead_seconds=0.6,
+        pause_seconds=0.4,
+        min_seconds=0,
     )
 
 
-def shot(studio: Studio, **channels: float):
-    performance = Performance.rest(1, FPS)
+def shot(studio: SampleRenderer, **channels: float):
+    performance = Performance.rest_pose(1, FPS)
     for name, value in channels.items():
-        performance.channels[0, INDEX[name]] = value
-    return studio.shoot(performance, 0)
+        performance.channels[0, CHANNEL_INDEX[name]] = value
+    return studio.render(performance, 0)
 
 
-def test_the_same_seed_gives_the_same_clip(tmp_path: Path, studio: Studio) -> None:
+def test_the_same_seed_gives_the_same_clip(tmp_path: Path, studio: SampleRenderer) -> None:
     options = SampleOptions(seconds=0.4, size=64, noise=0.02)
     for name in ("a.mp4", "b.mp4"):
         make_sample(tmp_path / name, options)
@@ -60,18 +73,18 @@ def test_the_same_seed_gives_the_same_clip(tmp_path: Path, studio: Studio) -> No
     assert np.abs(np.array(first, float) - second).mean() < 2, "but for the film's compression"
     assert np.array_equal(truth.landmarks, again.landmarks) and np.array_equal(truth.mattes, again.mattes)
     assert np.array_equal(truth.performance.channels, again.performance.channels)
-    assert np.array_equal(shot(studio, jawOpen=0.3).picture, shot(studio, jawOpen=0.3).picture)
-    assert np.array_equal(hair(3, True).vertices, hair(3, True).vertices)
-    assert np.array_equal(paint(studio.body.cage, 0), studio.body.atlas)
+    assert np.array_equal(shot(studio, jawOpen=0.3).image, shot(studio, jawOpen=0.3).image)
+    assert np.array_equal(build_hair(3, True).vertices, build_hair(3, True).vertices)
+    assert np.array_equal(paint_atlas(studio.mesh.cage, 0), studio.mesh.atlas)
 
 
-def test_another_seed_moves_and_speaks_differently(said: list[phones.Spoken]) -> None:
-    first, second = (motion.perform("talk", 50, FPS, said, seed) for seed in (0, 1))
+def test_another_seed_moves_and_speaks_differently(said: list[phones.TimedPhone]) -> None:
+    first, second = (motion.create_performance("talk", 50, FPS, said, seed) for seed in (0, 1))
     assert np.abs(first.head_rotation - second.head_rotation).max() > 0.01
-    assert not np.array_equal(voice.synthesise(said, 0), voice.synthesise(said, 1))
+    assert not np.array_equal(voice.synthesize_speech(said, 0), voice.synthesize_speech(said, 1))
 
 
-def test_the_film_has_every_frame_of_the_truth(clip: tuple[Path, list[np.ndarray], Truth]) -> None:
+def test_the_film_has_every_frame_of_the_truth(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
     _, pictures, truth = clip
     assert len(pictures) == len(truth) == len(truth.landmarks) == len(truth.mouth_opening) == 60
     assert pictures[0].shape == (SIZE, SIZE, 3)
@@ -79,16 +92,16 @@ def test_the_film_has_every_frame_of_the_truth(clip: tuple[Path, list[np.ndarray
     assert truth.mattes is not None and truth.mattes.shape == (60, 4, SIZE, SIZE)
 
 
-def test_it_starts_at_the_rest_pose_and_then_moves(clip: tuple[Path, list[np.ndarray], Truth]) -> None:
+def test_it_starts_at_the_rest_pose_and_then_moves(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
     motion_of = clip[2].performance
     assert np.abs(motion_of.head_rotation[:5] - [1, 0, 0, 0]).max() < 1e-3
     assert np.abs(motion_of.head_translation[:5]).max() < 1e-3
     assert np.abs(motion_of.head_rotation[20:] - [1, 0, 0, 0]).max() > 0.02
 
 
-def test_true_landmarks_lie_on_the_painted_features(clip: tuple[Path, list[np.ndarray], Truth]) -> None:
+def test_true_landmarks_lie_on_the_painted_features(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
     _, pictures, truth = clip
-    lids = truth.performance.channels[:, [INDEX["eyeBlinkLeft"], INDEX["eyeBlinkRight"]]].max(1)
+    lids = truth.performance.channels[:, [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkRight"]]].max(1)
     for frame in (0, 12, 30, 55):
         rgb = pictures[frame].astype(float)
 
@@ -108,35 +121,35 @@ def test_true_landmarks_lie_on_the_painted_features(clip: tuple[Path, list[np.nd
 
 
 def test_truth_poses_move_rigid_landmarks_as_the_picture_does(
-    clip: tuple[Path, list[np.ndarray], Truth], studio: Studio
+    clip: tuple[Path, list[np.ndarray], GroundTruth], studio: SampleRenderer
 ) -> None:
     truth = clip[2]
-    rest = (studio.body.smooth @ studio.body.cage.vertices)[:468]
+    rest = (studio.mesh.subdivision_matrix @ studio.mesh.cage.vertices)[:468]
     assert np.allclose((rest[33] + rest[263]) / 2, 0, atol=1e-3), "the origin lies between the outer eye corners"
     assert np.linalg.norm(rest[33] - rest[263]) == pytest.approx(0.09, abs=1.5e-3)
     rigid = [127, 356, 195, 197]
     for frame in range(0, 60, 7):
-        turn = rotation_matrix(truth.performance.head_rotation[frame])
+        turn = matrix_from_quaternion(truth.performance.head_rotation[frame])
         points = rest[rigid] @ turn.T + truth.performance.head_translation[frame]
         seen = points @ truth.view[:3, :3].T + truth.view[:3, 3]
         pixels = seen @ truth.intrinsics.T
         assert np.abs(pixels[:, :2] / pixels[:, 2:] - truth.landmarks[frame, rigid]).max() < 0.6
 
 
-def test_mattes_part_the_person_softly(clip: tuple[Path, list[np.ndarray], Truth]) -> None:
+def test_mattes_part_the_person_softly(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
     truth = clip[2]
     assert truth.mattes is not None
     head, hair, torso, mouth = truth.mattes.astype(int).transpose(1, 0, 2, 3)
     assert (head + torso).max() <= 256 and (hair <= head + 1).all() and (mouth <= head + 1).all()
-    assert 0.15 < truth.person(0).mean() < 0.8
-    partial = (truth.person(0) > 0.05) & (truth.person(0) < 0.95)
+    assert 0.15 < truth.person_alpha(0).mean() < 0.8
+    partial = (truth.person_alpha(0) > 0.05) & (truth.person_alpha(0) < 0.95)
     assert partial.sum() > 100, "the outline is soft"
     opening = truth.mouth_opening
     shown = mouth.reshape(len(mouth), -1).sum(1)
     assert shown[opening.argmax()] > 20 * 255 and shown[opening.argmin()] < 0.1 * shown[opening.argmax()]
 
 
-def test_depth_is_that_of_the_head(clip: tuple[Path, list[np.ndarray], Truth]) -> None:
+def test_depth_is_that_of_the_head(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
     truth = clip[2]
     assert truth.depth is not None
     x, y = np.floor(truth.landmarks[0, 4]).astype(int)
@@ -145,11 +158,11 @@ def test_depth_is_that_of_the_head(clip: tuple[Path, list[np.ndarray], Truth]) -
     assert 0.85 < nose < 0.95 and float(truth.depth[0, y, x - 3]) > nose + 0.03
 
 
-def test_closures_and_pauses_close_the_lips(studio: Studio, said: list[phones.Spoken]) -> None:
+def test_closures_and_pauses_close_the_lips(studio: SampleRenderer, said: list[phones.TimedPhone]) -> None:
     end = said[-1].end
-    performance = motion.perform("still_head", int(end * FPS), FPS, said, 0)
-    lower, upper = studio.body.cage.bag[0][15], studio.body.cage.bag[0][5]
-    points = studio.body.cage.vertices + np.tensordot(performance.channels.astype(float), studio.body.shapes, 1)
+    performance = motion.create_performance("still_head", int(end * FPS), FPS, said, 0)
+    lower, upper = studio.mesh.cage.mouth_bag[0][15], studio.mesh.cage.mouth_bag[0][5]
+    points = studio.mesh.cage.vertices + np.tensordot(performance.channels.astype(float), studio.mesh.shapes, 1)
     opening = np.linalg.norm((points[:, upper] - points[:, lower])[:, 1:], axis=1)
     assert opening.max() > 0.012, "it does open its mouth"
     time = np.arange(len(performance)) / FPS
@@ -162,7 +175,7 @@ def test_closures_and_pauses_close_the_lips(studio: Studio, said: list[phones.Sp
             assert opening[quiet].max(initial=0) < 0.0015
 
 
-def test_mouth_close_meets_the_lips_at_any_jaw(studio: Studio) -> None:
+def test_mouth_close_meets_the_lips_at_any_jaw(studio: SampleRenderer) -> None:
     for jaw in (0.0, 0.2, 0.6):
         assert shot(studio, jawOpen=jaw, mouthClose=jaw).mouth_opening < 0.0005
         if jaw:
@@ -188,10 +201,10 @@ def test_mouth_close_meets_the_lips_at_any_jaw(studio: Studio) -> None:
     ],
 )
 def test_a_channel_changes_the_picture_where_it_should(
-    studio: Studio, channel: str, landmarks: tuple[int, ...], reach: float
+    studio: SampleRenderer, channel: str, landmarks: tuple[int, ...], reach: float
 ) -> None:
     rest, moved = shot(studio), shot(studio, **{channel: 1.0})
-    change = np.abs(moved.picture.astype(float) - rest.picture).sum(2)
+    change = np.abs(moved.image.astype(float) - rest.image).sum(2)
     change[change < 20] = 0
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5
     places = np.concatenate([rest.landmarks[list(landmarks)], moved.landmarks[list(landmarks)]])
@@ -200,36 +213,36 @@ def test_a_channel_changes_the_picture_where_it_should(
     assert change[~near].sum() < 0.06 * change.sum(), "and nowhere else"
 
 
-def test_left_and_right_are_mirror_images(studio: Studio) -> None:
-    skin, side = studio.body.cage.vertices, studio.body.cage.mirror
-    for name, index in INDEX.items():
+def test_left_and_right_are_mirror_images(studio: SampleRenderer) -> None:
+    skin, side = studio.mesh.cage.vertices, studio.mesh.cage.mirror_index
+    for name, index in CHANNEL_INDEX.items():
         if name.endswith("Left") and not name.startswith("eyeLook"):
-            left, right = studio.body.shapes[index], studio.body.shapes[INDEX[name[:-4] + "Right"]]
+            left, right = studio.mesh.shapes[index], studio.mesh.shapes[CHANNEL_INDEX[name[:-4] + "Right"]]
             assert np.allclose(left[side] * [-1, 1, 1], right, atol=1e-9), name
             if not name.startswith(("jaw", "mouthLeft")):
                 moved = np.linalg.norm(left, axis=1)
                 assert moved[skin[:, 0] > 0.01].sum() > 2 * moved[skin[:, 0] < -0.01].sum(), name
 
 
-def test_the_sound_is_in_step_with_the_mouth(said: list[phones.Spoken]) -> None:
+def test_the_sound_is_in_step_with_the_mouth(said: list[phones.TimedPhone]) -> None:
     count = int(said[-1].end * FPS)
-    samples = voice.synthesise(said, 0, count / FPS)
-    assert len(samples) == round(count / FPS * voice.RATE) and 0.3 < np.abs(samples).max() <= 1
-    per_frame = int(voice.RATE / FPS)
+    samples = voice.synthesize_speech(said, 0, count / FPS)
+    assert len(samples) == round(count / FPS * voice.SAMPLE_RATE) and 0.3 < np.abs(samples).max() <= 1
+    per_frame = int(voice.SAMPLE_RATE / FPS)
     loud = np.array(
         [np.sqrt((samples[max(0, i * per_frame - 480) : i * per_frame + 480] ** 2).mean()) for i in range(count)]
     )
-    channels = motion.perform("talk", count, FPS, said, 0).channels
-    open_mouth = channels[:, INDEX["jawOpen"]] - channels[:, INDEX["mouthClose"]]
+    channels = motion.create_performance("talk", count, FPS, said, 0).channels
+    open_mouth = channels[:, CHANNEL_INDEX["jawOpen"]] - channels[:, CHANNEL_INDEX["mouthClose"]]
     lags = range(-4, 5)
     correlation = [np.corrcoef(loud[5:-5], np.roll(open_mouth, lag)[5:-5])[0, 1] for lag in lags]
     assert max(correlation) > 0.6
     assert abs(lags[int(np.argmax(correlation))]) <= 1
 
 
-def test_blinks_are_as_long_and_as_frequent_as_a_persons(said: list[phones.Spoken]) -> None:
-    channels = motion.perform("talk", 1500, FPS, said, 0).channels
-    left, right = channels[:, INDEX["eyeBlinkLeft"]], channels[:, INDEX["eyeBlinkRight"]]
+def test_blinks_are_as_long_and_as_frequent_as_a_persons(said: list[phones.TimedPhone]) -> None:
+    channels = motion.create_performance("talk", 1500, FPS, said, 0).channels
+    left, right = channels[:, CHANNEL_INDEX["eyeBlinkLeft"]], channels[:, CHANNEL_INDEX["eyeBlinkRight"]]
     shut = np.maximum(left, right)
     starts = np.flatnonzero((shut[1:] > 0.02) & (shut[:-1] <= 0.02))
     ends = np.flatnonzero((shut[1:] <= 0.02) & (shut[:-1] > 0.02))
@@ -240,31 +253,31 @@ def test_blinks_are_as_long_and_as_frequent_as_a_persons(said: list[phones.Spoke
     assert (np.abs(left - right) > 0.8).any(), "now and then a wink"
 
 
-def test_head_and_torso_move_together_and_smoothly(said: list[phones.Spoken]) -> None:
-    done = motion.perform("talk", 300, FPS, said, 0)
+def test_head_and_torso_move_together_and_smoothly(said: list[phones.TimedPhone]) -> None:
+    done = motion.create_performance("talk", 300, FPS, said, 0)
     head, torso = (2 * np.arccos(np.clip(q[:, 0], -1, 1)) for q in (done.head_rotation, done.torso_rotation))
     assert 0.25 < torso.max() / head.max() < 0.4
     assert np.degrees(head.max()) < 24
     step = np.degrees(2 * np.linalg.norm(np.diff(done.head_rotation[:, 1:], axis=0), axis=1))
     assert step.max() < 3, "degrees between two frames"
-    still = motion.perform("still_head", 60, FPS, said, 0)
+    still = motion.create_performance("still_head", 60, FPS, said, 0)
     assert np.abs(still.head_rotation - [1, 0, 0, 0]).max() < 1e-6 and np.abs(still.head_translation).max() < 1e-6
-    wide = motion.perform("range", 300, FPS, said, 0).head_rotation
+    wide = motion.create_performance("range", 300, FPS, said, 0).head_rotation
     yaw = np.degrees(2 * np.arctan2(wide[:, 2], wide[:, 0]))
     assert yaw.max() > 17 and yaw.min() < -17
 
 
-def test_parts_moves_one_channel_after_the_other(said: list[phones.Spoken]) -> None:
-    seconds = motion.PART_LEAD + len(motion.PARTS) * motion.PART_SECONDS
-    done = motion.perform("parts", int(seconds * FPS), FPS, said, 0)
+def test_parts_moves_one_channel_after_the_other(said: list[phones.TimedPhone]) -> None:
+    seconds = motion.SWEEP_LEAD_SECONDS + len(motion.SWEPT_CHANNELS) * motion.SWEEP_SECONDS
+    done = motion.create_performance("parts", int(seconds * FPS), FPS, said, 0)
     moving = done.channels > 0.05
-    assert not done.channels[: int(motion.PART_LEAD * FPS)].any(), "it starts at rest"
+    assert not done.channels[: int(motion.SWEEP_LEAD_SECONDS * FPS)].any(), "it starts at rest"
     together = {tuple(np.array(CHANNELS)[row]) for row in moving if row.any()}
-    assert len(together) == len(motion.PARTS), "never two parts at once"
+    assert len(together) == len(motion.SWEPT_CHANNELS), "never two parts at once"
     assert all(len({n.removesuffix("Left").removesuffix("Right") for n in names}) <= 2 for names in together)
     moved = np.flatnonzero(moving.any(0))
     assert np.all(done.channels[:, moved].max(0) > 0.95), "each goes all the way"
-    oral = moving[:, : len(ORAL)].any(1)
+    oral = moving[:, : len(ORAL_CHANNELS)].any(1)
     assert 0.3 < oral.sum() / moving.any(1).sum() < 0.7
     turn = np.degrees(2 * np.arccos(np.clip(done.head_rotation[:, 0], -1, 1)))
     assert 0.5 < turn.max() < 5, "the head is nearly still"
@@ -273,15 +286,15 @@ def test_parts_moves_one_channel_after_the_other(said: list[phones.Spoken]) -> N
 def test_noise_is_added(tmp_path: Path) -> None:
     for name, noise in (("clean.mp4", 0.0), ("noisy.mp4", 0.08)):
         make_sample(tmp_path / name, SampleOptions(seconds=0.2, size=64, noise=noise, mattes=False))
-    clean, noisy = ([rgb for _, _, rgb in frames(tmp_path / n)] for n in ("clean.mp4", "noisy.mp4"))
+    clean, noisy = ([rgb for _, _, rgb in read_frames(tmp_path / n)] for n in ("clean.mp4", "noisy.mp4"))
     corner = (slice(0, 12), slice(0, 12))
     assert noisy[1][corner].std() > clean[1][corner].std() + 5
-    assert Truth.load(truth_path(tmp_path / "clean.mp4")).mattes is None
+    assert GroundTruth.load(ground_truth_path(tmp_path / "clean.mp4")).mattes is None
 
 
 def test_a_line_to_speak_is_not_from_the_footage(tmp_path: Path) -> None:
-    words = [make_line(tmp_path / f"{seed}.wav", seed) for seed in range(3)]
-    assert len(set(words)) == 3 and not set(words) & {line for line, _ in phones.FOOTAGE}
+    words = [make_speech_line(tmp_path / f"{seed}.wav", seed) for seed in range(3)]
+    assert len(set(words)) == 3 and not set(words) & {line for line, _ in phones.FOOTAGE_LINES}
     with wave.open(str(tmp_path / "0.wav")) as file:
         assert file.getnchannels() == 1 and 1.5 < file.getnframes() / file.getframerate() < 6
 
@@ -295,10 +308,10 @@ def test_senseless_options_are_refused(tmp_path: Path, wrong: dict) -> None:
 
 def test_a_missing_or_damaged_truth_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no sample truth"):
-        Truth.load(tmp_path / "none.npz")
+        GroundTruth.load(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"not a zip")
     with pytest.raises(UserError, match="not a readable truth"):
-        Truth.load(tmp_path / "bad.npz")
+        GroundTruth.load(tmp_path / "bad.npz")
 
 
 def test_a_clip_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from backend.contract.performance import Performance
-from backend.media.decode import frames
-from backend.synthetic import SampleOptions, Truth, make_sample, truth_path
+from backend.media.decode import read_frames
+from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 from backend.synthetic.cage import NECK_PIVOT
-from backend.synthetic.head import rotation_matrix
-from backend.synthetic.render import Camera, Studio
+from backend.synthetic.head import matrix_from_quaternion
+from backend.synthetic.render import PinholeCamera, SampleRenderer
 
 SIZE = 320
 PAINTED = (33, 133, 362, 263, 4, 1, 2, 98, 327, 129, 358, 61, 291, 0, 17, 159, 145, 386, 374, 105, 334)
@@ -31,24 +31,24 @@ def look(mesh, rgb: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Truth, list[np.ndarray]]:
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundTruth, list[np.ndarray]]:
     path = tmp_path_factory.mktemp("tracked") / "sample.mp4"
     make_sample(path, SampleOptions(seconds=2, size=SIZE, motion="range", mattes=False))
     mesh = network(static=False)
-    return Truth.load(truth_path(path)), [look(mesh, rgb) for _, _, rgb in frames(path)]
+    return GroundTruth.load(ground_truth_path(path)), [look(mesh, rgb) for _, _, rgb in read_frames(path)]
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(Camera.portrait(SIZE), 0, False, 2)
+def studio() -> SampleRenderer:
+    return SampleRenderer(PinholeCamera.head_and_shoulders(SIZE), 0, False, 2)
 
 
-def test_one_face_in_every_frame(tracked: tuple[Truth, list[np.ndarray]]) -> None:
+def test_one_face_in_every_frame(tracked: tuple[GroundTruth, list[np.ndarray]]) -> None:
     assert [len(found) for found in tracked[1]] == [1] * 50
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_landmarks_lie_on_the_features(tracked: tuple[Truth, list[np.ndarray]], name: str) -> None:
+def test_landmarks_lie_on_the_features(tracked: tuple[GroundTruth, list[np.ndarray]], name: str) -> None:
     truth, seen = tracked
     points = list(FEATURES[name])
     error = [
@@ -57,9 +57,9 @@ def test_landmarks_lie_on_the_features(tracked: tuple[Truth, list[np.ndarray]], 
     assert np.mean(error) * 512 / SIZE < 4.0, "pixels at 512"
 
 
-def turned(studio: Studio, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
+def turned(studio: SampleRenderer, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
     """The picture and the true head rotation (3, 3) of a neutral face turned by degrees."""
-    done = Performance.rest(1, 25)
+    done = Performance.rest_pose(1, 25)
     a, b = np.radians([yaw, pitch]) / 2
     done.head_rotation[0] = [
         np.cos(a) * np.cos(b),
@@ -67,13 +67,13 @@ def turned(studio: Studio, yaw: float, pitch: float) -> tuple[np.ndarray, np.nda
         np.sin(a) * np.cos(b),
         -np.sin(a) * np.sin(b),
     ]
-    turn = rotation_matrix(done.head_rotation[0])
+    turn = matrix_from_quaternion(done.head_rotation[0])
     done.head_translation[0] = NECK_PIVOT - turn @ NECK_PIVOT
-    return studio.shoot(done, 0).picture, turn
+    return studio.render(done, 0).image, turn
 
 
-def test_the_head_turns_as_it_truly_does(studio: Studio) -> None:
-    rest = (studio.body.smooth @ studio.body.cage.vertices)[list(PAINTED)]
+def test_the_head_turns_as_it_truly_does(studio: SampleRenderer) -> None:
+    rest = (studio.mesh.subdivision_matrix @ studio.mesh.cage.vertices)[list(PAINTED)]
     mesh = network(static=True)
     errors = []
     for yaw in (-16, -8, 0, 8, 16):
@@ -89,7 +89,7 @@ def test_the_head_turns_as_it_truly_does(studio: Studio) -> None:
     assert np.linalg.norm(error, axis=1).mean() < 2.8
 
 
-def test_a_face_without_a_past_is_found_at_the_ends_of_the_range(studio: Studio) -> None:
+def test_a_face_without_a_past_is_found_at_the_ends_of_the_range(studio: SampleRenderer) -> None:
     mesh = network(static=True)
     for yaw, pitch in ((0, 0), (20, 12), (-20, 12), (20, -12), (-20, -12)):
         assert len(look(mesh, turned(studio, yaw, pitch)[0])) == 1, (yaw, pitch)

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.contract.actor_folder import ActorFolder
-from backend.contract.camera import CameraPath, footage_camera
+from backend.contract.camera import CameraPath, footage_camera_path
 from backend.contract.errors import UserError
 from backend.dataset.clip import Clip
-from backend.media.audio_io import load_sound
-from backend.pipeline.create import SCANNED
+from backend.media.audio_io import load_audio
+from backend.pipeline.create import SCAN_LAYOUT
 from backend.portrait.model import Portrait, Pose
-from backend.speech.model import Speaker
-from backend.training.config import Weights
-from backend.training.pose_refinement import tracked_pose
+from backend.speech.model import SpeechModel
+from backend.training.config import LossWeights
+from backend.training.pose_refinement import pose_from_tables
 
 CPU = torch.device("cpu")
 
@@ -28,8 +28,8 @@ CPU = torch.device("cpu")
 def drawn(folder: ActorFolder) -> None:
     """Loads the model and draws it: a damaged file may not crash the compiled kernels either."""
     portrait = Portrait.load(folder, CPU)
-    camera = footage_camera(folder.info.camera, 32).check()
-    view, intrinsics = (torch.as_tensor(m, dtype=torch.float32) for m in camera.at(0))
+    camera = footage_camera_path(folder.info.camera, 32).check()
+    view, intrinsics = (torch.as_tensor(m, dtype=torch.float32) for m in camera.matrices_at(0))
     one, zero = torch.tensor([1.0, 0, 0, 0]), torch.zeros(3)
     with torch.inference_mode():
         portrait.render(*Pose(one, zero, one, zero, torch.zeros(52)), view, intrinsics, 32, 32)
@@ -38,24 +38,24 @@ def drawn(folder: ActorFolder) -> None:
 def evaluated(folder: ActorFolder) -> None:
     """Everything that training and evaluation read of the footage, and one frame of it compared."""
     clip = Clip(folder, CPU)
-    for row in (0, clip.count - 1):
-        clip.sample(row, Weights())
-        tracked_pose(clip.poses, row)
+    for row in (0, clip.frame_count - 1):
+        clip.load_training_frame(row, LossWeights())
+        pose_from_tables(clip.poses, row)
     clip.face_box(0)
 
 
 READERS: dict[str, Callable[[ActorFolder], object]] = {
     "actor.json": lambda folder: ActorFolder.open(folder.path),
-    "proxy.npz": lambda folder: folder.proxy(),
-    "footage.npz": lambda folder: folder.footage(),
+    "proxy.npz": lambda folder: folder.load_proxy(),
+    "footage.npz": lambda folder: folder.load_footage_performance(),
     "tracking.npz": evaluated,
     "plate.png": evaluated,
     "frames/000000.jpg": evaluated,
     "mattes/000000.png": evaluated,
     "model.safetensors": drawn,
-    "speech.safetensors": Speaker.load,
-    "audio.wav": lambda folder: load_sound(folder.file("audio.wav")),
-    "scan.npz": lambda folder: folder.arrays("scan.npz", SCANNED),
+    "speech.safetensors": SpeechModel.load,
+    "audio.wav": lambda folder: load_audio(folder.file_path("audio.wav")),
+    "scan.npz": lambda folder: folder.load_arrays("scan.npz", SCAN_LAYOUT),
 }
 
 
@@ -97,7 +97,7 @@ def spare(sample_actor: ActorFolder, tmp_path_factory: pytest.TempPathFactory) -
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(damage=damages())
 def test_a_damaged_file_is_read_or_told(spare: ActorFolder, name: str, damage: Callable[[bytes], bytes]) -> None:
-    file = spare.file(name)
+    file = spare.file_path(name)
     whole = file.read_bytes()
     try:
         file.write_bytes(damage(whole))
@@ -117,7 +117,7 @@ def test_a_damaged_file_is_read_or_told(spare: ActorFolder, name: str, damage: C
 def test_a_damaged_camera_is_read_or_told(spare: ActorFolder, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     file = tmp_path / "camera.json"
     assert spare.info.camera is not None
-    footage_camera(spare.info.camera, 64).save(file)
+    footage_camera_path(spare.info.camera, 64).save(file)
     file.write_bytes(damage(file.read_bytes()))
     try:
         CameraPath.load(file).check()

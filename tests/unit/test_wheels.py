@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.setup.install import PYTHONS, requirements
+from backend.setup.install import SUPPORTED_PYTHONS, read_requirements
 
 # uv's name of each system → whether the CUDA extra is installed there.
 SYSTEMS = {"x86_64-pc-windows-msvc": True, "aarch64-apple-darwin": False, "x86_64-unknown-linux-gnu": True}
@@ -88,10 +88,10 @@ def resolve(pins: list[str], system: str, python: str, settings: dict[str, str])
     return ended.stderr.strip() or f"uv ended with exit code {ended.returncode}"
 
 
-@pytest.mark.parametrize("python", [f"{major}.{minor}" for major, minor in PYTHONS])
+@pytest.mark.parametrize("python", [f"{major}.{minor}" for major, minor in SUPPORTED_PYTHONS])
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_pin_has_a_wheel(system: str, python: str) -> None:
-    pins = requirements(dev=True, cuda=SYSTEMS[system])
+    pins = read_requirements(include_dev=True, include_cuda=SYSTEMS[system])
     try:
         reason = resolve(pins, system, python, pip_settings())
     except NoNetwork as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from backend.media import decode
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 WIDTH, HEIGHT = 96, 64
 CORNERS = {
     "top left": (220, 30, 30),
@@ -22,7 +22,7 @@ CORNERS = {
 }
 
 
-def numbered(index: int, width: int = WIDTH, height: int = HEIGHT) -> Picture:
+def numbered_image(index: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
     """A picture with its own colour in each corner and its number as eight black or white bars in the middle."""
     picture = np.full((height, width, 3), 90, np.uint8)
     h, w = height // 4, width // 4
@@ -35,34 +35,34 @@ def numbered(index: int, width: int = WIDTH, height: int = HEIGHT) -> Picture:
     return picture
 
 
-def number(picture: Picture) -> int:
-    height, width = picture.shape[:2]
-    bars = picture[height // 2, width // 16 :: width // 8].mean(axis=-1)
+def read_number(image: Image) -> int:
+    height, width = image.shape[:2]
+    bars = image[height // 2, width // 16 :: width // 8].mean(axis=-1)
     return sum(1 << bit for bit, bar in enumerate(bars[:8]) if bar > 127)
 
 
 def write_clip(
     path: Path,
-    pictures: Sequence[Picture],
+    images: Sequence[Image],
     *,
     times: Sequence[float] | None = None,
     rate: Fraction | int = 25,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     options: dict[str, str] | None = None,
-    setup: Callable[[av.VideoStream], None] | None = None,
+    configure_stream: Callable[[av.VideoStream], None] | None = None,
     container_options: dict[str, str] | None = None,
-    source: str = "rgb24",
+    source_format: str = "rgb24",
 ) -> Path:
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = pictures[0].shape[1], pictures[0].shape[0], pix_fmt
+        stream.width, stream.height, stream.pix_fmt = images[0].shape[1], images[0].shape[0], pix_fmt
         if times is not None:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 90000)
-        if setup:
-            setup(stream)
-        for i, picture in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(picture, format=source)
+        if configure_stream:
+            configure_stream(stream)
+        for i, picture in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(picture, format=source_format)
             if times is None:
                 frame.pts, frame.time_base = i, 1 / Fraction(rate)
             else:
@@ -72,16 +72,16 @@ def write_clip(
     return path
 
 
-def numbers(path: Path, fps: float | None = None) -> list[int]:
-    return [number(picture) for _, _, picture in decode.frames(path, fps)]
+def read_numbers(path: Path, fps: float | None = None) -> list[int]:
+    return [read_number(picture) for _, _, picture in decode.read_frames(path, fps)]
 
 
-def corner(picture: Picture, name: str) -> NDArray[np.float64]:
-    y = 4 if "top" in name else picture.shape[0] - 5
-    x = 4 if "left" in name else picture.shape[1] - 5
-    return picture[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0)
+def corner_color(image: Image, name: str) -> NDArray[np.float64]:
+    y = 4 if "top" in name else image.shape[0] - 5
+    x = 4 if "left" in name else image.shape[1] - 5
+    return image[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0)
 
 
-def assert_upright(picture: Picture) -> None:
+def assert_upright(image: Image) -> None:
     for name, colour in CORNERS.items():
-        assert np.abs(corner(picture, name) - colour).max() < 12, name
+        assert np.abs(corner_color(image, name) - colour).max() < 12, name

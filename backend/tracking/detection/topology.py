@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-COUNT = 478
-MESH = 468  # the mesh without the irises
+LANDMARK_COUNT = 478
+MESH_VERTEX_COUNT = 468  # the mesh without the irises
 
 EYE_OUTER_RIGHT, EYE_OUTER_LEFT = 33, 263
 EYE_INNER_RIGHT, EYE_INNER_LEFT = 133, 362
@@ -41,11 +41,11 @@ LIPS = (
     *LIP_INNER_UPPER, *LIP_INNER_LOWER, *LIP_OUTER_UPPER, *LIP_OUTER_LOWER, *LIP_MIDDLE_UPPER, *LIP_MIDDLE_LOWER,
     *LIP_CORNER_RIGHT, *LIP_CORNER_LEFT,
 )  # fmt: skip
-INNER_RING = (78, *LIP_INNER_UPPER, 308, *reversed(LIP_INNER_LOWER))
+INNER_LIP_RING = (78, *LIP_INNER_UPPER, 308, *reversed(LIP_INNER_LOWER))
 
 # Points that the skull carries: bridge and tip of the nose, eye corners, mid forehead, temples. Weights below 1 for
 # those that skin or the mesh's own sliding moves a little.
-RIGID: dict[int, float] = {
+RIGID_LANDMARK_WEIGHTS: dict[int, float] = {
     **dict.fromkeys((168, 6, 197, 195, 5, 122, 351, 193, 417, 196, 419, 3, 248, 188, 412, 174, 399), 1.0),
     **dict.fromkeys((33, 133, 362, 263, 130, 359, 243, 463), 1.0),
     **dict.fromkeys((4, 1, 45, 275, 51, 281, 236, 456, 134, 363), 0.6),
@@ -60,46 +60,46 @@ FACE_OVAL = (
 
 
 @dataclass(frozen=True)
-class Eye:
+class EyeLandmarks:
     """Landmarks of one eye; the iris' first is its centre."""
 
     upper_lid: tuple[int, ...]
     lower_lid: tuple[int, ...]
     iris: tuple[int, ...]
-    inner: int
-    outer: int
+    inner_corner: int
+    outer_corner: int
 
 
-EYES: dict[str, Eye] = {
-    "Left": Eye(LID_UPPER_LEFT, LID_LOWER_LEFT, IRIS_LEFT, EYE_INNER_LEFT, EYE_OUTER_LEFT),
-    "Right": Eye(LID_UPPER_RIGHT, LID_LOWER_RIGHT, IRIS_RIGHT, EYE_INNER_RIGHT, EYE_OUTER_RIGHT),
+EYES: dict[str, EyeLandmarks] = {
+    "Left": EyeLandmarks(LID_UPPER_LEFT, LID_LOWER_LEFT, IRIS_LEFT, EYE_INNER_LEFT, EYE_OUTER_LEFT),
+    "Right": EyeLandmarks(LID_UPPER_RIGHT, LID_LOWER_RIGHT, IRIS_RIGHT, EYE_INNER_RIGHT, EYE_OUTER_RIGHT),
 }
 
 
-def indices(*names: int) -> NDArray[np.int64]:
+def index_array(*landmarks: int) -> NDArray[np.int64]:
     """The landmark numbers as an index array."""
-    return np.array(names, np.int64)
+    return np.array(landmarks, np.int64)
 
 
 @cache
-def edges() -> frozenset[tuple[int, int]]:
+def mesh_edges() -> frozenset[tuple[int, int]]:
     """Undirected edges (a < b) of the face mesh."""
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
     return frozenset((min(a, b), max(a, b)) for a, b in FACEMESH_TESSELATION)
 
 
-def triangles(neutral: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+def mesh_triangles(neutral: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
     """(F, 3) triangles of the mesh, wound counter-clockwise seen from outside.
 
     MediaPipe ships the edges only; a face mesh has no three-cycles but its triangles. `neutral` (≥468, 3), head space,
     decides the winding: normals point away from an axis inside the head.
     """
     near: dict[int, set[int]] = {}
-    for a, b in edges():
+    for a, b in mesh_edges():
         near.setdefault(a, set()).add(b)
         near.setdefault(b, set()).add(a)
-    found = np.array(sorted({(a, b, c) for a, b in edges() for c in near[a] & near[b] if b < c}), np.int32)
+    found = np.array(sorted({(a, b, c) for a, b in mesh_edges() for c in near[a] & near[b] if b < c}), np.int32)
     p = np.asarray(neutral, np.float64)[found]
     normal = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
     outward = p.mean(1) - [0.0, -0.03, -0.08]

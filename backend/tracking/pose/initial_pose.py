@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...contract.geometry import FLIP, matrix_from_vector, project
+from ...contract.geometry import FLIP_YZ, matrix_from_rotation_vector, project_points
 
 F64 = NDArray[np.float64]
 
 
-def initial_pose(pixels: F64, points: F64, intrinsics: F64) -> tuple[F64, F64]:
+def estimate_frontal_poses(pixels: F64, points: F64, intrinsics: F64) -> tuple[F64, F64]:
     """A frontal head at the place and distance where its size fits: rotation (T, 3, 3), translation (T, 3)."""
     spread = np.linalg.norm(pixels - pixels.mean(1, keepdims=True), axis=-1).mean(1)
     size = np.linalg.norm(points[:, :2] - points[:, :2].mean(0), axis=-1).mean()
     depth = intrinsics[0, 0] * size / np.maximum(spread, 1e-6)
     offset = (pixels.mean(1) - intrinsics[:2, 2]) / intrinsics[0, 0] * depth[:, None]
-    rotation = np.tile(FLIP, (len(pixels), 1, 1))
-    return rotation, np.concatenate([offset, depth[:, None]], 1) - points.mean(0) @ FLIP.T
+    rotation = np.tile(FLIP_YZ, (len(pixels), 1, 1))
+    return rotation, np.concatenate([offset, depth[:, None]], 1) - points.mean(0) @ FLIP_YZ.T
 
 
-def fit_pose(
+def fit_poses(
     pixels: F64,
     points: F64,
     weight: F64,
     intrinsics: F64,
-    start: tuple[F64, F64] | None = None,
+    initial_poses: tuple[F64, F64] | None = None,
     *,
     iterations: int = 25,
-    huber: float = 0.004,
+    huber_threshold: float = 0.004,
 ) -> tuple[F64, F64, F64]:
     """Head → camera poses that project `points` onto `pixels` (Levenberg–Marquardt with Huber weights).
 
@@ -40,13 +40,15 @@ def fit_pose(
     Returns:
         rotation (T, 3, 3), translation (T, 3) in metres, and the weighted RMS residual (T,) in pixels.
     """
-    rotation, translation = initial_pose(pixels, points, intrinsics) if start is None else start
+    rotation, translation = (
+        estimate_frontal_poses(pixels, points, intrinsics) if initial_poses is None else initial_poses
+    )
     points = np.broadcast_to(points, (len(pixels), *points.shape[-2:]))
     weight = np.broadcast_to(weight, pixels.shape[:2])
     face_size = np.median(np.ptp(pixels[..., 1], axis=1)) + 1e-6
-    limit = huber * face_size * 2
+    limit = huber_threshold * face_size * 2
     for _ in range(iterations):
-        residual, jacobian = linearise(pixels, points, rotation, translation, intrinsics)
+        residual, jacobian = linearize_projection(pixels, points, rotation, translation, intrinsics)
         length = np.linalg.norm(residual, axis=-1)
         w = weight * np.minimum(1, limit / np.maximum(length, 1e-9))
         normal = np.einsum("tp,tpci,tpcj->tij", w, jacobian, jacobian, optimize=True)
@@ -54,16 +56,16 @@ def fit_pose(
         diagonal = np.einsum("tii->ti", normal)
         least = 1e-6 * np.median(diagonal, axis=0) + 1e-12  # a frame in which nothing is seen stays at its start
         step = np.linalg.solve(normal + (1e-4 * diagonal + least)[..., None] * np.eye(6), right[..., None])[..., 0]
-        rotation = matrix_from_vector(step[:, :3]) @ rotation
+        rotation = matrix_from_rotation_vector(step[:, :3]) @ rotation
         translation = translation + step[:, 3:]
         if np.abs(step).max() < 1e-7:
             break
-    residual = pixels - project(points, rotation, translation, intrinsics)
+    residual = pixels - project_points(points, rotation, translation, intrinsics)
     error = np.sqrt((weight[..., None] * residual**2).sum((1, 2)) / np.maximum(weight.sum(1), 1e-12))
     return rotation, translation, error
 
 
-def linearise(pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64) -> tuple[F64, F64]:
+def linearize_projection(pixels: F64, points: F64, rotation: F64, translation: F64, intrinsics: F64) -> tuple[F64, F64]:
     """Residuals (T, P, 2) and Jacobian (T, P, 2, 6) of the projection: rotation about the head, then translation."""
     turned = points @ np.swapaxes(rotation, -1, -2)
     camera = turned + translation[:, None]

@@ -7,18 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...contract.geometry import matrix_from_vector
+from ...contract.geometry import matrix_from_rotation_vector
 from ..detection import topology as topo
 
-LEAN = np.radians(9.0)  # of MediaPipe's chin–forehead line in an upright head, as the sample actor's truth shows it
+CHIN_FOREHEAD_TILT = np.radians(
+    9.0
+)  # of MediaPipe's chin–forehead line in an upright head, as the sample actor's truth shows it
 OUTER_EYE_DISTANCE = 0.09  # metres between the outer eye corners: what fixes the scale
 
 
-Floats = NDArray[np.floating[Any]]
+FloatArray = NDArray[np.floating[Any]]
 
 
-def similarity(
-    source: Floats, target: Floats, weight: Floats
+def fit_similarity(
+    source: FloatArray, target: FloatArray, weight: FloatArray
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Best scale, rotation, translation that carry source to target, per frame.
 
@@ -42,45 +44,49 @@ def similarity(
     return scale, rotation, centre_t - scale[:, None] * np.einsum("tij,tj->ti", rotation, centre_s)
 
 
-def mean_shape(landmarks: Floats, iterations: int = 6) -> NDArray[np.float64]:
+def estimate_mean_shape(landmarks: FloatArray, iterations: int = 6) -> NDArray[np.float64]:
     """The person's mean mesh (478, 3), head space in metres, by generalised Procrustes over the rigid landmarks.
 
     Args:
         landmarks: (T, 478, 3) pixels, z in the same unit, towards the viewer negative (MediaPipe's convention).
     """
     cloud = np.asarray(landmarks, np.float64) * [1, -1, -1]
-    rigid = topo.indices(*topo.RIGID)
-    weight = np.array(list(topo.RIGID.values()))
-    frontal = np.argmin(np.abs(_yaw_measure(cloud)))
+    rigid = topo.index_array(*topo.RIGID_LANDMARK_WEIGHTS)
+    weight = np.array(list(topo.RIGID_LANDMARK_WEIGHTS.values()))
+    frontal = np.argmin(np.abs(_nose_offset(cloud)))
     reference = cloud[frontal]
     for _ in range(iterations):
-        scale, rotation, shift = similarity(cloud[:, rigid], reference[rigid], weight)
+        scale, rotation, shift = fit_similarity(cloud[:, rigid], reference[rigid], weight)
         aligned = scale[:, None, None] * cloud @ np.swapaxes(rotation, 1, 2) + shift[:, None]
         reference = np.median(aligned, 0)
     return to_head_space(reference)
 
 
-def to_head_space(shape: Floats) -> NDArray[np.float64]:
+def to_head_space(mesh: FloatArray) -> NDArray[np.float64]:
     """A mesh (478, 3) with y up and z front in any pose, moved and scaled into head space.
 
     The sagittal plane is where left and right landmarks mirror; up leans by `LEAN` from the line that runs from the
     chin to the top of the forehead.
     """
-    right, left = shape[topo.EYE_OUTER_RIGHT], shape[topo.EYE_OUTER_LEFT]
-    across = np.stack([shape[a] - shape[b] for a, b in _PAIRS]).sum(0)
+    right, left = mesh[topo.EYE_OUTER_RIGHT], mesh[topo.EYE_OUTER_LEFT]
+    across = np.stack([mesh[a] - mesh[b] for a, b in _MIRRORED_LANDMARKS]).sum(0)
     x = across / np.linalg.norm(across)
-    up = shape[topo.FOREHEAD] - shape[topo.CHIN]
+    up = mesh[topo.FOREHEAD] - mesh[topo.CHIN]
     y = up - (up @ x) * x
     y /= np.linalg.norm(y)
     axes = np.stack([x, y, np.cross(x, y)])
     scale = OUTER_EYE_DISTANCE / np.linalg.norm(left - right)
-    return (shape - (left + right) / 2) @ (matrix_from_vector(np.array([LEAN, 0, 0])) @ axes).T * scale
+    return (
+        (mesh - (left + right) / 2)
+        @ (matrix_from_rotation_vector(np.array([CHIN_FOREHEAD_TILT, 0, 0])) @ axes).T
+        * scale
+    )
 
 
-_PAIRS = ((263, 33), (362, 133), (454, 234), (323, 93), (356, 127), (291, 61), (334, 105))  # left, right
+_MIRRORED_LANDMARKS = ((263, 33), (362, 133), (454, 234), (323, 93), (356, 127), (291, 61), (334, 105))  # left, right
 
 
-def _yaw_measure(cloud: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nose_offset(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
     """(T,) 0 when the nose is midway between the outer eye corners."""
-    left, right, nose = (cloud[:, i, 0] for i in (topo.EYE_OUTER_LEFT, topo.EYE_OUTER_RIGHT, topo.NOSE_TIP))
+    left, right, nose = (landmarks[:, i, 0] for i in (topo.EYE_OUTER_LEFT, topo.EYE_OUTER_RIGHT, topo.NOSE_TIP))
     return (nose - (left + right) / 2) / np.maximum(np.abs(left - right), 1e-6)

@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 F64 = NDArray[np.float64]
 F32 = NDArray[np.float32]
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
-CELL = 4  # pixels between the nodes at which the surface is projected; in between it is interpolated
-PATCH = 17  # side of the patches that are followed, pixels
-FARTHEST, LEVELS = 4.0, 1  # pixels a patch is followed, and halvings of the picture in which it is looked for first
-ROUND_TRIP = 0.4  # pixels by which forward and backward may disagree
+NODE_SPACING = 4  # pixels between the nodes at which the surface is projected; in between it is interpolated
+PATCH_SIZE = 17  # side of the patches that are followed, pixels
+MAX_DISPLACEMENT_PIXELS, PYRAMID_LEVELS = (
+    4.0,
+    1,
+)  # pixels a patch is followed, and halvings of the picture in which it is looked for first
+ROUND_TRIP_TOLERANCE_PIXELS = 0.4  # pixels by which forward and backward may disagree
 
 
-class Surface:
+class PatchTracker:
     """Points of a surface on the pixel grid of one view.
 
     Attributes:
@@ -39,61 +42,73 @@ class Surface:
         grid[offset::spacing, offset::spacing] = True
         y, x = np.nonzero(grid & (weight > 0.05))
         self.samples = np.stack([x, y], 1)
-        self.sharpness = np.tile(np.eye(2), (len(x), 1, 1))
-        self._texture: Picture = np.zeros(weight.shape, np.uint8)
-        self._side = 0
+        self.sqrt_information = np.tile(np.eye(2), (len(x), 1, 1))
+        self._texture: Image = np.zeros(weight.shape, np.uint8)
+        self._normalization_window = 0
 
     @property
     def sample_weight(self) -> F64:
         """(S,) weights of the samples."""
         return self.weight[self.samples[:, 1], self.samples[:, 0]].astype(np.float64)
 
-    def unwrap(self, frame: Picture, where: F32) -> Picture:
+    def unwrap_frame(self, frame: Image, warp_map: F32) -> Image:
         """The frame seen through the surface's view; `where` (H, W, 2) gives the frame's pixel for each view pixel."""
-        return cv2.remap(frame, where - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.remap(frame, warp_map - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    def learn_texture(self, unwrapped: Iterable[Picture], farthest: float = FARTHEST) -> Picture:
+    def learn_texture(
+        self, unwrapped_frames: Iterable[Image], max_displacement: float = MAX_DISPLACEMENT_PIXELS
+    ) -> Image:
         """Takes the mean of unwrapped frames as what is looked for: texture (H, W, 3).
 
         Args:
             farthest: pixels that patches will be followed; contrast is evened out over more than that.
         """
         total, count = np.zeros((*self.weight.shape, 3), np.float32), 0
-        for picture in unwrapped:
+        for picture in unwrapped_frames:
             total += picture
             count += 1
         texture = np.rint(total / count).astype(np.uint8)
-        self._side = max(9, *(v // 8 for v in texture.shape[:2]), round(2 * farthest)) | 1
-        self._texture = even_grey(texture, self._side)
-        self.sharpness = _sharpness(self._texture, self.samples)
+        self._normalization_window = max(9, *(v // 8 for v in texture.shape[:2]), round(2 * max_displacement)) | 1
+        self._texture = normalize_contrast(texture, self._normalization_window)
+        self.sqrt_information = _sqrt_information(self._texture, self.samples)
         return texture
 
-    def observe(self, frame: Picture, where: F32, farthest: float = FARTHEST, levels: int = LEVELS) -> tuple[F32, F32]:
+    def track_samples(
+        self,
+        frame: Image,
+        warp_map: F32,
+        max_displacement: float = MAX_DISPLACEMENT_PIXELS,
+        pyramid_levels: int = PYRAMID_LEVELS,
+    ) -> tuple[F32, F32]:
         """Where the samples of the surface are seen in the frame: pixels (S, 2), and trust (S,) 0–1."""
-        seen = even_grey(self.unwrap(frame, where), self._side)
+        seen = normalize_contrast(self.unwrap_frame(frame, warp_map), self._normalization_window)
         start = self.samples.astype(np.float32)[:, None]
-        landed, found = _follow(self._texture, seen, start, start, levels)
-        back, returned = _follow(seen, self._texture, landed, start, levels)
+        landed, found = _track_points(self._texture, seen, start, start, pyramid_levels)
+        back, returned = _track_points(seen, self._texture, landed, start, pyramid_levels)
         error = np.linalg.norm(back - start, axis=-1)[:, 0]
         step = np.linalg.norm(landed - start, axis=-1)[:, 0]
-        trust = np.exp(-((error / ROUND_TRIP) ** 2) - (step / farthest) ** 4) * found * returned
-        pixels = cv2.remap(where, landed[:, 0][None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        trust = (
+            np.exp(-((error / ROUND_TRIP_TOLERANCE_PIXELS) ** 2) - (step / max_displacement) ** 4) * found * returned
+        )
+        pixels = cv2.remap(warp_map, landed[:, 0][None], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
         return pixels.astype(np.float32), trust.astype(np.float32)
 
 
-def _follow(a: Picture, b: Picture, points: F32, start: F32, levels: int) -> tuple[F32, NDArray[np.bool_]]:
+def _track_points(
+    source: Image, target: Image, points: F32, initial_points: F32, pyramid_levels: int
+) -> tuple[F32, NDArray[np.bool_]]:
     """Where points (S, 1, 2) of `a` lie in `b`, searched from `start`, and whether they were found (S,)."""
     landed, found, _ = cv2.calcOpticalFlowPyrLK(
-        a, b, points, start.copy(), winSize=(PATCH, PATCH), maxLevel=levels,
+        source, target, points, initial_points.copy(), winSize=(PATCH_SIZE, PATCH_SIZE), maxLevel=pyramid_levels,
         criteria=(cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 12, 0.01), flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )  # fmt: skip
     return landed.astype(np.float32), found[:, 0] > 0
 
 
-def _sharpness(grey: Picture, samples: NDArray[np.int64]) -> F64:
+def _sqrt_information(gray: Image, samples: NDArray[np.int64]) -> F64:
     """(S, 2, 2) square roots of the patches' structure tensors, each eigenvalue against the noise that all have."""
-    height, width = grey.shape
-    found = cv2.cornerEigenValsAndVecs(grey.astype(np.float32) / 255, PATCH, 3)
+    height, width = gray.shape
+    found = cv2.cornerEigenValsAndVecs(gray.astype(np.float32) / 255, PATCH_SIZE, 3)
     x, y = samples[:, 0].clip(0, width - 1), samples[:, 1].clip(0, height - 1)
     values, vectors = found[y, x, :2].astype(np.float64), found[y, x, 2:].reshape(-1, 2, 2).astype(np.float64)
     usual = float(np.median(values[:, 1])) + 1e-9  # of the weaker direction
@@ -101,15 +116,17 @@ def _sharpness(grey: Picture, samples: NDArray[np.int64]) -> F64:
     return np.einsum("sk,ski,skj->sij", share, vectors, vectors)
 
 
-def even_grey(picture: Picture, side: int) -> Picture:
+def normalize_contrast(image: Image, window: int) -> Image:
     """Grey with its contrast evened out over `side` pixels, so that a change of light is no motion."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    mean = cv2.blur(grey, (side, side))
-    spread = np.sqrt(np.maximum(cv2.blur(grey * grey, (side, side)) - mean * mean, 4.0))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    mean = cv2.blur(grey, (window, window))
+    spread = np.sqrt(np.maximum(cv2.blur(grey * grey, (window, window)) - mean * mean, 4.0))
     return np.clip(128 + 48 * (grey - mean) / spread, 0, 255).astype(np.uint8)
 
 
-def rasterise(pixels: F64, triangles: NDArray[np.int32], depth: F64, size: int) -> tuple[NDArray[np.int32], F32]:
+def rasterize_triangles(
+    pixels: F64, triangles: NDArray[np.int32], depth: F64, size: int
+) -> tuple[NDArray[np.int32], F32]:
     """Which triangle covers each pixel centre of a `size`² view, nearest first, and its barycentric coordinates.
 
     Args:

@@ -9,15 +9,26 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 
 DAMPING = 1e-4
-LEAST = 1e-9  # a frame in which nothing is seen stays at its start
-STEP_DONE = 1e-7
+MIN_DIAGONAL = 1e-9  # a frame in which nothing is seen stays at its start
+STEP_TOLERANCE = 1e-7
 
 
 @numba.njit(cache=True, parallel=True)
-def solve_poses(
-    pixels: F64, trust: F64, place: F64, sharpness: F64, rotation: F64, translation: F64, held_rotation: F64,
-    held_translation: F64, intrinsics: F64, hold: F64, noise: float, limit: float, iterations: int,
-) -> None:  # fmt: skip
+def solve_pnp_kernel(
+    pixels: F64,
+    confidence: F64,
+    points: F64,
+    sqrt_information: F64,
+    rotation: F64,
+    translation: F64,
+    prior_rotation: F64,
+    prior_translation: F64,
+    intrinsics: F64,
+    pose_precision: F64,
+    noise: float,
+    huber_threshold: float,
+    iterations: int,
+) -> None:
     """Gauss–Newton with Huber weights on every frame by itself; rotation and translation are changed in place.
 
     Args:
@@ -30,61 +41,85 @@ def solve_poses(
             normal = np.zeros((6, 6))
             right = np.zeros(6)
             for p in range(pixels.shape[1]):
-                if trust[t, p] > 0:
-                    _add_point(
-                        pixels[t, p], trust[t, p], place[t, p], sharpness[p], rotation[t], translation[t], intrinsics,
-                        noise, limit, normal, right,
-                    )  # fmt: skip
-            offset = _vector(rotation[t] @ held_rotation[t].T)
+                if confidence[t, p] > 0:
+                    _accumulate_normal_equations(
+                        pixels[t, p],
+                        confidence[t, p],
+                        points[t, p],
+                        sqrt_information[p],
+                        rotation[t],
+                        translation[t],
+                        intrinsics,
+                        noise,
+                        huber_threshold,
+                        normal,
+                        right,
+                    )
+            offset = _vector_from_matrix(rotation[t] @ prior_rotation[t].T)
             for i in range(3):
-                right[i] -= hold[i] * offset[i]
-                right[3 + i] -= hold[3 + i] * (translation[t, i] - held_translation[t, i])
+                right[i] -= pose_precision[i] * offset[i]
+                right[3 + i] -= pose_precision[3 + i] * (translation[t, i] - prior_translation[t, i])
             for i in range(6):
-                normal[i, i] += DAMPING * normal[i, i] + hold[i] + LEAST
+                normal[i, i] += DAMPING * normal[i, i] + pose_precision[i] + MIN_DIAGONAL
             step = np.linalg.solve(normal, right)
-            rotation[t] = _matrix(step[:3]) @ rotation[t]
+            rotation[t] = _matrix_from_vector(step[:3]) @ rotation[t]
             translation[t] += step[3:]
-            if np.abs(step).max() < STEP_DONE:
+            if np.abs(step).max() < STEP_TOLERANCE:
                 break
 
 
 @numba.njit(cache=True)
-def _add_point(
-    pixel: F64, trust: float, place: F64, sharp: F64, rotation: F64, translation: F64, intrinsics: F64, noise: float,
-    limit: float, normal: F64, right: F64,
-) -> None:  # fmt: skip
+def _accumulate_normal_equations(
+    pixel: F64,
+    confidence: float,
+    point: F64,
+    sqrt_information: F64,
+    rotation: F64,
+    translation: F64,
+    intrinsics: F64,
+    noise: float,
+    huber_threshold: float,
+    normal: F64,
+    rhs: F64,
+) -> None:
     """Adds one track to a frame's normal equations (6, 6) and (6,): turn about the body, then shift."""
-    x = rotation[0, 0] * place[0] + rotation[0, 1] * place[1] + rotation[0, 2] * place[2]
-    y = rotation[1, 0] * place[0] + rotation[1, 1] * place[1] + rotation[1, 2] * place[2]
-    z = rotation[2, 0] * place[0] + rotation[2, 1] * place[1] + rotation[2, 2] * place[2]
+    x = rotation[0, 0] * point[0] + rotation[0, 1] * point[1] + rotation[0, 2] * point[2]
+    y = rotation[1, 0] * point[0] + rotation[1, 1] * point[1] + rotation[1, 2] * point[2]
+    z = rotation[2, 0] * point[0] + rotation[2, 1] * point[1] + rotation[2, 2] * point[2]
     iz = 1.0 / max(z + translation[2], 1e-6)
     u, v = (x + translation[0]) * iz, (y + translation[1]) * iz
     fx, fy = intrinsics[0, 0], intrinsics[1, 1]
     off = pixel[0] - (u * fx + intrinsics[0, 2]), pixel[1] - (v * fy + intrinsics[1, 2])
     jacobian = np.empty((2, 6))
     for row in range(2):
-        a = sharp[row, 0] * fx * iz  # d(whitened residual) / d(camera x, y, z)
-        b = sharp[row, 1] * fy * iz
+        a = sqrt_information[row, 0] * fx * iz  # d(whitened residual) / d(camera x, y, z)
+        b = sqrt_information[row, 1] * fy * iz
         c = -(a * u + b * v)
         jacobian[row, 0] = c * y - b * z
         jacobian[row, 1] = a * z - c * x
         jacobian[row, 2] = b * x - a * y
         jacobian[row, 3], jacobian[row, 4], jacobian[row, 5] = a, b, c
-    r0 = sharp[0, 0] * off[0] + sharp[0, 1] * off[1]
-    r1 = sharp[1, 0] * off[0] + sharp[1, 1] * off[1]
+    r0 = sqrt_information[0, 0] * off[0] + sqrt_information[0, 1] * off[1]
+    r1 = sqrt_information[1, 0] * off[0] + sqrt_information[1, 1] * off[1]
     length = np.sqrt(r0 * r0 + r1 * r1) / noise
-    w = trust / noise**2 * min(1.0, limit / max(length, 1e-9))
+    w = confidence / noise**2 * min(1.0, huber_threshold / max(length, 1e-9))
     for i in range(6):
-        right[i] += w * (jacobian[0, i] * r0 + jacobian[1, i] * r1)
+        rhs[i] += w * (jacobian[0, i] * r0 + jacobian[1, i] * r1)
         for j in range(6):
             normal[i, j] += w * (jacobian[0, i] * jacobian[0, j] + jacobian[1, i] * jacobian[1, j])
 
 
 @numba.njit(cache=True)
-def _matrix(v: F64) -> F64:
+def _matrix_from_vector(rotation_vector: F64) -> F64:
     """Rotation matrix of a rotation vector (Rodrigues)."""
-    angle = np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2)
-    k = np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
+    angle = np.sqrt(rotation_vector[0] ** 2 + rotation_vector[1] ** 2 + rotation_vector[2] ** 2)
+    k = np.array(
+        [
+            [0.0, -rotation_vector[2], rotation_vector[1]],
+            [rotation_vector[2], 0.0, -rotation_vector[0]],
+            [-rotation_vector[1], rotation_vector[0], 0.0],
+        ]
+    )
     a = 1.0 - angle**2 / 6 if angle < 1e-4 else np.sin(angle) / angle
     b = 0.5 - angle**2 / 24 if angle < 1e-4 else (1 - np.cos(angle)) / angle**2
     result: F64 = np.eye(3) + a * k + b * (k @ k)
@@ -92,10 +127,13 @@ def _matrix(v: F64) -> F64:
 
 
 @numba.njit(cache=True)
-def _vector(m: F64) -> F64:
+def _vector_from_matrix(rotation: F64) -> F64:
     """Rotation vector of a rotation matrix that turns by less than a right angle."""
-    axis = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]]) / 2
+    axis = (
+        np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+        / 2
+    )
     sine = np.sqrt(axis[0] ** 2 + axis[1] ** 2 + axis[2] ** 2)
-    scale = 1.0 if sine < 1e-9 else np.arctan2(sine, (m[0, 0] + m[1, 1] + m[2, 2] - 1) / 2) / sine
+    scale = 1.0 if sine < 1e-9 else np.arctan2(sine, (rotation[0, 0] + rotation[1, 1] + rotation[2, 2] - 1) / 2) / sine
     result: F64 = axis * scale
     return result

@@ -21,11 +21,11 @@ class ShapePrior:
         own: deviation in metres of each point by itself.
     """
 
-    bend: tuple[float, float, float]
-    reach: float
-    own: float
+    smooth_deviation: tuple[float, float, float]
+    correlation_length: float
+    independent_deviation: float
 
-    def information(self, points: F64, loose: F64) -> F64:
+    def information_matrix(self, points: F64, deviation_scale: F64) -> F64:
         """(3P, 3P) inverse covariance of the displacements of points (P, 3), x, y, z of a point together.
 
         Args:
@@ -33,24 +33,30 @@ class ShapePrior:
         """
         count = len(points)
         result = np.zeros((count, 3, count, 3))
-        for axis, covariance in enumerate(self._covariances(points, loose)):
+        for axis, covariance in enumerate(self._covariances(points, deviation_scale)):
             result[:, axis, :, axis] = np.linalg.inv(covariance)
         return result.reshape(3 * count, 3 * count)
 
-    def spread(self, points: F64, loose: F64, offset: F64, others: F64, others_loose: F64) -> F64:
+    def propagate_displacement(
+        self, points: F64, deviation_scale: F64, displacement: F64, query_points: F64, query_deviation_scale: F64
+    ) -> F64:
         """(O, 3) how others (O, 3) move when points (P, 3) move by offset (P, 3): the process' conditional mean."""
-        across = self._shared(others, points, others_loose, loose)
-        result = np.empty_like(others)
-        for axis, covariance in enumerate(self._covariances(points, loose)):
-            result[:, axis] = self.bend[axis] ** 2 * across @ np.linalg.solve(covariance, offset[:, axis])
+        across = self._scaled_correlation(query_points, points, query_deviation_scale, deviation_scale)
+        result = np.empty_like(query_points)
+        for axis, covariance in enumerate(self._covariances(points, deviation_scale)):
+            result[:, axis] = (
+                self.smooth_deviation[axis] ** 2 * across @ np.linalg.solve(covariance, displacement[:, axis])
+            )
         return result
 
-    def _covariances(self, points: F64, loose: F64) -> list[F64]:
-        shared = self._shared(points, points, loose, loose)
-        alone = np.diag((self.own * loose) ** 2)
-        return [deviation**2 * shared + alone for deviation in self.bend]
+    def _covariances(self, points: F64, deviation_scale: F64) -> list[F64]:
+        shared = self._scaled_correlation(points, points, deviation_scale, deviation_scale)
+        alone = np.diag((self.independent_deviation * deviation_scale) ** 2)
+        return [deviation**2 * shared + alone for deviation in self.smooth_deviation]
 
-    def _shared(self, a: F64, b: F64, loose_a: F64, loose_b: F64) -> F64:
+    def _scaled_correlation(self, a: F64, b: F64, scale_a: F64, scale_b: F64) -> F64:
         """(A, B) correlation of the smooth part times both factors."""
-        correlation: F64 = np.exp(-0.5 / self.reach**2 * cdist(a, b, "sqeuclidean")) * loose_a[:, None] * loose_b
+        correlation: F64 = (
+            np.exp(-0.5 / self.correlation_length**2 * cdist(a, b, "sqeuclidean")) * scale_a[:, None] * scale_b
+        )
         return correlation

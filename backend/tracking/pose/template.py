@@ -15,22 +15,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...contract.geometry import project
-from .bundle_adjustment import FREE, Poses, Tracks, adjust, resect
-from .initial_pose import linearise
-from .patch_tracker import CELL, F32, F64, FARTHEST, LEVELS, Picture, Surface
+from ...contract.geometry import project_points
+from .bundle_adjustment import NO_POSE_PRIOR, PointTracks, Poses, adjust_bundle, solve_pnp
+from .initial_pose import linearize_projection
+from .patch_tracker import F32, F64, MAX_DISPLACEMENT_PIXELS, NODE_SPACING, PYRAMID_LEVELS, Image, PatchTracker
 from .shape_prior import ShapePrior
 from .smoothing import smooth_poses
 
-ReadFrame = Callable[[int], Picture]
-Tick = Callable[[], None]
-KEY_FRAMES = 90  # for bundle adjustment; more tell little new
-COARSE = np.s_[CELL // 2 :: CELL, CELL // 2 :: CELL]  # the pixels at which a sheet is projected
-LOOKS = 9  # frames at which is looked how far a pose moves the body in the picture
-BLOCK = 128  # frames followed at a time: what a fit needs in memory does not grow with the clip
+ReadFrame = Callable[[int], Image]
+FrameDoneCallback = Callable[[], None]
+MAX_KEYFRAMES = 90  # for bundle adjustment; more tell little new
+NODE_GRID = np.s_[
+    NODE_SPACING // 2 :: NODE_SPACING, NODE_SPACING // 2 :: NODE_SPACING
+]  # the pixels at which a sheet is projected
+SENSITIVITY_FRAMES = 9  # frames at which is looked how far a pose moves the body in the picture
+FRAMES_PER_BLOCK = 128  # frames followed at a time: what a fit needs in memory does not grow with the clip
 
 
-class Sheet:
+class Template:
     """Points of a body seen in one view.
 
     Attributes:
@@ -39,59 +41,77 @@ class Sheet:
         loose: (S,) factor to the prior's deviations. intrinsics: (3, 3) of the footage's crop, pixels.
     """
 
-    def __init__(self, nodes: F32, weight: F32, loose: F32, spacing: int, prior: ShapePrior, intrinsics: F64) -> None:
+    def __init__(
+        self, nodes: F32, weight: F32, deviation_scale: F32, spacing: int, shape_prior: ShapePrior, intrinsics: F64
+    ) -> None:
         """
         Args:
             weight: (H, W) how rigid and reliable each pixel is, 0–1. loose: (H, W).
             spacing: pixels of the view between two samples.
         """
-        self.nodes, self.prior, self.intrinsics = nodes, prior, intrinsics
-        self.surface = Surface(weight, spacing)
-        x, y = self.surface.samples.T
+        self.nodes, self.shape_prior, self.intrinsics = nodes, shape_prior, intrinsics
+        self.patch_tracker = PatchTracker(weight, spacing)
+        x, y = self.patch_tracker.samples.T
         self.points: F64 = nodes[y, x].astype(np.float64)
-        self._loose, self.loose = loose[COARSE], loose[y, x].astype(np.float64)
+        self._node_deviation_scale, self.deviation_scale = (
+            deviation_scale[NODE_GRID],
+            deviation_scale[y, x].astype(np.float64),
+        )
 
-    def deformation(self, frame: int) -> F32 | None:
+    def node_deformation(self, frame_index: int) -> F32 | None:
         """(H/CELL, W/CELL, 3) metres that frame `frame` adds to the nodes; a stiff body adds nothing."""
         return None
 
-    def moved(self, frames: NDArray[np.int64]) -> F64:
+    def sample_deformation(self, frame_indices: NDArray[np.int64]) -> F64:
         """(B, S, 3) metres that these frames add to the samples."""
-        return np.zeros((len(frames), len(self.points), 3))
+        return np.zeros((len(frame_indices), len(self.points), 3))
 
-    def where(self, frame: int, poses: Poses) -> F32:
+    def compute_warp_map(self, frame_index: int, poses: Poses) -> F32:
         """(H, W, 2) the frame's pixel of each view pixel."""
-        nodes, added = self.nodes[COARSE], self.deformation(frame)
+        nodes, added = self.nodes[NODE_GRID], self.node_deformation(frame_index)
         nodes = nodes if added is None else nodes + added
-        pixels = project(nodes, poses.rotation[frame], poses.translation[frame][None], self.intrinsics)
+        pixels = project_points(
+            nodes, poses.rotation[frame_index], poses.translation[frame_index][None], self.intrinsics
+        )
         height, width = self.nodes.shape[:2]
         return cv2.resize(pixels.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
-    def reshape(self, points: F64, intrinsics: F64) -> None:
+    def update_shape(self, points: F64, intrinsics: F64) -> None:
         """Moves the whole sheet so that its samples lie at `points` (S, 3), seen through another lens."""
-        shift = self.spread(points - self.points, self.nodes[COARSE].reshape(-1, 3), self._loose.ravel())
+        shift = self.propagate_displacement(
+            points - self.points, self.nodes[NODE_GRID].reshape(-1, 3), self._node_deviation_scale.ravel()
+        )
         height, width = self.nodes.shape[:2]
-        coarse = shift.reshape(height // CELL, width // CELL, 3).astype(np.float32)
+        coarse = shift.reshape(height // NODE_SPACING, width // NODE_SPACING, 3).astype(np.float32)
         self.nodes = self.nodes + cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
         self.points, self.intrinsics = points, intrinsics
 
-    def spread(self, offset: F64, others: NDArray[np.floating[Any]], loose: NDArray[np.floating[Any]]) -> F64:
+    def propagate_displacement(
+        self,
+        displacement: F64,
+        query_points: NDArray[np.floating[Any]],
+        query_deviation_scale: NDArray[np.floating[Any]],
+    ) -> F64:
         """(O, 3) how other points of the body move when the samples move by offset (S, 3)."""
-        return self.prior.spread(
-            self.points, self.loose, offset, np.asarray(others, np.float64), np.asarray(loose, np.float64)
+        return self.shape_prior.propagate_displacement(
+            self.points,
+            self.deviation_scale,
+            displacement,
+            np.asarray(query_points, np.float64),
+            np.asarray(query_deviation_scale, np.float64),
         )
 
 
-def steady(
-    sheet: Sheet,
-    frame: ReadFrame,
+def refine_poses(
+    template: Template,
+    read_frame: ReadFrame,
     poses: Poses,
     rounds: int,
-    tick: Tick,
+    on_frame_done: FrameDoneCallback,
     *,
-    usual_focal: float | None = None,
-    hold: tuple[float, ...] = FREE,
-    held: Poses | None = None,
+    focal_prior: float | None = None,
+    pose_precision: tuple[float, ...] = NO_POSE_PRIOR,
+    prior_poses: Poses | None = None,
 ) -> Poses:
     """Smooth poses that the picture itself supports; `sheet` gets its true shape, and the lens where it is free.
 
@@ -100,56 +120,85 @@ def steady(
         usual_focal, hold, held: as in `bundle.adjust`.
     """
     count = len(poses.rotation)
-    keys = np.unique(np.linspace(0, count - 1, min(count, KEY_FRAMES)).astype(int))
-    start, worth = poses, np.ones(len(sheet.points), np.float32)
+    keys = np.unique(np.linspace(0, count - 1, min(count, MAX_KEYFRAMES)).astype(int))
+    start, worth = poses, np.ones(len(template.points), np.float32)
     for _ in range(rounds):
-        learn_texture(sheet, frame, poses, keys)
-        tracks = follow(sheet, frame, poses, keys)
-        near = None if held is None else held.some(keys)
-        at_keys = resect(tracks, sheet.points, poses.some(keys), sheet.intrinsics, hold=hold, held=near)
-        worth = reliability(sheet, tracks, at_keys)
-        tracks.trust *= worth
-        points, at_keys, lens = adjust(
-            tracks, sheet.points, at_keys, sheet.intrinsics,
-            prior=sheet.prior, loose=sheet.loose, usual_focal=usual_focal, hold=hold, held=near,
-        )  # fmt: skip
-        sheet.reshape(points, lens)
-        poses = start.moved_with(keys, at_keys)
-    return smoothed(sheet, locate(sheet, frame, poses, tick, hold=hold, held=held, worth=worth))
+        learn_texture(template, read_frame, poses, keys)
+        tracks = track_patches(template, read_frame, poses, keys)
+        near = None if prior_poses is None else prior_poses.select(keys)
+        at_keys = solve_pnp(
+            tracks,
+            template.points,
+            poses.select(keys),
+            template.intrinsics,
+            pose_precision=pose_precision,
+            prior_poses=near,
+        )
+        worth = estimate_reliability(template, tracks, at_keys)
+        tracks.confidence *= worth
+        points, at_keys, lens = adjust_bundle(
+            tracks,
+            template.points,
+            at_keys,
+            template.intrinsics,
+            shape_prior=template.shape_prior,
+            deviation_scale=template.deviation_scale,
+            focal_prior=focal_prior,
+            pose_precision=pose_precision,
+            prior_poses=near,
+        )
+        template.update_shape(points, lens)
+        poses = start.correct_at_keyframes(keys, at_keys)
+    return remove_jitter(
+        template,
+        estimate_poses(
+            template,
+            read_frame,
+            poses,
+            on_frame_done,
+            pose_precision=pose_precision,
+            prior_poses=prior_poses,
+            sample_reliability=worth,
+        ),
+    )
 
 
-def smoothed(sheet: Sheet, poses: Poses) -> Poses:
+def remove_jitter(template: Template, poses: Poses) -> Poses:
     """The poses without their tremble."""
-    some = poses.some(np.linspace(0, len(poses.rotation) - 1, LOOKS).astype(int))
-    nowhere = np.zeros((LOOKS, len(sheet.points), 2))
-    _, jacobian = linearise(nowhere, sheet.points, some.rotation, some.translation, sheet.intrinsics)
+    some = poses.select(np.linspace(0, len(poses.rotation) - 1, SENSITIVITY_FRAMES).astype(int))
+    nowhere = np.zeros((SENSITIVITY_FRAMES, len(template.points), 2))
+    _, jacobian = linearize_projection(nowhere, template.points, some.rotation, some.translation, template.intrinsics)
     pixels = np.sqrt(2 * (jacobian**2).mean((0, 1, 2)))
     return Poses(*smooth_poses(poses.rotation, poses.translation, pixels))
 
 
 def learn_texture(
-    sheet: Sheet, frame: ReadFrame, poses: Poses, frames: NDArray[np.int64], farthest: float = FARTHEST
+    template: Template,
+    read_frame: ReadFrame,
+    poses: Poses,
+    frame_indices: NDArray[np.int64],
+    max_displacement: float = MAX_DISPLACEMENT_PIXELS,
 ) -> None:
     """Gives the sheet's surface the mean picture of these frames to look for; `farthest` as in `follow`."""
 
-    def unwrap(t: int) -> Picture:
-        return sheet.surface.unwrap(frame(t), sheet.where(t, poses))
+    def unwrap(t: int) -> Image:
+        return template.patch_tracker.unwrap_frame(read_frame(t), template.compute_warp_map(t, poses))
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        sheet.surface.learn_texture(pool.map(unwrap, frames.tolist()), farthest)
+        template.patch_tracker.learn_texture(pool.map(unwrap, frame_indices.tolist()), max_displacement)
 
 
-def locate(
-    sheet: Sheet,
-    frame: ReadFrame,
+def estimate_poses(
+    template: Template,
+    read_frame: ReadFrame,
     poses: Poses,
-    tick: Tick,
+    on_frame_done: FrameDoneCallback,
     *,
-    hold: tuple[float, ...] = FREE,
-    held: Poses | None = None,
-    worth: F32 | float = 1.0,
-    farthest: float = FARTHEST,
-    levels: int = LEVELS,
+    pose_precision: tuple[float, ...] = NO_POSE_PRIOR,
+    prior_poses: Poses | None = None,
+    sample_reliability: F32 | float = 1.0,
+    max_displacement: float = MAX_DISPLACEMENT_PIXELS,
+    pyramid_levels: int = PYRAMID_LEVELS,
 ) -> Poses:
     """A pose for every frame, for a sheet whose shape is known.
 
@@ -158,40 +207,53 @@ def locate(
         tick: called once per frame.
     """
     rotation, translation = poses.rotation.copy(), poses.translation.copy()
-    for first in range(0, len(rotation), BLOCK):
-        block = np.arange(first, min(first + BLOCK, len(rotation)))
-        tracks = follow(sheet, frame, poses, block, farthest=farthest, levels=levels)
-        tracks.trust *= worth
-        near = None if held is None else held.some(block)
-        found = resect(tracks, sheet.points, poses.some(block), sheet.intrinsics, hold=hold, held=near)
+    for first in range(0, len(rotation), FRAMES_PER_BLOCK):
+        block = np.arange(first, min(first + FRAMES_PER_BLOCK, len(rotation)))
+        tracks = track_patches(
+            template, read_frame, poses, block, max_displacement=max_displacement, pyramid_levels=pyramid_levels
+        )
+        tracks.confidence *= sample_reliability
+        near = None if prior_poses is None else prior_poses.select(block)
+        found = solve_pnp(
+            tracks,
+            template.points,
+            poses.select(block),
+            template.intrinsics,
+            pose_precision=pose_precision,
+            prior_poses=near,
+        )
         rotation[block], translation[block] = found.rotation, found.translation
         for _ in block:
-            tick()
+            on_frame_done()
     return Poses(rotation, translation)
 
 
-def reliability(sheet: Sheet, tracks: Tracks, poses: Poses) -> F32:
+def estimate_reliability(template: Template, tracks: PointTracks, poses: Poses) -> F32:
     """(S,) 0–1 what each sample is worth, from how far it usually lies from where the poses put it.
 
     What slides under a sample (a gaze beside the eye's corner, loose hair, a highlight) shows as larger errors.
     """
-    error = tracks.pixels - project(sheet.points + tracks.moved, poses.rotation, poses.translation, sheet.intrinsics)
-    error = (tracks.sharpness @ error[..., None])[..., 0]
+    error = tracks.pixels - project_points(
+        template.points + tracks.deformation, poses.rotation, poses.translation, template.intrinsics
+    )
+    error = (tracks.sqrt_information @ error[..., None])[..., 0]
     error = error - np.median(error, 0)  # a constant offset is the sample's place, which bundle adjustment finds
-    squared = (tracks.trust * np.minimum((error**2).sum(-1), 4.0)).sum(0) / np.maximum(tracks.trust.sum(0), 1e-6)
+    squared = (tracks.confidence * np.minimum((error**2).sum(-1), 4.0)).sum(0) / np.maximum(
+        tracks.confidence.sum(0), 1e-6
+    )
     usual = float(np.median(squared)) + 1e-6
     return (usual / (usual + squared)).astype(np.float32) ** 2
 
 
-def follow(
-    sheet: Sheet,
-    frame: ReadFrame,
+def track_patches(
+    template: Template,
+    read_frame: ReadFrame,
     poses: Poses,
-    frames: NDArray[np.int64],
+    frame_indices: NDArray[np.int64],
     *,
-    farthest: float = FARTHEST,
-    levels: int = LEVELS,
-) -> Tracks:
+    max_displacement: float = MAX_DISPLACEMENT_PIXELS,
+    pyramid_levels: int = PYRAMID_LEVELS,
+) -> PointTracks:
     """Where the samples are seen in these frames, for poses (of all frames) that are nearly right.
 
     Args:
@@ -199,11 +261,13 @@ def follow(
     """
 
     def look(t: int) -> tuple[F32, F32]:
-        return sheet.surface.observe(frame(t), sheet.where(t, poses), farthest, levels)
+        return template.patch_tracker.track_samples(
+            read_frame(t), template.compute_warp_map(t, poses), max_displacement, pyramid_levels
+        )
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        pixels, trust = zip(*pool.map(look, frames.tolist()), strict=True)
-    return Tracks(
-        np.stack(pixels).astype(np.float64), np.stack(trust).astype(np.float64) * sheet.surface.sample_weight,
-        sheet.moved(frames), sheet.surface.sharpness,
+        pixels, trust = zip(*pool.map(look, frame_indices.tolist()), strict=True)
+    return PointTracks(
+        np.stack(pixels).astype(np.float64), np.stack(trust).astype(np.float64) * template.patch_tracker.sample_weight,
+        template.sample_deformation(frame_indices), template.patch_tracker.sqrt_information,
     )  # fmt: skip

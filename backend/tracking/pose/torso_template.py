@@ -10,25 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle_adjustment import Poses
-from .patch_tracker import CELL, F32, F64
+from .patch_tracker import F32, F64, NODE_SPACING
 from .shape_prior import ShapePrior
-from .template import ReadFrame, Sheet, Tick, learn_texture, locate, steady
+from .template import FrameDoneCallback, ReadFrame, Template, estimate_poses, learn_texture, refine_poses
 
-DEPTH = -0.06  # metres: how far behind the eye corners the chest's surface is taken to lie
-PRIOR = ShapePrior(bend=(0.002, 0.002, 0.03), reach=0.10, own=0.002)
+TORSO_DEPTH_OFFSET = -0.06  # metres: how far behind the eye corners the chest's surface is taken to lie
+SHAPE_PRIOR = ShapePrior(smooth_deviation=(0.002, 0.002, 0.03), correlation_length=0.10, independent_deviation=0.002)
 SAMPLES_ACROSS = 32
-LOOKS = 40  # frames in which the torso's mask is looked up
-LEAST_SHARE = 0.004  # of the picture that must always be torso
-ROUNDS = 2
-FAR, FAR_LEVELS = 48.0, 4  # pixels that the first look reaches, and the halvings of the picture it needs for that
+MASK_FRAMES = 40  # frames in which the torso's mask is looked up
+MIN_TORSO_SHARE = 0.004  # of the picture that must always be torso
+REFINEMENT_ROUNDS = 2
+COARSE_MAX_DISPLACEMENT, COARSE_PYRAMID_LEVELS = (
+    48.0,
+    4,
+)  # pixels that the first look reaches, and the halvings of the picture it needs for that
 # 1 / deviation² of turn (radians) and shift (metres) from rest. A chest seen from the front says little about turns out
 # of the picture: without a pull, tracks that slide a little would turn it far.
-HOLD = (1 / 0.06**2, 1 / 0.08**2, 0.0, 0.0, 0.0, 1 / 0.10**2)
-HOLD_FIRST = (1 / 0.005**2, 1 / 0.005**2, 0.0, 0.0, 0.0, 1 / 0.02**2)
+POSE_PRECISION = (1 / 0.06**2, 1 / 0.08**2, 0.0, 0.0, 0.0, 1 / 0.10**2)
+COARSE_POSE_PRECISION = (1 / 0.005**2, 1 / 0.005**2, 0.0, 0.0, 0.0, 1 / 0.02**2)
 
 
-def torso_poses(
-    frame: ReadFrame, mask: Callable[[int], F32], depth: float, count: int, reference: int, intrinsics: F64, tick: Tick
+def track_torso(
+    read_frame: ReadFrame,
+    read_mask: Callable[[int], F32],
+    depth: float,
+    frame_count: int,
+    reference_frame: int,
+    intrinsics: F64,
+    on_frame_done: FrameDoneCallback,
 ) -> Poses:
     """Torso poses relative to the reference frame, in camera space: p_t = R · p_reference + t.
 
@@ -37,39 +46,59 @@ def torso_poses(
         depth: camera z in metres at which the torso's surface is taken to lie.
         count: T. reference: the frame whose torso is the rest. tick: called 2 · T times.
     """
-    rest = Poses(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)))
-    sheet, pivot = _sheet(mask, depth, count, intrinsics)
+    rest = Poses(np.tile(np.eye(3), (frame_count, 1, 1)), np.zeros((frame_count, 3)))
+    sheet, pivot = _build_template(read_mask, depth, frame_count, intrinsics)
     if sheet is None:
         return rest
-    poses = Poses(rest.rotation, np.tile(pivot, (count, 1)))
-    learn_texture(sheet, frame, poses, np.array([reference]), FAR)
-    poses = locate(sheet, frame, poses, tick, hold=HOLD_FIRST, farthest=FAR, levels=FAR_LEVELS)
-    poses = steady(sheet, frame, poses, ROUNDS, tick, hold=HOLD, held=Poses(rest.rotation, poses.translation))
-    rotation = poses.rotation @ poses.rotation[reference].T
-    return Poses(rotation, poses.translation - rotation @ poses.translation[reference])
+    poses = Poses(rest.rotation, np.tile(pivot, (frame_count, 1)))
+    learn_texture(sheet, read_frame, poses, np.array([reference_frame]), COARSE_MAX_DISPLACEMENT)
+    poses = estimate_poses(
+        sheet,
+        read_frame,
+        poses,
+        on_frame_done,
+        pose_precision=COARSE_POSE_PRECISION,
+        max_displacement=COARSE_MAX_DISPLACEMENT,
+        pyramid_levels=COARSE_PYRAMID_LEVELS,
+    )
+    poses = refine_poses(
+        sheet,
+        read_frame,
+        poses,
+        REFINEMENT_ROUNDS,
+        on_frame_done,
+        pose_precision=POSE_PRECISION,
+        prior_poses=Poses(rest.rotation, poses.translation),
+    )
+    rotation = poses.rotation @ poses.rotation[reference_frame].T
+    return Poses(rotation, poses.translation - rotation @ poses.translation[reference_frame])
 
 
-def _sheet(mask: Callable[[int], F32], depth: float, count: int, intrinsics: F64) -> tuple[Sheet | None, F64]:
+def _build_template(
+    read_mask: Callable[[int], F32], depth: float, frame_count: int, intrinsics: F64
+) -> tuple[Template | None, F64]:
     """The sheet, in camera axes about its middle, and that middle (3,) in camera space; None where no torso is seen."""
-    looks = np.unique(np.linspace(0, count - 1, LOOKS).astype(int))
-    common = np.mean([mask(int(t)) for t in looks], axis=0)
+    looks = np.unique(np.linspace(0, frame_count - 1, MASK_FRAMES).astype(int))
+    common = np.mean([read_mask(int(t)) for t in looks], axis=0)
     weight = (cv2.erode((common > 0.9).astype(np.uint8), np.ones((5, 5))) > 0).astype(np.float32)
-    if weight.sum() < LEAST_SHARE * weight.size:
+    if weight.sum() < MIN_TORSO_SHARE * weight.size:
         return None, np.zeros(3)
     rows, columns = np.nonzero(weight.any(1))[0], np.nonzero(weight.any(0))[0]
     top, left = rows[0], columns[0]
-    height, width = (int(np.ceil((v[-1] + 1 - v[0]) / CELL)) * CELL for v in (rows, columns))
-    weight = cv2.copyMakeBorder(weight, 0, CELL, 0, CELL, cv2.BORDER_CONSTANT)[top : top + height, left : left + width]
+    height, width = (int(np.ceil((v[-1] + 1 - v[0]) / NODE_SPACING)) * NODE_SPACING for v in (rows, columns))
+    weight = cv2.copyMakeBorder(weight, 0, NODE_SPACING, 0, NODE_SPACING, cv2.BORDER_CONSTANT)[
+        top : top + height, left : left + width
+    ]
     y, x = np.mgrid[top : top + height, left : left + width] + 0.5
     f, cx, cy = intrinsics[0, 0], intrinsics[0, 2], intrinsics[1, 2]
-    z = depth + chest_curve((x - x.mean()) / f * depth)
+    z = depth + chest_depth_offset((x - x.mean()) / f * depth)
     nodes = np.stack([(x - cx) / f * z, (y - cy) / f * z, z], -1)
     pivot = nodes.reshape(-1, 3).mean(0)
     spacing = max(3, round(width / SAMPLES_ACROSS))
     loose = np.ones((height, width), np.float32)
-    return Sheet((nodes - pivot).astype(np.float32), weight, loose, spacing, PRIOR, intrinsics), pivot
+    return Template((nodes - pivot).astype(np.float32), weight, loose, spacing, SHAPE_PRIOR, intrinsics), pivot
 
 
-def chest_curve(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def chest_depth_offset(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Metres by which the torso's surface recedes from the camera at x metres beside its middle, as shoulders do."""
     return 0.05 * np.minimum((x / 0.22) ** 2, 1.5)
