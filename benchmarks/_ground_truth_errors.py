@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.contract.arrays import F64, Floats, Mask
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, FACIAL_CHANNELS, ORAL_CHANNELS
 from backend.contract.geometry import matrix_from_quaternion, rotation_angle_degrees
 
-Floats = NDArray[np.floating[Any]]
 MEASURED_CHANNELS = {
     "jawOpen": ("jawOpen",), "eyeBlink": ("eyeBlinkLeft", "eyeBlinkRight"), "mouthPucker": ("mouthPucker",),
     "mouthSmile": ("mouthSmileLeft", "mouthSmileRight"), "browInnerUp": ("browInnerUp",),
@@ -20,7 +18,7 @@ ONSET_VALUE, ONSET_TOLERANCE_FRAMES = 0.5, 3  # where a blink begins, and frames
 MIN_MOTION = 0.1  # from which a channel of the truth is in motion
 
 
-def rotation_errors(estimate: Floats, truth: Floats, should_align: bool = True) -> NDArray[np.float64]:
+def rotation_errors(estimate: Floats, truth: Floats, should_align: bool = True) -> F64:
     """(T,) degrees between two rotations (T, 4) wxyz, after the one constant turn by which the two define "straight".
 
     Which way a head looks "straight ahead" is a convention of each rig; a constant turn between conventions moves no
@@ -97,7 +95,7 @@ def crosstalk(estimate: Floats, truth: Floats) -> dict[str, float]:
     return figures
 
 
-def find_runs(flags: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+def find_runs(flags: Mask) -> list[NDArray[np.intp]]:
     """The indices of each run of True in flags (T,)."""
     true = np.flatnonzero(flags)
     return [run for run in np.split(true, np.flatnonzero(np.diff(true) > 1) + 1) if len(run)]

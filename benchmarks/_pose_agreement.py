@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from backend.contract.arrays import F32, F64, Floats, Image
 from backend.contract.geometry import project_points
 from backend.tracking.channel_report import head_to_camera_poses
 from backend.tracking.detection import topology as topo
@@ -26,9 +25,6 @@ from backend.tracking.tracker import (
     pinhole_intrinsics,
 )
 
-F64 = NDArray[np.float64]
-Image = NDArray[np.uint8]
-GrayImage = NDArray[np.float32]
 FRAME_PAIRS = 100  # pairs of successive frames that are unwrapped
 FLOW_BLUR_PIXELS = 6.0  # pixels: what moves skin as a whole, not its grain
 
@@ -70,7 +66,7 @@ def landmark_errors(track: TrackingResult, landmarks: F64, size: int) -> dict[st
     }
 
 
-def rms(values: NDArray[np.floating[Any]]) -> float:
+def rms(values: Floats) -> float:
     """Root of the mean square."""
     return float(np.sqrt((values**2).mean()))
 
@@ -122,7 +118,7 @@ def _photometric_errors(neutral: F64, poses: Poses, lens: F64, frame: Callable[[
     mean = np.mean(shown, (0, 1), dtype=np.float32)
     weight = sheet.patch_tracker.weight / sheet.patch_tracker.weight.sum()
 
-    def usual(difference: list[GrayImage]) -> float:
+    def usual(difference: list[F32]) -> float:
         return float((np.abs(np.stack(difference)).mean(0) * weight).sum())
 
     return _PhotometricErrors(
@@ -132,7 +128,7 @@ def _photometric_errors(neutral: F64, poses: Poses, lens: F64, frame: Callable[[
     )
 
 
-def _align_by_flow(gray: Image, mean: GrayImage) -> GrayImage:
+def _align_by_flow(gray: Image, mean: F32) -> F32:
     """The picture (H, W) warped onto `mean` by dense optical flow, smoothed."""
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(np.rint(mean).astype(np.uint8), gray, None)
     y, x = np.mgrid[: gray.shape[0], : gray.shape[1]].astype(np.float32)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.arrays import F64
 from backend.contract.progress import Reporter
 from backend.dataset.crops import crop_box, to_crop_space, write_crops
 from backend.dataset.frame_store import FrameStore
@@ -35,7 +35,7 @@ class PreparedClip:
 
     folder: ActorFolder
     track: TrackingResult
-    landmarks: NDArray[np.float64]
+    landmarks: F64
     first_frame: int
     size: int
     fps: float

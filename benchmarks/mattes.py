@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.arrays import F32, U8
 from backend.contract.progress import Reporter
 from backend.dataset.crops import crop_box, write_crops
 from backend.dataset.frame_store import MATTE_HAIR, MATTE_HEAD, MATTE_MOUTH, MATTE_PERSON, FrameStore
@@ -24,7 +25,6 @@ from backend.pipeline.scan import scan_footage
 from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 from backend.tracking.detection.selection import SegmentSelection
 
-F32 = NDArray[np.float32]
 SIZE, SECONDS, SEEDS = 512, 2.4, (0, 1, 2)
 CLIPS = (
     "train_obama_pd_20s", "train_anchor_de_20s", "train_lieu_256px_60s", "extra_woman_aoc_8s",
@@ -118,7 +118,7 @@ def clip_figures(video: Path, folder: Path) -> dict[str, float]:
     box = crop_box(chosen.landmarks, found.frame_size)
     made = matte_clip(video, chosen.landmarks, box, folder / f"{video.stem}.actor", chosen.first)
     changes, widths = [], []
-    before: tuple[F32, NDArray[np.uint8]] | None = None
+    before: tuple[F32, U8] | None = None
     for t, alpha in enumerate(made.iterate_alphas()):
         picture = made.store.read_frame(t, use_cache=False)
         if before is not None:

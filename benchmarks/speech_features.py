@@ -12,13 +12,12 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 from scipy.stats import rankdata
 
+from backend.contract.arrays import F32, F64, Floats, Mask
 from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
 from backend.media.audio_io import SAMPLE_RATE, is_silent, load_audio
@@ -38,9 +37,6 @@ CORRECTABLE_SHIFT_SECONDS, NATURAL_SHIFT_SECONDS = (
     0.06,
 )  # shifts that should be corrected, and those that may be the person's own
 PHONE_EDGE_SECONDS = 0.02  # seconds at both ends of a phone that belong to its neighbours too
-
-F32 = NDArray[np.float32]
-Flags = NDArray[np.bool_]
 
 
 def run() -> dict[str, float]:
@@ -95,7 +91,7 @@ def recognition_figures(track: SpeechFeatures, phones: list[TimedPhone]) -> dict
     }
 
 
-def normalization_figures(samples: F32, windows: F32, times: NDArray[np.float64]) -> dict[str, float]:
+def normalization_figures(samples: F32, windows: F32, times: F64) -> dict[str, float]:
     """How far the features move, in their own deviations, when the same is said elsewhere or by another voice."""
     tilted = lfilter([1.0, -0.7], [1.0], samples).astype(np.float32)
     other = resample_poly(samples, 20, 23).astype(np.float32)  # 15 % higher, and faster
@@ -112,12 +108,12 @@ def normalization_figures(samples: F32, windows: F32, times: NDArray[np.float64]
     return figures
 
 
-def balanced_accuracy(predicted: Flags, actual: Flags) -> float:
+def balanced_accuracy(predicted: Mask, actual: Mask) -> float:
     """Mean of the shares of right answers among the true and among the false."""
     return float((predicted[actual].mean() + (~predicted[~actual]).mean()) / 2)
 
 
-def auc(score: NDArray[np.floating[Any]], actual: Flags) -> float:
+def auc(score: Floats, actual: Mask) -> float:
     """Probability that a true one scores higher than a false one."""
     ranks = rankdata(score)
     positive = int(actual.sum())

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.arrays import F32, F64, U8
 from ..contract.camera import CameraPath, footage_camera_path
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.errors import UserError
@@ -188,7 +189,7 @@ class PreviewService:
             return
         self._send(Preview(shot.id, str(path), shot.camera.width, shot.camera.height, shot.frame, still))
 
-    def _view_footage(self, preview: PreviewRequest, frame_index: int) -> NDArray[np.uint8]:
+    def _view_footage(self, preview: PreviewRequest, frame_index: int) -> U8:
         """The footage as the shot's camera sees it; see `through`."""
         assert self._folder.info.camera is not None
         picture = self._frame_store.read_frame(frame_index)
@@ -197,7 +198,7 @@ class PreviewService:
             picture = np.rint(picture * person).astype(np.uint8)
         return warp_to_camera(preview.camera, picture, self._folder.info.camera.crop_intrinsics(len(picture)))
 
-    def _render(self, portrait: Portrait, device: torch.device, preview: PreviewRequest) -> NDArray[np.uint8]:
+    def _render(self, portrait: Portrait, device: torch.device, preview: PreviewRequest) -> U8:
         import torch
 
         from ..rendering.passes import preview_image
@@ -223,7 +224,7 @@ class PreviewService:
         return preview_image(frame)
 
 
-def warp_to_camera(camera: CameraPath, image: NDArray[np.uint8], intrinsics: NDArray[np.float64]) -> NDArray[np.uint8]:
+def warp_to_camera(camera: CameraPath, image: U8, intrinsics: F64) -> U8:
     """What a picture taken from the camera's place shows through the camera's own lens.
 
     Args:
@@ -256,7 +257,7 @@ class _MappedImages:
         self._paths: list[Path] = []
         self._current = self._generation = 0
 
-    def write(self, image: NDArray[np.uint8]) -> Path:
+    def write(self, image: U8) -> Path:
         """Puts (H, W, 4) uint8 into the file whose turn it is."""
         if not self._maps or self._maps[0].shape != image.shape:
             self.close()
@@ -277,7 +278,7 @@ class _MappedImages:
                 continue  # Windows: Blender still maps it; the folder is cleared away later
 
 
-def _channels_from_json(json_value: Any) -> NDArray[np.float32]:
+def _channels_from_json(json_value: Any) -> F32:
     """(1, 52)"""
     row = np.zeros((1, len(CHANNELS)), np.float32)
     if isinstance(json_value, dict):

@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..contract.arrays import F32
 from .kernels import kernel, parallel_for
-
-Array = NDArray[np.float32]
 
 C1, C2 = np.float32(0.01**2), np.float32(0.03**2)  # for values in 0–1
 WINDOW_SIZE = 7  # pixels; a uniform window, only at positions where it fits
@@ -84,7 +82,7 @@ class _WeightedSsim(torch.autograd.Function):
 
 
 @kernel
-def _accumulate_ssim(a: Array, b: Array, window_weights: Array, moment_gradients: Array, first_row: int) -> float:
+def _accumulate_ssim(a: F32, b: F32, window_weights: F32, moment_gradients: F32, first_row: int) -> float:
     """Sum of weighted similarity over `STRIP` rows of windows; fills in what it changes by with E[a], E[a²], E[ab]."""
     height, width = window_weights.shape
     columns = np.empty((5, a.shape[1]), np.float32)
@@ -123,7 +121,7 @@ def _accumulate_ssim(a: Array, b: Array, window_weights: Array, moment_gradients
 
 @kernel
 def _accumulate_ssim_gradient(
-    a: Array, b: Array, moment_gradients: Array, scale: float, first_row: int, gradient: Array
+    a: F32, b: F32, moment_gradients: F32, scale: float, first_row: int, gradient: F32
 ) -> None:
     """`STRIP` rows of the gradient: what a pixel does to E[a], E[a²] and E[ab] of every window that it lies in."""
     height, width = a.shape

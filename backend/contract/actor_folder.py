@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import F32, F64, I32
 from .atomic_write import error_from_failed_write, write_atomically
 from .channels import CHANNELS
 from .errors import UserError
@@ -67,15 +68,15 @@ class FootageCamera:
         sides = (self.width, self.height, self.crop[2])
         return view.shape == (4, 4) and self.focal > 0 and all(0 < side <= MAX_FOOTAGE_SIDE for side in sides)
 
-    def view(self) -> NDArray[np.float64]:
+    def view(self) -> F64:
         """(4, 4) actor space → OpenCV camera."""
         return np.asarray(self.world_to_camera, np.float64)
 
-    def intrinsics(self) -> NDArray[np.float64]:
+    def intrinsics(self) -> F64:
         """(3, 3) intrinsics of the whole footage frame, pixels."""
         return np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]], np.float64)
 
-    def crop_intrinsics(self, size: int) -> NDArray[np.float64]:
+    def crop_intrinsics(self, size: int) -> F64:
         """(3, 3) intrinsics of the crop when it is resized to `size`×`size` pixels."""
         x, y, side = self.crop
         scale = size / side
@@ -162,11 +163,11 @@ class Proxy:
         head_weight: (V,) float32 0–1: how much a vertex follows the head bone; the rest follows the torso.
     """
 
-    vertices: NDArray[np.float32]
-    faces: NDArray[np.int32]
-    shapes: NDArray[np.float32]
-    colors: NDArray[np.float32]
-    head_weight: NDArray[np.float32]
+    vertices: F32
+    faces: I32
+    shapes: F32
+    colors: F32
+    head_weight: F32
 
 
 PROXY_LAYOUT: ArrayLayout = {

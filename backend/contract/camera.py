@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .actor_folder import FootageCamera as FootageCamera
+from .arrays import F64, I64
 from .atomic_write import write_atomically
 from .errors import UserError
 from .safe_io import read_json
@@ -42,12 +42,12 @@ class CameraPath:
 
     width: int
     height: int
-    frames: NDArray[np.int64]
-    views: NDArray[np.float64]
-    intrinsics: NDArray[np.float64]
+    frames: I64
+    views: F64
+    intrinsics: F64
     border: Border | None = None
 
-    def matrices_at(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def matrices_at(self, frame: int) -> tuple[F64, F64]:
         """(4, 4) view and (3, 3) intrinsics at a frame number.
 
         Raises:
@@ -188,7 +188,7 @@ def _is_within(border: tuple[int, ...], width: int, height: int) -> bool:
     return 0 <= left < right <= width and 0 <= top < bottom <= height
 
 
-def _is_scaled_rotation(matrix: NDArray[np.float64]) -> bool:
+def _is_scaled_rotation(matrix: F64) -> bool:
     """Whether a (3, 3) matrix is a proper rotation times a positive number, to 1 part in 1000."""
     scale_cubed = float(np.linalg.det(matrix))
     if scale_cubed <= 0:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+from .arrays import F64, Floats
 
 # Head and actor space (x to the actor's left, y up, z front) seen by an upright camera (x right, y down, z forward).
 FLIP_YZ = np.diag([1.0, -1.0, -1.0])
 
 
-def matrix_from_quaternion(q: Array) -> NDArray[np.float64]:
+def matrix_from_quaternion(q: Floats) -> F64:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length but zero."""
     q = np.asarray(q, np.float64)
     w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
@@ -25,7 +22,7 @@ def matrix_from_quaternion(q: Array) -> NDArray[np.float64]:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def quaternion_from_matrix(m: Array) -> NDArray[np.float64]:
+def quaternion_from_matrix(m: Floats) -> F64:
     """Unit quaternions (..., 4) of rotation matrices (..., 3, 3), with w ≥ 0.
 
     Takes the eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (J. Guidance 23(6), 2000): no branches.
@@ -47,7 +44,7 @@ def quaternion_from_matrix(m: Array) -> NDArray[np.float64]:
     return np.where(q[..., :1] < 0, -q, q)
 
 
-def matrix_from_rotation_vector(v: Array) -> NDArray[np.float64]:
+def matrix_from_rotation_vector(v: Floats) -> F64:
     """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues)."""
     v = np.asarray(v, np.float64)
     angle = np.linalg.norm(v, axis=-1, keepdims=True)
@@ -56,7 +53,7 @@ def matrix_from_rotation_vector(v: Array) -> NDArray[np.float64]:
     return matrix_from_quaternion(np.concatenate([np.cos(half), v * scale], -1))
 
 
-def rotation_vector_from_matrix(m: Array) -> NDArray[np.float64]:
+def rotation_vector_from_matrix(m: Floats) -> F64:
     """Rotation vectors (..., 3) in radians, shorter than π, of rotation matrices (..., 3, 3)."""
     q = quaternion_from_matrix(m)
     half = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
@@ -64,11 +61,11 @@ def rotation_vector_from_matrix(m: Array) -> NDArray[np.float64]:
     return q[..., 1:] * scale
 
 
-def quaternion_from_yaw_pitch_roll(yaw: Array, pitch: Array, roll: Array) -> NDArray[np.float64]:
+def quaternion_from_yaw_pitch_roll(yaw: Floats, pitch: Floats, roll: Floats) -> F64:
     """(T, 4) quaternions of turns to the actor's left (y), down (x) and about the view (z), radians (T,), roll first;
     `yaw_pitch_roll` takes them apart again."""
 
-    def axis_quaternion(angle: Array, axis: int) -> NDArray[np.float64]:
+    def axis_quaternion(angle: Floats, axis: int) -> F64:
         q = np.zeros((len(angle), 4))
         q[:, 0], q[:, 1 + axis] = np.cos(angle / 2), np.sin(angle / 2)
         return q
@@ -78,20 +75,20 @@ def quaternion_from_yaw_pitch_roll(yaw: Array, pitch: Array, roll: Array) -> NDA
     )
 
 
-def quaternion_product(a: Array, b: Array) -> NDArray[np.float64]:
+def quaternion_product(a: Floats, b: Floats) -> F64:
     """(..., 4) Hamilton product of quaternions: b first, then a."""
     w = a[..., :1] * b[..., :1] - (a[..., 1:] * b[..., 1:]).sum(-1, keepdims=True)
     v = a[..., :1] * b[..., 1:] + b[..., :1] * a[..., 1:] + np.cross(a[..., 1:], b[..., 1:])
     return np.concatenate([w, v], -1)
 
 
-def rotation_angle_degrees(m: Array) -> NDArray[np.float64]:
+def rotation_angle_degrees(m: Floats) -> F64:
     """Angles (...) in degrees of rotation matrices (..., 3, 3)."""
     trace = np.trace(m, axis1=-2, axis2=-1)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
 
 
-def yaw_pitch_roll_degrees(m: Array) -> NDArray[np.float64]:
+def yaw_pitch_roll_degrees(m: Floats) -> F64:
     """(..., 3) degrees of head rotations (..., 3, 3) in actor space: yaw to the actor's left, pitch down, roll."""
     yaw = np.arctan2(m[..., 0, 2], m[..., 2, 2])
     pitch = -np.arcsin(np.clip(m[..., 1, 2], -1, 1))
@@ -99,7 +96,7 @@ def yaw_pitch_roll_degrees(m: Array) -> NDArray[np.float64]:
     return np.degrees(np.stack([yaw, pitch, roll], -1))
 
 
-def project_points(points: Array, rotation: Array, translation: Array, intrinsics: Array) -> NDArray[np.float64]:
+def project_points(points: Floats, rotation: Floats, translation: Floats, intrinsics: Floats) -> F64:
     """Pixels (..., P, 2) of points (..., P, 3) moved by rotation (..., 3, 3) and translation (..., 3) into a camera."""
     camera = points @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
     xy = camera[..., :2] / camera[..., 2:]

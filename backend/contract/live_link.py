@@ -18,16 +18,14 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import F64
 from .atomic_write import write_atomically
 from .channels import CHANNEL_INDEX, CHANNELS, FACIAL_CHANNELS, ORAL_CHANNELS
 from .errors import UserError
 from .geometry import matrix_from_quaternion, quaternion_from_yaw_pitch_roll, yaw_pitch_roll_degrees
 from .performance import MAX_FPS, MAX_FRAMES, Performance
 from .safe_io import open_regular_file
-
-F64 = NDArray[np.float64]
 
 # ARKit's order, which the app writes; files are read by their header, in any order.
 EYE_CHANNELS = ("eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide")

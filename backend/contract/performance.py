@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import F32, I64
 from .atomic_write import write_atomically
 from .channels import CHANNELS
 from .errors import UserError
 from .safe_io import read_arrays
 
-Array = NDArray[np.float32]
 MAX_FRAMES = 1_000_000
 MAX_FPS = 1000.0  # frames per second
 MAX_QUATERNION_NORM_ERROR = 1e-2  # by which the length of a rotation's quaternion may differ from 1
@@ -40,12 +39,12 @@ class Performance:
     """
 
     fps: float
-    frames: NDArray[np.int64]
-    head_rotation: Array
-    head_translation: Array
-    torso_rotation: Array
-    torso_translation: Array
-    channels: Array
+    frames: I64
+    head_rotation: F32
+    head_translation: F32
+    torso_rotation: F32
+    torso_translation: F32
+    channels: F32
     names: tuple[str, ...] = field(default=CHANNELS)
 
     def __len__(self) -> int:

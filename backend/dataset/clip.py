@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.arrays import F32, I64
 from ..contract.channels import CHANNEL_INDEX
 from ..media.image_io import read_image
 from ..tracking.detection import topology as topo
@@ -91,7 +91,7 @@ class Clip:
         )
         return replace(training_frame, image=person + through * background, plate=background)
 
-    def frames_with_channel_above(self, prefix: str, threshold: float) -> NDArray[np.int64]:
+    def frames_with_channel_above(self, prefix: str, threshold: float) -> I64:
         """The training frames in which a channel whose name begins so is above a value."""
         columns = [i for name, i in CHANNEL_INDEX.items() if name.startswith(prefix)]
         peak = self.poses["channels"][:, columns].amax(1).cpu().numpy()
@@ -105,18 +105,18 @@ class Clip:
         """The lips in frame `index` with a margin."""
         return self._bounding_box(self.landmarks[frame_index, list(topo.LIPS)], 0.35)
 
-    def _bounding_box(self, points: NDArray[np.float32], margin: float) -> Box:
+    def _bounding_box(self, points: F32, margin: float) -> Box:
         low, high = points.min(0), points.max(0)
         grow = margin * (high - low).max()
         x0, y0 = np.floor(low - grow).astype(int).clip(0, self.crop_size - 2)
         x1, y1 = np.ceil(high + grow).astype(int).clip(2, self.crop_size)
         return int(x0), int(y0), int(max(x1 - x0, 1)), int(max(y1 - y0, 1))
 
-    def _to_tensor(self, array: NDArray[np.float32]) -> Tensor:
+    def _to_tensor(self, array: F32) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def pixel_weights(matte: NDArray[np.float32], weights: PixelWeights) -> NDArray[np.float32]:
+def pixel_weights(matte: F32, weights: PixelWeights) -> F32:
     """(H, W) what each pixel counts for: the person with a margin, the head more, the mouth most."""
     reach = max(3, matte.shape[0] // 40) | 1
     near = cv2.dilate(np.ascontiguousarray(matte[..., MATTE_PERSON]), np.ones((reach, reach), np.uint8))

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F32, F64, U8, Floats
 from ..contract.progress import Reporter
 from ..matting.clip import ClipMatting
 from ..matting.person import PersonSegmenter
@@ -27,13 +27,11 @@ from .frame_store import FrameStore
 
 S = TypeVar("S")
 T = TypeVar("T")
-F32 = NDArray[np.float32]
-Picture = NDArray[np.uint8]
 MAX_WORKERS = min(4, os.cpu_count() or 1)
 CROP_MARGIN_FACE_HEIGHTS = (0.50, 0.85)  # face heights above the forehead and below the chin that the crop shows
 
 
-def crop_box(landmarks: NDArray[np.floating[Any]], footage_size: tuple[int, int]) -> tuple[float, float, float]:
+def crop_box(landmarks: Floats, footage_size: tuple[int, int]) -> tuple[float, float, float]:
     """x, y, side in whole pixels of the square that holds head and shoulders over the whole stretch.
 
     Args:
@@ -49,15 +47,13 @@ def crop_box(landmarks: NDArray[np.floating[Any]], footage_size: tuple[int, int]
     return float(x), float(y), float(side)
 
 
-def to_crop_space(
-    landmarks: NDArray[np.floating[Any]], box: tuple[float, float, float], crop_size: int
-) -> NDArray[np.float64]:
+def to_crop_space(landmarks: Floats, box: tuple[float, float, float], crop_size: int) -> F64:
     """Landmarks (T, 478, 3) from footage pixels to pixels of the crop; depth is scaled alike."""
     x, y, side = box
     return (np.asarray(landmarks, np.float64) - [x, y, 0]) * (crop_size / side)
 
 
-def crop_image(image: Picture, box: tuple[float, float, float], crop_size: int) -> Picture:
+def crop_image(image: U8, box: tuple[float, float, float], crop_size: int) -> U8:
     """The square x, y, side of a picture (H, W, 3), resized to (size, size, 3)."""
     x, y, side = (round(v) for v in box)
     part = image[y : y + side, x : x + side]
@@ -90,7 +86,7 @@ def write_crops(
     clip = ClipMatting(count)
     stretch = takewhile(lambda f: f[0] <= selection.last, read_frames(video))
 
-    def cut() -> Iterator[Picture]:
+    def cut() -> Iterator[U8]:
         for i, _, rgb in stretch:
             if i >= selection.first:
                 picture = crop_image(rgb, box, crop_size)
@@ -109,13 +105,11 @@ def write_crops(
     return _write_mattes(store, clip, local, reporter)
 
 
-def _write_mattes(
-    store: FrameStore, clip_mattes: ClipMatting, crop_landmarks: NDArray[np.float64], reporter: Reporter
-) -> float:
+def _write_mattes(store: FrameStore, clip_mattes: ClipMatting, crop_landmarks: F64, reporter: Reporter) -> float:
     """The second pass: refines and writes several frames at a time, on all cores; steadies them in their order."""
     steadier, count = TemporalFilter(), len(crop_landmarks)
 
-    def refine(t: int) -> tuple[Picture, F32, float]:
+    def refine(t: int) -> tuple[U8, F32, float]:
         picture = store.read_frame(t, use_cache=False)
         return picture, *clip_mattes.compute_matte(picture, store.read_mask(t), crop_landmarks[t])
 

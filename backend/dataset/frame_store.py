@@ -8,14 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.arrays import F32, U8
 from ..contract.atomic_write import write_bytes_atomically
 from ..media.image_io import COLOR, UNCHANGED, decode_actor_image, read_image, read_image_bytes
 
-F32 = NDArray[np.float32]
-Picture = NDArray[np.uint8]
 JPEG_PARAMETERS = [cv2.IMWRITE_JPEG_QUALITY, 98, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 PNG_FILTER_UP, PNG_COLOR_GRAY, PNG_COLOR_RGBA = 2, 0, 6  # PNG's numbers for a filter and two kinds of colour
 MATTE_PERSON, MATTE_HEAD, MATTE_MOUTH, MATTE_HAIR = 0, 1, 2, 3  # channels of a matte
@@ -41,7 +39,7 @@ class FrameStore:
         for place in (self._frame_folder, self._matte_folder):
             self._folder.make_folder(place.name)
 
-    def write_frame(self, index: int, image: Picture) -> None:
+    def write_frame(self, index: int, image: U8) -> None:
         """Stores the crop (S, S, 3)."""
         ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG_PARAMETERS)
         if not ok:
@@ -72,7 +70,7 @@ class FrameStore:
             self._matte_folder / f"{index:06d}.png", encode_png_fast(cv2.convertScaleAbs(matte, alpha=255))
         )
 
-    def read_frame(self, index: int, *, use_cache: bool = True) -> Picture:
+    def read_frame(self, index: int, *, use_cache: bool = True) -> U8:
         """The crop (S, S, 3) uint8 RGB; `keep` its compressed bytes in memory for the next time.
 
         Raises:
@@ -99,7 +97,7 @@ class FrameStore:
         result: F32 = matte[..., MATTE_PERSON] * (1 - matte[..., MATTE_HEAD])
         return result
 
-    def _read_image(self, path: Path, use_cache: bool = True, read_mode: int = UNCHANGED) -> Picture:
+    def _read_image(self, path: Path, use_cache: bool = True, read_mode: int = UNCHANGED) -> U8:
         data = self._cache.get(path) or read_image_bytes(path)
         if use_cache:
             self._cache[path] = data
@@ -109,7 +107,7 @@ class FrameStore:
         return picture
 
 
-def encode_png_fast(image: NDArray[np.uint8]) -> bytes:
+def encode_png_fast(image: U8) -> bytes:
     """A picture (H, W) or (H, W, 4: red, green, blue, alpha) as a PNG file.
 
     OpenCV's encoder tries five filters on every row; mattes are flat, so "up" alone makes them as small in less than

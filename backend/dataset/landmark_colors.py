@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F64
 from .frame_store import FrameStore
 
 
-def median_vertex_colors(landmarks: NDArray[np.float64], store: FrameStore) -> NDArray[np.float64]:
+def median_vertex_colors(landmarks: F64, store: FrameStore) -> F64:
     """(478, 3) median colour of each landmark over up to 60 frames, 0–1."""
     chosen = np.unique(np.linspace(0, len(landmarks) - 1, min(len(landmarks), 60)).astype(int))
     seen = []

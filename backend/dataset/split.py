@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorInfo
+from ..contract.arrays import I64
 
 
 def first_held_out_frame(frame_count: int) -> int:
@@ -13,7 +13,7 @@ def first_held_out_frame(frame_count: int) -> int:
     return max(1, frame_count * 10 // 11)
 
 
-def usable_train_frames(info: ActorInfo, train_frame_count: int) -> NDArray[np.int64]:
+def usable_train_frames(info: ActorInfo, train_frame_count: int) -> I64:
     """The rows below `train_count` that `info.excluded` does not name; all of them when none would be left."""
     fine = np.ones(train_frame_count, bool)
     start = info.segments[0][0] if info.segments else 0

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F64
 from ..contract.channels import ORAL_CHANNELS
 from ..contract.progress import Reporter
 from ..dataset.clip import Box, Clip, PixelWeights
@@ -69,7 +69,7 @@ def measure_drive(
     portrait: Portrait,
     poses: dict[str, Tensor],
     frame_indices: list[int],
-    footage_landmarks: NDArray[np.float64],
+    footage_landmarks: F64,
     reporter: Reporter,
     drive_name: str,
 ) -> dict[str, Any]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..compute.ssim import WINDOW_SIZE, weighted_ssim
+from ..contract.arrays import F64, U8
 from ..tracking.detection import topology as topo
-
-F64 = NDArray[np.float64]
 
 
 def psnr(mse: float) -> float:
@@ -51,7 +49,7 @@ def jitter_ratio(predicted: F64, reference: F64) -> float:
     return float(np.nanmean(ours_change) / max(float(np.nanmean(theirs_change)), 1e-9))
 
 
-def detect_landmarks(images: list[NDArray[np.uint8]]) -> F64:
+def detect_landmarks(images: list[U8]) -> F64:
     """(T, 478, 2) pixels of the face in each picture, as in a film; NaN where none was found."""
     from mediapipe.python.solutions.face_mesh import FaceMesh
 
@@ -65,6 +63,6 @@ def detect_landmarks(images: list[NDArray[np.uint8]]) -> F64:
     return found
 
 
-def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+def to_uint8(image: Tensor) -> U8:
     """A picture as uint8."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

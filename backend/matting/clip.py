@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, U8, Floats
 from .edges import EdgeRefiner
 from .hair import HairModel
 from .plate import Plate, PlateEstimator, push_pull
 from .regions import head_mask, mouth_mask
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
-Landmarks = NDArray[np.floating[Any]]
 PART_MARGIN_PIXELS = (
     9  # pixels: the window by which parts reach beyond the person, so that resampling meets no step at the edge
 )
@@ -36,9 +32,9 @@ class ClipMatting:
     def __init__(self, expected_frames: int) -> None:
         self._estimator = PlateEstimator(expected_frames)
         self._masks: list[F32] = []
-        self._landmarks: list[Landmarks] = []
+        self._landmarks: list[Floats] = []
 
-    def add_frame(self, rgb: U8, mask: F32, landmarks: Landmarks) -> None:
+    def add_frame(self, rgb: U8, mask: F32, landmarks: Floats) -> None:
         """Looks at a frame (H, W, 3), its rough mask (h, w) and its landmarks (478, ≥2) in pixels."""
         if self._estimator.add_frame(rgb, mask):
             self._masks.append(mask)
@@ -54,7 +50,7 @@ class ClipMatting:
         self.plate = self._estimator.estimate_plate()
         refine = EdgeRefiner(self.plate)
 
-        def alpha(rgb: U8, small: U8, mask: F32, at: Landmarks) -> F32:
+        def alpha(rgb: U8, small: U8, mask: F32, at: Floats) -> F32:
             return refine(_upsample_mask(mask, rgb), rgb, self.hair_model(small, at, mask)).alpha
 
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "learn") as pool:
@@ -63,7 +59,7 @@ class ClipMatting:
         self.plate = self._estimator.estimate_plate()
         self._refiner = EdgeRefiner(self.plate)
 
-    def compute_matte(self, rgb: U8, mask: F32, landmarks: Landmarks) -> tuple[F32, float]:
+    def compute_matte(self, rgb: U8, mask: F32, landmarks: Floats) -> tuple[F32, float]:
         """The mattes (H, W, 4) in 0–1 of a frame, and the share of its edge that the plate decided.
 
         Channels: the person's alpha, and what part of the person there is head (with hair), mouth interior, hair;

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, I32, U8
 from .plate import Plate, dilate_mask, erode_mask, interpolation_taps, push_pull
 from .srgb import SRGB_TO_LINEAR, SRGB_TO_LINEAR_SLOPE, linear_from_srgb
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 INNER_SEARCH_WIDTH, OUTER_SEARCH_WIDTH = (
     1 / 40,
     1 / 16,
@@ -213,7 +211,7 @@ def fill_alpha_holes(alpha: F32, rough_mask: F32) -> F32:
 
 
 @numba.njit(nogil=True, cache=True)
-def _fill_enclosed_holes(alpha: F32, labels: NDArray[np.int32], count: int) -> F32:
+def _fill_enclosed_holes(alpha: F32, labels: I32, count: int) -> F32:
     """The alpha (H, W), 1 in those of its labelled gaps (H, W; 0 is none) that are holes; changed in place."""
     height, width = alpha.shape
     area, open_ = np.zeros(count), np.zeros(count)

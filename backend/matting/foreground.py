@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, U8
 from .plate import push_pull
 from .srgb import linear_from_srgb, srgb_from_linear
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 MIN_SOLID_ALPHA = 0.95  # an alpha above this shows the person's colour unmixed
 COLOR_PRIOR_WEIGHT = (
     0.08  # share of background variance in the guess: how little alpha may be before its colour says nothing

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numba
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ..contract.arrays import F32, F64, I32, U8, Floats, Mask
 from ..tracking.detection import topology as topo
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
-Landmarks = NDArray[np.floating[Any]]
 LAB_BINS = 16  # per axis of Lab
 CHROMA_BIN_WIDTH = 5  # Lab codes per bin of a and b, around their middle: skin, hair and most clothes lie within ±40
 MAX_SKIN_OVERLAP = (
@@ -57,7 +53,7 @@ class HairModel:
         return self._color_probabilities is not None
 
     @classmethod
-    def learn(cls, images: Sequence[U8], masks: Sequence[F32], landmarks: Sequence[Landmarks]) -> HairModel:
+    def learn(cls, images: Sequence[U8], masks: Sequence[F32], landmarks: Sequence[Floats]) -> HairModel:
         """From frames (H, W, 3), their person masks (H, W) and landmarks (478, ≥2) in pixels.
 
         Hair is what stands above the forehead, skin the middle of the face, cloth what lies well below the chin.
@@ -90,7 +86,7 @@ class HairModel:
                 counts[kind] += np.bincount(codes[mask > 0.95], share[mask > 0.95], LAB_BINS**3)
         return cls(_smooth_histograms(counts))
 
-    def __call__(self, rgb: U8, landmarks: Landmarks, person_mask: F32) -> F32:
+    def __call__(self, rgb: U8, landmarks: Floats, person_mask: F32) -> F32:
         """(H, W) 0–1: how likely a pixel of the person is hair. All zeros where no hair was learned.
 
         Fine enough at half the size of a crop: its edge is soft.
@@ -106,19 +102,19 @@ class HairModel:
         return np.clip((soft - NO_HAIR_PROBABILITY) / (FULL_HAIR_PROBABILITY - NO_HAIR_PROBABILITY), 0, 1)
 
 
-def _smooth_histograms(counts: NDArray[np.float64]) -> F32:
+def _smooth_histograms(counts: F64) -> F32:
     """(3, BINS³) probability of each colour, none of them quite 0, from counts of the same shape."""
     smooth = np.stack([gaussian_filter(c.reshape((LAB_BINS,) * 3), HISTOGRAM_BLUR_BINS).ravel() for c in counts])
     return (smooth / np.maximum(smooth.sum(1, keepdims=True), 1) + 1e-5).astype(np.float32)
 
 
-def color_bins(rgb: U8) -> NDArray[np.int32]:
+def color_bins(rgb: U8) -> I32:
     """(H, W) which bin of Lab each pixel falls in, 0 to BINS³ − 1."""
     return _lab_bins(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
 
 
 @numba.njit(nogil=True, cache=True)
-def _lab_bins(lab: U8) -> NDArray[np.int32]:
+def _lab_bins(lab: U8) -> I32:
     codes = np.empty(lab.shape[:2], np.int32)
     for y in range(lab.shape[0]):
         for x in range(lab.shape[1]):
@@ -131,7 +127,7 @@ def _lab_bins(lab: U8) -> NDArray[np.int32]:
     return codes
 
 
-def head_coordinates(landmarks: Landmarks, image_shape: tuple[int, ...]) -> tuple[F32, F32, NDArray[np.bool_]]:
+def head_coordinates(landmarks: Floats, image_shape: tuple[int, ...]) -> tuple[F32, F32, Mask]:
     """Where pixels lie on the head: `across` (H, W), ±1 at the cheeks; `up`, 0 at the chin and 1 at the forehead; and
     whether they are inside the oval of the face."""
     points = np.asarray(landmarks, np.float64)[:, :2]
@@ -151,11 +147,11 @@ def head_coordinates(landmarks: Landmarks, image_shape: tuple[int, ...]) -> tupl
     return across, up, face > 0
 
 
-def _outer_sum(columns: NDArray[np.float64], rows: NDArray[np.float64]) -> F32:
+def _outer_sum(columns: F64, rows: F64) -> F32:
     return np.add(columns, rows, dtype=np.float32, casting="same_kind")
 
 
-def class_posterior(color_probabilities: F32, bins: NDArray[np.int32], person_mask: F32, landmarks: Landmarks) -> F32:
+def class_posterior(color_probabilities: F32, bins: I32, person_mask: F32, landmarks: Floats) -> F32:
     """(3, H, W) how likely each pixel is hair, skin, cloth, by its colour (H, W) and its place.
 
     Hair counts only in patches that reach up beside or above the face; what else looks like hair is cloth.
@@ -176,9 +172,7 @@ def class_posterior(color_probabilities: F32, bins: NDArray[np.int32], person_ma
 
 
 @numba.njit(nogil=True, cache=True)
-def _color_position_posterior(
-    color_probabilities: F32, bins: NDArray[np.int32], across: F32, up: F32, face: NDArray[np.bool_]
-) -> F32:
+def _color_position_posterior(color_probabilities: F32, bins: I32, across: F32, up: F32, face: Mask) -> F32:
     """(3, H, W) how likely hair, skin and cloth are by colour (H, W) and by the place on the head (H, W)."""
     shares = np.empty((3, *bins.shape), np.float32)
     for y in range(bins.shape[0]):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+from ..contract.arrays import F32, Mask
+
 SOFT_ALPHA_MARGIN = 0.02  # an alpha nearer than this to 0 or 1 counts as opaque or empty
 EDGE_BAND_PIXELS = 3.0  # by how many pixels at 512² the edge band is wider than the truly soft pixels
 GRADIENT_SIGMA = 1.4  # of the gradient filter, as in the benchmark of Rhemann et al.
 MAX_STILL_CHANGE = 0.004  # a true alpha that changes by less stands still
 
 
-def edge_band(true_alpha: F32) -> NDArray[np.bool_]:
+def edge_band(true_alpha: F32) -> Mask:
     """(H, W) where a matte is difficult: the pixels whose true alpha is neither 0 nor 1, and their close surroundings.
 
     A hard edge between two pixels has no soft pixel, so the step itself counts as well.

@@ -7,9 +7,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+from ..contract.arrays import F32, U8
+
 MAX_HOLE_SHARE = 0.003  # share of the picture that a hole in the mask may have at most
 SEGMENTER_SIDE = 256  # of the pictures that the segmenter works on
 
@@ -30,7 +30,7 @@ class PersonSegmenter:
     ) -> None:
         self._model.close()
 
-    def __call__(self, rgb: NDArray[np.uint8]) -> F32:
+    def __call__(self, rgb: U8) -> F32:
         """(h, w) mask in 0–1 of an (H, W, 3) picture; not larger than the segmenter's own size."""
         shrink = min(1.0, SEGMENTER_SIDE / max(rgb.shape[:2]))
         size = round(rgb.shape[1] * shrink), round(rgb.shape[0] * shrink)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
+from ..contract.arrays import F32, I64, U8, Mask
+
 MASK_MARGIN = 1 / 24  # of the picture's side: how far from the person's mask a pixel is surely background
 REFINED_MASK_MARGIN = 1 / 128  # the same, once the edge is refined
 MAX_BACKGROUND_ALPHA = 0.15  # an alpha below this counts as background
@@ -34,7 +33,7 @@ class Plate:
     """
 
     color: U8
-    seen: NDArray[np.bool_]
+    seen: Mask
     deviation: F32
 
 
@@ -48,7 +47,7 @@ class PlateEstimator:
         self._frame_interval = max(1, -(-expected_frames // capacity))
         self._frame_count = 0
         self._images: list[U8] = []
-        self._is_background: list[NDArray[np.bool_]] = []
+        self._is_background: list[Mask] = []
 
     def add_frame(self, rgb: U8, mask: F32) -> bool:
         """Looks at one frame (H, W, 3) with its person mask, of any size; True when it was kept."""
@@ -80,7 +79,7 @@ class PlateEstimator:
 
 
 @numba.njit(nogil=True, cache=True)
-def _median_and_interquartile_range(images: U8, is_background: NDArray[np.bool_]) -> tuple[U8, F32]:
+def _median_and_interquartile_range(images: U8, is_background: Mask) -> tuple[U8, F32]:
     """Median (H, W, 3) of pictures (N, H, W, 3) over those that are clear (N, H, W), and the distance (H, W) of their
     quartiles, mean of the channels; 0 where none is clear. By counting: codes of one pixel lie close together."""
     count, height, width, _ = images.shape
@@ -130,7 +129,7 @@ def _apply_morphology(operation: object, mask: F32, share: float) -> F32:
     return np.asarray(cv2.resize(changed, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def fill_unknown(image: U8, is_known: NDArray[np.bool_]) -> U8:
+def fill_unknown(image: U8, is_known: Mask) -> U8:
     """The picture (H, W, 3) with its unknown pixels filled from averages of the known ones around them."""
     if is_known.all() or not is_known.any():
         return image
@@ -138,7 +137,7 @@ def fill_unknown(image: U8, is_known: NDArray[np.bool_]) -> U8:
     return np.where(is_known[..., None], image, np.clip(np.rint(spread), 0, 255).astype(np.uint8))
 
 
-def estimate_fill_error(image: U8, is_known: NDArray[np.bool_]) -> F32:
+def estimate_fill_error(image: U8, is_known: Mask) -> F32:
     """(H, W) by how many grey levels `fill` is likely wrong: as much as it is at the rim of what is known, were that
     rim unknown too. Smooth walls fill well, foliage does not."""
     inner = erode_mask(is_known.astype(np.float32), RIM_WIDTH) > 0.99
@@ -185,7 +184,7 @@ def _pull_level(level: F32, coarse: F32) -> F32:
 
 
 @numba.njit(nogil=True, cache=True)
-def interpolation_taps(target_size: int, source_size: int) -> tuple[NDArray[np.int64], F32]:
+def interpolation_taps(target_size: int, source_size: int) -> tuple[I64, F32]:
     """For each of `length` pixels the two of `small` pixels (length, 2) between which it lies, and how far (length,) it
     is towards the second: linear interpolation as cv2.resize does it."""
     between = np.empty((target_size, 2), np.int64)

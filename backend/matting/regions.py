@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, Floats
 from ..tracking.detection import topology as topo
 
-F32 = NDArray[np.float32]
 LIP_INSET = 0.006  # of the face's height: how far on the lip the landmarks of its inner edge lie
 CLOSED_MOUTH_GAP, OPEN_MOUTH_GAP = (
     0.010,
@@ -43,7 +40,7 @@ JAW_LANDMARKS = (
 )
 
 
-def head_mask(landmarks: NDArray[np.floating[Any]], image_shape: tuple[int, int]) -> F32:
+def head_mask(landmarks: Floats, image_shape: tuple[int, int]) -> F32:
     """(H, W) 1 where a person's pixel is head (face, hair, ears), 0 where it is neck or torso; soft at the jaw.
 
     Args:
@@ -63,7 +60,7 @@ def head_mask(landmarks: NDArray[np.floating[Any]], image_shape: tuple[int, int]
     return cv2.GaussianBlur(mask, (0, 0), max(0.5, float(size) / 120)).astype(np.float32) * np.float32(1 / 255)
 
 
-def mouth_mask(landmarks: NDArray[np.floating[Any]], image_shape: tuple[int, int]) -> F32:
+def mouth_mask(landmarks: Floats, image_shape: tuple[int, int]) -> F32:
     """(H, W) coverage of the opening between the lips; 0 while they are shut.
 
     The landmarks of the lips' inner edges lie on the lips, a little outside the opening, and stay a hair apart on

@@ -5,10 +5,9 @@ from __future__ import annotations
 import cv2
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
+from ..contract.arrays import F32, U8
+
 MAX_PREVIOUS_SHARE = 0.85  # share of the earlier matte where the picture rests
 STILL_LEVELS, MOVING_LEVELS = (
     2.0,

@@ -8,12 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 from av.stream import Disposition
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32
 from ..contract.errors import UserError
 from .decode import AUDIO_FORMATS, open_media
-
-F32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16000  # samples per second, what the speech features work at
 MAX_SECONDS = 3 * 3600.0  # a longer sound is cut here: memory stays bounded

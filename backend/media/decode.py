@@ -28,8 +28,8 @@ from av.video.reformatter import (
     VideoReformatter,
 )
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from ..contract.arrays import Image
 from ..contract.errors import UserError
 from ..contract.performance import MAX_FPS, MAX_FRAMES
 from .timing import (
@@ -41,7 +41,6 @@ from .timing import (
     resample_to_constant_rate,
 )
 
-Image = NDArray[np.uint8]
 NoteCallback = Callable[[str], None]
 
 # Only real containers: ffmpeg would also open play lists that name other files, and text as terminal art.

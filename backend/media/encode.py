@@ -20,8 +20,8 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, U8
 from ..contract.atomic_write import error_from_failed_write
 from ..contract.errors import UserError
 from .decode import AUDIO_FORMATS, check_readable_file, open_media
@@ -103,7 +103,7 @@ class VideoWriter:
         self._video_stream = self._add_video()
         self._audio_stream = self._add_audio(self._audio_source.layout) if self._audio_source else None
 
-    def write_frame(self, image: NDArray[np.uint8]) -> None:
+    def write_frame(self, image: U8) -> None:
         """Adds one frame, (height, width, 3) display-referred sRGB.
 
         Raises:
@@ -241,7 +241,7 @@ class _AudioSource:
         sound, film = (float((s.start_time or 0) * (s.time_base or 0)) for s in (self._stream, films[0]))
         return sound - film
 
-    def read_samples(self, count: int) -> NDArray[np.float32]:
+    def read_samples(self, count: int) -> F32:
         """(channels, count) float32: the next samples at SOUND_RATE, silence after the end."""
         blocks, have = [self._buffer], self._buffer.shape[1]
         while have < count:
@@ -258,7 +258,7 @@ class _AudioSource:
         """Closes the file."""
         self._container.close()
 
-    def _decode_blocks(self) -> Iterator[NDArray[np.float32]]:
+    def _decode_blocks(self) -> Iterator[F32]:
         resampler = AudioResampler(format="fltp", layout=self.layout, rate=AUDIO_SAMPLE_RATE)
         try:
             for frame in self._container.decode(self._stream):

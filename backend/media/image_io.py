@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import MAX_CROP_SIDE, damaged_file_error, foreign_link_error
+from ..contract.arrays import U8
 from ..contract.safe_io import read_bytes
 
 PNG_SIGNATURE, JPEG_SIGNATURE = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -25,7 +26,7 @@ UNCHANGED = cv2.IMREAD_UNCHANGED
 COLOR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # BGR, whatever is stored
 
 
-def read_image(file: Path, mode: int = UNCHANGED) -> NDArray[np.uint8]:
+def read_image(file: Path, mode: int = UNCHANGED) -> U8:
     """The picture (H, W) or (H, W, C) in a file of an actor, blue first; `way` is UNCHANGED or COLOUR.
 
     Raises:
@@ -46,7 +47,7 @@ def read_image_bytes(file: Path) -> bytes:
         raise (foreign_link_error(file) if file.is_symlink() else damaged_file_error(file)) from error
 
 
-def decode_actor_image(file: Path, data: bytes, mode: int = UNCHANGED) -> NDArray[np.uint8]:
+def decode_actor_image(file: Path, data: bytes, mode: int = UNCHANGED) -> U8:
     """`read_picture` of bytes that came from `file`."""
     try:
         picture = decode_image(data, MAX_CROP_SIDE, mode)

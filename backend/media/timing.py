@@ -11,7 +11,8 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
+
+from ..contract.arrays import F64
 
 STANDARD_RATES = (
     Fraction(12), Fraction(15), Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
@@ -19,7 +20,7 @@ STANDARD_RATES = (
 )  # fmt: skip
 
 
-def read_packet_times(container: InputContainer, stream: VideoStream) -> NDArray[np.float64]:
+def read_packet_times(container: InputContainer, stream: VideoStream) -> F64:
     """Sorted times in seconds of all frames that will be shown, from the packets alone."""
     times = []
     try:
@@ -32,7 +33,7 @@ def read_packet_times(container: InputContainer, stream: VideoStream) -> NDArray
     return np.unique(np.asarray(times, np.float64))
 
 
-def detect_frame_rate(times: NDArray[np.float64], stream: VideoStream) -> Fraction:
+def detect_frame_rate(times: F64, stream: VideoStream) -> Fraction:
     """The rate at which most frames follow each other, as the exact fraction when it is a usual one."""
     said = stream.average_rate or stream.guessed_rate or Fraction(25)
     steps = np.diff(times)
@@ -49,7 +50,7 @@ def detect_frame_rate(times: NDArray[np.float64], stream: VideoStream) -> Fracti
     return Fraction(measured).limit_denominator(100_000)
 
 
-def is_variable_rate(times: NDArray[np.float64], fps: float) -> bool:
+def is_variable_rate(times: F64, fps: float) -> bool:
     """Whether frames stray from the grid of `fps` by more than half a step."""
     grid = np.arange(len(times)) / fps
     return bool(len(times)) and bool(np.abs(times - times[0] - grid).max() > 0.5 / fps)

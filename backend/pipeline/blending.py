@@ -6,17 +6,12 @@ jaw that closes uncovers neck. It fades in the cheeks, under the nose and on the
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64, Floats
 from ..matting.plate import push_pull
 from ..tracking.detection import topology as topo
-
-F32 = NDArray[np.float32]
-Landmarks = NDArray[np.floating[Any]]
 
 # The jaw from ear to ear, and the way back over cheeks and under the nose.
 JAW_LANDMARKS = (132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288, 361)
@@ -29,12 +24,12 @@ MAX_COLOR_OFFSET = 0.2  # of a display value 0–1: the most by which colours ar
 TEMPORAL_SMOOTHING = 0.8  # of the colours' correction of the frame before that is kept: light changes slowly
 
 
-def face_height(landmarks: Landmarks) -> float:
+def face_height(landmarks: Floats) -> float:
     """Pixels from forehead to chin of landmarks (478, ≥2)."""
     return max(8.0, float(np.linalg.norm(landmarks[topo.FOREHEAD, :2] - landmarks[topo.CHIN, :2])))
 
 
-def lower_face_matte(landmark_sets: list[Landmarks], shape: tuple[int, int]) -> F32:
+def lower_face_matte(landmark_sets: list[Floats], shape: tuple[int, int]) -> F32:
     """(H, W) soft matte 0–1 over the lower face wherever one of some faces has it.
 
     Args:
@@ -50,7 +45,7 @@ def lower_face_matte(landmark_sets: list[Landmarks], shape: tuple[int, int]) -> 
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
 
-def _lower_face_outline(landmarks: Landmarks) -> NDArray[np.float64]:
+def _lower_face_outline(landmarks: Floats) -> F64:
     """(N, 2) the polygon around the lower face; it reaches past the chin, less and less towards the ears."""
     points = np.asarray(landmarks, np.float64)[:, :2]
     jaw, middle = points[list(JAW_LANDMARKS)], points[[topo.MOUTH_LEFT, topo.MOUTH_RIGHT]].mean(0)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.arrays import F32, F64, Image
 from ..contract.atomic_write import make_folder, write_bytes_atomically
 from ..contract.camera import footage_camera_path
 from ..contract.channels import ORAL_CHANNELS
@@ -34,7 +35,7 @@ from ..rendering.passes import Passes, passes_from_frame, quantize
 from ..setup.device import choose_device, device_name
 from ..speech.model import Delivery, speak
 from .blending import ColorMatch, face_height, lower_face_matte
-from .footage import FootageReader, Image, ping_pong_indices
+from .footage import FootageReader, ping_pong_indices
 
 if TYPE_CHECKING:
     import torch
@@ -180,7 +181,7 @@ class _MouthCompositor:
         result[part] = np.where(matte[..., None] > 0, quantize(mixed, 255).astype(np.uint8), image[part])
         return result
 
-    def _render_frame(self, frame_index: int, channels: NDArray[np.float32]) -> Passes:
+    def _render_frame(self, frame_index: int, channels: F32) -> Passes:
         import torch
 
         def tensor(values: NDArray[Any]) -> torch.Tensor:
@@ -203,7 +204,7 @@ class _MouthCompositor:
             )
         return passes_from_frame(frame)
 
-    def _project_mesh(self, frame_index: int, channels: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _project_mesh(self, frame_index: int, channels: F32) -> F64:
         """(478, 2) pixels of the face mesh in the pose of a row."""
         view, intrinsics = self.camera.matrices_at(0)
         mesh = self.neutral + np.tensordot(channels.astype(np.float64), self.shapes, 1)
@@ -211,7 +212,7 @@ class _MouthCompositor:
         placed = mesh @ turn.T + self.footage_performance.head_translation[frame_index]
         return project_points(placed, view[:3, :3], view[:3, 3], intrinsics)
 
-    def _resize_to_square(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _resize_to_square(self, image: F32) -> F32:
         """A picture of the training crop's size, as large as the square."""
         smaller = self.square_side < image.shape[0]
         way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.arrays import Image
 from ..contract.errors import UserError
 from ..dataset.frame_store import FrameStore
 from ..media.decode import probe_video, read_frames
-
-Image = NDArray[np.uint8]
 
 
 class FootageReader:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, FootageCamera, Proxy
+from ..contract.arrays import F32, F64
 from ..contract.performance import Performance
 from ..contract.progress import Reporter
 from ..dataset.crops import to_crop_space
@@ -39,7 +39,7 @@ def track_segment(
     centre = (footage_size[0] / 2 - x) * crop_size / side, (footage_size[1] / 2 - y) * crop_size / side
     landmarks = to_crop_space(selection.landmarks, box, crop_size)
 
-    def head(index: int) -> NDArray[np.float32]:
+    def head(index: int) -> F32:
         matte = store.read_matte(index)
         return np.asarray(matte[..., MATTE_PERSON] * matte[..., MATTE_HEAD], np.float32)
 
@@ -66,7 +66,7 @@ def apply_landmarker(
     folder: ActorFolder,
     landmarker: LandmarkerFile,
     track: TrackingResult,
-    landmarks: NDArray[np.float64],
+    landmarks: F64,
     store: FrameStore,
     reporter: Reporter,
 ) -> TrackingResult:
@@ -94,7 +94,7 @@ def performance_from_track(track: TrackingResult, fps: float) -> Performance:
     )  # fmt: skip
 
 
-def write_proxy(folder: ActorFolder, track: TrackingResult, landmarks: NDArray[np.float64], store: FrameStore) -> None:
+def write_proxy(folder: ActorFolder, track: TrackingResult, landmarks: F64, store: FrameStore) -> None:
     """Writes the face mesh that Blender shows, coloured from the footage."""
     neutral = track.rig.neutral[: topo.MESH_VERTEX_COUNT]
     colours = median_vertex_colors(landmarks, store)[: topo.MESH_VERTEX_COUNT]

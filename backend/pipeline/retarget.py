@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, ActorInfo
+from ..contract.arrays import F64
 from ..contract.geometry import (
     matrix_from_quaternion,
     matrix_from_rotation_vector,
@@ -21,7 +21,6 @@ from ..contract.performance import Performance
 from ..contract.progress import Reporter
 from .create import CreateOptions, track_footage
 
-F64 = NDArray[np.float64]
 MIN_SCALED_MAXIMUM = 0.1  # a channel that reaches less than this was hardly seen, and is not scaled by it
 
 

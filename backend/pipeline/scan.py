@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F32
 from ..contract.errors import UserError
 from ..contract.progress import Reporter
 from ..media.audio_io import is_silent, load_audio, save_wav
@@ -19,8 +19,6 @@ from ..speech.features import analyze_speech
 from ..tracking.detection.landmarks import Scan, scan_frames
 from ..tracking.detection.selection import SegmentSelection, find_face_regions, require_single_face, select_segment
 from ..tracking.detection.visibility import estimate_yaw
-
-F32 = NDArray[np.float32]
 
 AUDIO_SAMPLE_RATE = 16000
 MAX_SCAN_SIDE_PIXELS = 1280  # pixels: larger footage is shrunk while it is decoded; the crops come from its full size

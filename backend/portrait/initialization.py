@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F64, Mask
 from ..contract.geometry import FLIP_YZ, matrix_from_quaternion, project_points
 from ..dataset.clip import Clip
 from ..dataset.frame_store import MATTE_HEAD, MATTE_PERSON, FrameStore
@@ -22,7 +22,6 @@ from .labels import HAIR, TORSO
 from .model import Portrait
 from .seeds import Seeds, portrait_from_seeds, seed_beside_mesh, seed_eyes, seed_face_mesh, seed_mouth
 
-F64 = NDArray[np.float64]
 NECK_TOP_METERS, NECK_BOTTOM_METERS = (
     0.0,
     -0.055,
@@ -163,9 +162,7 @@ def seed_torso(track: TrackingResult, store: FrameStore, spacing: float) -> Seed
     return seed_beside_mesh(points, size * meters_per_pixel(track), tint, TORSO, share, track.rig)
 
 
-def extend_hidden_neck(
-    track: TrackingResult, color: F64, is_visible: NDArray[np.bool_]
-) -> tuple[F64, NDArray[np.bool_]]:
+def extend_hidden_neck(track: TrackingResult, color: F64, is_visible: Mask) -> tuple[F64, Mask]:
     """Continues the neck upwards behind the jaw, where no frame shows it, in the colours below: a head that turns
     farther than it did in the footage then uncovers neck and not a hole.
 
@@ -216,7 +213,7 @@ def unproject_to_chest(track: TrackingResult, pixels: F64) -> F64:
     return (camera - track.view[:3, 3]) @ track.view[:3, :3]
 
 
-def sample_pixel_grid(mask: NDArray[np.bool_], spacing: float) -> tuple[F64, float]:
+def sample_pixel_grid(mask: Mask, spacing: float) -> tuple[F64, float]:
     """Positions (P, 2) about `spacing` pixels apart inside a mask (H, W), and the Gaussian's size in pixels."""
     axis = np.arange(spacing / 2, mask.shape[0], spacing)
     x, y = np.meshgrid(axis, axis)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator
 
+from ..contract.arrays import F64, I32, I64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.geometry import matrix_from_rotation_vector
 from ..tracking.detection import topology as topo
@@ -16,8 +16,6 @@ from ..tracking.face.blendshape_rig import JAW_HINGE, JAW_OPEN_ANGLE, Blendshape
 from .labels import FACE, HAIR, MOUTH
 from .model import ORAL_CHANNEL_COUNT, Portrait, PortraitSize
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 MESH_FALLOFF_METERS = 0.014  # metres over which skin beside the mesh (neck, temples) still follows the mesh
 LOG_GROWTH_RANGE = (-0.2, 1.0)  # of the logarithm of a Gaussian's size, with the skin that it lies on
 LID_CLEARANCE_METERS = (
@@ -35,7 +33,7 @@ class Seeds:
     means: F64
     size: F64
     color: F64
-    label: NDArray[np.int64]
+    label: I64
     head_weight: F64
     prior: F64
     growth: F64
@@ -70,9 +68,7 @@ class Seeds:
         return cls(**joined, **over_channels)
 
 
-def seed_face_mesh(
-    rig: BlendshapeRig, faces: NDArray[np.int32], color: F64, spacing: float, rng: np.random.Generator
-) -> Seeds:
+def seed_face_mesh(rig: BlendshapeRig, faces: I32, color: F64, spacing: float, rng: np.random.Generator) -> Seeds:
     """Gaussians on the face mesh, denser around lips and eyes.
 
     Args:
@@ -98,7 +94,7 @@ def seed_face_mesh(
     return Seeds.from_points(points, size, tint, FACE, 1.0, prior, skin_growth(rig, faces)[:, chosen])
 
 
-def skin_growth(rig: BlendshapeRig, faces: NDArray[np.int32]) -> F64:
+def skin_growth(rig: BlendshapeRig, faces: I32) -> F64:
     """(52, F) how much longer and wider each triangle gets at channel value 1, logarithm: where skin stretches, its
     Gaussians have to cover more than they did."""
 

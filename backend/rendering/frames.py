@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..contract.actor_folder import ActorFolder, damaged_file_error, fingerprint
+from ..contract.arrays import F32
 from ..contract.atomic_write import make_folder, write_bytes_atomically
 from ..contract.camera import MAX_IMAGE_SIDE, CameraPath, footage_camera_path
 from ..contract.errors import Cancelled, UserError
@@ -25,7 +26,7 @@ from ..setup.device import choose_device, device_name
 from .frame_cache import FrameCache
 from .images import encode_exr, encode_png
 from .options import RenderOptions, frame_numbers, validate_options
-from .passes import Passes, Plane, ShutterAccumulator, passes_from_frame
+from .passes import Passes, ShutterAccumulator, passes_from_frame
 
 if TYPE_CHECKING:
     import torch
@@ -264,7 +265,7 @@ class _RenderJob:
                 raise damaged_file_error(file) from error
         return self._cached_model_hash
 
-    def _load_background(self) -> Plane:
+    def _load_background(self) -> F32:
         """(H, W, 3) display sRGB."""
         height, width = self.camera.height, self.camera.width
         if not self.options.use_plate:
@@ -301,7 +302,7 @@ def _unreadable_file_error(path: Path) -> UserError:
     return UserError("unreadable_file", f"{path} cannot be read.", "Delete it and render again.")
 
 
-def _pose_arrays(performance: Performance, sample_index: int) -> tuple[NDArray[np.float32], ...]:
+def _pose_arrays(performance: Performance, sample_index: int) -> tuple[F32, ...]:
     """The first five arguments of `Portrait.render`."""
     return (
         performance.head_rotation[sample_index],

@@ -12,6 +12,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
+from ..contract.arrays import F32
 from ..media.provenance import DIGITAL_SOURCE_TYPE, SYNTHETIC_LABEL
 from .passes import Passes, quantize
 
@@ -42,7 +43,7 @@ def encode_exr(passes: Passes, fps: float, metadata: Mapping[str, str]) -> bytes
         "digitalSourceType": DIGITAL_SOURCE_TYPE,
         **metadata,
     }
-    channels: dict[str, NDArray[np.float16] | NDArray[np.float32]] = {
+    channels: dict[str, NDArray[np.float16] | F32] = {
         f"{EXR_LAYER}.Combined": passes.to_scene_linear().astype(np.float16),
         f"{EXR_LAYER}.Depth.Z": np.ascontiguousarray(passes.depth, np.float32),
     }

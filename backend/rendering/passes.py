@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..contract.arrays import F32, U8
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..portrait.model import RenderedFrame
 
-Plane = NDArray[np.float32]
 
 EMPTY_DEPTH_METERS = 1e10  # metres where there is nothing, as Blender writes it
 MIN_DEPTH_ALPHA = 1 / 1024  # alpha below which a depth is not trusted
@@ -34,25 +34,25 @@ class Passes:
         vectors: (H, W, 4) see `vectors.py`; None when they were not asked for.
     """
 
-    color: Plane
-    alpha: Plane
-    depth: Plane
-    mattes: dict[str, Plane]
-    vectors: Plane | None = None
+    color: F32
+    alpha: F32
+    depth: F32
+    mattes: dict[str, F32]
+    vectors: F32 | None = None
 
-    def composite_over(self, background: Plane) -> NDArray[np.uint8]:
+    def composite_over(self, background: F32) -> U8:
         """(H, W, 3) uint8 of the actor over a display-referred background, mixed as in training: in display values."""
-        cover: Plane = self.alpha[..., None]
+        cover: F32 = self.alpha[..., None]
         return quantize(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
 
-    def to_scene_linear(self) -> Plane:
+    def to_scene_linear(self) -> F32:
         """(H, W, 4) scene-linear Rec.709, premultiplied."""
         return np.concatenate([srgb_to_linear(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
 
     def expand_to_frame(self, width: int, height: int, left: int, top: int) -> Passes:
         """These passes as a part of a larger, otherwise empty picture."""
 
-        def place(plane: Plane, empty: float = 0) -> Plane:
+        def place(plane: F32, empty: float = 0) -> F32:
             whole = np.full((height, width, *plane.shape[2:]), empty, np.float32)
             whole[top : top + plane.shape[0], left : left + plane.shape[1]] = plane
             return whole
@@ -70,9 +70,9 @@ class ShutterAccumulator:
 
     def __init__(self) -> None:
         self._weight = 0.0
-        self._color_sum: Plane | None = None
-        self._min_depth: Plane
-        self._matte_sums: dict[str, Plane]
+        self._color_sum: F32 | None = None
+        self._min_depth: F32
+        self._matte_sums: dict[str, F32]
 
     def add_moment(self, passes: Passes, weight: float) -> None:
         """Gathers one moment."""
@@ -121,32 +121,32 @@ def unpremultiply_color(frame: RenderedFrame) -> Tensor:
     return (frame.rgb / frame.alpha.clamp_min(MIN_COLOR_ALPHA)[..., None]).clamp(0, 1)
 
 
-def preview_image(frame: RenderedFrame) -> NDArray[np.uint8]:
+def preview_image(frame: RenderedFrame) -> U8:
     """(H, W, 4) uint8 display sRGB with straight alpha."""
     import torch
 
     rgba = torch.cat([unpremultiply_color(frame), frame.alpha.clamp(0, 1)[..., None]], -1)
-    picture: NDArray[np.uint8] = np.ascontiguousarray((rgba * 255 + 0.5).to(torch.uint8).cpu().numpy())
+    picture: U8 = np.ascontiguousarray((rgba * 255 + 0.5).to(torch.uint8).cpu().numpy())
     return picture
 
 
-def _to_numpy(values: Tensor) -> Plane:
+def _to_numpy(values: Tensor) -> F32:
     return np.ascontiguousarray(values.detach().float().cpu().numpy())
 
 
-def srgb_to_linear(display: Plane) -> Plane:
+def srgb_to_linear(display: F32) -> F32:
     """IEC 61966-2-1: display values 0–1 to light, same primaries."""
     low = display <= 0.04045
     return np.where(low, display / 12.92, ((display + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def linear_to_srgb(light: Plane) -> Plane:
+def linear_to_srgb(light: F32) -> F32:
     """The inverse of `srgb_to_linear`."""
     low = light <= 0.0031308
     return np.where(low, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
-def quantize(values: Plane, max_value: int) -> Plane:
+def quantize(values: F32, max_value: int) -> F32:
     """Values 0–1 as whole numbers from 0 to `top`."""
-    rounded: Plane = np.rint(np.clip(values, 0, 1) * np.float32(max_value))
+    rounded: F32 = np.rint(np.clip(values, 0, 1) * np.float32(max_value))
     return rounded

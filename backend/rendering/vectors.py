@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from .passes import MIN_DEPTH_ALPHA, Plane
+from ..contract.arrays import F32
+from .passes import MIN_DEPTH_ALPHA
 
 if TYPE_CHECKING:
     from ..portrait.model import Portrait, Pose
@@ -27,7 +28,7 @@ class Moment(NamedTuple):
 
 
 @torch.no_grad()
-def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> Plane:
+def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> F32:
     """(H, W, 4) pixels; 0 where there is nothing.
 
     Args:
@@ -40,7 +41,7 @@ def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: 
         moved, ways, moments[1].view, moments[1].intrinsics, width, height, False
     )
     drawn = torch.where(alpha[..., None] > MIN_DEPTH_ALPHA, drawn / alpha.clamp_min(MIN_DEPTH_ALPHA)[..., None], 0)
-    plane: Plane = drawn.float().cpu().numpy()
+    plane: F32 = drawn.float().cpu().numpy()
     return plane
 
 

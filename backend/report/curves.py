@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F32
 from ..contract.channels import CHANNEL_GROUPS, CHANNEL_INDEX, ORAL_CHANNELS
 from ..media.audio_io import load_audio
 from ..tracking.channel_report import NOT_MEASURABLE
@@ -65,7 +65,7 @@ def _build_waveform(folder: ActorFolder, frame_count: int) -> list[int]:
     """Peaks of the sound, 0–100, evenly over the `count` frames."""
     if not folder.info.has_audio:
         return []
-    samples: NDArray[np.float32] = np.abs(load_audio(folder.file_path("audio.wav"), WAVEFORM_SAMPLE_RATE))
+    samples: F32 = np.abs(load_audio(folder.file_path("audio.wav"), WAVEFORM_SAMPLE_RATE))
     length = max(1, round(frame_count / folder.info.fps * WAVEFORM_SAMPLE_RATE))
     padded = np.zeros(length, np.float32)
     padded[: len(samples)] = samples[:length]

@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import U8
 from ..contract.atomic_write import make_folder, write_bytes_atomically
 from ..media.decode import read_frames
 from .overlay import PERSON_COLOR
@@ -43,7 +43,7 @@ def write_face_images(video: Path, boxes: Sequence[FaceBox], frame_index: int, f
     return folder / "faces.png", names
 
 
-def crop_face(rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.uint8]:
+def crop_face(rgb: U8, box: FaceBox) -> U8:
     """(SIDE, SIDE, 3) of one face: the square in the middle of its region."""
     x, y, width, height = box
     side = min(width, height)
@@ -51,7 +51,7 @@ def crop_face(rgb: NDArray[np.uint8], box: FaceBox) -> NDArray[np.uint8]:
     return _resize(rgb[top : top + side, left : left + side], (FACE_IMAGE_SIDE, FACE_IMAGE_SIDE))
 
 
-def draw_numbered_boxes(rgb: NDArray[np.uint8], boxes: Sequence[FaceBox]) -> NDArray[np.uint8]:
+def draw_numbered_boxes(rgb: U8, boxes: Sequence[FaceBox]) -> U8:
     """The frame, at most `OVERVIEW` pixels long, with a box and a number per face."""
     scale = min(1.0, MAX_OVERVIEW_SIDE / max(rgb.shape[:2]))
     picture = _resize(rgb, (round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)))
@@ -66,12 +66,12 @@ def draw_numbered_boxes(rgb: NDArray[np.uint8], boxes: Sequence[FaceBox]) -> NDA
     return picture
 
 
-def _resize(rgb: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
+def _resize(rgb: Any, size: tuple[int, int]) -> U8:
     smaller = size[0] < rgb.shape[1]
     kind = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
     return np.ascontiguousarray(cv2.resize(rgb, size, interpolation=kind)).astype(np.uint8)
 
 
-def _write_png(path: Path, rgb: NDArray[np.uint8]) -> None:
+def _write_png(path: Path, rgb: U8) -> None:
     data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
     write_bytes_atomically(path, data.tobytes())

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F32, Image
 from ..contract.progress import Reporter
 from ..media.encode import CompressionSettings, VideoWriter
-from .overlay import Image, draw_overlay, overlay_side
+from .overlay import draw_overlay, overlay_side
 from .tracked import TrackingData
 
 OVERLAY_FILE = "overlay.mp4"
@@ -22,7 +21,7 @@ OVERLAY_STAGE = "draw the report"
 SEEKABLE_COMPRESSION = CompressionSettings(crf=25, preset="veryfast", keyframe_interval=25)
 
 ReadFrame = Callable[[int], Image]
-ReadMatte = Callable[[int], NDArray[np.float32]]
+ReadMatte = Callable[[int], F32]
 
 
 def write_overlay_video(folder: ActorFolder, read_frame: ReadFrame, read_matte: ReadMatte, reporter: Reporter) -> None:

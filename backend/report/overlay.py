@@ -11,11 +11,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64, I32, I64, U8, Image
 from ..tracking.detection import topology as topo
 
-Image = NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 MIN_OVERLAY_SIDE = 384  # pixels: smaller crops are drawn on an enlarged picture, or the mesh would be a blot
@@ -42,7 +41,7 @@ def overlay_side(crop_size: int) -> int:
     return crop_size * -(-MIN_OVERLAY_SIDE // crop_size)
 
 
-def draw_overlay(image: Image, matte: NDArray[np.float32], mesh: Any, head_axes: Any, torso_axes: Any) -> Image:
+def draw_overlay(image: Image, matte: F32, mesh: Any, head_axes: Any, torso_axes: Any) -> Image:
     """The frame with everything drawn over it.
 
     Args:
@@ -99,14 +98,14 @@ def tint(image: Any, weight: Any, color: Color, strength: float = 1.0) -> None:
 
 
 @cache
-def _tint_tables(color: Color, strength: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _tint_tables(color: Color, strength: float) -> tuple[U8, U8]:
     """(1, 256, 3) what each weight adds of the colour, and (256,) what it leaves of the picture."""
     share = np.arange(256) / 255 * strength
     ink = np.rint(share[None, :, None] * np.array(color)).astype(np.uint8)
     return ink, np.rint(255 * (1 - share)).astype(np.uint8)
 
 
-def draw_mesh(image: Image, points: NDArray[np.float64]) -> None:
+def draw_mesh(image: Image, points: F64) -> None:
     """The face mesh (478, 2) pixels, in place."""
     web, features = _mesh_edges()
     box = _bounding_box(points, image.shape[0])
@@ -129,7 +128,7 @@ def draw_mesh(image: Image, points: NDArray[np.float64]) -> None:
         )
 
 
-def draw_axes(image: Image, ends: NDArray[np.float64]) -> None:
+def draw_axes(image: Image, ends: F64) -> None:
     """Axes from their origin (first row of (4, 2) pixels), in place; what points to the viewer is drawn last."""
     width = max(2, round(image.shape[0] / 200))
     for axis in range(3):
@@ -139,12 +138,12 @@ def draw_axes(image: Image, ends: NDArray[np.float64]) -> None:
         cv2.circle(image, end, round(width * 0.9 * 16), AXIS_COLORS[axis], -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
-def to_fixed_point(points: NDArray[np.float64]) -> NDArray[np.int32]:
+def to_fixed_point(points: F64) -> I32:
     """Pixel coordinates (centres at +0.5) as OpenCV draws them: fixed point, centres at whole numbers."""
     return np.rint((np.clip(points, -1e4, 1e4) - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
-def _bounding_box(points: NDArray[np.float64], side: int, margin: int = 3) -> tuple[slice, slice]:
+def _bounding_box(points: F64, side: int, margin: int = 3) -> tuple[slice, slice]:
     """Rows and columns of the picture around points."""
     low = np.clip(np.floor(points.min(0)) - margin, 0, side).astype(int)
     high = np.clip(np.ceil(points.max(0)) + margin, 0, side).astype(int)
@@ -156,7 +155,7 @@ def _is_nonempty(box: tuple[slice, slice]) -> bool:
 
 
 @cache
-def _mesh_edges() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _mesh_edges() -> tuple[I64, I64]:
     """(E, 2) the web of the mesh, and the lines of lips, lids, brows and the face's outline."""
     from mediapipe.python.solutions.face_mesh_connections import FACEMESH_CONTOURS
 
@@ -170,7 +169,7 @@ def _map_alpha(alpha: Any, kind: str) -> Any:
 
 
 @cache
-def _alpha_table(kind: str) -> NDArray[np.uint8]:
+def _alpha_table(kind: str) -> U8:
     """(256,) what an alpha becomes: the light that is left ("dim"), or how much of an edge it is ("edge")."""
     alpha = np.arange(256) / 255
     value = (

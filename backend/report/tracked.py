@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F64
 from ..contract.geometry import matrix_from_quaternion, yaw_pitch_roll_degrees
 from ..tracking.detection import topology as topo
-
-F64 = NDArray[np.float64]
 
 GLABELLA = 9
 AXIS_LENGTH = 0.04  # metres that an axis is drawn long

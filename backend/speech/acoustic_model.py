@@ -15,12 +15,9 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, I64, U8
 from ..contract.errors import UserError
-
-F32 = NDArray[np.float32]
-I64 = NDArray[np.int64]
 
 FOLDER = Path(__file__).parent / "models" / "en-us"
 STREAMS, CEPSTRA, STATES = 3, 13, 3
@@ -147,7 +144,7 @@ def _read_definition(path: Path) -> tuple[tuple[str, ...], I64, I64]:
     return tuple(names), owner, state
 
 
-def _read_mixture_weights(path: Path) -> NDArray[np.uint8]:
+def _read_mixture_weights(path: Path) -> U8:
     """(streams, densities, senones) quantised negative log weights of a sendump without clusters."""
     data = path.read_bytes()
     at = 0

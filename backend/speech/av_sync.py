@@ -13,18 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
+from ..contract.arrays import C128, F32, F64, Floats
 from ..tracking.detection import topology as topo
 from .features import FEATURE_RATE, SpeechFeatures
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-C128 = NDArray[np.complex128]
 
 CANDIDATE_LAGS = np.arange(-0.60, 0.69, 0.04)  # seconds
 MAX_SECONDS = 90.0  # seconds that are looked at: more would not make it surer
@@ -78,7 +73,7 @@ class AudioOffset:
 
 
 def measure_audio_offset(
-    speech: SpeechFeatures, landmarks: NDArray[np.floating[Any]], fps: float, start_seconds: float = 0.0
+    speech: SpeechFeatures, landmarks: Floats, fps: float, start_seconds: float = 0.0
 ) -> AudioOffset:
     """Measures the sound against the mouth.
 
@@ -107,7 +102,7 @@ def measure_audio_offset(
     return _offset_from_agreement(agreement, (mouth**2).sum(1), fps)
 
 
-def _normalize_mouth(landmarks: NDArray[np.floating[Any]]) -> F64:
+def _normalize_mouth(landmarks: Floats) -> F64:
     """(T, M) lips and chin, in eye distances, after the similarity that lays eyes and nose on their median place."""
     result = np.full((len(landmarks), 2 * len(MOUTH_LANDMARKS)), np.nan)
     face = np.isfinite(landmarks[:, 0, 0])

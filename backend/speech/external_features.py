@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32
 from ..contract.errors import UserError
 from ..contract.safe_io import open_regular_file, read_array, read_arrays
-
-F32 = NDArray[np.float32]
 
 RATE_RANGE = (10.0, 250.0)  # rows per second that a table may have
 MAX_COLUMNS, MAX_ROWS = 2048, 2_000_000  # columns and rows

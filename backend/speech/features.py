@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 import librosa
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, grey_opening
 from scipy.signal import resample_poly
 
+from ..contract.arrays import F32, F64
 from .phones import ARTICULATIONS, HOP_SAMPLES, SAMPLE_RATE, PhonePosteriors, estimate_phone_posteriors
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 FEATURE_RATE = SAMPLE_RATE / HOP_SAMPLES  # frames per second of a track: 100
 MEL_BANDS = 40

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.arrays import F32, F64
 from ..contract.channels import CHANNEL_INDEX, ORAL_CHANNELS
 from ..contract.errors import UserError
 from ..contract.performance import Performance
@@ -32,9 +32,6 @@ from .mouth import (
     pause_weights,
 )
 from .network import SpeechNetwork, fit_network, predict_out_of_fold, predict_ridge_baseline
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 SPEECH_FILE_NAME = "speech.safetensors"
 SPEECH_VERSION = 2

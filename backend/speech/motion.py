@@ -12,16 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 from scipy.signal import find_peaks
 
+from ..contract.arrays import F32, F64
 from ..contract.channels import CHANNEL_INDEX, FACIAL_CHANNELS, ORAL_CHANNELS
 from ..contract.performance import Performance
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 
 SNIPPET_SECONDS = (2.0, 5.0)  # seconds of a piece of footage
 CROSSFADE_SECONDS = (0.8, 2.0)  # seconds that two pieces overlap: the further apart they are, the longer

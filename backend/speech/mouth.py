@@ -10,16 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import binary_opening, gaussian_filter1d, maximum_filter1d
 
 from ..contract.actor_folder import Proxy
+from ..contract.arrays import F32, F64, Mask
 from ..contract.channels import ORAL_CHANNELS
 from ..tracking.detection import topology as topo
 from .features import FEATURE_RATE, SpeechFeatures
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 MIN_CLOSURE_PROBABILITY = 0.15  # of p, b, m above which the lips may have to meet
 # They must where the regression does not hold them far apart: at most this share of the opening's range, more when the
@@ -158,7 +155,7 @@ def measure_mouth_profile(
     return MouthProfile(*(np.asarray(array, np.float32) for array in arrays))
 
 
-def _mean_most_closed(oral: F32, opening: F32, is_candidate: NDArray[np.bool_], share: float) -> F32:
+def _mean_most_closed(oral: F32, opening: F32, is_candidate: Mask, share: float) -> F32:
     rows = np.flatnonzero(is_candidate)
     count = min(len(rows), max(MIN_AVERAGED_FRAMES, round(share * len(rows))))
     result: F32 = oral[rows[np.argsort(opening[rows], kind="stable")[:count]]].mean(0)

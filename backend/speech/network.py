@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.nn.functional import gelu
 
-F32 = NDArray[np.float32]
+from ..contract.arrays import F32
 
 
 @dataclass(frozen=True)

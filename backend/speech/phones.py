@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32
 from .acoustic_model import AcousticModel, load_acoustic_model
-
-F32 = NDArray[np.float32]
 
 SAMPLE_RATE = 16000  # samples per second the model was trained at
 HOP_SAMPLES = 160  # samples: 10 ms

@@ -14,14 +14,11 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
+from ..contract.arrays import F64, I32
 from .subdivision import build_adjacency
-
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
 
 LANDMARK_COUNT = 468
 FACE_OVAL = (

@@ -12,15 +12,12 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64, U8
 from ..contract.atomic_write import write_atomically
 from ..contract.channels import CHANNELS
 from ..contract.errors import UserError
 from ..contract.performance import Performance
 from ..contract.safe_io import ArrayLayout, matches_layout, read_arrays
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 
 GROUND_TRUTH_FORMAT = "portrait_actor.sample_truth.1"
 GROUND_TRUTH_LAYOUT: ArrayLayout = {

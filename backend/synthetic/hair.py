@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from ..contract.arrays import F64
 from .cage import skull_distance
 from .parts import MeshPart, grid_faces, join_parts
-
-F64 = NDArray[np.float64]
 
 SKULL_CENTER = np.array([0.0, 0.010, -0.066])  # inside the skull, metres
 PARTING_X = 0.020  # metres to the actor's left

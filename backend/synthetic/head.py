@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
+from ..contract.arrays import F32, F64, I32, U8, Mask
 from ..contract.channels import CHANNEL_INDEX
 from . import light, parts, texture
 from .cage import EYE_RADIUS, LANDMARK_COUNT, LIPS_INNER, Cage, build_cage
@@ -16,10 +16,6 @@ from .hair import build_hair
 from .raster import vertex_normals
 from .shapes import JAW_ANGLE, JAW_PIVOT, JAW_SLIDE, build_shapes
 from .subdivision import build_adjacency, subdivide
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
 
 HEAD, HAIR, TORSO, MOUTH = range(4)  # regions of the mattes
 REGIONS = ("head", "hair", "torso", "mouth")
@@ -80,7 +76,7 @@ class ActorMesh:
         points, faces, uvs, labels = [], [], [], []
         count = 0
 
-        def add_part(name: str, part: parts.MeshPart, rectangle: str, label: int | NDArray[np.uint8]) -> None:
+        def add_part(name: str, part: parts.MeshPart, rectangle: str, label: int | U8) -> None:
             nonlocal count
             self._part_slices[name] = slice(count, count + len(part.vertices))
             points.append(part.vertices)
@@ -121,7 +117,7 @@ class ActorMesh:
         self._lip_z = parts.lip_center(self.cage)[2]
         self._eyelid_vertices = self._find_eyelid_vertices(skin)
 
-    def _label_skin_faces(self, skin: F64, faces: I32, parent: I32) -> NDArray[np.uint8]:
+    def _label_skin_faces(self, skin: F64, faces: I32, parent: I32) -> U8:
         """The region of every skin triangle: mouth lining, head, or neck (torso)."""
         bag = {int(v) for v in self.cage.mouth_bag[1:].ravel()}
         lining = np.array([sum(int(v) in bag for v in face) >= 1 for face in self.cage.faces])
@@ -141,7 +137,7 @@ class ActorMesh:
             layers.append(layer)
         return np.stack(layers).astype(np.float32)
 
-    def _find_hidden_faces(self) -> NDArray[np.bool_]:
+    def _find_hidden_faces(self) -> Mask:
         """(F,) the triangles of the cranium that hair hides from every side: no light reaches them."""
         dark = self._light_transfer[2, :, 0] < 1e-4
         buried = dark[self.faces].all(1) & (self.rest_vertices[self.faces].min(1)[:, 1] > 0)

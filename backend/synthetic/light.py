@@ -7,13 +7,9 @@ P.-P. Sloan et al., "Precomputed Radiance Transfer", SIGGRAPH 2002.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64, I32
 from .raster import find_visible_triangles, vertex_normals
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
 
 _COSINE_BANDS = np.array([1.0] + [2 / 3] * 3 + [1 / 4] * 5)  # the clamped cosine's factor per band, divided by π
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, U8
 from ..contract.atomic_write import error_from_failed_write
 from ..contract.errors import UserError
 from ..contract.progress import Reporter
@@ -17,8 +17,6 @@ from ..media.encode import VideoWriter
 from . import motion, phones, voice
 from .ground_truth import GroundTruth, open_writer
 from .render import PinholeCamera, SampleRenderer
-
-F32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _build_script(lines: tuple[tuple[str, str], ...], seed: int, seconds: float)
     )
 
 
-def _add_noise(image: NDArray[np.uint8], noise: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _add_noise(image: U8, noise: float, rng: np.random.Generator) -> U8:
     """The picture with the camera's noise."""
     if noise <= 0:
         return image

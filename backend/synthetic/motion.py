@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS, mirror_channel
 from ..contract.geometry import quaternion_from_yaw_pitch_roll, quaternion_product
 from ..contract.performance import Performance
 from .cage import NECK_PIVOT
 from .head import MAX_GAZE_ANGLES, matrix_from_quaternion
 from .phones import PHONES, TimedPhone
-
-F64 = NDArray[np.float64]
 
 MOTIONS = ("talk", "still_head", "range", "parts")
 # What "parts" sweeps, one after the other, with the same channel of the other side; oral and facial in turns.

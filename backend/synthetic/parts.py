@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F64, I32
 from .cage import EYE_RADIUS, LIPS_INNER, Cage
-
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
 
 COLLAR_CENTER = np.array([0.0, -0.152, -0.082])
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-I32 = NDArray[np.int32]
-U8 = NDArray[np.uint8]
+from ..contract.arrays import F32, I32, U8
 
 BAND_COUNT = 32
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64, U8
 from ..contract.performance import Performance
 from .head import REGIONS, ActorMesh, cached_actor_mesh
 from .raster import find_visible_triangles, shade_pixels
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 
 _srgb_levels = np.arange(256) / 255
 SRGB_TO_LINEAR = np.where(

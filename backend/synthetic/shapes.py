@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS, mirror_channel
 from .cage import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, closed_loop, interpolate_thin_plate
 
-F64 = NDArray[np.float64]
 Handles = dict[int, tuple[float, float, float]]
 
 JAW_ANGLE = np.radians(20.0)  # the lower teeth turn by this at jawOpen 1: about 35 mm at the incisors

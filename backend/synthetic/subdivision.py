@@ -7,10 +7,9 @@ cubic B-splines.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-I32 = NDArray[np.int32]
+from ..contract.arrays import F64, I32, I64
 
 
 def find_edges(faces: I32) -> tuple[I32, I32, I32]:
@@ -39,11 +38,11 @@ def subdivide_once(faces: I32, vertex_count: int, creases: I32) -> tuple[sparse.
         are the coarse ones, moved; then comes one vertex for each edge.
     """
     edges, sides, shared = find_edges(faces)
-    rows: list[NDArray[np.int64]] = []
-    columns: list[NDArray[np.int64]] = []
-    weights: list[NDArray[np.float64]] = []
+    rows: list[I64] = []
+    columns: list[I64] = []
+    weights: list[F64] = []
 
-    def add_weights(row: NDArray[np.int32], column: NDArray[np.int32], weight: NDArray[np.float64] | float) -> None:
+    def add_weights(row: I32, column: I32, weight: F64 | float) -> None:
         rows.append(row.astype(np.int64))
         columns.append(column.astype(np.int64))
         weights.append(np.broadcast_to(np.asarray(weight, np.float64), row.shape))

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64, U8
 from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, FACE_OVAL, LIPS_INNER, LIPS_OUTER, Cage, closed_loop
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
-U8 = NDArray[np.uint8]
 
 ATLAS_SIZE = (2048, 2048)  # rows, columns
 # Rectangles of the atlas in texels: left, top, width, height.

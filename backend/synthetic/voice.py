@@ -10,12 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from ..contract.arrays import F32, F64
 from .phones import PHONES, TimedPhone
-
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 
 SAMPLE_RATE = 24000  # samples per second
 CONTROL_STEP_SECONDS = 0.005  # seconds between two control values

@@ -9,16 +9,14 @@ fit tells the channel from the others by.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from ..contract.arrays import F64
 from ..contract.channels import CHANNEL_INDEX
 from ..contract.geometry import matrix_from_quaternion
 from .face.blendshape_fit import landmark_weights, project_rig, unproject_landmarks
 from .face.blendshape_rig import UNMEASURABLE_CHANNELS, BlendshapeRig
 from .tracker import TrackingResult
-
-F64 = NDArray[np.float64]
 
 MEASURED, WEAK, NOT_MEASURABLE = "measured", "weak", "not measurable"
 RANGE_PERCENTILES = (

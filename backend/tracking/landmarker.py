@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..contract.arrays import F64, U8, Mask
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.errors import UserError
 from ..contract.geometry import matrix_from_quaternion
@@ -24,8 +24,6 @@ from ..contract.safe_io import read_bytes
 from .face.blendshape_fit import ChannelFitOptions, personalize_rig, unproject_landmarks
 from .face.blendshape_rig import build_rig
 from .tracker import TrackingResult
-
-F64 = NDArray[np.float64]
 
 BLENDSHAPE_MODEL_FILE = "face_blendshapes.tflite"  # the part of the bundle that gives the scores
 REMEDY = "Choose MediaPipe's face_landmarker.task, or leave the choice empty."
@@ -41,7 +39,7 @@ class BlendshapeScores:
     it saw a face there (elsewhere the values are those between the neighbours)."""
 
     values: F64
-    is_found: NDArray[np.bool_]
+    is_found: Mask
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def open_landmarker(path: Path) -> LandmarkerFile:
     return LandmarkerFile(path.name, data, hashlib.sha256(data).hexdigest())
 
 
-def score_frames(landmarker: LandmarkerFile, frames: Iterable[NDArray[np.uint8]], fps: float) -> BlendshapeScores:
+def score_frames(landmarker: LandmarkerFile, frames: Iterable[U8], fps: float) -> BlendshapeScores:
     """The scores of frames (H, W, 3) RGB that follow each other at `fps`.
 
     Raises:
@@ -143,7 +141,7 @@ def _channels_from_categories(categories: Iterable[Any]) -> F64:
     return row
 
 
-def _interpolate_missing(values: F64, is_found: NDArray[np.bool_]) -> F64:
+def _interpolate_missing(values: F64, is_found: Mask) -> F64:
     """Values (T, 52) with the frames that were not found taken from between their neighbours."""
     if is_found.all():
         return values

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder
+from ..contract.arrays import F64
 from .face.blendshape_rig import BlendshapeRig
 from .tracker import TrackingResult
 
 
-def write_tracking(folder: ActorFolder, track: TrackingResult, landmarks: NDArray[np.float64]) -> None:
+def write_tracking(folder: ActorFolder, track: TrackingResult, landmarks: F64) -> None:
     """Writes `tracking.npz`; landmarks (T, 478, 3) are those of the crops."""
     f32 = np.float32
     folder.save_arrays(

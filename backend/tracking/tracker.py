@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..contract.arrays import F32, F64, Image
 from ..contract.geometry import FLIP_YZ, quaternion_from_matrix
 from ..contract.progress import Reporter
 from .detection import topology as topo
@@ -17,7 +18,6 @@ from .pose.bundle_adjustment import Poses
 from .pose.head_template import HeadTemplate
 from .pose.initial_pose import fit_poses
 from .pose.mean_shape import OUTER_EYE_DISTANCE, estimate_mean_shape, fit_similarity
-from .pose.patch_tracker import F32, F64, Image
 from .pose.template import refine_poses
 from .pose.torso_template import TORSO_DEPTH_OFFSET as TORSO_DEPTH
 from .pose.torso_template import track_torso

@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from ..contract.arrays import F32, Mask
 from ..dataset.clip import Clip
 from ..portrait.model import Pose
 
@@ -72,7 +72,7 @@ class PoseExtrapolator:
         return Pose(*(torch.as_tensor(v, dtype=torch.float32, device=self._device) for v in values))
 
 
-def interior_mask(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
+def interior_mask(alpha: F32) -> Mask:
     """Where an alpha (S, S) ought to be solid: (S, S) within the outline, away from its rim."""
     padded = cv2.copyMakeBorder((alpha > 0.5).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     cv2.floodFill(padded, None, (0, 0), 2)
@@ -82,7 +82,7 @@ def interior_mask(alpha: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(cv2.erode(below, np.ones((2 * reach + 1, 2 * reach + 1)))[:-1] > 0)
 
 
-def count_hole_pixels(alpha: NDArray[np.float32]) -> int:
+def count_hole_pixels(alpha: F32) -> int:
     """Pixels of alpha (S, S) that are not solid although they lie inside the outline."""
     return int(((alpha < MIN_SOLID_ALPHA) & interior_mask(alpha)).sum())
 

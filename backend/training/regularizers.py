@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..compute.kernels import kernel, parallel_for
+from ..contract.arrays import F32, I64
 from ..portrait.branch import OFFSET_COMPONENTS, POSITION, Branch
 from ..portrait.labels import FACE, MOUTH, TORSO
 from ..portrait.model import Portrait
@@ -126,12 +126,12 @@ class OffsetRegularizer:
 
 @kernel
 def _accumulate_gradient(
-    values: NDArray[np.float32],
-    starts: NDArray[np.int64],
-    neighbors: NDArray[np.int64],
+    values: F32,
+    starts: I64,
+    neighbors: I64,
     magnitude_weight: float,
     coherence_weight: float,
-    gradient: NDArray[np.float32],
+    gradient: F32,
 ) -> None:
     """Adds to the slope of one shape (M · 7): `size` against each offset, `differ` towards neighbours' positions."""
     pull, towards = np.float32(magnitude_weight), np.float32(coherence_weight)

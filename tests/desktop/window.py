@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from backend.contract.arrays import Image
 
 HERE = Path(__file__).resolve().parent
 WIDTH, HEIGHT = 1280, 1000
 START_TIMEOUT_SECONDS = 120.0  # seconds: a first window under software OpenGL with one busy core
-Image = NDArray[np.uint8]
 
 
 class Machine:

@@ -8,12 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from backend.contract.arrays import F32
 from backend.contract.errors import UserError
 from backend.media.audio_io import SAMPLE_RATE, is_silent, load_audio, save_wav
-
-F32 = NDArray[np.float32]
 
 
 def tone(seconds: float, rate: int, hertz: float = 440.0) -> F32:

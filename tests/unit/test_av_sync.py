@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.signal import correlate, resample_poly
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.arrays import F32
 from backend.contract.channels import CHANNEL_INDEX
 from backend.contract.progress import Reporter
 from backend.media.audio_io import SAMPLE_RATE, load_audio
@@ -28,7 +28,6 @@ CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().par
 needs_clips = pytest.mark.skipif(not (CLIPS / "hard").is_dir(), reason="the real clips are not on this machine")
 
 SECONDS, FPS = 16.0, 25.0
-F32 = NDArray[np.float32]
 
 
 class Spoken:

@@ -19,7 +19,7 @@ import pytest
 from backend import __version__
 from backend.contract.errors import UserError
 from benchmarks import table
-from tools import package, pipeline, processes, pythons, run_tests
+from tools import environments, package, pipeline, processes, pythons, run_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -317,7 +317,7 @@ def test_one_failing_tier_fails_the_whole_and_stops_none(
 def test_what_cannot_be_run_is_said_and_fails_in_ci(
     tiers: dict[str, object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiers["desktop"] = run_tests.environments.MissingRequirement("no_desktop", "There is no screen.", "Buy one.")
+    tiers["desktop"] = environments.MissingRequirement("no_desktop", "There is no screen.", "Buy one.")
     assert run_tests.run_tiers(options()) == 0
     assert "desktop: not run. There is no screen." in capsys.readouterr().out
     assert run_tests.run_tiers(options(tier="desktop")) == 2  # asked for by name

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder
+from backend.contract.arrays import F64, U8
 from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
 from backend.media.audio_io import SAMPLE_RATE, load_audio
@@ -44,12 +44,12 @@ def dubbed(folder: ActorFolder, line: Path, out: Path, **wishes: Any) -> tuple[d
     return dub(folder, line, Delivery(), DubOptions(out, device="cpu", **wishes), notes), notes.notes
 
 
-def pngs(folder: Path) -> list[NDArray[np.uint8]]:
+def pngs(folder: Path) -> list[U8]:
     found = (cv2.imread(str(file), cv2.IMREAD_COLOR) for file in sorted(folder.glob("*.png")))
     return [np.asarray(picture[..., ::-1], np.uint8) for picture in found if picture is not None]
 
 
-def landmarks(folder: ActorFolder, scale: float) -> NDArray[np.float64]:
+def landmarks(folder: ActorFolder, scale: float) -> F64:
     return np.asarray(folder.load_tracking()["landmarks"], np.float64) * scale
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from backend.contract.arrays import F32, U8
 from backend.contract.errors import UserError
 from backend.media import decode
 from backend.media.encode import CompressionSettings, VideoWriter
@@ -21,7 +21,7 @@ from backend.media.encode import CompressionSettings, VideoWriter
 REPO = Path(__file__).resolve().parents[2]
 
 
-def picture(index: int, width: int = 64, height: int = 48) -> NDArray[np.uint8]:
+def picture(index: int, width: int = 64, height: int = 48) -> U8:
     """A smooth ramp with a block that moves with the index."""
     y, x = np.mgrid[:height, :width]
     ramp = np.stack([x * 200 // width + 20, y * 200 // height + 20, np.full_like(x, 120)], axis=-1).astype(np.uint8)
@@ -41,7 +41,7 @@ def beep(path: Path, rate: int = 16000, start: float = 0.4, seconds: float = 1.2
     return path
 
 
-def sound_of(path: Path) -> tuple[NDArray[np.float32], int]:
+def sound_of(path: Path) -> tuple[F32, int]:
     with decode.open_media(path, decode.VIDEO_FORMATS) as container:
         parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
         return np.concatenate(parts), container.streams.audio[0].rate
@@ -213,7 +213,7 @@ def test_the_same_pictures_make_the_same_film(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:320, :320]
 
-    def shot(i: int) -> NDArray[np.uint8]:
+    def shot(i: int) -> U8:
         disc = 160 * np.exp(-((x - 160 - 4 * i) ** 2 + (y - 150 - 2 * i) ** 2) / 5000)
         noisy = (40 + 0.1 * x + disc)[..., None] + rng.normal(0, 2.5, (320, 320, 3))
         return np.clip(noisy, 0, 255).astype(np.uint8)

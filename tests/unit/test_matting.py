@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
+from backend.contract.arrays import F32, U8
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.progress import Reporter
 from backend.dataset.crops import write_crops
@@ -28,9 +28,6 @@ from backend.media.decode import read_frames
 from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 from backend.tracking.detection import topology as topo
 from backend.tracking.detection.selection import SegmentSelection
-
-F32 = NDArray[np.float32]
-U8 = NDArray[np.uint8]
 
 
 def test_person_mask_lies_on_the_sample_actor(sample_clip: Path) -> None:

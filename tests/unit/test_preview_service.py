@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from backend.cli.console import error_from_exception
 from backend.cli.preview_service import PreviewRequest, PreviewService, warp_to_camera
 from backend.contract.actor_folder import ActorFolder
+from backend.contract.arrays import U8
 from backend.contract.camera import CameraPath
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.errors import UserError
@@ -180,7 +180,7 @@ def test_unsound_requests_are_refused(folder: ActorFolder, data: dict[str, Any])
         PreviewRequest.from_request(Request("a", "frame", data), folder)
 
 
-def with_footage(folder: ActorFolder) -> NDArray[np.uint8]:
+def with_footage(folder: ActorFolder) -> U8:
     """Gives the actor a footage frame 1, smooth, with the person in its upper half; the frame."""
     store, size = FrameStore(folder), folder.info.size
     store.make_folders()
@@ -217,7 +217,7 @@ def test_the_footage_is_seen_through_any_lens() -> None:
 def test_the_footage_comes_beside_the_picture(folder: ActorFolder) -> None:
     frame = with_footage(folder)
     said: list[Message] = []
-    pictures: dict[str, NDArray[np.uint8]] = {}
+    pictures: dict[str, U8] = {}
 
     def keep(message: Message) -> None:
         said.append(message)
@@ -258,7 +258,7 @@ class Process:
         self.child.stdin.write(text + "\n")
         self.child.stdin.flush()
 
-    def frame(self, name: str, **data: Any) -> tuple[Preview, NDArray[np.uint8]]:
+    def frame(self, name: str, **data: Any) -> tuple[Preview, U8]:
         self.write(encode_message(Request(name, "frame", data)))
         answer = self.read()
         assert isinstance(answer, Preview) and answer.id == name

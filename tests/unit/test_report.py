@@ -22,7 +22,7 @@ from backend.media.decode import probe_video, read_frames
 from backend.report import overlay
 from backend.report import page as page_module
 from backend.report.advice import count_blinks, list_advice
-from backend.report.channel_status import MEASURED, NOT_MEASURABLE, WEAK, channel_statuses
+from backend.report.channel_status import channel_statuses
 from backend.report.curves import to_script_json
 from backend.report.faces import crop_face, draw_numbered_boxes, write_face_images
 from backend.report.film import OVERLAY_FILE, write_overlay_video
@@ -30,6 +30,7 @@ from backend.report.page import write_report
 from backend.report.sources import compare_sources
 from backend.report.timeline import EXCLUDED, TESTED, USED, TimelineSpan, build_timeline, summarize_timeline
 from backend.report.tracked import TrackingData
+from backend.tracking.channel_report import MEASURED, NOT_MEASURABLE, WEAK
 from backend.tracking.detection import topology as topo
 
 SIZE, COUNT, FPS, HELD_OUT = 128, 30, 25.0, 27

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
@@ -28,7 +27,6 @@ from backend.synthetic import motion, voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, TimedPhone, schedule_phones
 from backend.tracking.detection import topology as topo
 
-F32 = NDArray[np.float32]
 FPS, SECONDS = 25.0, 24.0
 JAW = CHANNEL_INDEX["jawOpen"]
 CLIPS = Path(os.environ.get("PORTRAIT_ACTOR_CLIPS", Path(__file__).resolve().parents[3] / "shared" / "data"))

@@ -6,9 +6,9 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.signal import lfilter, resample_poly
 
+from backend.contract.arrays import F32
 from backend.speech.acoustic_model import load_acoustic_model
 from backend.speech.features import analyze_speech, context_window_size, frame_speech_features
 from backend.speech.phones import (
@@ -20,8 +20,6 @@ from backend.speech.phones import (
 )
 from backend.synthetic import voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, TimedPhone, schedule_phones
-
-F32 = NDArray[np.float32]
 
 
 def line(seconds: float = 6.0, lead: float = 0.8) -> tuple[list[TimedPhone], F32]:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from backend.contract.arrays import F32
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.geometry import matrix_from_quaternion, rotation_angle_degrees
 from backend.contract.performance import Performance
@@ -24,7 +24,6 @@ from backend.speech.mouth import (
 from backend.speech.network import NetworkOptions, fit_network, predict_out_of_fold, predict_ridge_baseline
 from backend.speech.phones import PhonePosteriors
 
-F32 = NDArray[np.float32]
 QUICK = NetworkOptions(components=16, ensemble_size=3, hidden_size=24, steps=150, batch=128)
 JAW = CHANNEL_INDEX["jawOpen"]
 

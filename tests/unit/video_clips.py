@@ -8,11 +8,10 @@ from pathlib import Path
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
+from backend.contract.arrays import F64, Image
 from backend.media import decode
 
-Image = NDArray[np.uint8]
 WIDTH, HEIGHT = 96, 64
 CORNERS = {
     "top left": (220, 30, 30),
@@ -76,7 +75,7 @@ def read_numbers(path: Path, fps: float | None = None) -> list[int]:
     return [read_number(picture) for _, _, picture in decode.read_frames(path, fps)]
 
 
-def corner_color(image: Image, name: str) -> NDArray[np.float64]:
+def corner_color(image: Image, name: str) -> F64:
     y = 4 if "top" in name else image.shape[0] - 5
     x = 4 if "left" in name else image.shape[1] - 5
     return image[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0)

@@ -10,12 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F32, Image
 from . import topology as topo
 
-F32 = NDArray[np.float32]
-Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels
 
 MAX_SCAN_SIDE = 720  # longest side of the picture given to MediaPipe: its face crop is 192 px anyway

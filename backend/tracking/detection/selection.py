@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...contract.arrays import F32, F64, Floats, Mask
 from ...contract.errors import UserError
 from . import topology as topo
 from . import visibility
@@ -60,7 +60,7 @@ class SegmentSelection:
 
     first: int
     last: int
-    landmarks: NDArray[np.float32]
+    landmarks: F32
     notes: list[str] = field(default_factory=list)
     excluded: list[list[int | str]] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ def find_face_regions(scan: Scan) -> list[tuple[int, int, int, int]]:
     if not seen:
         return []
     tallest = np.percentile([b[3] for b in seen], 90)
-    centres: list[list[NDArray[np.float32]]] = []
+    centres: list[list[F32]] = []
     for box in sorted((b for b in seen if b[3] > 0.5 * tallest), key=lambda b: float(b[0])):
         middle = box[0] + box[2] / 2
         home = next((c for c in centres if abs(np.mean([b[0] + b[2] / 2 for b in c]) - middle) < 0.9 * tallest), None)
@@ -127,7 +127,7 @@ def _find_frame_with_faces(scan: Scan, count: int) -> int:
     return seen.index(next((n for n in seen if n >= count), max(seen))) * DETECTION_INTERVAL
 
 
-def select_segment(scan: Scan, yaw: NDArray[np.float64], fps: float) -> SegmentSelection:
+def select_segment(scan: Scan, yaw: F64, fps: float) -> SegmentSelection:
     """The longest stretch without cuts in which one face is plausible and turned to the camera.
 
     Args:
@@ -175,7 +175,7 @@ def select_segment(scan: Scan, yaw: NDArray[np.float64], fps: float) -> SegmentS
     return SegmentSelection(first, last, landmarks[first : last + 1], notes, sorted(excluded, key=lambda e: int(e[0])))
 
 
-def _good_frames_by_reason(scan: Scan, yaw: NDArray[np.float64], fps: float) -> dict[str, NDArray[np.bool_]]:
+def _good_frames_by_reason(scan: Scan, yaw: F64, fps: float) -> dict[str, Mask]:
     """For each reason to leave a frame out the frames (T,) that are fine in that respect."""
     found = visibility.has_face(scan)
     return {
@@ -188,7 +188,7 @@ def _good_frames_by_reason(scan: Scan, yaw: NDArray[np.float64], fps: float) -> 
     }
 
 
-def _label_frames(good_frames: dict[str, NDArray[np.bool_]], first: int, last: int) -> NDArray[np.str_]:
+def _label_frames(good_frames: dict[str, Mask], first: int, last: int) -> NDArray[np.str_]:
     """(T,) why each frame is not learned from, "" where it is: the first reason that applies counts."""
     labels = np.full(len(good_frames[NO_FACE]), "", dtype="U32")
     for name in EXCLUSION_REASONS[:-1]:
@@ -199,7 +199,7 @@ def _label_frames(good_frames: dict[str, NDArray[np.bool_]], first: int, last: i
     return labels
 
 
-def find_cuts(scan: Scan, face_height: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+def find_cuts(scan: Scan, face_height: Floats) -> Mask:
     """(T,) True on the first frame of a new shot: the whole picture changes at once, or the face jumps.
 
     A jump cut that keeps person and framing is no new shot: both sides teach the same actor.
@@ -213,7 +213,7 @@ def find_cuts(scan: Scan, face_height: NDArray[np.floating[Any]]) -> NDArray[np.
     return (change > CUT_THRESHOLD) | ((change > SUDDEN_CUT_THRESHOLD) & (change > 5 * usual)) | (jumped & (change > 4))
 
 
-def _longest_segment(is_good: NDArray[np.bool_], is_cut: NDArray[np.bool_]) -> tuple[int, int]:
+def _longest_segment(is_good: Mask, is_cut: Mask) -> tuple[int, int]:
     """First and last frame of the longest run of good frames within one shot; (0, −1) when there is none."""
     best, start = (0, -1), -1
     for t in range(len(is_good) + 1):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ...contract.arrays import I32, I64, Floats
 
 LANDMARK_COUNT = 478
 MESH_VERTEX_COUNT = 468  # the mesh without the irises
@@ -76,7 +76,7 @@ EYES: dict[str, EyeLandmarks] = {
 }
 
 
-def index_array(*landmarks: int) -> NDArray[np.int64]:
+def index_array(*landmarks: int) -> I64:
     """The landmark numbers as an index array."""
     return np.array(landmarks, np.int64)
 
@@ -89,7 +89,7 @@ def mesh_edges() -> frozenset[tuple[int, int]]:
     return frozenset((min(a, b), max(a, b)) for a, b in FACEMESH_TESSELATION)
 
 
-def mesh_triangles(neutral: NDArray[np.floating[Any]]) -> NDArray[np.int32]:
+def mesh_triangles(neutral: Floats) -> I32:
     """(F, 3) triangles of the mesh, wound counter-clockwise seen from outside.
 
     MediaPipe ships the edges only; a face mesh has no three-cycles but its triangles. `neutral` (≥468, 3), head space,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F64, Floats, Mask
 from . import topology as topo
 from .landmarks import DETECTION_INTERVAL, Scan
-
-Mask = NDArray[np.bool_]
 
 # Degrees as the mesh's depth shows them, which is about half of the true turn for strongly turned heads.
 MAX_YAW_DEGREES = 30.0
@@ -55,7 +51,7 @@ def _is_confirmed(scan: Scan, detection_index: int) -> bool:
     return bool(((boxes[:, :2] < nose) & (nose < boxes[:, :2] + boxes[:, 2:4])).all(1).any())
 
 
-def estimate_yaw(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def estimate_yaw(landmarks: Floats) -> F64:
     """(T,) degrees the head is turned, from single frames alone; NaN where there is no face.
 
     The mesh's own depth gives the turn: the line through the outer eye corners and the cheeks, seen from above.
@@ -66,7 +62,7 @@ def estimate_yaw(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.degrees(np.arctan2(across[:, 2], across[:, 0])).astype(np.float64)
 
 
-def is_frontal(yaw: NDArray[np.float64]) -> Mask:
+def is_frontal(yaw: F64) -> Mask:
     """(T,) turned to the camera; unknown turns are not."""
     return np.abs(np.nan_to_num(yaw, nan=90.0)) < MAX_YAW_DEGREES
 
@@ -137,7 +133,7 @@ def has_open_eyes(scan: Scan, fps: float) -> Mask:
     return result
 
 
-def eye_opening(landmarks: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+def eye_opening(landmarks: Floats) -> F64:
     """(T,) how far the lids are apart over the eye's width, mean of both eyes."""
     sides = []
     for eye in topo.EYES.values():

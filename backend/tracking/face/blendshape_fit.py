@@ -10,15 +10,12 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F64
 from ...contract.channels import CHANNEL_INDEX, CHANNELS, FACIAL_CHANNELS
 from ..detection import topology as topo
 from .blendshape_rig import UNMEASURABLE_CHANNELS, BlendshapeRig, build_rig
 from .calibration import estimate_landmark_bias, normalize_blinks, set_iris_depth, synchronize_gaze
-
-F64 = NDArray[np.float64]
-
 
 FRAMES_PER_BLOCK = 32  # frames whose equations are set up at a time
 # Of two channels that could explain an opening, the one that speech uses more: times the pull towards 0.

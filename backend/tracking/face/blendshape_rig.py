@@ -10,13 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F64, I64
 from ...contract.channels import CHANNEL_INDEX, CHANNELS
 from ...contract.geometry import matrix_from_rotation_vector
 from ..detection import topology as topo
-
-F64 = NDArray[np.float64]
 
 JAW_OPEN_ANGLE = np.radians(18.0)  # how far the jaw swings at jawOpen = 1
 JAW_HINGE = (0.0, -0.02, -0.075)  # the condyles, head space, for an outer eye distance of 0.09 m
@@ -190,9 +188,7 @@ class _RigBuilder:
             shapes |= self._gaze_shapes(side, upper, lower, iris, opening)
         return shapes
 
-    def _gaze_shapes(
-        self, side: str, upper: NDArray[np.int64], lower: NDArray[np.int64], iris: NDArray[np.int64], opening: float
-    ) -> dict[str, F64]:
+    def _gaze_shapes(self, side: str, upper: I64, lower: I64, iris: I64, opening: float) -> dict[str, F64]:
         """The iris slides over an eyeball of 12 mm radius, 30° sideways, 22° up and 19° down at 1; lids follow it."""
         reach, rise, fall = 0.006, 0.0045, 0.0038
         down = np.zeros((topo.LANDMARK_COUNT, 3))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F64
 from ...contract.channels import CHANNEL_INDEX
 from ...contract.geometry import FLIP_YZ, yaw_pitch_roll_degrees
 from ..detection import topology as topo
 from .blendshape_rig import BlendshapeRig
-
-F64 = NDArray[np.float64]
 
 BIAS_ANGLE_UNIT_DEGREES = 10.0  # the turn that counts as 1 in the model of the network's bias
 BIAS_RIDGE = 2.0  # frames' worth of pull of that model towards none

@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from ...contract.arrays import F64, I64
 from ...contract.geometry import matrix_from_rotation_vector, project_points, rotation_vector_from_matrix
 from .initial_pose import linearize_projection
 from .pnp import solve_pnp_kernel
 from .shape_prior import ShapePrior
 
-F64 = NDArray[np.float64]
 HUBER_THRESHOLD = 2.5  # deviations of the noise from which a track counts less (Huber)
 TRACK_NOISE_PIXELS = 0.4  # pixels: usual deviation of a track that was found
 NO_POSE_PRIOR = (0.0,) * 6
@@ -45,7 +44,7 @@ class Poses:
     rotation: F64
     translation: F64
 
-    def select(self, frame_indices: NDArray[np.int64]) -> Poses:
+    def select(self, frame_indices: I64) -> Poses:
         """The poses of these frames."""
         return Poses(self.rotation[frame_indices], self.translation[frame_indices])
 
@@ -53,7 +52,7 @@ class Poses:
         """The poses after a small turn about the body (T, 3) and shift (T, 3), together (T, 6)."""
         return Poses(matrix_from_rotation_vector(step[:, :3]) @ self.rotation, self.translation + step[:, 3:])
 
-    def correct_at_keyframes(self, keyframes: NDArray[np.int64], keyframe_poses: Poses) -> Poses:
+    def correct_at_keyframes(self, keyframes: I64, keyframe_poses: Poses) -> Poses:
         """These poses, corrected to `at_keys` at the key frames, and in between by interpolated corrections."""
         step, frames = keyframe_poses.step_from(self.select(keyframes)), np.arange(len(self.rotation))
         return self.apply_step(np.stack([np.interp(frames, keyframes, step[:, k]) for k in range(6)], 1))

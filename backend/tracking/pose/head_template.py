@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F32, F64, I64, Mask
 from ...contract.geometry import FLIP_YZ, project_points
 from ..detection import topology as topo
 from .bundle_adjustment import Poses
-from .patch_tracker import F32, F64, NODE_SPACING, rasterize_triangles
+from .patch_tracker import NODE_SPACING, rasterize_triangles
 from .shape_prior import ShapePrior
 from .template import NODE_GRID, Template
 
@@ -82,7 +82,7 @@ class HeadTemplate(Template):
         added: F32 = np.einsum("hwk,hwkc->hwc", self._node_barycentric, moved[self._node_triangles])
         return added
 
-    def sample_deformation(self, frame_indices: NDArray[np.int64]) -> F64:
+    def sample_deformation(self, frame_indices: I64) -> F64:
         """See `Sheet`."""
         return np.einsum(
             "sk,tskc->tsc",
@@ -99,7 +99,7 @@ class HeadTemplate(Template):
         super().update_shape(points, intrinsics)
 
 
-def _unproject_view(z: F64, inside: NDArray[np.bool_], view_origin: F64, head_position: F64, intrinsics: F64) -> F32:
+def _unproject_view(z: F64, inside: Mask, view_origin: F64, head_position: F64, intrinsics: F64) -> F32:
     """(H, W, 3) head-space points of all view pixels: at the mesh's z where it is, on a receding surface around it.
 
     Args:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F64
 from ...contract.geometry import FLIP_YZ, matrix_from_rotation_vector, project_points
-
-F64 = NDArray[np.float64]
 
 
 def estimate_frontal_poses(pixels: F64, points: F64, intrinsics: F64) -> tuple[F64, F64]:

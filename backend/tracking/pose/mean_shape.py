@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F64, Floats
 from ...contract.geometry import matrix_from_rotation_vector
 from ..detection import topology as topo
 
@@ -16,12 +14,7 @@ CHIN_FOREHEAD_TILT = np.radians(
 OUTER_EYE_DISTANCE = 0.09  # metres between the outer eye corners: what fixes the scale
 
 
-FloatArray = NDArray[np.floating[Any]]
-
-
-def fit_similarity(
-    source: FloatArray, target: FloatArray, weight: FloatArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def fit_similarity(source: Floats, target: Floats, weight: Floats) -> tuple[F64, F64, F64]:
     """Best scale, rotation, translation that carry source to target, per frame.
 
     Args:
@@ -44,7 +37,7 @@ def fit_similarity(
     return scale, rotation, centre_t - scale[:, None] * np.einsum("tij,tj->ti", rotation, centre_s)
 
 
-def estimate_mean_shape(landmarks: FloatArray, iterations: int = 6) -> NDArray[np.float64]:
+def estimate_mean_shape(landmarks: Floats, iterations: int = 6) -> F64:
     """The person's mean mesh (478, 3), head space in metres, by generalised Procrustes over the rigid landmarks.
 
     Args:
@@ -62,7 +55,7 @@ def estimate_mean_shape(landmarks: FloatArray, iterations: int = 6) -> NDArray[n
     return to_head_space(reference)
 
 
-def to_head_space(mesh: FloatArray) -> NDArray[np.float64]:
+def to_head_space(mesh: Floats) -> F64:
     """A mesh (478, 3) with y up and z front in any pose, moved and scaled into head space.
 
     The sagittal plane is where left and right landmarks mirror; up leans by `LEAN` from the line that runs from the
@@ -86,7 +79,7 @@ def to_head_space(mesh: FloatArray) -> NDArray[np.float64]:
 _MIRRORED_LANDMARKS = ((263, 33), (362, 133), (454, 234), (323, 93), (356, 127), (291, 61), (334, 105))  # left, right
 
 
-def _nose_offset(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+def _nose_offset(landmarks: F64) -> F64:
     """(T,) 0 when the nose is midway between the outer eye corners."""
     left, right, nose = (landmarks[:, i, 0] for i in (topo.EYE_OUTER_LEFT, topo.EYE_OUTER_RIGHT, topo.NOSE_TIP))
     return (nose - (left + right) / 2) / np.maximum(np.abs(left - right), 1e-6)

@@ -10,11 +10,8 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
-F32 = NDArray[np.float32]
-Image = NDArray[np.uint8]
+from ...contract.arrays import F32, F64, I32, I64, Image, Mask
 
 NODE_SPACING = 4  # pixels between the nodes at which the surface is projected; in between it is interpolated
 PATCH_SIZE = 17  # side of the patches that are followed, pixels
@@ -96,7 +93,7 @@ class PatchTracker:
 
 def _track_points(
     source: Image, target: Image, points: F32, initial_points: F32, pyramid_levels: int
-) -> tuple[F32, NDArray[np.bool_]]:
+) -> tuple[F32, Mask]:
     """Where points (S, 1, 2) of `a` lie in `b`, searched from `start`, and whether they were found (S,)."""
     landed, found, _ = cv2.calcOpticalFlowPyrLK(
         source, target, points, initial_points.copy(), winSize=(PATCH_SIZE, PATCH_SIZE), maxLevel=pyramid_levels,
@@ -105,7 +102,7 @@ def _track_points(
     return landed.astype(np.float32), found[:, 0] > 0
 
 
-def _sqrt_information(gray: Image, samples: NDArray[np.int64]) -> F64:
+def _sqrt_information(gray: Image, samples: I64) -> F64:
     """(S, 2, 2) square roots of the patches' structure tensors, each eigenvalue against the noise that all have."""
     height, width = gray.shape
     found = cv2.cornerEigenValsAndVecs(gray.astype(np.float32) / 255, PATCH_SIZE, 3)
@@ -124,9 +121,7 @@ def normalize_contrast(image: Image, window: int) -> Image:
     return np.clip(128 + 48 * (grey - mean) / spread, 0, 255).astype(np.uint8)
 
 
-def rasterize_triangles(
-    pixels: F64, triangles: NDArray[np.int32], depth: F64, size: int
-) -> tuple[NDArray[np.int32], F32]:
+def rasterize_triangles(pixels: F64, triangles: I32, depth: F64, size: int) -> tuple[I32, F32]:
     """Which triangle covers each pixel centre of a `size`² view, nearest first, and its barycentric coordinates.
 
     Args:

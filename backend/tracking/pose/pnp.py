@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from ...contract.arrays import F64
 
 DAMPING = 1e-4
 MIN_DIAGONAL = 1e-9  # a frame in which nothing is seen stays at its start

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-F64 = NDArray[np.float64]
+from ...contract.arrays import F64
 
 
 @dataclass(frozen=True)

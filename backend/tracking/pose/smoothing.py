@@ -7,12 +7,11 @@ what second differences hold beyond that noise is how briskly this head really m
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
+from ...contract.arrays import F64
 from ...contract.geometry import matrix_from_rotation_vector, rotation_vector_from_matrix
 
-F64 = NDArray[np.float64]
 FAST_MOTION_RATIO = 2.5  # times the usual acceleration from which a motion is real and no longer held back
 IRLS_ITERATIONS = 8
 CHI_SQUARED_MEDIAN = 0.4549  # median of the squared standard normal distribution

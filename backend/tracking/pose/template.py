@@ -9,16 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F32, F64, I64, Floats, Image
 from ...contract.geometry import project_points
 from .bundle_adjustment import NO_POSE_PRIOR, PointTracks, Poses, adjust_bundle, solve_pnp
 from .initial_pose import linearize_projection
-from .patch_tracker import F32, F64, MAX_DISPLACEMENT_PIXELS, NODE_SPACING, PYRAMID_LEVELS, Image, PatchTracker
+from .patch_tracker import MAX_DISPLACEMENT_PIXELS, NODE_SPACING, PYRAMID_LEVELS, PatchTracker
 from .shape_prior import ShapePrior
 from .smoothing import smooth_poses
 
@@ -62,7 +61,7 @@ class Template:
         """(H/CELL, W/CELL, 3) metres that frame `frame` adds to the nodes; a stiff body adds nothing."""
         return None
 
-    def sample_deformation(self, frame_indices: NDArray[np.int64]) -> F64:
+    def sample_deformation(self, frame_indices: I64) -> F64:
         """(B, S, 3) metres that these frames add to the samples."""
         return np.zeros((len(frame_indices), len(self.points), 3))
 
@@ -89,8 +88,8 @@ class Template:
     def propagate_displacement(
         self,
         displacement: F64,
-        query_points: NDArray[np.floating[Any]],
-        query_deviation_scale: NDArray[np.floating[Any]],
+        query_points: Floats,
+        query_deviation_scale: Floats,
     ) -> F64:
         """(O, 3) how other points of the body move when the samples move by offset (S, 3)."""
         return self.shape_prior.propagate_displacement(
@@ -176,7 +175,7 @@ def learn_texture(
     template: Template,
     read_frame: ReadFrame,
     poses: Poses,
-    frame_indices: NDArray[np.int64],
+    frame_indices: I64,
     max_displacement: float = MAX_DISPLACEMENT_PIXELS,
 ) -> None:
     """Gives the sheet's surface the mean picture of these frames to look for; `farthest` as in `follow`."""
@@ -249,7 +248,7 @@ def track_patches(
     template: Template,
     read_frame: ReadFrame,
     poses: Poses,
-    frame_indices: NDArray[np.int64],
+    frame_indices: I64,
     *,
     max_displacement: float = MAX_DISPLACEMENT_PIXELS,
     pyramid_levels: int = PYRAMID_LEVELS,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...contract.arrays import F32, F64, Floats
 from .bundle_adjustment import Poses
-from .patch_tracker import F32, F64, NODE_SPACING
+from .patch_tracker import NODE_SPACING
 from .shape_prior import ShapePrior
 from .template import FrameDoneCallback, ReadFrame, Template, estimate_poses, learn_texture, refine_poses
 
@@ -99,6 +98,6 @@ def _build_template(
     return Template((nodes - pivot).astype(np.float32), weight, loose, spacing, SHAPE_PRIOR, intrinsics), pivot
 
 
-def chest_depth_offset(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+def chest_depth_offset(x: Floats) -> Floats:
     """Metres by which the torso's surface recedes from the camera at x metres beside its middle, as shoulders do."""
     return 0.05 * np.minimum((x / 0.22) ** 2, 1.5)
