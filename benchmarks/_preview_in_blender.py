@@ -31,13 +31,15 @@ def main(archive: str, actor: str, backend: str, out: str) -> None:
     live = import_module(f"{PACKAGE}.addon.preview.live_preview")
     time_playback(None)  # what Blender computes once
     alone = min(time_playback(None) for _ in range(ROUNDS))
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     begun = time.monotonic()
-    while live.current().picture is None:
-        assert live.tick() is not None and time.monotonic() < begun + TIMEOUT_SECONDS, live.current().trouble
+    while live.current_preview().image is None:
+        assert live.update_preview() is not None and time.monotonic() < begun + TIMEOUT_SECONDS, (
+            live.current_preview().error_text
+        )
         time.sleep(0.01)
     watched = min(time_playback(live) for _ in range(ROUNDS))
-    live.stop()
+    live.stop_preview()
     figures = {"proxy_fps": 1 / alone, "frame_change_ms": 1000 * (watched - alone)}
     Path(out).write_text(json.dumps(figures), encoding="utf-8")
 
@@ -50,12 +52,12 @@ def time_playback(live: Any) -> float:
         begun = time.perf_counter()
         scene.frame_set(frame)
         if live is not None:
-            live.tick()
+            live.update_preview()
         spent = time.perf_counter() - begun
-        while live is not None and live.current().picture.frame != frame:
+        while live is not None and live.current_preview().image.frame != frame:
             time.sleep(0.002)
             begun = time.perf_counter()
-            live.tick()
+            live.update_preview()
             spent += time.perf_counter() - begun
         taken.append(spent)
     return statistics.median(taken)

@@ -212,7 +212,7 @@ def wait_until(condition: Callable[[], Any], timeout_seconds: float = 600.0) -> 
 def capture_window(window: Window) -> Image:
     """The window without its right column, with the pointer aside in the status bar, which is left out."""
     window.mouse(PARK_POINTER, "sleep 1.5")
-    return window.look()[:975, :PROPERTIES_LEFT_PIXELS]
+    return window.receive_image()[:975, :PROPERTIES_LEFT_PIXELS]
 
 
 def capture_sidebar(window: Window) -> Image:

@@ -19,7 +19,7 @@ def print_job_changes() -> None:
     """Looks at the current job from beside, as Blender without a window waits for it."""
     jobs, before = sys.modules[f"{PACKAGE}.addon.jobs.job"], None
     while True:
-        job = jobs.current()
+        job = jobs.current_job()
         if job is not None:
             step = job.progress
             now = {"pid": job.process.pid, "log": str(job.log), "notes": list(job.notes)}

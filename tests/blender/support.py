@@ -59,14 +59,14 @@ def read_pixels(file: str | Path) -> np.ndarray:
 
 def wait_for_preview(preview_module: ModuleType, timeout_seconds: float = 90.0) -> Any:
     """The live preview's picture that shows what the scene is now."""
-    shown, before = preview_module.current(), preview_module.current().picture
+    shown, before = preview_module.current_preview(), preview_module.current_preview().image
     end = time.monotonic() + timeout_seconds
     while time.monotonic() < end:
         shown.update()
-        if shown.picture is not before and not shown.is_old and not shown.painter.is_drawing:
-            return shown.picture
+        if shown.image is not before and not shown.is_outdated and not shown.process.is_rendering:
+            return shown.image
         time.sleep(0.005)
-    raise AssertionError(f"no picture: {shown.trouble}")
+    raise AssertionError(f"no picture: {shown.error_text}")
 
 
 def handler_lists() -> list[list]:
@@ -77,7 +77,7 @@ def handler_lists() -> list[list]:
 def receive_until(child, is_done=lambda said: False) -> list:
     """All messages until the end, or until a condition holds."""
     said, end = [], time.monotonic() + TIMEOUT_SECONDS
-    while not child.finished and not is_done(said):
+    while not child.is_finished and not is_done(said):
         assert time.monotonic() < end, f"no end after {said}"
         said += child.poll()
         time.sleep(0.01)

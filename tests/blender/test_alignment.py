@@ -61,7 +61,7 @@ def marked(trained, addon, tmp_path):
     folder = tmp_path / "marked.actor"
     shutil.copytree(trained, folder)
     bpy.ops.portrait_actor.import_actor(directory=str(folder))
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     normals = np.array([v.normal for v in found.face.data.vertices])
     points = np.array([v.co for v in found.face.data.vertices])
     marks = spread(points, (normals[:, 1] < -0.6) & (points[:, 2] > -0.09), 16)

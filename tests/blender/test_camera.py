@@ -120,13 +120,13 @@ def test_a_border_without_pixels_is_one_sentence(nora, scene, tmp_path):
 def test_the_shutter_is_blenders(nora, addon, position, expected):
     scene = bpy.context.scene
     scene.render.motion_blur_shutter, scene.render.motion_blur_position = 0.5, position
-    assert addon.sampling.shutter(scene, 2) == pytest.approx(expected)
+    assert addon.sampling.shutter_offsets(scene, 2) == pytest.approx(expected)
     curve = nora.face.data.shape_keys.key_blocks["jawOpen"]
     nora.face.data.shape_keys.animation_data.action = None
     curve.driver_add("value").driver.expression = "frame / 100"
     frames = range(-3, 30, 4)
-    table, path = addon.sampling.sample(
-        scene, bpy.context.view_layer, nora.armature, nora.face, frames, addon.sampling.shutter(scene, 2)
+    table, path = addon.sampling.sample_frames(
+        scene, bpy.context.view_layer, nora.armature, nora.face, frames, addon.sampling.shutter_offsets(scene, 2)
     )
     assert table.frames.tolist() == [2 * f + i for f in frames for i in (0, 1)] == path.frames.tolist()
     jaw = table.channels[:, table.names.index("jawOpen")]
@@ -141,7 +141,7 @@ def test_an_open_shutter_does_not_see_a_cut(nora, addon):
     scene.collection.objects.link(second)
     for frame, camera in ((1, first), (5, second)):
         scene.timeline_markers.new("cut", frame=frame).camera = camera
-    _, path = addon.sampling.sample(
+    _, path = addon.sampling.sample_frames(
         scene, bpy.context.view_layer, nora.armature, nora.face, range(4, 6), (-0.25, 0.0, 0.25)
     )
     views = path.views.reshape(2, 3, 4, 4)

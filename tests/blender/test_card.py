@@ -61,8 +61,8 @@ def place(nora, addon, scene, folder, kind: str = "exr"):
     table, path = nora.sample(FRAMES)
     run_python(WRITE, str(folder), kind, str(path.width), str(path.height), str(FRAMES[0]), str(FRAMES[-1]))
     shown = addon.scene_actor.SceneActor(nora.armature, nora.face)
-    sequence = addon.compositing.Sequence(folder, f"nora_####.{kind}", FRAMES[0], FRAMES[-1])
-    return addon.card.place(shown, scene, sequence, addon.card.Placement.of(table, path, FRAMES, 1))
+    sequence = addon.compositing.FrameSequence(folder, f"nora_####.{kind}", FRAMES[0], FRAMES[-1])
+    return addon.card.place_frames(shown, scene, sequence, addon.card.CardAnimation.of(table, path, FRAMES, 1))
 
 
 def rendered(scene, folder, frame: int) -> np.ndarray:
@@ -96,7 +96,7 @@ def test_the_card_shows_each_frame_as_it_is(nora, addon, scene, tmp_path, change
 def test_a_holdout_is_a_hole(nora, addon, scene, tmp_path):
     place(nora, addon, scene, tmp_path)
     scene.render.film_transparent = False
-    addon.card.holdout(nora.armature).default_value = 1
+    addon.card.find_holdout_socket(nora.armature).default_value = 1
     scene.render.film_transparent = True
     plane = bpy.data.meshes.new("wall")
     plane.from_pydata([(-9, 3, -9), (9, 3, -9), (9, 3, 9), (-9, 3, 9)], [], [(0, 1, 2, 3)])
@@ -111,7 +111,7 @@ def test_a_holdout_is_a_hole(nora, addon, scene, tmp_path):
 def test_the_shadow_falls_and_its_casters_are_not_seen(nora, addon, scene, tmp_path):
     """Empty frames: all that the actor leaves is a shadow on the wall behind it."""
     place(nora, addon, scene, tmp_path)
-    card = next(c for c in nora.armature.children if c.get(addon.card.MARK) == "card")
+    card = next(c for c in nora.armature.children if c.get(addon.card.TAG_PROPERTY) == "card")
     card.hide_render = True
     plane = bpy.data.meshes.new("wall")
     plane.from_pydata([(-2, 0.5, -2), (2, 0.5, -2), (2, 0.5, 2), (-2, 0.5, 2)], [], [(0, 1, 2, 3)])
@@ -138,10 +138,10 @@ def test_the_shadow_falls_and_its_casters_are_not_seen(nora, addon, scene, tmp_p
 def test_placing_again_keeps_one_card_and_the_compositor_is_quiet_meanwhile(nora, addon, scene, tmp_path):
     first = place(nora, addon, scene, tmp_path)
     again = place(nora, addon, scene, tmp_path)
-    assert first == again and len([c for c in nora.armature.children if c.get(addon.card.MARK)]) == 3
+    assert first == again and len([c for c in nora.armature.children if c.get(addon.card.TAG_PROPERTY)]) == 3
     assert len([a for a in bpy.data.actions if a.name.startswith("Nora card")]) == 1
-    node = addon.compositing.place(
-        scene, nora.armature, addon.compositing.Sequence(tmp_path, "nora_####.exr", FRAMES[0], FRAMES[-1])
+    node = addon.compositing.place_frames(
+        scene, nora.armature, addon.compositing.FrameSequence(tmp_path, "nora_####.exr", FRAMES[0], FRAMES[-1])
     )
     addon.compositing.set_muted(scene, nora.armature, True)
     with_card = rendered(scene, tmp_path, 12)[..., :3]

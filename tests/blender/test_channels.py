@@ -93,11 +93,11 @@ def test_a_search_limits_what_is_done_to_what_is_listed(nora, keys):
 def test_the_measured_range_is_told_and_so_is_who_leaves_it(nora, value, left):
     span = nora.armature.portrait_actor.channels["jawOpen"]
     span.low, span.high = 0.1, 0.5
-    assert span.is_left_by(value) == left and span.as_text() == "0.10–0.50"
+    assert span.is_exceeded_by(value) == left and span.range_label() == "0.10–0.50"
     span.low = 0.0
-    assert span.as_text() == "0–0.50"
+    assert span.range_label() == "0–0.50"
     unseen = nora.armature.portrait_actor.channels["tongueOut"]
-    assert unseen.as_text() == "not seen" and not unseen.is_left_by(value)
+    assert unseen.range_label() == "not seen" and not unseen.is_exceeded_by(value)
 
 
 def test_without_an_actor_there_is_nothing_to_do(addon):

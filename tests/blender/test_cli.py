@@ -20,7 +20,7 @@ def test_import_and_save(addon, capfd, actor_folder, tmp_path):
     code, out, _ = run(addon, capfd, "import", actor_folder, "--frame-start", 5, "--save", file)
     assert code == 0 and "Nora is in the scene." in out
     bpy.ops.wm.open_mainfile(filepath=str(file))
-    assert addon.scene_actor.require(bpy.context).folder().path.samefile(actor_folder)
+    assert addon.scene_actor.require_actor(bpy.context).folder().path.samefile(actor_folder)
     action = bpy.data.objects["Nora"].animation_data.action
     assert action.frame_range[0] == 5
 
@@ -55,7 +55,7 @@ def test_the_manual_s_commands_can_be_parsed(addon, page):
     for words in commands:
         arguments = shlex.split(words.removesuffix("|| exit"), comments=True)
         if "--help" not in arguments:
-            addon.cli._parser().parse_args(arguments)
+            addon.cli._build_parser().parse_args(arguments)
 
 
 FAILURES = {
@@ -85,7 +85,9 @@ def test_no_sound_file(addon, capfd, nora):
 
 def test_speak_asks_what_the_operator_asks(addon):
     """With the same defaults: both are made from the same properties."""
-    parsed = addon.cli._parser().parse_args(["speak", "line.wav", "--lips-strength", "1.5", "--no-head", "--use-style"])
+    parsed = addon.cli._build_parser().parse_args(
+        ["speak", "line.wav", "--lips-strength", "1.5", "--no-head", "--use-style"]
+    )
     properties = bpy.ops.portrait_actor.speak.get_rna_type().properties
     asked = {name: p for name, p in properties.items() if name not in ("rna_type", "frame_start", "actor")}
     given = {"audio": "line.wav", "lips_strength": 1.5, "head": False, "use_style": True}

@@ -59,8 +59,8 @@ def shown(scene, folder) -> np.ndarray:
 @pytest.mark.parametrize(("transform", "which"), [("Standard", ALL), ("Filmic", ALL), ("AgX", MUTED)])
 def test_the_composite_shows_the_footages_colors(addon, scene, tmp_path, transform, which, kind):
     scene.view_settings.view_transform = transform
-    node = addon.compositing.place(
-        scene, get_armature("Nora"), addon.compositing.Sequence(tmp_path, f"nora_####.{kind}", 1, 1)
+    node = addon.compositing.place_frames(
+        scene, get_armature("Nora"), addon.compositing.FrameSequence(tmp_path, f"nora_####.{kind}", 1, 1)
     )
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)
     print(transform, kind, f"worst {255 * error[which].max():.2f}/255; all colours {255 * error.max():.1f}/255, "
@@ -78,9 +78,9 @@ def test_png_frames_on_a_card_do_too(nora, addon, scene, tmp_path, transform):
     scene.render.resolution_x = scene.render.resolution_y = SIZE
     scene.view_settings.view_transform = transform
     table, path = nora.sample(range(1, 2))
-    placed = addon.card.Placement.of(table, path, range(1, 2), 1)
-    sequence = addon.compositing.Sequence(tmp_path, "nora_####.png", 1, 1)
-    card = addon.card.place(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
+    placed = addon.card.CardAnimation.of(table, path, range(1, 2), 1)
+    sequence = addon.compositing.FrameSequence(tmp_path, "nora_####.png", 1, 1)
+    card = addon.card.place_frames(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
     image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
     image.interpolation = "Closest"
     error = np.abs(shown(scene, tmp_path) - COLORS).max(-1)

@@ -43,7 +43,7 @@ FOOTAGE = pixels([(100, 200, 50, 255), (100, 200, 50, 255), (0, 0, 0, 0), (10, 2
     ],
 )
 def test_what_is_made_of_both(compare, mode, amount, expected):
-    both = compare.compare(mode, amount, ACTOR, FOOTAGE)
+    both = compare.compare_images(mode, amount, ACTOR, FOOTAGE)
     assert both.dtype == np.uint8
     seen = np.array(expected)[:, 3] > 0
     assert both[0, :, 3].tolist() == np.array(expected)[:, 3].tolist()
@@ -63,9 +63,9 @@ def test_the_footage_s_frame_lies_over_the_actor(sam, live, addon):
     scene = bpy.context.scene
     scene.portrait_actor.compare = "ONION"
     scene.frame_set(31)
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     picture = wait_for_preview(live)
-    assert picture.still == (30, False) and picture.footage.shape == picture.pixels.shape
+    assert picture.footage_request == (30, False) and picture.footage.shape == picture.pixels.shape
     info = addon.contract.actor.ActorFolder.open(sam.folder).info
     x, y, side = info.camera.crop
     scale = picture.pixels.shape[1] / info.camera.width
@@ -80,45 +80,47 @@ def test_the_footage_s_frame_lies_over_the_actor(sam, live, addon):
         expected = frame[(v[inside] * size).astype(int), (u[inside] * size).astype(int)]
         apart[index] = np.abs(expected - picture.footage[inside][:, :3]).mean()
     assert apart[30] < 2.5 and apart[30] == min(apart.values()) and min(apart[24], apart[36]) > 1.2 * apart[30]
-    both = live.current().shown(scene)
-    assert both.frame == 31 and np.array_equal(both.pixels, live.current().shown(scene).pixels)
+    both = live.current_preview().compared_image(scene)
+    assert both.frame == 31 and np.array_equal(both.pixels, live.current_preview().compared_image(scene).pixels)
     scene.portrait_actor.onion_opacity = 1.0
-    assert np.array_equal(live.current().shown(scene).pixels[inside], picture.footage[inside])
+    assert np.array_equal(live.current_preview().compared_image(scene).pixels[inside], picture.footage[inside])
     scene.portrait_actor.compare = "OFF"
-    assert live.current().shown(scene) is picture
+    assert live.current_preview().compared_image(scene) is picture
 
 
 def test_the_difference_is_small_where_the_actor_is_right_and_black_around(sam, live):
     scene = bpy.context.scene
     scene.portrait_actor.compare, scene.portrait_actor.difference_gain = "DIFFERENCE", 1.0
     scene.frame_set(20)
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     picture = wait_for_preview(live)
-    assert picture.still == (19, True)
+    assert picture.footage_request == (19, True)
     solid = (picture.pixels[..., 3] > 250) & (picture.footage[..., 3] > 250)
-    right = live.current().shown(scene).pixels[solid][:, :3].mean()
+    right = live.current_preview().compared_image(scene).pixels[solid][:, :3].mean()
     nothing = np.abs(picture.footage[solid][:, :3].astype(float)).mean()
     assert right < 0.35 * nothing, "the actor takes most of the footage's person away"
     scene.portrait_actor.compare = "WIPE"
-    assert live.current().shown(scene) is picture, "the footage's person alone is not shown as the footage"
+    assert live.current_preview().compared_image(scene) is picture, (
+        "the footage's person alone is not shown as the footage"
+    )
     bpy.context.view_layer.update()
-    assert live.current().is_old, "another way to compare asks anew"
-    assert wait_for_preview(live).still == (19, False)
+    assert live.current_preview().is_outdated, "another way to compare asks anew"
+    assert wait_for_preview(live).footage_request == (19, False)
 
 
 def test_elsewhere_it_says_why_and_shows_the_actor(sam, live):
     scene = bpy.context.scene
     matched = scene.camera
     scene.portrait_actor.compare = "ONION"
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
 
     def told() -> str:
         bpy.context.view_layer.update()
-        live.current().is_old = True
+        live.current_preview().is_outdated = True
         picture = wait_for_preview(live)
         off = scene.portrait_actor.compare == "OFF"
-        assert (picture.footage is None) == (off or bool(live.current().incomparable))
-        return live.current().incomparable
+        assert (picture.footage is None) == (off or bool(live.current_preview().comparison_error))
+        return live.current_preview().comparison_error
 
     assert told() == ""
     other = matched.copy()
@@ -154,10 +156,10 @@ def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, fram
     scene.frame_set(frame)
     view = SimpleNamespace(views=[small_actor.make_camera(addon.contract).view()])
     if expected is not None:
-        assert footage.frame_at(scene, nora.armature, info, view) == expected
+        assert footage.find_footage_frame(scene, nora.armature, info, view) == expected
         return
     with pytest.raises(addon.contract.errors.UserError, match="The footage shows nothing") as error:
-        footage.frame_at(scene, nora.armature, info, view)
+        footage.find_footage_frame(scene, nora.armature, info, view)
     assert error.value.code == "no_footage"
 
 
@@ -166,4 +168,4 @@ def test_a_lost_camera_is_told(nora, addon, footage):
     view = SimpleNamespace(views=[np.eye(4)])
     bpy.data.objects.remove(nora.armature.portrait_actor.camera)
     with pytest.raises(addon.contract.errors.UserError, match="is gone"):
-        footage.frame_at(bpy.context.scene, nora.armature, info, view)
+        footage.find_footage_frame(bpy.context.scene, nora.armature, info, view)

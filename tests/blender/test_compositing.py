@@ -27,7 +27,7 @@ for frame in range(first, last + 1):
 
 def frames(addon, folder, kind: str, first: int, last: int):
     run_python(WRITE, str(folder), kind, str(first), str(last), str(SIZE))
-    return addon.compositing.Sequence(folder, f"nora_####.{kind}", first, last)
+    return addon.compositing.FrameSequence(folder, f"nora_####.{kind}", first, last)
 
 
 def linear(display: float) -> float:
@@ -69,7 +69,7 @@ def composite(scene, frame: int, folder) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["exr", "png"])
 def test_each_frame_lies_over_the_scene_in_linear_light(scene, addon, tmp_path, kind):
-    addon.compositing.place(scene, get_armature("Nora"), frames(addon, tmp_path, kind, 7, 9))
+    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, tmp_path, kind, 7, 9))
     for frame in (7, 8, 9):
         picture = composite(scene, frame, tmp_path)
         grey = linear((frame - 6) / 10)
@@ -80,32 +80,32 @@ def test_each_frame_lies_over_the_scene_in_linear_light(scene, addon, tmp_path, 
 def test_rendering_again_replaces_the_frames_and_adds_no_nodes(scene, addon, tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    addon.compositing.place(scene, get_armature("Nora"), frames(addon, first, "exr", 1, 2))
-    tree = addon.compat.compositor(scene)
+    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, first, "exr", 1, 2))
+    tree = addon.compat.ensure_compositor_tree(scene)
     count = len(tree.nodes)
-    addon.compositing.place(scene, get_armature("Nora"), frames(addon, second, "exr", 5, 9))
+    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, second, "exr", 5, 9))
     assert len(tree.nodes) == count and [i.name for i in bpy.data.images if i.source == "SEQUENCE"] == ["nora_0005.exr"]
     assert np.allclose(composite(scene, 9, tmp_path)[0, 0], 0.5 * linear(0.5) + 0.125, atol=2e-3)
 
 
 def test_two_actors_and_the_artists_own_nodes(scene, addon, tmp_path):
     """What the artist built stays beneath: here, a node that halves the render's light."""
-    tree = addon.compat.compositor(scene)
-    output = addon.compat.compositor_output(tree)
+    tree = addon.compat.ensure_compositor_tree(scene)
+    output = addon.compat.ensure_compositor_output(tree)
     own = tree.nodes.new("CompositorNodeExposure")
     own.inputs["Exposure"].default_value = -1
     tree.links.new(output.links[0].from_socket, own.inputs["Image"])
     tree.links.new(own.outputs["Image"], output)
     sequence = frames(addon, tmp_path, "exr", 1, 3)
-    addon.compositing.place(scene, get_armature("Nora"), sequence)
-    addon.compositing.place(scene, get_armature("Otto"), sequence)
+    addon.compositing.place_frames(scene, get_armature("Nora"), sequence)
+    addon.compositing.place_frames(scene, get_armature("Otto"), sequence)
     picture = composite(scene, 3, tmp_path)
     assert np.allclose(picture[:, SIZE // 2 :], 0.125, atol=2e-3)
     assert np.allclose(picture[:, : SIZE // 2], 0.75 * linear(0.3) + 0.25 * 0.125, atol=2e-3)
 
 
 def test_a_saved_file_keeps_the_composite(scene, addon, tmp_path):
-    addon.compositing.place(scene, get_armature("Nora"), frames(addon, tmp_path, "exr", 3, 4))
+    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, tmp_path, "exr", 3, 4))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
     assert np.allclose(composite(bpy.context.scene, 4, tmp_path)[0, 0], 0.5 * linear(0.2) + 0.125, atol=2e-3)

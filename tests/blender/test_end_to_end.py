@@ -26,7 +26,7 @@ print(film.width, film.height, film.has_audio)
 def shot(trained, addon) -> SimpleNamespace:
     """The trained actor in a scene that is matched to its footage."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     return SimpleNamespace(armature=found.armature, face=found.face, scene=bpy.context.scene)
 
 
@@ -144,7 +144,7 @@ def test_moving_actor_and_camera_together_changes_nothing(shot, tmp_path):
 def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
     shot.scene.view_settings.view_transform = "Standard"
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="exr", frame_start=10, frame_end=11)
-    tree = addon.compat.compositor(shot.scene)
+    tree = addon.compat.ensure_compositor_tree(shot.scene)
     (node,) = [n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]
     assert Path(node.image.filepath).parent.samefile(tmp_path)
     assert (node.frame_start, node.frame_duration) == (10, 2)
@@ -168,7 +168,7 @@ def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path
         output=str(tmp_path), file_format="png", frame_start=10, frame_end=13, placement="card"
     )
     assert sorted(p.name[-8:] for p in tmp_path.glob("*.png")) == ["0010.png", "0012.png"]
-    (card,) = [c for c in shot.armature.children if c.get(addon.card.MARK) == "card"]
+    (card,) = [c for c in shot.armature.children if c.get(addon.card.TAG_PROPERTY) == "card"]
     shot.scene.frame_set(12)
     corners = [
         world_to_camera_view(shot.scene, shot.scene.camera, card.matrix_world @ v.co) for v in card.data.vertices
@@ -178,7 +178,7 @@ def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path
     assert corners[0].z == pytest.approx(world_to_camera_view(shot.scene, shot.scene.camera, head).z, abs=0.15)
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path / "exr"), frame_start=10, frame_end=10)
     assert card.hide_render, "the compositor shows the actor now"
-    (node,) = [n for n in addon.compat.compositor(shot.scene).nodes if n.bl_idname == "CompositorNodeGroup"]
+    (node,) = [n for n in addon.compat.ensure_compositor_tree(shot.scene).nodes if n.bl_idname == "CompositorNodeGroup"]
     plate = np.array(node.inputs["Footage Light"].default_value)[:3]
     assert not np.allclose(plate, 0.5) and np.all((plate > 0) & (plate < 1)), "the footage's background was measured"
     bpy.ops.portrait_actor.render_actor(
@@ -197,14 +197,14 @@ def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_
     assert take != footage and footage.use_fake_user and take.frame_range[0] == 21
     fps = addon.takes.scene_fps(shot.scene)
     frames = range(21, 21 + int(2 * fps))
-    table, _ = addon.sampling.sample(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
+    table, _ = addon.sampling.sample_frames(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
     oral = [table.names.index(n) for n in addon.contract.channels.ORAL]
     facial = [table.names.index(n) for n in addon.contract.channels.FACIAL]
     assert np.ptp(table.channels[:, oral], axis=0).max() > 0.1, "the mouth moves"
     assert not table.channels[:, facial].any(), "the rest of the face rests"
     assert np.ptp(table.head_rotation, axis=0).max() > 0, "the head keeps the footage's motion"
     if bpy.app.build_options.audaspace:
-        spans = {s.name: addon.compat.strip_span(s)[0] for s in addon.compat.existing_strips(shot.scene)}
+        spans = {s.name: addon.compat.strip_span(s)[0] for s in addon.compat.list_strips(shot.scene)}
         assert spans["line"] == 21
 
 
@@ -222,7 +222,7 @@ def test_another_reading_of_a_stretch_keeps_the_keys_around_it(shot, addon, tmp_
     after = {frame: value_at(shot, jaw, frame) for frame in before}
     assert all(after[frame] == pytest.approx(before[frame], abs=1e-5) for frame in (3, 15, 190))
     assert after[40] != pytest.approx(before[40], abs=1e-3)
-    assert "its keys before and after are as they were" in addon.job.current().outcome
+    assert "its keys before and after are as they were" in addon.job.current_job().outcome
 
 
 def value_at(shot: SimpleNamespace, key: bpy.types.ShapeKey, frame: int) -> float:
@@ -234,8 +234,8 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
     if not bpy.app.build_options.audaspace:
         pytest.skip("this Blender is built without sound")
     bpy.ops.portrait_actor.import_actor(directory=str(trained), match_scene=False)
-    one, two = sorted(o.name for o in bpy.data.objects if addon.scene_actor.is_armature(o))
-    lines, strips = {one: 3, two: 5}, addon.compat.strips(shot.scene)
+    one, two = sorted(o.name for o in bpy.data.objects if addon.scene_actor.is_actor_armature(o))
+    lines, strips = {one: 3, two: 5}, addon.compat.ensure_strips(shot.scene)
     for channel, seed in enumerate(lines.values(), 10):
         run_backend("sample", str(tmp_path / f"{seed}.wav"), "--seed", str(seed))
         strips.new_sound(f"line {seed}", str(tmp_path / f"{seed}.wav"), channel, 10 * seed)
@@ -261,7 +261,7 @@ def test_another_video_drives_the_actor(shot, addon, tmp_path):
     take = keys.animation_data.action
     assert take != footage and "other" in take.name and take.frame_range[0] == 11
     frames = range(11, int(take.frame_range[1]) + 1)
-    table, _ = addon.sampling.sample(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
+    table, _ = addon.sampling.sample_frames(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
     assert len(frames) > 50 and np.ptp(table.channels[:, table.names.index("jawOpen")]) > 0.1
     assert np.ptp(table.head_rotation, axis=0).max() > 0.01
 
@@ -279,10 +279,10 @@ def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
     run_backend("sample", str(line), "--seed", "3")
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "own.mp4"))
-    assert "over the actor's own crops" in addon.job.current().outcome
+    assert "over the actor's own crops" in addon.job.current_job().outcome
     shot.scene.portrait_actor.video = str(video)
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
-    assert "over sample.mp4" in addon.job.current().outcome
+    assert "over sample.mp4" in addon.job.current_job().outcome
     clip = bpy.data.movieclips["dub.mp4"]
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "dub"), lips_strength=1.2)
     assert list(clip.size) == [192, 192] and len([c for c in bpy.data.movieclips if "dub" in c.name]) == 1
@@ -315,4 +315,4 @@ def test_create_again_goes_on_where_it_was(trained, addon):
         consent_who="nobody: drawn by code",
     )
     assert model.stat().st_mtime_ns == stamp
-    assert addon.scene_actor.require(bpy.context).folder().path.samefile(trained)
+    assert addon.scene_actor.require_actor(bpy.context).folder().path.samefile(trained)

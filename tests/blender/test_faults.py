@@ -114,8 +114,8 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
         assert is_alive(now["pid"]), "the backend goes on without Blender"
 
     assert OPS.create_actor(video=str(video), folder=str(folder), preset="tiny") == {"FINISHED"}
-    assert wait_for_exit(now["pid"]) and addon.scene_actor.find(bpy.context) is not None
-    last = addon.job.current().progress
+    assert wait_for_exit(now["pid"]) and addon.scene_actor.find_actor(bpy.context) is not None
+    last = addon.job.current_job().progress
     assert last is None or last.stage == WAIT, "nothing was left to do"
     assert '"event": "result"' in Path(now["log"]).read_text(encoding="utf-8").replace('":"', '": "')
     assert not list(folder.rglob("*.part")) and not (folder / "checkpoints").exists()
@@ -125,10 +125,10 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
 def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path):
     code = "sys.stdin.read(); time.sleep(0.5); say(Result('job', {'frames': 7}))"
     command, log = write_child_script(tmp_path, code), tmp_path / "log.txt"
-    job = addon.job.start("x", command, log, str, detached=True)
+    job = addon.job.start_job("x", command, log, str, detached=True)
     receive_until(job.process, is_done=bool)
-    addon.job.stop()
-    assert addon.job.current() is None and is_alive(job.process.pid)
+    addon.job.stop_job()
+    assert addon.job.current_job() is None and is_alive(job.process.pid)
     assert wait_for_exit(job.process.pid)
     end = time.monotonic() + LIMIT
     while "frames" not in log.read_text(encoding="utf-8") and time.monotonic() < end:
@@ -139,9 +139,9 @@ def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path
 @posix
 def test_a_detached_job_is_cancelled_all_the_same(addon, tmp_path):
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, detached=True)
+    job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, detached=True)
     job.cancel()
-    addon.job.stop()
+    addon.job.stop_job()
     assert wait_for_exit(job.process.pid)
 
 
@@ -152,7 +152,7 @@ def test_speak_and_cancel_again_and_again_leaves_nothing(sam, addon, installed):
     scene.portrait_actor.line.audio = str(sam.folder / "audio.wav")
     before = held()
     for turn in range(100 if SOAK else 4):
-        job = speak.start(bpy.context, scene.portrait_actor.line)
+        job = speak.start_job(bpy.context, scene.portrait_actor.line)
         while turn % 2 and job.is_running and job.progress is None:
             job.update()
             time.sleep(0.01)
@@ -160,7 +160,7 @@ def test_speak_and_cancel_again_and_again_leaves_nothing(sam, addon, installed):
         with pytest.raises(addon.contract.errors.UserError, match="ancelled"):
             job.wait()
     assert settled(before) == before
-    assert len(list((addon.environment.cache_folder() / "jobs").iterdir())) <= addon.environment.KEPT_JOBS
+    assert len(list((addon.environment.cache_folder() / "jobs").iterdir())) <= addon.environment.MAX_JOB_FOLDERS
     assert OPS.speak(audio=scene.portrait_actor.line.audio) == {"FINISHED"}
 
 
@@ -170,7 +170,7 @@ def test_switched_on_and_off_fifty_times_nothing_grows(addon, installed):
     for _ in range(50):
         addon_utils.disable(PACKAGE)
         assert not any("portrait_actor" in f.__module__ for kind in handler_lists() for f in kind)
-        assert not bpy.app.timers.is_registered(addon.main_thread._tick)
+        assert not bpy.app.timers.is_registered(addon.main_thread._update_job)
         addon_utils.enable(PACKAGE)
     assert settled(before) == before
 
@@ -179,20 +179,20 @@ def test_switched_on_and_off_fifty_times_nothing_grows(addon, installed):
 def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
     """Memory of both processes, open files, threads and datablocks after a quarter of the time and at the end."""
     scene, rest = bpy.context.scene, held()
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     wait_for_preview(live)
-    backend, frames = live.current().painter._process.pid, random.Random(1)
+    backend, frames = live.current_preview().process._process.pid, random.Random(1)
 
     def scrub(seconds: float) -> tuple[dict[str, int], list[int]]:
         end, pictures = time.monotonic() + seconds, 0
         while time.monotonic() < end:
-            before = live.current().picture
+            before = live.current_preview().image
             scene.frame_set(frames.randint(scene.frame_start, scene.frame_end))
             scene.portrait_actor.preview_size = frames.choice(("256", "256", "256", "512"))
-            live.tick()
+            live.update_preview()
             time.sleep(0.002)
-            pictures += live.current().picture is not before
-        assert pictures and not live.current().trouble
+            pictures += live.current_preview().image is not before
+        assert pictures and not live.current_preview().error_text
         wait_for_preview(live)
         return held(), [memory(os.getpid()), memory(backend)]
 
@@ -201,28 +201,30 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
     late, large = scrub(seconds * 3 / 4)
     assert late == early
     assert all(end - start < GROWTH for start, end in zip(small, large, strict=True)), (small, large)
-    live.stop()
+    live.stop_preview()
     assert settled(rest) == rest and wait_for_exit(backend)
 
 
 @posix
 def test_a_killed_preview_stays_told_and_leaves_no_file(sam, live, addon):
     before = held()
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     wait_for_preview(live)
-    painter = live.current().painter
+    painter = live.current_preview().process
     pictures = {file.parent for file in (addon.environment.cache_folder() / "jobs").rglob("*.rgba")}
     assert pictures and all(painter._process.log.parent in folder.parents for folder in pictures)
     os.kill(painter._process.pid, signal.SIGKILL)
     for frame in range(1, 6):
         bpy.context.scene.frame_set(frame)
         time.sleep(0.2)
-        live.tick()
-    assert "was killed" in live.current().trouble and not painter.is_drawing
-    live.stop()
-    live.start(bpy.context)
-    assert wait_for_preview(live) is not None and not live.current().trouble, "switched on again, it draws again"
-    live.stop()
+        live.update_preview()
+    assert "was killed" in live.current_preview().error_text and not painter.is_rendering
+    live.stop_preview()
+    live.start_preview(bpy.context)
+    assert wait_for_preview(live) is not None and not live.current_preview().error_text, (
+        "switched on again, it draws again"
+    )
+    live.stop_preview()
     assert settled(before) == before
 
 
@@ -231,15 +233,17 @@ def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon, tmp_path):
     preferences.cache_folder = str(tmp_path)
     later = tmp_path / "jobs"
     later.mkdir()
-    for number in range(addon.environment.KEPT_JOBS):  # as an earlier version named them, by a clock far ahead
+    for number in range(addon.environment.MAX_JOB_FOLDERS):  # as an earlier version named them, by a clock far ahead
         (later / f"21000101-000000-{number:06d}-speak").mkdir()
     try:
-        folders = [addon.environment.job_folder("test") for _ in range(3)]
+        folders = [addon.environment.make_job_folder("test") for _ in range(3)]
         os.utime(folders[-1], (0, 0))
-        folders.append(addon.environment.job_folder("test"))
+        folders.append(addon.environment.make_job_folder("test"))
     finally:
         preferences.cache_folder = ""
-    assert all(folder.is_dir() for folder in folders) and len(list(later.iterdir())) == addon.environment.KEPT_JOBS
+    assert (
+        all(folder.is_dir() for folder in folders) and len(list(later.iterdir())) == addon.environment.MAX_JOB_FOLDERS
+    )
     assert sorted(later.iterdir())[-4:] == folders
 
 
@@ -249,8 +253,8 @@ def test_two_blenders_make_job_folders_at_once(addon, tmp_path):
     preferences.cache_folder = str(tmp_path)
     jobs = tmp_path / "jobs"
     try:
-        made = [addon.environment.job_folder("test")]
-        made += [addon.environment._first_free(jobs, 1, "test") for _ in range(2)]  # both have counted up to one
+        made = [addon.environment.make_job_folder("test")]
+        made += [addon.environment._make_next_folder(jobs, 1, "test") for _ in range(2)]  # both have counted up to one
     finally:
         preferences.cache_folder = ""
     assert len(set(made)) == 3 and all(folder.is_dir() for folder in made)

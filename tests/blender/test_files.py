@@ -49,8 +49,8 @@ def test_saved_and_opened_it_does_the_same(nora, addon, tmp_path):
     for _ in range(2):
         bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
         bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
-        found = addon.scene_actor.require(bpy.context)
-        after, seen = addon.sampling.sample(
+        found = addon.scene_actor.require_actor(bpy.context)
+        after, seen = addon.sampling.sample_frames(
             bpy.context.scene, bpy.context.view_layer, found.armature, found.face, FRAMES
         )
         assert same(before, after) and np.allclose(view.views, seen.views, atol=1e-6)
@@ -61,7 +61,7 @@ def test_a_copy_of_the_whole_actor_is_an_actor_of_its_own(nora, addon):
     before, _ = nora.sample(FRAMES)
     select(nora.armature, nora.face, nora.armature.portrait_actor.camera)
     bpy.ops.object.duplicate()
-    copy = addon.scene_actor.require(bpy.context)
+    copy = addon.scene_actor.require_actor(bpy.context)
     assert copy.armature != nora.armature and copy.face != nora.face and copy.face.parent == copy.armature
     assert copy.armature.portrait_actor.camera != nora.armature.portrait_actor.camera
     OPS.key_viseme(viseme="A")
@@ -79,7 +79,7 @@ def test_a_copy_of_a_part_belongs_to_no_wrong_actor(nora, addon, part):
     before, _ = nora.sample(FRAMES)
     select(getattr(nora, part))
     bpy.ops.object.duplicate()
-    found = addon.scene_actor.find(bpy.context)
+    found = addon.scene_actor.find_actor(bpy.context)
     assert (found.armature, found.face) == (nora.armature, nora.face), "the scene's actor is meant"
     with pytest.raises(RuntimeError, match="No actor called"):
         OPS.render_actor(actor=f"{getattr(nora, part).name}.001", output="/nowhere")
@@ -91,7 +91,7 @@ def test_a_deleted_actor_is_not_the_scene_s_any_more(nora, addon):
     camera = nora.armature.portrait_actor.camera
     select(nora.armature, nora.face, camera)
     bpy.ops.object.delete()
-    assert addon.scene_actor.find(bpy.context) is None
+    assert addon.scene_actor.find_actor(bpy.context) is None
     assert not OPS.reset_channels.poll() and not OPS.live_preview.poll()
 
 
@@ -101,23 +101,23 @@ def test_a_renamed_actor_keeps_its_own(nora, addon, tmp_path):
     scene = bpy.context.scene
     for number in (1, 2):
         (tmp_path / f"line_{number:04d}.png").write_bytes(b"")
-    frames = addon.compositing.Sequence(tmp_path, "line_####.png", 1, 2)
-    addon.compositing.place(scene, nora.armature, frames)
+    frames = addon.compositing.FrameSequence(tmp_path, "line_####.png", 1, 2)
+    addon.compositing.place_frames(scene, nora.armature, frames)
     nora.armature.name, nora.face.name, nora.face.data.shape_keys.name = "Queen", "Mask", "Channels"
     nora.armature.portrait_actor.camera.name = "Eye"
     small_actor.write_tone(tmp_path / "line.wav", 1.0)
-    addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 10)
-    assert [s.mute for s in addon.compat.existing_strips(scene) if addon.compat.strip_span(s)[0] == 1] == [True]
-    tree = addon.compat.compositor(scene)
-    addon.compositing.place(scene, nora.armature, frames)
+    addon.sound.add_strip(scene, nora.armature, tmp_path / "line.wav", 10)
+    assert [s.mute for s in addon.compat.list_strips(scene) if addon.compat.strip_span(s)[0] == 1] == [True]
+    tree = addon.compat.ensure_compositor_tree(scene)
+    addon.compositing.place_frames(scene, nora.armature, frames)
     assert len([n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]) == 1
-    found = addon.scene_actor.require(bpy.context, "Queen")
+    found = addon.scene_actor.require_actor(bpy.context, "Queen")
     assert found.face == nora.face
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "a.blend"))
-    found = addon.scene_actor.require(bpy.context, "Queen")
-    addon.compositing.place(bpy.context.scene, found.armature, frames)
-    tree = addon.compat.compositor(bpy.context.scene)
+    found = addon.scene_actor.require_actor(bpy.context, "Queen")
+    addon.compositing.place_frames(bpy.context.scene, found.armature, frames)
+    tree = addon.compat.ensure_compositor_tree(bpy.context.scene)
     assert len([n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]) == 1
 
 
@@ -127,7 +127,7 @@ def test_two_actors_in_two_scenes(nora, addon, actor_folder):
     second_scene = bpy.data.scenes.new("other")
     bpy.context.window.scene = second_scene
     OPS.import_actor(directory=str(actor_folder))
-    second = addon.scene_actor.require(bpy.context)
+    second = addon.scene_actor.require_actor(bpy.context)
     assert second.armature != nora.armature and second.armature.name in second_scene.objects
     OPS.key_viseme(viseme="A")
     OPS.reset_channels()
@@ -137,11 +137,11 @@ def test_two_actors_in_two_scenes(nora, addon, actor_folder):
     bpy.context.window.scene = first_scene
     after, _ = nora.sample(FRAMES)
     assert same(before, after)
-    assert addon.scene_actor.require(bpy.context).armature == nora.armature
+    assert addon.scene_actor.require_actor(bpy.context).armature == nora.armature
     with pytest.raises(RuntimeError, match="No actor called"):
         OPS.render_actor(actor=second.name, output="/nowhere")
     if bpy.app.build_options.audaspace:
-        heard = [len(addon.compat.existing_strips(s)) for s in (first_scene, second_scene)]
+        heard = [len(addon.compat.list_strips(s)) for s in (first_scene, second_scene)]
         assert heard == [1, 1]
 
 
@@ -175,7 +175,7 @@ def test_a_linked_actor_plays_and_says_why_it_cannot_be_keyed(library, addon):
     armature = bpy.context.scene.objects["Nora"]
     assert armature.library is not None
     bpy.context.view_layer.objects.active = armature
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     assert found.folder().path.samefile(library.actor)
     assert same(sampled(addon, found), library.before)
     for verb, arguments in (("key_viseme", {"viseme": "A"}), ("reset_channels", {}), ("key_channels", {}),
@@ -194,7 +194,7 @@ def test_a_library_override_is_keyed_and_sampled(library, addon):
     bpy.context.view_layer.objects.active = armature
 
     def check(keyed: float) -> None:
-        found = addon.scene_actor.require(bpy.context)
+        found = addon.scene_actor.require_actor(bpy.context)
         assert found.face.library is None and found.face.parent == found.armature
         assert found.armature.portrait_actor.camera.library is None
         assert found.folder().path.samefile(library.actor)
@@ -202,7 +202,7 @@ def test_a_library_override_is_keyed_and_sampled(library, addon):
 
     check(float(library.before.channels[19, library.before.names.index("jawOpen")]))
     scene.frame_set(20)
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     with pytest.raises(RuntimeError, match="Press Make Channels Editable"):
         OPS.key_viseme(viseme="A")
     assert OPS.override_channels() == {"FINISHED"} and not OPS.override_channels.poll()
@@ -216,7 +216,7 @@ def test_a_library_override_is_keyed_and_sampled(library, addon):
         armature = next(o for o in bpy.context.scene.objects if o.type == "ARMATURE")
         bpy.context.view_layer.objects.active = armature
         check(0.55)
-        assert same(sampled(addon, addon.scene_actor.require(bpy.context)), before)
+        assert same(sampled(addon, addon.scene_actor.require_actor(bpy.context)), before)
 
 
 def test_a_folder_that_was_moved_is_found_beside_the_file(nora, addon, tmp_path):
@@ -226,7 +226,7 @@ def test_a_folder_that_was_moved_is_found_beside_the_file(nora, addon, tmp_path)
     shot.mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(shot / "a.blend"))
     shutil.move(old, shot / "Nora.actor")
-    assert addon.scene_actor.require(bpy.context).folder().path == shot / "Nora.actor"
+    assert addon.scene_actor.require_actor(bpy.context).folder().path == shot / "Nora.actor"
     bpy.ops.wm.save_mainfile()
     assert bpy.data.objects["Nora"].portrait_actor.folder == "//Nora.actor", "and the file remembers"
 
@@ -241,4 +241,4 @@ def test_a_folder_that_is_lost_is_one_sentence(nora, addon, tmp_path):
             getattr(OPS, verb)(**arguments)
         assert len(str(error.value).splitlines()) == 1
     nora.armature.portrait_actor.folder = str(tmp_path / "Other.actor")
-    assert addon.scene_actor.require(bpy.context).folder().path == tmp_path / "Other.actor"
+    assert addon.scene_actor.require_actor(bpy.context).folder().path == tmp_path / "Other.actor"

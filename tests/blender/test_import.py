@@ -119,12 +119,12 @@ def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder,
     scene.render.fps, scene.render.fps_base, scene.frame_end = 50, 1.0, 77
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder), frame_start=101, match_scene=False)
     assert (scene.render.fps, scene.frame_end, scene.render.resolution_x) == (50, 77, 1920), "the scene is as it was"
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     frames = range(101, 101 + 2 * small_actor.FRAMES, 2)
-    table, _ = addon.sampling.sample(scene, bpy.context.view_layer, found.armature, found.face, frames)
+    table, _ = addon.sampling.sample_frames(scene, bpy.context.view_layer, found.armature, found.face, frames)
     assert np.abs(table.channels - small_actor.make_performance(addon.contract).channels).max() < 1e-4
     if bpy.app.build_options.audaspace:
-        (strip,) = addon.compat.existing_strips(scene)
+        (strip,) = addon.compat.list_strips(scene)
         assert addon.compat.strip_span(strip) == (101, 101 + 2 * small_actor.FRAMES)
 
 
@@ -142,7 +142,7 @@ def test_odd_frame_rates_are_kept(addon, fps):
 
 @needs_sound
 def test_the_sound_starts_with_the_footage(nora, addon):
-    (strip,) = addon.compat.existing_strips(bpy.context.scene)
+    (strip,) = addon.compat.list_strips(bpy.context.scene)
     assert strip.type == "SOUND" and addon.compat.strip_span(strip) == (1, 1 + small_actor.FRAMES)
     assert bpy.path.abspath(strip.sound.filepath) == str(nora.folder / "audio.wav")
 
@@ -152,10 +152,10 @@ def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
     """A new line mutes what the same actor says at that time, and nothing else."""
     scene = bpy.context.scene
     small_actor.write_tone(tmp_path / "line.wav", 1.0)
-    addon.sound.add(scene, bpy.data.objects.new("somebody else", None), tmp_path / "line.wav", 5)
-    addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 100)
-    addon.sound.add(scene, nora.armature, tmp_path / "line.wav", 10)
-    strips = addon.compat.existing_strips(scene)
+    addon.sound.add_strip(scene, bpy.data.objects.new("somebody else", None), tmp_path / "line.wav", 5)
+    addon.sound.add_strip(scene, nora.armature, tmp_path / "line.wav", 100)
+    addon.sound.add_strip(scene, nora.armature, tmp_path / "line.wav", 10)
+    strips = addon.compat.list_strips(scene)
     silent = {(s["portrait_actor"].name, addon.compat.strip_span(s)[0]) for s in strips if s.mute}
     assert silent == {("Nora", 1)} and len({s.channel for s in strips}) >= 3
 
@@ -183,7 +183,7 @@ def test_what_the_footage_showed_is_known(nora):
 def test_two_actors_do_not_meet(actor_folder, addon):
     for _ in range(2):
         bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
-    first, second = (addon.scene_actor.require(bpy.context, name) for name in ("Nora", "Nora.001"))
+    first, second = (addon.scene_actor.require_actor(bpy.context, name) for name in ("Nora", "Nora.001"))
     assert first.face != second.face and first.face.data.shape_keys != second.face.data.shape_keys
     second.face.data.shape_keys.animation_data_clear()
     second.face.data.shape_keys.key_blocks["jawOpen"].value = 0.77
@@ -264,7 +264,7 @@ def test_a_file_and_its_actor_can_be_moved_together(actor_folder, tmp_path, addo
     bpy.ops.wm.save_as_mainfile(filepath=str(shot / "a.blend"))
     shot.rename(moved)
     bpy.ops.wm.open_mainfile(filepath=str(moved / "a.blend"))
-    assert addon.scene_actor.require(bpy.context).folder().path.samefile(moved / "Nora.actor")
+    assert addon.scene_actor.require_actor(bpy.context).folder().path.samefile(moved / "Nora.actor")
 
 
 @pytest.mark.parametrize("copy", [True, False])
@@ -273,7 +273,7 @@ def test_a_file_that_is_saved_elsewhere_finds_its_actor(actor_folder, tmp_path, 
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "deep" / "er" / "b.blend"), copy=copy)
-    assert addon.scene_actor.require(bpy.context).folder().path.samefile(actor_folder), "the file that is open"
+    assert addon.scene_actor.require_actor(bpy.context).folder().path.samefile(actor_folder), "the file that is open"
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "deep" / "er" / "b.blend"))
-    assert addon.scene_actor.require(bpy.context).folder().path.samefile(actor_folder), "the file that was saved"
+    assert addon.scene_actor.require_actor(bpy.context).folder().path.samefile(actor_folder), "the file that was saved"
     assert bpy.data.objects["Nora"].portrait_actor.folder.startswith("//")

@@ -128,7 +128,7 @@ def test_a_job_shows_what_the_panel_draws(addon, tmp_path):
         "say(Progress('job', 'train', 30, 120, 75.0)); say(Note('job', 'The first 3 s show no face.'))\n"
         "sys.stdin.readline(); say(Result('job', {'n': 2}))"
     )
-    job = addon.job.start(
+    job = addon.job.start_job(
         "Create Nora", write_child_script(tmp_path, code), tmp_path / "log.txt", lambda data: f"{data['n']} made"
     )
     assert addon.job.is_busy() and job.line == "Starting…"
@@ -138,7 +138,7 @@ def test_a_job_shows_what_the_panel_draws(addon, tmp_path):
     assert (job.fraction, job.line, job.notes) == (0.25, "Train · 1 min left", ["The first 3 s show no face."])
     job.process.cancel()  # only to send a line
     job.wait()
-    assert job.state is addon.job.State.DONE and job.outcome == "2 made" and not addon.job.is_busy()
+    assert job.state is addon.job.JobState.DONE and job.outcome == "2 made" and not addon.job.is_busy()
 
 
 def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
@@ -150,17 +150,17 @@ def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
     )
     with pytest.raises(addon.contract.errors.UserError, match=r"No face\. Film again\."):
         job.wait()
-    assert job.state is addon.job.State.FAILED and job.error.code == "no_face"
+    assert job.state is addon.job.JobState.FAILED and job.error.code == "no_face"
 
 
 def test_cancelling_a_job(addon, tmp_path):
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str)
+    job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str)
     assert bpy.ops.portrait_actor.cancel_job() == {"FINISHED"}
-    assert job.state is addon.job.State.CANCELLING and job.line == "Cancelling…"
+    assert job.state is addon.job.JobState.CANCELLING and job.line == "Cancelling…"
     with pytest.raises(addon.contract.errors.UserError, match="Stopped"):
         job.wait()
-    assert job.state is addon.job.State.CANCELLED
+    assert job.state is addon.job.JobState.CANCELLED
     with pytest.raises(RuntimeError, match="No job is running"):
         bpy.ops.portrait_actor.cancel_job()
 
@@ -169,58 +169,58 @@ def test_a_bug_after_the_job_does_not_leave_it_running(addon, tmp_path):
     def finish(data):
         raise ZeroDivisionError
 
-    job = addon.job.start("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", finish)
+    job = addon.job.start_job("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", finish)
     with pytest.raises(ZeroDivisionError):
         job.wait()
-    assert job.state is addon.job.State.FAILED and job.error.code == "bug"
+    assert job.state is addon.job.JobState.FAILED and job.error.code == "bug"
 
 
 def test_the_timer_takes_the_job_in_and_goes(addon, tmp_path):
     """Timers do not fire without a window, so the test calls what the timer calls."""
     done = []
-    addon.job.start(
+    addon.job.start_job(
         "x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", lambda data: done.append(1) or ""
     )
-    addon.main_thread.start()
-    assert bpy.app.timers.is_registered(addon.main_thread._tick)
+    addon.main_thread.start_timer()
+    assert bpy.app.timers.is_registered(addon.main_thread._update_job)
     end = time.monotonic() + TIMEOUT_SECONDS
-    while addon.main_thread._tick() is not None and time.monotonic() < end:
+    while addon.main_thread._update_job() is not None and time.monotonic() < end:
         time.sleep(0.01)
     assert done == [1]
-    addon.main_thread.stop()
-    assert not bpy.app.timers.is_registered(addon.main_thread._tick)
+    addon.main_thread.stop_timer()
+    assert not bpy.app.timers.is_registered(addon.main_thread._update_job)
 
 
 def test_switching_off_ends_the_job_and_its_timer(addon, tmp_path):
     import addon_utils
     from support import PACKAGE
 
-    job = addon.job.start("x", write_child_script(tmp_path, "sys.stdin.read()"), tmp_path / "log.txt", str)
-    addon.main_thread.start()
+    job = addon.job.start_job("x", write_child_script(tmp_path, "sys.stdin.read()"), tmp_path / "log.txt", str)
+    addon.main_thread.start_timer()
     addon_utils.disable(PACKAGE)
     try:
-        assert wait_for_exit(job.process.pid) and not bpy.app.timers.is_registered(addon.main_thread._tick)
+        assert wait_for_exit(job.process.pid) and not bpy.app.timers.is_registered(addon.main_thread._update_job)
     finally:
         addon_utils.enable(PACKAGE)
 
 
 def test_a_job_that_outlives_its_file_says_so(addon, installed, actor_folder):
     """The artist opened another file meanwhile: nothing is put into it."""
-    place = installed("addon.operators.operator_base").Place.of(bpy.context)
+    place = installed("addon.operators.operator_base").JobTarget.of(bpy.context)
     bpy.ops.wm.read_homefile(use_empty=True)
     importer = installed("addon.operators.import_actor")
-    said = importer.import_into(place, actor_folder, frame_start=1, match_scene=True)
+    said = importer.import_into_target(place, actor_folder, frame_start=1, match_scene=True)
     assert "is not open" in said and not bpy.data.objects
 
 
 def test_a_job_finds_its_scene_again(addon, installed, actor_folder):
     """The artist renamed it and works in another one."""
-    place = installed("addon.operators.operator_base").Place.of(bpy.context)
+    place = installed("addon.operators.operator_base").JobTarget.of(bpy.context)
     bpy.context.scene.name = "renamed"
     other = bpy.data.scenes.new("other")
     importer = installed("addon.operators.import_actor")
     bpy.context.window.scene = other
-    importer.import_into(place, actor_folder, frame_start=1, match_scene=True)
+    importer.import_into_target(place, actor_folder, frame_start=1, match_scene=True)
     assert bpy.context.scene == other
     assert "Nora" in bpy.data.scenes["renamed"].objects and "Nora" not in other.objects
     assert bpy.data.scenes["renamed"].render.resolution_x == 320 and other.render.resolution_x == 1920
@@ -261,11 +261,11 @@ def test_set_up_runs_the_installer_and_says_why_it_fails(addon, monkeypatch, tmp
     preferences.cache_folder = str(tmp_path / "cache")
     (tmp_path / "wheels").mkdir()
     try:
-        assert addon.environment.state() is addon.environment.State.ABSENT
+        assert addon.environment.read_state() is addon.environment.State.NOT_INSTALLED
         with pytest.raises(RuntimeError) as error:
             bpy.ops.portrait_actor.setup_backend(wheels=str(tmp_path / "wheels"))
         assert len(str(error.value).splitlines()) == 1
-        assert addon.environment.state() is not addon.environment.State.READY
+        assert addon.environment.read_state() is not addon.environment.BackendState.READY
         assert list((tmp_path / "cache" / "jobs").glob("*-setup/log.txt"))
     finally:
         preferences.cache_folder = ""
@@ -273,7 +273,7 @@ def test_set_up_runs_the_installer_and_says_why_it_fails(addon, monkeypatch, tmp
 
 def test_a_check_says_what_works(addon):
     bpy.ops.portrait_actor.check_backend()
-    assert addon.job.current().outcome.startswith("Everything needed is there; jobs run on ")
+    assert addon.job.current_job().outcome.startswith("Everything needed is there; jobs run on ")
 
 
 def test_a_broken_backend_is_found_by_the_check_and_by_the_first_job(addon, installed, monkeypatch, tmp_path, nora):
@@ -286,7 +286,7 @@ def test_a_broken_backend_is_found_by_the_check_and_by_the_first_job(addon, inst
         with pytest.raises(RuntimeError, match=r"(torch|numpy).*\. Set up the backend again") as error:
             getattr(bpy.ops.portrait_actor, verb)(**settings)
         assert len(str(error.value).splitlines()) == 1
-        assert remedies[addon.job.current().error.code][0] == "portrait_actor.setup_backend"
+        assert remedies[addon.job.current_job().error.code][0] == "portrait_actor.setup_backend"
 
 
 def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
@@ -303,7 +303,7 @@ def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
         marker.write_text('{"pins": ["torch==0.1"]}')
         assert environment.state() is environment.State.OUTDATED
         marker.write_text(json.dumps({"pins": environment._pins(cuda=False)}))
-        assert environment.state() is environment.State.READY
+        assert environment.state() is environment.BackendState.READY
         preferences.device = "cuda"
         assert environment.state() is environment.State.OUTDATED and environment.require_python() == python
         assert "GPU" in environment.cost()
@@ -314,7 +314,7 @@ def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
         preferences.backend_python = str(python)
         assert environment.state() is environment.State.READY
         preferences.backend_python = str(tmp_path / "gone")
-        assert environment.state() is environment.State.MISSING
+        assert environment.state() is environment.State.PYTHON_NOT_FOUND
     finally:
         preferences.cache_folder = preferences.backend_python = ""
         preferences.device = "auto"
@@ -324,7 +324,7 @@ def test_old_job_folders_are_cleared_away(addon, tmp_path):
     preferences = addon.environment.preferences()
     preferences.cache_folder = str(tmp_path)
     try:
-        folders = [addon.environment.job_folder("test") for _ in range(addon.environment.KEPT_JOBS + 3)]
+        folders = [addon.environment.make_job_folder("test") for _ in range(addon.environment.MAX_JOB_FOLDERS + 3)]
     finally:
         preferences.cache_folder = ""
-    assert [f.exists() for f in folders] == [False] * 3 + [True] * addon.environment.KEPT_JOBS
+    assert [f.exists() for f in folders] == [False] * 3 + [True] * addon.environment.MAX_JOB_FOLDERS

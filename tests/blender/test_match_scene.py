@@ -156,7 +156,7 @@ class Pressed:
     def __init__(self, create: ModuleType) -> None:
         self.properties = SimpleNamespace(is_property_set=lambda name: name in vars(self))
         self.execute = lambda context: create.PORTRAIT_ACTOR_OT_create_actor.act(self, context)
-        self.follow = lambda started: {"FINISHED"}
+        self.watch_job = lambda started: {"FINISHED"}
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ class Shot:
         scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
         scene.collection.objects.link(scene.camera)
         scene.view_settings.view_transform = "Raw"
-        self.node = addon.compositing.place(
-            scene, get_armature("Nora"), addon.compositing.Sequence(folder, "nora_####.exr", 1, 2)
+        self.node = addon.compositing.place_frames(
+            scene, get_armature("Nora"), addon.compositing.FrameSequence(folder, "nora_####.exr", 1, 2)
         )
         self.default_edge = self.node.inputs["Edge"].default_value
         self.set(Edge=0.0)
@@ -94,7 +94,7 @@ class Shot:
 
     def row(self) -> np.ndarray:
         """(SIZE, 3) the middle row."""
-        return self.picture()[SIZE // 2]
+        return self.image()[SIZE // 2]
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def matte(row: np.ndarray) -> np.ndarray:
 
 
 def test_unmoved_sliders_change_nothing(shot):
-    assert np.abs(shot.picture() - PLAIN).max() < 1e-3
+    assert np.abs(shot.image() - PLAIN).max() < 1e-3
 
 
 def test_what_stands_before_the_actor_hides_it(shot):
@@ -125,7 +125,7 @@ def test_what_stands_before_the_actor_hides_it(shot):
 def test_a_wall_behind_the_actor_eats_nothing_of_the_edge(shot):
     shot.wall(5.0, 0.0, 1.0, 0.1)
     expected = ALPHA[:, None] * linear(COLOR) + (1 - ALPHA[:, None]) * 0.1
-    assert np.abs(shot.picture() - expected).max() < 2e-3
+    assert np.abs(shot.image() - expected).max() < 2e-3
     shot.set(Depth_Offset=4.0)
     assert np.allclose(shot.row(), 0.1, atol=2e-3), "moved behind the wall"
 
@@ -192,13 +192,13 @@ def test_light_wraps_around_the_edge(shot):
 
 def test_grain_is_noise_on_the_actor(shot):
     shot.set(Grain=0.05)
-    noise = [(shot.picture(frame) - PLAIN)[:, : EDGE - 2, 1] for frame in (1, 2)]
+    noise = [(shot.image(frame) - PLAIN)[:, : EDGE - 2, 1] for frame in (1, 2)]
     assert noise[0].std() == pytest.approx(0.05 * np.sqrt(linear(COLOR[1])), rel=0.15)
     assert abs(noise[0].mean()) < 0.003
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1, "every frame has its own"
-    assert np.allclose(shot.picture()[:, EDGE + 2 :], GREY, atol=2e-3), "the scene has its own grain"
+    assert np.allclose(shot.image()[:, EDGE + 2 :], GREY, atol=2e-3), "the scene has its own grain"
     shot.set(Grain_Size=3.0)
-    large = (shot.picture() - PLAIN)[:, : EDGE - 2, 1]
+    large = (shot.image() - PLAIN)[:, : EDGE - 2, 1]
 
     def likeness(plane):
         return np.corrcoef(plane[:, :-1].ravel(), plane[:, 1:].ravel())[0, 1]
@@ -209,15 +209,15 @@ def test_grain_is_noise_on_the_actor(shot):
 
 def test_sliders_stay_when_frames_are_placed_again(shot, addon):
     shot.set(Light_Wrap=0.7, Spill_Color=(0.1, 0.2, 0.3, 1))
-    again = addon.compositing.place(
-        shot.scene, get_armature("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 2, 2)
+    again = addon.compositing.place_frames(
+        shot.scene, get_armature("Nora"), addon.compositing.FrameSequence(shot.folder, "nora_####.exr", 2, 2)
     )
     assert again == shot.node and again.inputs["Light Wrap"].default_value == pytest.approx(0.7)
     assert not addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     shot.scene.view_settings.view_transform = "AgX"
     assert addon.compositing.is_outdated(shot.scene, get_armature("Nora")), "the panel says so"
-    other = addon.compositing.place(
-        shot.scene, get_armature("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
+    other = addon.compositing.place_frames(
+        shot.scene, get_armature("Nora"), addon.compositing.FrameSequence(shot.folder, "nora_####.exr", 1, 2)
     )
     assert not addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     assert other.inputs["Light Wrap"].default_value == pytest.approx(0.7)
@@ -227,10 +227,12 @@ def test_sliders_stay_when_frames_are_placed_again(shot, addon):
 def test_group_of_an_older_format_is_outdated_and_replaced_with_its_sliders_kept(shot, addon):
     shot.set(Edge=0.25, Grain=0.1)
     old = shot.node.node_tree
-    old[addon.merge_group.MARK] = old[addon.merge_group.MARK].replace(str(addon.merge_group.FORMAT), "1", 1)
+    old[addon.merge_group.TAG_PROPERTY] = old[addon.merge_group.TAG_PROPERTY].replace(
+        str(addon.merge_group.GROUP_VERSION), "1", 1
+    )
     assert addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
-    node = addon.compositing.place(
-        shot.scene, get_armature("Nora"), addon.compositing.Sequence(shot.folder, "nora_####.exr", 1, 2)
+    node = addon.compositing.place_frames(
+        shot.scene, get_armature("Nora"), addon.compositing.FrameSequence(shot.folder, "nora_####.exr", 1, 2)
     )
     assert node.node_tree != old and not addon.compositing.is_outdated(shot.scene, get_armature("Nora"))
     assert node.inputs["Edge"].default_value == pytest.approx(0.25)

@@ -31,7 +31,7 @@ print(json.dumps({"count": int(both.sum()), "actor": np.median(a, 0).tolist(), "
 def shot(trained, addon) -> SimpleNamespace:
     """The trained actor, its head on the way to its left and up, faster after the frame than before."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     found.armature.animation_data.action = None
     head = found.armature.pose.bones["head"]
     for frame, place in ((FRAME - 1, (-0.01, 0.002, 0)), (FRAME, (0, 0, 0)), (FRAME + 1, (0.02, 0.01, 0))):

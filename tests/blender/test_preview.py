@@ -25,17 +25,17 @@ def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam, live):
     first = wait_for_preview(live)
     assert max(first.pixels.shape[:2]) == 256 and first.pixels[..., 3].max() == 255
     bpy.context.scene.frame_set(12)
-    assert live.current().is_old, "a frame change marks the picture as old"
+    assert live.current_preview().is_outdated, "a frame change marks the picture as old"
     second = wait_for_preview(live)
     assert second.frame == 12 and np.abs(second.pixels.astype(int) - first.pixels).max() > 10
     sam.face.data.shape_keys.animation_data.action = None
     sam.face.data.shape_keys.key_blocks["jawOpen"].value = 1.0
     bpy.context.view_layer.update()
     third = wait_for_preview(live)
-    assert np.abs(third.pixels.astype(int) - second.pixels).max() > 10 and third.latency < 30
-    process = live.current().painter._process
+    assert np.abs(third.pixels.astype(int) - second.pixels).max() > 10 and third.latency_seconds < 30
+    process = live.current_preview().process._process
     assert OPS.live_preview() == {"FINISHED"}
-    assert live.current() is None and handlers() == before and live.tick() is None
+    assert live.current_preview() is None and handlers() == before and live.update_preview() is None
     process._child.wait(20)
 
 
@@ -44,11 +44,11 @@ def test_it_shows_what_is_rendered(sam, live, tmp_path):
 
     scene = bpy.context.scene
     scene.frame_set(7)
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     shown = wait_for_preview(live)
     sampling = importlib.import_module(f"{PACKAGE}.addon.scene.sampling")
-    table, view = sampling.sample(scene, bpy.context.view_layer, sam.armature, sam.face, [7])
-    view = live.resized(view, 256)
+    table, view = sampling.sample_frames(scene, bpy.context.view_layer, sam.armature, sam.face, [7])
+    view = live.resize_camera(view, 256)
     table.save(tmp_path / "one.npz")
     view.save(tmp_path / "camera.json")
     folder = str(sam.folder)
@@ -78,45 +78,49 @@ def test_the_card_is_what_the_camera_frames_before_the_face(nora, addon, install
     before = (
         nora.armature.matrix_world @ nora.armature.pose.bones["head"].matrix @ installed("addon.scene.rig").FACE_FRONT
     )
-    corners = addon.camera.picture_plane(scene, before)
+    corners = addon.camera.view_plane_corners(scene, before)
     seen = [world_to_camera_view(scene, scene.camera, corner) for corner in corners]
     assert np.allclose([(x, y) for x, y, _ in seen], [(0, 0), (1, 0), (1, 1), (0, 1)], atol=1e-4)
     depths = [z for *_, z in seen]
     nearest = min(world_to_camera_view(scene, scene.camera, point).z for point in face)
     assert np.ptp(depths) < 1e-4 and nearest - 0.1 < depths[0] < nearest + 0.05
     scene.camera.data.type = "ORTHO"
-    assert addon.camera.picture_plane(scene, before) is None
+    assert addon.camera.view_plane_corners(scene, before) is None
 
 
 def test_a_deleted_actor_takes_its_preview_along(sam, live):
     before, images = handlers(), set(bpy.data.images.keys())
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     process, overlay = (
         live.current().painter._process,
         importlib.import_module(f"{PACKAGE}.addon.preview.viewport_overlay"),
     )
-    assert len(overlay._handles) == 2 and live._card_for(bpy.context.scene) is not None
+    assert len(overlay._draw_handles) == 2 and live._card_corners(bpy.context.scene) is not None
     bpy.data.objects.remove(sam.armature)
-    assert live._card_for(bpy.context.scene) is None
-    assert live.tick() is None and live.current() is None
-    assert not overlay._handles and overlay._texture is None and not bpy.app.timers.is_registered(live.tick)
+    assert live._card_corners(bpy.context.scene) is None
+    assert live.update_preview() is None and live.current_preview() is None
+    assert (
+        not overlay._draw_handles
+        and overlay._cached_texture is None
+        and not bpy.app.timers.is_registered(live.update_preview)
+    )
     assert handlers() == before and set(bpy.data.images.keys()) == images
     process._child.wait(30)
 
 
 def test_an_actor_that_cannot_be_drawn_is_told(sam, live):
     scene = bpy.context.scene
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     wait_for_preview(live)
     scene.camera.data.type = "ORTHO"
     bpy.context.view_layer.update()
-    live.current().is_old = True
-    live.current().update()
-    assert "not a perspective camera" in live.current().trouble
+    live.current_preview().is_outdated = True
+    live.current_preview().update()
+    assert "not a perspective camera" in live.current_preview().error_text
     scene.camera.data.type = "PERSP"
     bpy.context.view_layer.update()
-    live.current().is_old = True
-    assert wait_for_preview(live) is not None and not live.current().trouble
+    live.current_preview().is_outdated = True
+    assert wait_for_preview(live) is not None and not live.current_preview().error_text
 
 
 def test_a_frame_change_costs_next_to_nothing(sam, live):
@@ -130,7 +134,7 @@ def test_a_frame_change_costs_next_to_nothing(sam, live):
 
     steps()
     without = min(steps() for _ in range(3))
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     with_preview = min(steps() for _ in range(3))
     assert with_preview - without < 0.005
 
@@ -139,4 +143,4 @@ def test_without_an_actor_or_a_camera_it_says_why(sam, live):
     bpy.context.scene.camera = None
     with pytest.raises(RuntimeError, match="no camera"):
         OPS.live_preview()
-    assert live.current() is None
+    assert live.current_preview() is None

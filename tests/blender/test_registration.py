@@ -67,7 +67,7 @@ def test_every_verb_is_there():
 
 def test_search_finds_every_verb_in_a_menu(installed):
     """Blender's search looks through menus; what is not there has a picture or a letter to choose in the sidebar."""
-    listed = {verb[0] for verb in installed("addon.panels.menu").VERBS if verb is not None}
+    listed = {verb[0] for verb in installed("addon.panels.menu").MENU_OPERATORS if verb is not None}
     kinds = {verb: getattr(bpy.types, f"PORTRAIT_ACTOR_OT_{verb}") for verb in VERBS}
     aside = {verb for verb, kind in kinds.items() if "INTERNAL" in getattr(kind, "bl_options", ())}
     assert listed | aside | {"key_viseme"} == set(VERBS) and not listed & aside
@@ -115,7 +115,7 @@ def test_what_the_caller_leaves_open_is_filled_in(installed):
         film: bpy.props.StringProperty()
 
         def execute(self, context):
-            installed("addon.operators.operator_base").fill_in(self, frame=7, film="form.mp4")
+            installed("addon.operators.operator_base").fill_unset_properties(self, frame=7, film="form.mp4")
             seen.append((self.frame, self.film))
             return {"FINISHED"}
 
@@ -181,6 +181,6 @@ def test_a_file_with_an_actor_survives_without_the_extension(nora, tmp_path):
 @pytest.mark.parametrize("verb", ["create_actor", "speak", "render_actor", "setup_backend"])
 def test_a_second_job_says_why_it_must_wait(addon, verb, tmp_path):
     code = "import sys; sys.stdin.read()"
-    addon.job.start("a long one", [sys.executable, "-c", code], tmp_path / "log.txt", lambda data: "")
+    addon.job.start_job("a long one", [sys.executable, "-c", code], tmp_path / "log.txt", lambda data: "")
     with pytest.raises(RuntimeError, match="A job is running"):
         getattr(bpy.ops.portrait_actor, verb)()

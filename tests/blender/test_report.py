@@ -42,7 +42,7 @@ def reported(nora, tmp_path, addon) -> SimpleNamespace:
     (folder / "report.html").write_text("<!doctype html><title>Nora</title>", encoding="utf-8")
     run_python(FILM, str(folder / "overlay.mp4"), str(small_actor.FPS), str(small_actor.FRAMES))
     bpy.ops.portrait_actor.import_actor(directory=str(folder), frame_start=7)
-    return SimpleNamespace(folder=folder, armature=addon.scene_actor.require(bpy.context).armature)
+    return SimpleNamespace(folder=folder, armature=addon.scene_actor.require_actor(bpy.context).armature)
 
 
 def test_an_actor_without_a_report_says_so(nora):
@@ -63,7 +63,7 @@ def test_the_report_can_be_read_while_its_actor_is_still_trained(addon, tmp_path
     folder = tmp_path / "jane.actor"
     folder.mkdir()
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    addon.job.start("Create Jane", command, tmp_path / "log.txt", lambda data: "", folder=folder)
+    addon.job.start_job("Create Jane", command, tmp_path / "log.txt", lambda data: "", folder=folder)
     assert not bpy.ops.portrait_actor.open_report.poll()
     (folder / "report.html").write_text("<!doctype html>", encoding="utf-8")
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}
@@ -97,9 +97,9 @@ def test_a_scene_of_another_rate_is_told(reported, installed):
     footage = installed("addon.scene.footage")
     bpy.ops.portrait_actor.load_overlay()
     (clip,) = bpy.data.movieclips
-    assert not footage.drifts(bpy.context.scene, clip)
+    assert not footage.is_frame_rate_different(bpy.context.scene, clip)
     bpy.context.scene.render.fps = 24
-    assert footage.drifts(bpy.context.scene, clip)
+    assert footage.is_frame_rate_different(bpy.context.scene, clip)
 
 
 def test_a_film_that_blender_cannot_read_is_told(reported):
@@ -130,7 +130,7 @@ def test_a_landmarker_that_is_none_is_refused_before_any_work(addon, tmp_path):
     (tmp_path / "jane.mp4").write_bytes(b"")
     with pytest.raises(RuntimeError, match="no face landmarker at"):
         bpy.ops.portrait_actor.create_actor(video=str(tmp_path / "jane.mp4"), landmarker=str(tmp_path / "none.task"))
-    assert addon.job.current() is None
+    assert addon.job.current_job() is None
 
 
 def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_path):
@@ -142,17 +142,17 @@ def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_pat
         bpy.ops.portrait_actor.create_actor(
             video=str(two), folder=str(tmp_path / "two.actor"), preset="tiny", consent_who="nobody: drawn by code"
         )
-    asked = addon.job.current()
+    asked = addon.job.current_job()
     assert not (tmp_path / "two.actor").exists()
     faces = [x + width / 2 for x, _, width, _ in asked.error.data["faces"]]
     assert faces == pytest.approx([96, 288], abs=25)
     pictures = [Path(p) for p in asked.error.data["pictures"]]
     assert [p.parent for p in pictures] == [asked.log.parent] * 2 and all(p.is_file() for p in pictures)
     for file in (*pictures, tmp_path / "none.png"):
-        addon.thumbnails.icon(file)  # Blender makes no icons without a window, but the panel's call must not fail
+        addon.thumbnails.load_icon(file)  # Blender makes no icons without a window, but the panel's call must not fail
     assert bpy.ops.portrait_actor.choose_face(face=2) == {"FINISHED"}
     assert bpy.context.scene.portrait_actor.face == 2
-    folder = addon.scene_actor.require(bpy.context).folder()
+    folder = addon.scene_actor.require_actor(bpy.context).folder()
     x, _, side = folder.info.camera.crop
     assert x + side / 2 == pytest.approx(288, abs=40), "the face at the right"
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}

@@ -109,7 +109,7 @@ def test_nla_strips_count(nora, addon):
     action = keys.animation_data.action
     track = keys.animation_data.nla_tracks.new()
     strip = track.strips.new("moved", 11, action)
-    if addon.compat.SLOTTED_ACTIONS:
+    if addon.compat.HAS_SLOTTED_ACTIONS:
         strip.action_slot = keys.animation_data.action_slot
     strip.extrapolation = "NOTHING"
     keys.animation_data.action = None

@@ -141,7 +141,7 @@ def test_which_actor_is_meant(addon, pair):
     face = first.portrait_actor.face
 
     def meant() -> bpy.types.Object:
-        return addon.scene_actor.require(bpy.context).armature
+        return addon.scene_actor.require_actor(bpy.context).armature
 
     choose()
     assert meant() == second, "it came last, and the form names it"
@@ -167,7 +167,7 @@ def test_a_face_that_only_its_modifier_ties_to_the_rig_belongs_to_the_actor(addo
     face = pair.first.portrait_actor.face
     face.parent = None
     choose(face, active=face)
-    assert addon.scene_actor.require(bpy.context).armature == pair.first
+    assert addon.scene_actor.require_actor(bpy.context).armature == pair.first
 
 
 def test_a_name_that_a_script_gave_does_not_stay_for_the_next_button():

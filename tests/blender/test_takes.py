@@ -108,7 +108,7 @@ def speak_into(addon, actor, first: int, count: int, value: float, **parts) -> s
     table = addon.contract.performance.Performance.rest(count, 25.0, first)
     table.channels[:] = value
     table.head_rotation[:] = -np.array([np.cos(value / 2), 0, np.sin(value / 2), 0])  # the same turn, other signs
-    return addon.takes.put_into_take(actor.armature, actor.face, table, table.frames.astype(float), **parts)
+    return addon.takes.merge_into_take(actor.armature, actor.face, table, table.frames.astype(float), **parts)
 
 
 def test_speaking_into_a_take_changes_its_stretch_alone(nora, addon):
@@ -130,7 +130,9 @@ def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
     """Sparse keys with handles of their own, and a marked one, before and after."""
     still(nora)
     add_line(addon, nora, "own", 1, 2, 0.0)
-    (curve,) = [c for c in addon.compat.curves_of(nora.face.data.shape_keys).fcurves if '"jawOpen"' in c.data_path]
+    (curve,) = [
+        c for c in addon.compat.find_channelbag(nora.face.data.shape_keys).fcurves if '"jawOpen"' in c.data_path
+    ]
     for frame, value in ((5, 0.3), (15, 0.9), (25, 0.4), (60, 0.2)):
         point = curve.keyframe_points.insert(frame, value)
         point.interpolation, point.handle_left_type, point.handle_right_type = "BEZIER", "FREE", "FREE"

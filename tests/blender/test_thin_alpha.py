@@ -72,8 +72,8 @@ def composite(addon, scene, tmp_path):
 
     def wire(transform: str):
         scene.view_settings.view_transform = transform
-        sequence = addon.compositing.Sequence(tmp_path, "nora_####.exr", 1, 1)
-        return addon.compositing.place(scene, get_armature("Nora"), sequence)
+        sequence = addon.compositing.FrameSequence(tmp_path, "nora_####.exr", 1, 1)
+        return addon.compositing.place_frames(scene, get_armature("Nora"), sequence)
 
     return wire
 
@@ -107,9 +107,9 @@ def test_thin_alpha_on_a_png_card_adds_no_more_than_white_does(nora, addon, scen
     scene.camera = nora.armature.portrait_actor.camera
     scene.view_settings.view_transform = transform
     table, path = nora.sample(range(1, 2))
-    placed = addon.card.Placement.of(table, path, range(1, 2), 1)
-    sequence = addon.compositing.Sequence(tmp_path, "nora_####.png", 1, 1)
-    card = addon.card.place(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
+    placed = addon.card.CardAnimation.of(table, path, range(1, 2), 1)
+    sequence = addon.compositing.FrameSequence(tmp_path, "nora_####.png", 1, 1)
+    card = addon.card.place_frames(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
     image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")
     image.interpolation = "Closest"
     seen = rendered(scene, tmp_path, "OPEN_EXR")

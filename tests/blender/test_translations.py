@@ -86,7 +86,7 @@ def ours(kind, rna) -> list[bpy.types.Property]:
 def shown(installed) -> set[str]:
     """All of it; what has no lower-case letters ("CUDA", the names of sounds) is the same in every language."""
     groups = set(installed("addon.contract").channels.GROUPS)
-    sockets = {item[-1] for item in installed("addon.scene.merge_group").INPUTS if not isinstance(item, str)}
+    sockets = {item[-1] for item in installed("addon.scene.merge_group").GROUP_INPUTS if not isinstance(item, str)}
     return {text for text in marked() | registered(installed) | groups | sockets if text.upper() != text}
 
 

@@ -180,32 +180,32 @@ def test_what_is_keyed_after_an_undo_is_what_is_sampled(nora, addon):
     OPS.key_viseme(viseme="O")
     bpy.ops.ed.undo_push(message="after")
     bpy.ops.ed.undo()
-    found = addon.scene_actor.require(bpy.context)
+    found = addon.scene_actor.require_actor(bpy.context)
     OPS.key_viseme(viseme="U")
-    table, _ = addon.sampling.sample(bpy.context.scene, bpy.context.view_layer, found.armature, found.face, [1])
+    table, _ = addon.sampling.sample_frames(bpy.context.scene, bpy.context.view_layer, found.armature, found.face, [1])
     assert table.channels[0, table.names.index("mouthPucker")] == pytest.approx(0.65)
 
 
 def test_the_live_preview_goes_on_over_undo_and_redo(sam, live):
     bpy.ops.ed.undo_push(message="before")
-    live.start(bpy.context)
+    live.start_preview(bpy.context)
     wait_for_preview(live)
     OPS.reset_channels()
     bpy.ops.ed.undo_push(message="after")
     for step in (bpy.ops.ed.undo, bpy.ops.ed.redo):
         step()
-        live.current().is_old = True
-        assert live.tick() is not None and live.current() is not None
-        assert wait_for_preview(live) is not None and not live.current().trouble
+        live.current_preview().is_outdated = True
+        assert live.update_preview() is not None and live.current_preview() is not None
+        assert wait_for_preview(live) is not None and not live.current_preview().error_text
 
 
 def test_an_import_that_is_undone_ends_the_preview(sam, live):
     bpy.ops.ed.undo_push(message="before")
     OPS.import_actor(directory=str(sam.folder))
     bpy.ops.ed.undo_push(message="after")
-    live.start(bpy.context)
-    process = live.current().painter._process
+    live.start_preview(bpy.context)
+    process = live.current_preview().process._process
     bpy.ops.ed.undo()
-    assert live.tick() is None and live.current() is None
+    assert live.update_preview() is None and live.current_preview() is None
     process._child.wait(30)
     assert PACKAGE in bpy.context.preferences.addons

@@ -138,7 +138,7 @@ def preview() -> dict[str, Any]:
     live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live_preview"].current()
     if live is None:
         return {"on": False}
-    drawn = live.shown(bpy.context.scene)
+    drawn = live.compared_image(bpy.context.scene)
     window, area, _ = find_sidebar()
     region = next(r for r in area.regions if r.type == "WINDOW")
     with bpy.context.temp_override(window=window, area=area, region=region):
@@ -147,12 +147,17 @@ def preview() -> dict[str, Any]:
     if frame is not None:
         left, bottom, right, top = frame
         frame = [left + region.x, window.height - region.y - top, right + region.x, window.height - region.y - bottom]
-    state = {"on": True, "trouble": live.trouble, "frame": frame, "waits": live.is_old or live.painter.is_drawing}
+    state = {
+        "on": True,
+        "trouble": live.error_text,
+        "frame": frame,
+        "waits": live.is_outdated or live.process.is_rendering,
+    }
     if drawn is None:
         return state
     height, width = drawn.pixels.shape[:2]
     middle = drawn.pixels[height // 3 : 2 * height // 3, 2 * width // 5 : 3 * width // 5, :3]
-    state |= {"shown": drawn.frame, "latency": drawn.latency, "colour": middle.mean((0, 1)).tolist()}
+    state |= {"shown": drawn.frame, "latency": drawn.latency_seconds, "colour": middle.mean((0, 1)).tolist()}
     return state | {"footage": drawn.footage is not None}
 
 
