@@ -40,7 +40,7 @@ class DiscModel:
     def render(
         self, head_rotation: torch.Tensor, head_translation: torch.Tensor, torso_rotation: torch.Tensor,
         torso_translation: torch.Tensor, channels: torch.Tensor, view: torch.Tensor, intrinsics: torch.Tensor,
-        width: int, height: int, *, mattes: bool = True,
+        width: int, height: int, *, with_mattes: bool = True,
     ) -> StandInFrame:  # fmt: skip
         assert all(t.dtype == torch.float32 for t in (head_rotation, torso_rotation, torso_translation, channels))
         self.rendered_positions.append(float(head_translation[0]))
@@ -52,7 +52,7 @@ class DiscModel:
         color = torch.tensor(DISC_COLOR) + torch.tensor([0, 0.5, 0]) * channels[CHANNEL_INDEX["jawOpen"]]
         left, upper = x < center[0], y < center[1]
         rgb = _make_planar(alpha[..., None] * color)
-        if not mattes:
+        if not with_mattes:
             return StandInFrame(rgb, alpha, torch.zeros(0, 0), torch.zeros(0, 0, 4))
         parts = torch.stack([left & upper, ~left & upper, left & ~upper, ~left & ~upper], -1)
         return StandInFrame(rgb, alpha, alpha * point[2], _make_planar(alpha[..., None] * parts))

@@ -129,7 +129,7 @@ def test_readme_names_what_there_is() -> None:
     known = subprocess.run([sys.executable, "-m", "backend", "--help"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert commands and all(re.search(rf"^ +{command} ", known.stdout, re.MULTILINE) for command in commands)
     for option in re.findall(r"[ `](--[a-z][a-z-]*)", readme):
-        sources = [ROOT / "build.py", ROOT / "backend" / "commands.py", ROOT / "addon" / "cli.py"]
+        sources = [ROOT / "build.py", ROOT / "backend" / "cli" / "commands.py", ROOT / "addon" / "cli.py"]
         known_to_blender = option in ("--command", "--python")
         assert known_to_blender or any(option in source.read_text(encoding="utf-8") for source in sources), option
 
@@ -244,9 +244,9 @@ PARENT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from tools import processes
-processes.end_in_order()
+processes.raise_on_sigterm()
 try:
-    processes.step([sys.executable, "-c", sys.argv[2], sys.argv[3]])
+    processes.run_step([sys.executable, "-c", sys.argv[2], sys.argv[3]])
 except processes.StepFailed as ended:
     raise SystemExit(ended.code)
 """
@@ -360,7 +360,7 @@ def test_bench_writes_one_flat_object(tmp_path: Path, monkeypatch: pytest.Monkey
     (here / "good.py").write_text("def run():\n    return {'x_ms': 1.5}\n")
     (here / "two_words.py").write_text("PREFIXES = ('sound',)\n\n\ndef run():\n    return {'sound.y': 2}\n")
     (here / "bad.py").write_text(
-        "from backend.contract.protocol import UserError\n\n\n"
+        "from backend.contract.errors import UserError\n\n\n"
         "def run():\n    raise UserError('no_gpu', 'There is no GPU.')\n"
     )
     command = [sys.executable, "-m", "benchmarks.table", "--json", str(tmp_path / "out" / "figures.json")]

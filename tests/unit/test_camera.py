@@ -157,5 +157,5 @@ def test_blender_can_import_it() -> None:
     nodes = list(ast.walk(tree))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    shared = {"actor", "protocol", "reading", "whole_file"}
+    shared = {"actor_folder", "arrays", "errors", "protocol", "safe_io", "atomic_write"}
     assert names <= {"__future__", "json", "dataclasses", "pathlib", "typing", "numpy", "numpy.typing"} | shared

@@ -97,7 +97,7 @@ def test_an_unexpected_error_in_a_command(tmp_path: Path) -> None:
         from backend import __main__ as commands
         def broken(options, console):
             raise KeyError("a bug")
-        commands.RUN["doctor"] = broken
+        commands.COMMANDS["doctor"] = broken
         sys.exit(commands.main(["doctor", *sys.argv[1:]]))
     """
     person = python(script)
@@ -111,8 +111,8 @@ def test_nothing_but_messages_reaches_blender() -> None:
     """Python's print, C's stdout and a child's: all of it lands in the log."""
     script = """
         import os, subprocess, sys
-        from backend.cli.console import LinesConsole
-        console = LinesConsole("1.2.3")
+        from backend.cli.console import JsonLinesConsole
+        console = JsonLinesConsole("1.2.3")
         sys.stdout.write("noise of Python\\n"); sys.stdout.flush()
         os.write(1, b"noise of C\\n")
         subprocess.run([sys.executable, "-c", "import sys; sys.stdout.write('noise of a child\\\\n')"])
@@ -133,8 +133,8 @@ def test_nothing_but_messages_reaches_blender() -> None:
 def test_libraries_do_not_tear_the_bar() -> None:
     script = """
         import os, sys
-        from backend.cli.console import TerminalConsole, quiet_libraries
-        quiet_libraries()
+        from backend.cli.console import TerminalConsole, redirect_library_output
+        redirect_library_output()
         os.write(2, b"W0000 inference_feedback_manager\\n")
         TerminalConsole().note("12 frames were left out: 肖像.")
     """
@@ -143,9 +143,9 @@ def test_libraries_do_not_tear_the_bar() -> None:
 
 def test_hello_comes_first_even_when_it_fails_at_once() -> None:
     script = """
-        from backend.cli.console import LinesConsole, explain
-        console = LinesConsole("1")
-        console.fail(explain(ValueError("x"), None))
+        from backend.cli.console import JsonLinesConsole, error_from_exception
+        console = JsonLinesConsole("1")
+        console.fail(error_from_exception(ValueError("x"), None))
         console.begin("cpu", "late")
     """
     said = list(messages(python(script).stdout))
@@ -154,8 +154,8 @@ def test_hello_comes_first_even_when_it_fails_at_once() -> None:
 
 STUCK = """
     import sys, time
-    from backend.cli.console import Canceller, LinesConsole, watch_requests
-    console = LinesConsole("1")
+    from backend.cli.console import Canceller, JsonLinesConsole, watch_requests
+    console = JsonLinesConsole("1")
     canceller = Canceller(console)
     watch_requests(lambda request: canceller.cancel(), canceller.cancel)
     console.begin("cpu", "")
@@ -175,11 +175,11 @@ def test_a_job_that_does_not_react_is_ended(given: str) -> None:
 def test_cancel_after_the_end_changes_nothing() -> None:
     script = """
         import sys, time
-        from backend.cli.console import Canceller, LinesConsole
-        console = LinesConsole("1")
+        from backend.cli.console import Canceller, JsonLinesConsole
+        console = JsonLinesConsole("1")
         canceller = Canceller(console)
         canceller.cancel()
-        canceller.stop()
+        canceller.disarm()
         console.finish("well", {})
         canceller.cancel()
         time.sleep(1.5)
@@ -191,8 +191,8 @@ def test_cancel_after_the_end_changes_nothing() -> None:
 
 def test_a_reader_that_has_gone_ends_the_process() -> None:
     script = """
-        from backend.cli.console import LinesConsole
-        console = LinesConsole("1")
+        from backend.cli.console import JsonLinesConsole
+        console = JsonLinesConsole("1")
         while True:
             console.note("x" * 1000)
     """

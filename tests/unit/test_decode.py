@@ -207,9 +207,9 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
     pictures = [numbered_image(i, 640, 360) for i in range(5)]
     clip = write_clip(tmp_path / "clip.mp4", pictures * 100)
     script = (
-        "import resource, sys; from pathlib import Path; from backend.media.decode import frames\n"
+        "import resource, sys; from pathlib import Path; from backend.media.decode import read_frames\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "walk = frames(Path(sys.argv[1])); [next(walk) for _ in range(30)]; before = peak()\n"
+        "walk = read_frames(Path(sys.argv[1])); [next(walk) for _ in range(30)]; before = peak()\n"
         "count = 30 + sum(1 for _ in walk); print(count, (peak() - before) // (1 if sys.platform == 'darwin' else 1))"
     )
     answer = subprocess.run(

@@ -54,7 +54,7 @@ def landmarks(folder: ActorFolder, scale: float) -> F64:
 
 
 def test_only_the_lower_face_changes(sample_actor: ActorFolder, sample_clip: Path, line: Path, tmp_path: Path) -> None:
-    data, _ = dubbed(sample_actor, line, tmp_path / "frames", footage=sample_clip, start=0.4)
+    data, _ = dubbed(sample_actor, line, tmp_path / "frames", footage=sample_clip, start_seconds=0.4)
     pictures, original = pngs(tmp_path / "frames"), [picture for _, _, picture in read_frames(sample_clip)]
     info = sample_actor.info
     assert info.camera is not None and data["count"] == len(pictures)
@@ -89,7 +89,7 @@ def test_a_film_is_as_long_as_the_line_and_has_its_sound(
 
 
 def test_a_line_that_is_longer_than_the_shot(sample_actor: ActorFolder, line: Path, tmp_path: Path) -> None:
-    data, notes = dubbed(sample_actor, line, tmp_path / "dub.mp4", start=sample_actor.info.frame_count / 25 - 1)
+    data, notes = dubbed(sample_actor, line, tmp_path / "dub.mp4", start_seconds=sample_actor.info.frame_count / 25 - 1)
     assert probe_video(Path(data["file"])).frame_count == data["count"]
     assert any("to and fro" in note for note in notes)
     assert ping_pong_indices(3, 9, 5) == [3, 4, 3, 2, 1, 0, 1, 2, 3]
@@ -110,8 +110,8 @@ def test_what_cannot_be_dubbed_is_one_sentence(
     dubbed(sample_actor, line, film)  # as large as the crops, and shorter than the clip
     wrong: list[tuple[str, Path, dict[str, Any]]] = [
         ("other_footage", tmp_path / "a.mp4", {"footage": film}),
-        ("bad_start", tmp_path / "a.mp4", {"start": 100.0}),
-        ("bad_start", tmp_path / "a.mp4", {"start": -1.0}),
+        ("bad_start", tmp_path / "a.mp4", {"start_seconds": 100.0}),
+        ("bad_start", tmp_path / "a.mp4", {"start_seconds": -1.0}),
         ("bad_format", tmp_path / "a.mov", {}),
         ("missing_file", tmp_path / "a.mp4", {"footage": tmp_path / "none.mp4"}),
     ]

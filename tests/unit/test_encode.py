@@ -91,7 +91,7 @@ def test_tags_and_layout(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("offset", "channels", "rate"), [(0.0, 1, 16000), (0.25, 2, 44100), (-0.3, 1, 48000)])
 def test_sound_lies_where_it_should(tmp_path: Path, offset: float, channels: int, rate: int) -> None:
     sound = beep(tmp_path / "beep.wav", rate=rate, channels=channels)
-    film = write(tmp_path / "film.mp4", count=30, sound=sound, sound_offset=offset)
+    film = write(tmp_path / "film.mp4", count=30, audio=sound, audio_offset=offset)
     info = decode.probe_video(film)
     first, last = tone_span(film)
     assert info.has_audio and info.frame_count == 30
@@ -102,8 +102,8 @@ def test_sound_lies_where_it_should(tmp_path: Path, offset: float, channels: int
 
 
 def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(tmp_path: Path) -> None:
-    short = write(tmp_path / "a.mp4", count=50, sound=beep(tmp_path / "short.wav", seconds=0.7))
-    long = write(tmp_path / "b.mp4", count=10, sound=beep(tmp_path / "long.wav", seconds=5, start=0.1))
+    short = write(tmp_path / "a.mp4", count=50, audio=beep(tmp_path / "short.wav", seconds=0.7))
+    long = write(tmp_path / "b.mp4", count=10, audio=beep(tmp_path / "long.wav", seconds=5, start=0.1))
     for film, seconds in ((short, 2.0), (long, 0.4)):
         samples, rate = sound_of(film)
         assert len(samples) / rate == pytest.approx(seconds, abs=0.03)
@@ -111,7 +111,7 @@ def test_short_sound_is_followed_by_silence_and_long_sound_is_cut(tmp_path: Path
 
 
 def test_sound_and_pictures_are_interleaved(tmp_path: Path) -> None:
-    film = write(tmp_path / "film.mp4", count=100, sound=beep(tmp_path / "beep.wav", seconds=4))
+    film = write(tmp_path / "film.mp4", count=100, audio=beep(tmp_path / "beep.wav", seconds=4))
     with decode.open_media(film, decode.VIDEO_FORMATS) as container:
         order = sorted((p.pos, p.stream.type) for p in container.demux() if p.size)
     kinds = [kind for _, kind in order]
@@ -120,13 +120,13 @@ def test_sound_and_pictures_are_interleaved(tmp_path: Path) -> None:
 
 
 def test_sound_of_a_film_is_taken(tmp_path: Path) -> None:
-    first = write(tmp_path / "first.mp4", sound=beep(tmp_path / "beep.wav"))
-    assert tone_span(write(tmp_path / "second.mp4", sound=first))[0] == pytest.approx(0.4, abs=0.03)
+    first = write(tmp_path / "first.mp4", audio=beep(tmp_path / "beep.wav"))
+    assert tone_span(write(tmp_path / "second.mp4", audio=first))[0] == pytest.approx(0.4, abs=0.03)
 
 
 def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
     """A film whose pictures begin 0.5 s after its sound: the tone stays where it was heard beside the pictures."""
-    beeping = write(tmp_path / "beeping.mp4", sound=beep(tmp_path / "beep.wav", start=0.8))
+    beeping = write(tmp_path / "beeping.mp4", audio=beep(tmp_path / "beep.wav", start=0.8))
     late = tmp_path / "late.mkv"
     with decode.open_media(beeping, decode.VIDEO_FORMATS) as source, av.open(str(late), "w") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in (*source.streams.video, *source.streams.audio)}
@@ -138,7 +138,7 @@ def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
             packet.stream = streams[packet.stream.index]
             target.mux(packet)
     assert decode.probe_video(late).audio_start == pytest.approx(-0.5, abs=0.05)
-    assert tone_span(write(tmp_path / "film.mp4", sound=late))[0] == pytest.approx(0.8 - 0.5, abs=0.05)
+    assert tone_span(write(tmp_path / "film.mp4", audio=late))[0] == pytest.approx(0.8 - 0.5, abs=0.05)
 
 
 def test_bad_sound_is_told_before_anything_is_written(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(tmp_path: Path) ->
         import resource, signal, sys
         from pathlib import Path
         import numpy as np
-        from backend.contract.protocol import UserError
+        from backend.contract.errors import UserError
         from backend.media.encode import VideoWriter
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
@@ -197,7 +197,7 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(tmp_path: Path) ->
         try:
             with VideoWriter(Path(sys.argv[1]), 128, 128, 25) as film:
                 for _ in range(60):
-                    film.write(noise.integers(0, 255, (128, 128, 3), np.uint8))
+                    film.write_frame(noise.integers(0, 255, (128, 128, 3), np.uint8))
         except UserError as error:
             print(error.code, "|", error.message)
         """

@@ -11,7 +11,7 @@ import torch
 from backend.compute.rotations import quaternion_from_small_rotation, quaternion_multiply
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.progress import Reporter
-from backend.dataset.clip import Clip
+from backend.dataset.clip import Clip, PixelWeights
 from backend.evaluation.ablate import ABLATION_VARIANTS, ablate_method
 from backend.evaluation.evaluate import composite_head_over_footage, edge_alpha_error, render_comparison
 from backend.evaluation.metrics import lip_landmark_distance, weighted_mse
@@ -19,7 +19,7 @@ from backend.evaluation.refine import fit_held_out_poses
 from backend.evaluation.stretch import measure_holes
 from backend.portrait.model import Portrait
 from backend.tracking.detection import topology as topo
-from backend.training.config import PRESETS, LossWeights
+from backend.training.config import PRESETS
 from backend.training.extrapolated_poses import PoseExtrapolator, count_hole_pixels, hole_loss
 from backend.training.pose_refinement import pose_from_tables
 
@@ -112,7 +112,7 @@ def test_the_mouth_is_measured_by_its_shape_not_by_where_the_head_stands() -> No
 
 
 def test_a_made_up_background_stands_behind_the_person_only(clip: Clip) -> None:
-    sample = clip.load_training_frame(2, LossWeights())
+    sample = clip.load_training_frame(2, PixelWeights())
     green = torch.tensor([0.0, 1.0, 0.0]).expand(clip.crop_size, clip.crop_size, 3)
     changed = clip.replace_background(sample, green)
     inside, outside = sample.person_alpha > 0.999, sample.person_alpha < 0.001
@@ -126,7 +126,7 @@ def test_the_pasted_frame_is_the_footage_where_there_is_no_head(clip: Clip, port
     pose = pose_from_tables(clip.poses, row)
     pasted, footage = (
         composite_head_over_footage(clip, portrait, pose, row),
-        clip.load_training_frame(row, LossWeights()).image,
+        clip.load_training_frame(row, PixelWeights()).image,
     )
     assert (pasted - footage)[-8:].abs().mean() < 0.01  # the chest
     assert (pasted - footage).abs().mean() > 1e-4  # the head is ours

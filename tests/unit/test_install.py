@@ -27,7 +27,7 @@ from backend.setup.install import InstallState
 from tools import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "backend" / "install.py"
+SCRIPT = ROOT / "backend" / "setup" / "install.py"
 
 
 def write_wheel(folder: Path, version: str, name: str = "sprite") -> Path:

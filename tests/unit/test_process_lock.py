@@ -18,8 +18,8 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from backend.contract.progress import Reporter
-from backend.setup.process_lock import own_turn
-with own_turn(Reporter(), Path(sys.argv[1])):
+from backend.setup.process_lock import hold_process_lock
+with hold_process_lock(Reporter(), Path(sys.argv[1])):
     print("holds", flush=True)
     time.sleep(60)
 """

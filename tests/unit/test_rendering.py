@@ -91,7 +91,7 @@ def png(path: Path) -> tuple[NDArray[Any], dict[str, str], bytes]:
 
 @pytest.mark.parametrize(("bits", "kind"), [(8, np.uint8), (16, np.uint16)])
 def test_png_is_straight_and_labelled(run: RenderRun, bits: int, kind: type) -> None:
-    run(format="png", bits=bits)
+    run(format="png", png_bits=bits)
     picture, texts, xmp = png(run.out / "jane doe_0000.png")
     top = 2**bits - 1
     assert picture.dtype == kind and picture.shape == (CROP_SIZE, CROP_SIZE, 4)
@@ -103,7 +103,7 @@ def test_png_is_straight_and_labelled(run: RenderRun, bits: int, kind: type) -> 
 
 
 def test_film_over_a_plain_colour_with_sound(run: RenderRun, tmp_path: Path) -> None:
-    data = run(moving_performance(12), format="mp4", sound=write_beep(tmp_path / "a.wav"), background=(0.1, 0.2, 0.9))
+    data = run(moving_performance(12), format="mp4", audio=write_beep(tmp_path / "a.wav"), background=(0.1, 0.2, 0.9))
     film = Path(data["file"])
     info = decode.probe_video(film)
     assert film == run.out / "jane doe.mp4" and info.has_audio and info.frame_count == 12
@@ -117,13 +117,13 @@ def test_film_over_the_plate(run: RenderRun, folder: ActorFolder) -> None:
     plate = np.zeros((64, 64, 3), np.uint8)
     plate[:32] = (200, 60, 20)  # BGR, the upper half
     folder.file_path("plate.png").write_bytes(cv2.imencode(".png", plate)[1].tobytes())
-    data = run(format="mp4", plate=True)
+    data = run(format="mp4", use_plate=True)
     _, _, picture = next(decode.read_frames(Path(data["file"])))
     assert np.abs(picture[2, 16].astype(float) - (20, 60, 200)).max() < 14
     assert picture[-2, 16].max() < 14
     folder.file_path("plate.png").write_bytes(b"torn")
     with pytest.raises(UserError, match=r"plate\.png is missing or damaged"):
-        run(format="mp4", plate=True)
+        run(format="mp4", use_plate=True)
 
 
 def test_scene_camera_decides_size_and_place(run: RenderRun, folder: ActorFolder) -> None:
@@ -178,14 +178,23 @@ def test_moving_camera_must_cover_the_performance(run: RenderRun, folder: ActorF
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [({"format": "gif"}, "bad_format"), ({"format": "png", "bits": 12}, "bad_format"), ({"name": "a/b"}, "bad_name"),
-     ({"name": ".."}, "bad_name"), ({"scale": 0.0}, "bad_size"), ({"scale": float("nan")}, "bad_size"),
-     ({"plate": True}, "plate_needs_film"),
-     ({"plate": True, "format": "mp4", "camera": True}, "plate_needs_footage_camera"),
-     ({"sound": Path("a.wav")}, "sound_needs_film"), ({"blur": 0}, "bad_blur"), ({"blur": 2}, "bad_performance"),
-     ({"vectors": True, "format": "png"}, "vectors_need_exr"), ({"vectors": True, "blur": 3}, "vectors_or_blur"),
-     ({"vectors": True}, "bad_performance")],
-)  # fmt: skip
+    [
+        ({"format": "gif"}, "bad_format"),
+        ({"format": "png", "png_bits": 12}, "bad_format"),
+        ({"name": "a/b"}, "bad_name"),
+        ({"name": ".."}, "bad_name"),
+        ({"scale": 0.0}, "bad_size"),
+        ({"scale": float("nan")}, "bad_size"),
+        ({"use_plate": True}, "plate_needs_film"),
+        ({"use_plate": True, "format": "mp4", "camera": True}, "plate_needs_footage_camera"),
+        ({"audio": Path("a.wav")}, "sound_needs_film"),
+        ({"blur_samples": 0}, "bad_blur"),
+        ({"blur_samples": 2}, "bad_performance"),
+        ({"with_vectors": True, "format": "png"}, "vectors_need_exr"),
+        ({"with_vectors": True, "blur_samples": 3}, "vectors_or_blur"),
+        ({"with_vectors": True}, "bad_performance"),
+    ],
+)
 def test_options_that_cannot_be(run: RenderRun, folder: ActorFolder, options: dict[str, Any], code: str) -> None:
     camera = still_camera(folder) if options.pop("camera", False) else None
     with pytest.raises(UserError) as failure:

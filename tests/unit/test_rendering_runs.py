@@ -62,7 +62,7 @@ def test_deleted_frames_other_models_cameras_and_sizes_are_rendered(run: RenderR
     assert run(camera=still_camera(folder), scale=0.5)["rendered"] == 4
     assert run(camera=still_camera(folder), scale=0.5)["rendered"] == 0
     assert run(camera=still_camera(folder), format="png")["rendered"] == 4
-    assert run(camera=still_camera(folder), format="png", bits=8)["rendered"] == 4
+    assert run(camera=still_camera(folder), format="png", png_bits=8)["rendered"] == 4
 
 
 def test_a_run_goes_on_after_cancel_and_after_a_torn_ledger(run: RenderRun) -> None:
@@ -83,7 +83,7 @@ def test_a_stopped_film_goes_on_and_new_sound_renders_nothing(run: RenderRun, tm
     assert not (run.out / "jane doe.mp4").exists()
     run.reporter = patient
     assert (run(moving_performance(6), format="mp4")["rendered"], len(run.disc.rendered_positions)) == (4, 4)
-    again = run(moving_performance(6), format="mp4", sound=write_beep(tmp_path / "a.wav"))
+    again = run(moving_performance(6), format="mp4", audio=write_beep(tmp_path / "a.wav"))
     assert (again["rendered"], again["skipped"]) == (0, 6)
     assert decode.probe_video(run.out / "jane doe.mp4").has_audio
     next((run.out / ".jane doe.frames").glob("*.png")).write_bytes(b"torn")
@@ -109,7 +109,7 @@ def moments(per_frame: int, frames: list[int], steps: list[float]) -> Performanc
 
 def test_blur_is_the_mean_of_light(run: RenderRun) -> None:
     steps = [0.0, 0.01, 0.02, 0.02]
-    data = run(moments(4, [-3, 5], steps), blur=4)
+    data = run(moments(4, [-3, 5], steps), blur_samples=4)
     assert (data["first"], data["last"], data["count"]) == (-3, 5, 2)
     assert len(run.disc.rendered_positions) == 6, "moments that are alike are drawn once"
     blurred, _ = read_exr(run.out / "jane doe_-0003.exr")
@@ -127,6 +127,6 @@ def test_blur_is_the_mean_of_light(run: RenderRun) -> None:
 
 def test_a_changed_moment_renders_its_frame_again(run: RenderRun) -> None:
     moving = moments(3, [1, 2, 3], [0.0, 0.001, 0.002])
-    assert run(moving, blur=3)["rendered"] == 3
+    assert run(moving, blur_samples=3)["rendered"] == 3
     moving.channels[4, CHANNEL_INDEX["jawOpen"]] = 1
-    assert (run(moving, blur=3)["rendered"], run(moving, blur=3)["rendered"]) == (1, 0)
+    assert (run(moving, blur_samples=3)["rendered"], run(moving, blur_samples=3)["rendered"]) == (1, 0)

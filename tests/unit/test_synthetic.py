@@ -299,7 +299,7 @@ def test_a_line_to_speak_is_not_from_the_footage(tmp_path: Path) -> None:
         assert file.getnchannels() == 1 and 1.5 < file.getnframes() / file.getframerate() < 6
 
 
-@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"size": 8}, {"motion": "dance"}, {"samples": 9}, {"fps": 0}])
+@pytest.mark.parametrize("wrong", [{"seconds": 0}, {"size": 8}, {"motion": "dance"}, {"subsamples": 9}, {"fps": 0}])
 def test_senseless_options_are_refused(tmp_path: Path, wrong: dict) -> None:
     with pytest.raises(UserError, match="cannot be made"):
         make_sample(tmp_path / "x.mp4", SampleOptions(**wrong))
@@ -320,7 +320,7 @@ def test_a_clip_that_is_interrupted_leaves_nothing_behind(tmp_path: Path) -> Non
 
     class Impatient(Reporter):
         def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
-            self.cancelled = done >= 2
+            self.is_cancelled = done >= 2
             super().progress(stage, done, total, message)
 
     with pytest.raises(Cancelled):

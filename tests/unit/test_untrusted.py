@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.camera import CameraPath, footage_camera_path
 from backend.contract.errors import UserError
-from backend.dataset.clip import Clip
+from backend.dataset.clip import Clip, PixelWeights
 from backend.media.audio_io import load_audio
 from backend.pipeline.create import SCAN_LAYOUT
 from backend.portrait.model import Portrait, Pose
 from backend.speech.model import SpeechModel
-from backend.training.config import LossWeights
 from backend.training.pose_refinement import pose_from_tables
 
 CPU = torch.device("cpu")
@@ -39,7 +38,7 @@ def evaluated(folder: ActorFolder) -> None:
     """Everything that training and evaluation read of the footage, and one frame of it compared."""
     clip = Clip(folder, CPU)
     for row in (0, clip.frame_count - 1):
-        clip.load_training_frame(row, LossWeights())
+        clip.load_training_frame(row, PixelWeights())
         pose_from_tables(clip.poses, row)
     clip.face_box(0)
 
