@@ -43,7 +43,7 @@ def ensure_backend_python() -> Path:
     pins = install.read_requirements(include_dev=True, include_cuda=install_torch.has_nvidia_driver())
     if install.inspect_environment(target, pins) is not install.InstallState.READY:
         write_line(f"Setting up {target} (about 2.5 GB, some minutes the first time)")
-        run_step([sys.executable, ROOT / "backend" / "install.py", "--target", target, "--dev"])
+        run_step([sys.executable, ROOT / "backend" / "setup" / "install.py", "--target", target, "--dev"])
     return install.environment_python(target)
 
 
@@ -69,7 +69,7 @@ def ensure_bpy_python(version: str) -> Path:
                 "Install that Python, or name a Blender program with --blender.",
             )
         write_line(f"Setting up {target} (Blender {release} as a Python module, about 1 GB)")
-        run_step([python, ROOT / "backend" / "install.py", "--target", target, "--pins", *pins])
+        run_step([python, ROOT / "backend" / "setup" / "install.py", "--target", target, "--pins", *pins])
     require_libraries()
     return install.environment_python(target)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Extracts the acoustic model in backend/audio/models/en-us from the official pocketsphinx wheel.
+"""Extracts the acoustic model in backend/speech/models/en-us from the official pocketsphinx wheel.
 
     pip download pocketsphinx==5.1.1 --no-deps --only-binary :all: --python-version 3.11 --platform win_amd64
     python3 -m tools.extract_acoustic_model pocketsphinx-5.1.1-cp311-cp311-win_amd64.whl
@@ -21,7 +21,7 @@ from backend.contract.errors import UserError
 
 from .processes import ROOT
 
-MODEL_FOLDER = ROOT / "backend" / "audio" / "models" / "en-us"
+MODEL_FOLDER = ROOT / "backend" / "speech" / "models" / "en-us"
 WHEEL_MODEL_PATH = "pocketsphinx/model/en-us/en-us"
 # The file's name in FOLDER → its name in the wheel.
 FILES = {

@@ -39,7 +39,7 @@ def start_setup(wheels: str = "", *, should_reinstall: bool = False) -> job.Job:
     host = environment.find_host_python()
     command = [
         str(host),
-        str(ROOT / "backend" / "install.py"),
+        str(ROOT / "backend" / "setup" / "install.py"),
         "--target",
         str(environment.environment_folder()),
         "--json-lines",

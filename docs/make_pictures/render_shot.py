@@ -1,6 +1,6 @@
 """Runs inside Blender: the sample actor speaks in a simple set, composited, for the manual's pictures.
 
-python shot.py -- ZIP ACTOR AUDIO FOLDER
+python render_shot.py -- ZIP ACTOR AUDIO FOLDER
 
 Writes `as_it_comes.png` and `with_sliders.png`, the same frame before and after the group's sliders are moved, and
 `speaking_####.png`, every second frame of the line's beginning. Only the actor moves, so the set is rendered once.

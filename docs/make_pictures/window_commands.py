@@ -1,6 +1,6 @@
 """Runs inside the Blender whose window the manual shows: the desktop tests' driver, and what pictures need besides.
 
-blender --python verbs.py -- FOLDER
+blender --python window_commands.py -- FOLDER
 """
 
 from __future__ import annotations

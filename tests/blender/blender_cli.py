@@ -1,7 +1,7 @@
 """As much of Blender's command line as a farm's tasks use, on Blender as a Python module:
 
-PYTHON_WITH_BPY blender.py -b FILE.blend --command portrait_actor …
-PYTHON_WITH_BPY blender.py -b FILE.blend -a
+PYTHON_WITH_BPY blender_cli.py -b FILE.blend --command portrait_actor …
+PYTHON_WITH_BPY blender_cli.py -b FILE.blend -a
 """
 
 import os

@@ -1,6 +1,6 @@
 """A Blender in which Create Actor runs, to be killed. Prints what the sidebar would show, a JSON line a change.
 
-PYTHON_WITH_BPY creating.py VIDEO FOLDER WHEN_BLENDER_CLOSES
+PYTHON_WITH_BPY create_actor_process.py VIDEO FOLDER WHEN_BLENDER_CLOSES
 """
 
 import json

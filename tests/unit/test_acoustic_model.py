@@ -52,7 +52,7 @@ def test_backend_reads_the_shipped_files() -> None:
 
 def test_zip_holds_the_model_unchanged(tmp_path: Path) -> None:
     with zipfile.ZipFile(package.build_archive(tmp_path)) as archive:
-        found = {name: archive.read(f"backend/audio/models/en-us/{name}") for name in WHEEL_DIGESTS}
+        found = {name: archive.read(f"backend/speech/models/en-us/{name}") for name in WHEEL_DIGESTS}
     assert {name: hashlib.sha256(data).hexdigest() for name, data in found.items()} == WHEEL_DIGESTS
 
 
