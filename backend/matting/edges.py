@@ -9,8 +9,8 @@ import numba
 import numpy as np
 
 from ..contract.arrays import F32, I32, U8
+from ..media.srgb import SRGB_TO_LINEAR, SRGB_TO_LINEAR_SLOPE, linear_from_srgb_codes
 from .plate import Plate, dilate_mask, erode_mask, interpolation_taps, push_pull
-from .srgb import SRGB_TO_LINEAR, SRGB_TO_LINEAR_SLOPE, linear_from_srgb
 
 INNER_SEARCH_WIDTH, OUTER_SEARCH_WIDTH = (
     1 / 40,
@@ -62,10 +62,10 @@ class EdgeRefiner:
     def __init__(self, plate: Plate) -> None:
         self.plate = plate
         height, width = plate.seen.shape
-        self._plate_linear = linear_from_srgb(plate.color)
+        self._plate_linear = linear_from_srgb_codes(plate.color)
         self._plate_variance = np.square(plate.deviation * SRGB_TO_LINEAR_SLOPE[plate.color].mean(2))
         self._small_size = max(8, width // 4), max(8, height // 4)
-        self._small_plate_linear = linear_from_srgb(
+        self._small_plate_linear = linear_from_srgb_codes(
             cv2.resize(plate.color, self._small_size, interpolation=cv2.INTER_AREA)
         )
         self._small_plate_seen = (
@@ -76,7 +76,7 @@ class EdgeRefiner:
         """Refines a mask (H, W) of a picture (H, W, 3), given where hair is likely (h, w), any size, 0–1."""
         guided = apply_guided_filter(rough_mask, rgb)
         near, core = dilate_mask(rough_mask, OUTER_SEARCH_WIDTH), erode_mask(rough_mask, INNER_SEARCH_WIDTH)
-        light = linear_from_srgb(cv2.resize(rgb, self._small_size, interpolation=cv2.INTER_AREA))
+        light = linear_from_srgb_codes(cv2.resize(rgb, self._small_size, interpolation=cv2.INTER_AREA))
         colours = estimate_person_colors(light, erode_mask(guided, SOLID_MARGIN), hair_probability)
         reach = 2 * round(rough_mask.shape[0] / 128) + 1
         alpha, by_plate = _key_edges(

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from ..contract.arrays import F32, U8
+from ..media.srgb import linear_from_srgb_codes, srgb_from_linear
 from .plate import push_pull
-from .srgb import linear_from_srgb, srgb_from_linear
 
 MIN_SOLID_ALPHA = 0.95  # an alpha above this shows the person's colour unmixed
 COLOR_PRIOR_WEIGHT = (
@@ -25,7 +25,7 @@ def estimate_foreground(image: U8, alpha: F32, plate: U8) -> U8:
     Args:
         picture, plate: (H, W, 3) sRGB codes. alpha: (H, W) 0–1.
     """
-    light, behind = linear_from_srgb(image), linear_from_srgb(plate)
+    light, behind = linear_from_srgb_codes(image), linear_from_srgb_codes(plate)
     height, width = alpha.shape
     size = max(8, width // 4), max(8, height // 4)
     solid = np.where(alpha > MIN_SOLID_ALPHA, np.float32(1), 0)

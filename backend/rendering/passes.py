@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..contract.arrays import F32, U8
+from ..media.srgb import linear_from_srgb, srgb_from_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ class Passes:
 
     def to_scene_linear(self) -> F32:
         """(H, W, 4) scene-linear Rec.709, premultiplied."""
-        return np.concatenate([srgb_to_linear(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
+        return np.concatenate([linear_from_srgb(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
 
     def expand_to_frame(self, width: int, height: int, left: int, top: int) -> Passes:
         """These passes as a part of a larger, otherwise empty picture."""
@@ -92,7 +93,7 @@ class ShutterAccumulator:
         assert self._color_sum is not None, "nothing was gathered"
         light = self._color_sum / np.float32(self._weight)
         alpha = np.ascontiguousarray(light[..., 3])
-        color = linear_to_srgb((light[..., :3] / np.maximum(alpha, MIN_COLOR_ALPHA)[..., None]).clip(0, 1))
+        color = srgb_from_linear(light[..., :3] / np.maximum(alpha, MIN_COLOR_ALPHA)[..., None])
         mattes = {name: matte / np.float32(self._weight) for name, matte in self._matte_sums.items()}
         return Passes(color, alpha, self._min_depth, mattes)
 
@@ -132,18 +133,6 @@ def preview_image(frame: RenderedFrame) -> U8:
 
 def _to_numpy(values: Tensor) -> F32:
     return np.ascontiguousarray(values.detach().float().cpu().numpy())
-
-
-def srgb_to_linear(display: F32) -> F32:
-    """IEC 61966-2-1: display values 0–1 to light, same primaries."""
-    low = display <= 0.04045
-    return np.where(low, display / 12.92, ((display + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def linear_to_srgb(light: F32) -> F32:
-    """The inverse of `srgb_to_linear`."""
-    low = light <= 0.0031308
-    return np.where(low, light * 12.92, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 def quantize(values: F32, max_value: int) -> F32:

@@ -8,17 +8,12 @@ import numpy as np
 
 from ..contract.arrays import F32, F64, U8
 from ..contract.performance import Performance
+from ..media.srgb import SRGB_TO_LINEAR, srgb_code_table
 from .head import REGIONS, ActorMesh, cached_actor_mesh
 from .raster import find_visible_triangles, shade_pixels
 
-_srgb_levels = np.arange(256) / 255
-SRGB_TO_LINEAR = np.where(
-    _srgb_levels <= 0.04045, _srgb_levels / 12.92, ((_srgb_levels + 0.055) / 1.055) ** 2.4
-).astype(np.float32)
 _ENCODE_STEPS = 4096
-_linear_steps = np.linspace(0, 1, _ENCODE_STEPS)
-_srgb_steps = np.where(_linear_steps <= 0.0031308, 12.92 * _linear_steps, 1.055 * _linear_steps ** (1 / 2.4) - 0.055)
-LINEAR_TO_SRGB = np.asarray(_srgb_steps * 255 + 0.5, np.uint8)  # linear light in steps of 1 / 4095 → display sRGB
+_SRGB_CODES = srgb_code_table(_ENCODE_STEPS)
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ class SampleRenderer:
         head, hair, torso, mouth = regions
         mattes = np.stack([head + hair + mouth, hair, torso, mouth])
         return SampleFrame(
-            LINEAR_TO_SRGB[codes], mattes, depth, self.camera.project(posed.landmarks)[:, :2], posed.mouth_opening
+            _SRGB_CODES[codes], mattes, depth, self.camera.project(posed.landmarks)[:, :2], posed.mouth_opening
         )
 
 

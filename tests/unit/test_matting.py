@@ -22,9 +22,9 @@ from backend.matting.metrics import alpha_error, edge_band, fill_columns, flicke
 from backend.matting.person import PersonSegmenter, fill_mask_holes
 from backend.matting.plate import Plate, PlateEstimator, estimate_fill_error, fill_unknown
 from backend.matting.regions import head_mask, mouth_mask
-from backend.matting.srgb import linear_from_srgb, srgb_from_linear
 from backend.matting.temporal_filter import TemporalFilter
 from backend.media.decode import read_frames
+from backend.media.srgb import linear_from_srgb_codes, srgb_from_linear
 from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 from backend.tracking.detection import topology as topo
 from backend.tracking.detection.selection import SegmentSelection
@@ -81,7 +81,7 @@ def disc_over(plate: U8, colour: tuple[int, int, int], size: int) -> tuple[U8, F
         end = np.rint(middle + size * 1.15 * np.array([np.cos(angle), np.sin(angle)])).astype(int)
         cv2.line(large, (middle, middle), (int(end[0]), int(end[1])), 255, 2)
     alpha = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)[..., None] / 255
-    light = alpha * linear_from_srgb(np.array(colour, np.uint8)) + (1 - alpha) * linear_from_srgb(plate)
+    light = alpha * linear_from_srgb_codes(np.array(colour, np.uint8)) + (1 - alpha) * linear_from_srgb_codes(plate)
     return np.rint(srgb_from_linear(light) * 255).astype(np.uint8), alpha[..., 0]
 
 
@@ -125,7 +125,9 @@ def test_foreground_composites_back_and_carries_no_spill() -> None:
     background = np.full((120, 120, 3), (30, 200, 40), np.uint8)
     rgb, alpha = disc_over(background, (150, 90, 70), 120)
     colour = estimate_foreground(rgb, alpha, background)
-    mix = alpha[..., None] * linear_from_srgb(colour) + (1 - alpha[..., None]) * linear_from_srgb(background)
+    mix = alpha[..., None] * linear_from_srgb_codes(colour) + (1 - alpha[..., None]) * linear_from_srgb_codes(
+        background
+    )
     soft = (alpha > 0.05) & (alpha < 0.95)
     assert np.abs(srgb_from_linear(mix) - rgb / 255.0)[soft].mean() < 0.01
     spill = np.abs(colour.astype(float) - (150, 90, 70)).mean(2)

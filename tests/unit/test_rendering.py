@@ -29,8 +29,9 @@ from backend.contract.actor_folder import ActorFolder
 from backend.contract.errors import UserError
 from backend.media import decode
 from backend.media.provenance import DIGITAL_SOURCE_TYPE
+from backend.media.srgb import linear_from_srgb
 from backend.rendering.frames import frame_file_name
-from backend.rendering.passes import EMPTY_DEPTH_METERS, passes_from_frame, srgb_to_linear
+from backend.rendering.passes import EMPTY_DEPTH_METERS, passes_from_frame
 
 
 def test_exr_holds_light_depth_and_mattes(run: RenderRun) -> None:
@@ -42,7 +43,7 @@ def test_exr_holds_light_depth_and_mattes(run: RenderRun) -> None:
     channels, header = read_exr(run.out / "jane doe_0001.exr")
     alpha = channels["Actor.Combined.A"].astype(np.float32)
     assert alpha.max() == 1 and alpha.min() == 0 and np.count_nonzero((alpha > 0) & (alpha < 1)) > 0
-    light = srgb_to_linear(np.array(DISC_COLOR, np.float32))
+    light = linear_from_srgb(np.array(DISC_COLOR, np.float32))
     for name, value in zip("RGB", light, strict=True):
         plane = channels[f"Actor.Combined.{name}"]
         assert plane.dtype == np.float16
@@ -233,7 +234,7 @@ def test_nothing_visible_is_clean() -> None:
 
 def test_light_conversion_against_the_standard() -> None:
     """IEC 61966-2-1: the two pieces meet, mid grey 0.5 is 0.2140, ends stay."""
-    assert srgb_to_linear(np.array([0, 0.04045, 0.5, 1], np.float32)) == pytest.approx(
+    assert linear_from_srgb(np.array([0, 0.04045, 0.5, 1], np.float32)) == pytest.approx(
         [0, 0.0031308, 0.21404114, 1], abs=1e-6
     )
 
