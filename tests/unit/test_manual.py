@@ -14,7 +14,8 @@ from backend.cli.commands import build_parser
 from backend.contract.channels import CHANNEL_GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+USER_PAGES = (ROOT / "README.md", *sorted((ROOT / "docs" / "user").glob("*.md")))
+PAGES = (*USER_PAGES, *sorted(ROOT.glob("C*.md")), *sorted((ROOT / "docs" / "developer").glob("*.md")))
 LINK = re.compile(r"\]\(([^)]+)\)")
 BOLD = re.compile(r"\*\*([^*]+)\*\*")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -66,7 +67,7 @@ def test_every_picture_is_shown() -> None:
     assert [p.name for p in (ROOT / "docs" / "pictures").iterdir() if f"pictures/{p.name})" not in shown] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", USER_PAGES, ids=lambda page: page.name)
 def test_names_in_bold_are_the_sidebar_s(page: Path) -> None:
     assert named(page) - labels() - BLENDERS_OWN - {""} == set()
 
