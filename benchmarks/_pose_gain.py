@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from backend.contract.actor_folder import ActorFolder
-from backend.contract.geometry import FLIP_YZ, quaternion_from_matrix
+from backend.contract.geometry import FLIP_YZ, align_quaternion_signs, quaternion_from_matrix
 from backend.contract.progress import Reporter
 from backend.dataset.clip import Clip
 from backend.dataset.frame_store import FrameStore
@@ -20,7 +20,7 @@ from backend.evaluation.metrics import psnr, weighted_mse
 from backend.portrait.initialization import portrait_from_track
 from backend.tracking.face.blendshape_fit import fit_expression
 from backend.tracking.storage import write_tracking
-from backend.tracking.tracker import TrackingResult, make_quaternions_continuous
+from backend.tracking.tracker import TrackingResult
 from backend.training.config import PRESETS
 from backend.training.pose_refinement import pose_from_tables
 from backend.training.trainer import train_portrait
@@ -73,7 +73,7 @@ def fit_track_per_frame(landmarks: F64, intrinsics: F64) -> TrackingResult:
     view[:3, :3], view[:3, 3] = FLIP_YZ, rest
     return TrackingResult(
         intrinsics=lens, view=view,
-        head_rotation=make_quaternions_continuous(quaternion_from_matrix(FLIP_YZ @ poses.rotation)),
+        head_rotation=align_quaternion_signs(quaternion_from_matrix(FLIP_YZ @ poses.rotation)),
         head_translation=(poses.translation - rest) @ FLIP_YZ,
         torso_rotation=np.tile([1.0, 0, 0, 0], (count, 1)), torso_translation=np.zeros((count, 3)),
         channels=face.channels, rig=face.rig, reprojection=np.zeros(count),

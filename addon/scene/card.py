@@ -68,7 +68,9 @@ class CardAnimation:
         placed = conv.ACTOR_TO_BLENDER @ np.linalg.inv(views) @ conv.CAMERA_FLIP @ card
         size = np.linalg.norm(placed[:, :3, 0], axis=1)
         scale = np.stack([path.width / fx * depth * size, path.height / fy * depth * size, size], -1)
-        turns = conv.align_quaternion_signs(geometry.quaternion_from_matrix(placed[:, :3, :3] / size[:, None, None]))
+        turns = geometry.align_quaternion_signs(
+            geometry.quaternion_from_matrix(placed[:, :3, :3] / size[:, None, None])
+        )
         return cls(np.array(frames), placed[:, :3, 3], turns, scale)
 
 

@@ -88,13 +88,6 @@ def conjugate(quaternions: Array) -> Array:
     return quaternions * np.array([1.0, -1.0, -1.0, -1.0])
 
 
-def align_quaternion_signs(quaternions: Array) -> Array:
-    """(T, 4) the same rotations with signs chosen so that neighbours interpolate along the short way."""
-    flips = np.sum(quaternions[1:] * quaternions[:-1], axis=-1) < 0
-    sign = np.concatenate([[1.0], np.where(np.cumsum(flips) % 2 == 1, -1.0, 1.0)])
-    return quaternions * sign[:, None]
-
-
 def bone_euler_angles(quaternions: Array) -> Array:
     """(T, 3) Euler angles about x, y, z in radians of (T, 4) rotations, for Blender's order ZXY: z turns first, y last.
 
@@ -141,4 +134,4 @@ def bone_delta(poses: Array, rest: Array) -> tuple[Array, Array]:
     """
     turns = poses[:, :3, :3] / np.linalg.norm(poses[:, :3, :3], axis=1, keepdims=True)
     rotation = geometry.quaternion_from_matrix(turns @ rest[:3, :3].T)
-    return align_quaternion_signs(rotation), poses[:, :3, 3] - rotate(rotation, rest[:3, 3])
+    return geometry.align_quaternion_signs(rotation), poses[:, :3, 3] - rotate(rotation, rest[:3, 3])

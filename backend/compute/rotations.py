@@ -1,4 +1,4 @@
-"""Quaternions (wxyz) and rotations in torch, differentiable."""
+"""Quaternions (wxyz) and rotations in torch: `contract.geometry` in numpy gives no gradients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def rotation_matrix(q: Tensor) -> Tensor:
-    """(..., 3, 3) of quaternions (..., 4) of any length but zero."""
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length above 1e-12."""
     w, x, y, z = torch.nn.functional.normalize(q, dim=-1).unbind(-1)
     rows = [
         torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),

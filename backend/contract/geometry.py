@@ -13,7 +13,12 @@ FLIP_YZ = np.diag([1.0, -1.0, -1.0])
 def matrix_from_quaternion(q: Floats) -> F64:
     """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length but zero."""
     q = np.asarray(q, np.float64)
-    w, x, y, z = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
+    return matrix_from_unit_quaternion(q / np.linalg.norm(q, axis=-1, keepdims=True))
+
+
+def matrix_from_unit_quaternion(q: Floats) -> F64:
+    """Rotation matrices (..., 3, 3) of quaternions (..., 4) of length 1, which is not checked."""
+    w, x, y, z = np.moveaxis(np.asarray(q, np.float64), -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -42,6 +47,18 @@ def quaternion_from_matrix(m: Floats) -> F64:
     k[..., 3, 3] = zz - xx - yy
     q = np.linalg.eigh(k)[1][..., -1]
     return np.where(q[..., :1] < 0, -q, q)
+
+
+def align_quaternion_signs(quaternions: Floats) -> F64:
+    """The same rotations (T, 4), with signs chosen so that neighbours interpolate along the short way."""
+    signs = np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0)
+    return np.asarray(quaternions * np.r_[1.0, np.cumprod(signs)][:, None], np.float64)
+
+
+def rotation_about_x(angle: float) -> F64:
+    """Rotation matrix (3, 3) about the x axis, in radians."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
 
 
 def matrix_from_rotation_vector(v: Floats) -> F64:

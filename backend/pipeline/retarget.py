@@ -12,6 +12,7 @@ import numpy as np
 from ..contract.actor_folder import ActorFolder, ActorInfo
 from ..contract.arrays import F64
 from ..contract.geometry import (
+    align_quaternion_signs,
     matrix_from_quaternion,
     matrix_from_rotation_vector,
     quaternion_from_matrix,
@@ -62,9 +63,7 @@ def retarget_performance(
         away = turns @ usual.T
         place, ours_place = (np.median(getattr(table, shift), 0) for table in (source, actor_footage))
         offset = getattr(source, shift) - place
-        quaternions = quaternion_from_matrix(away @ ours)
-        flips = np.cumsum(np.sum(quaternions[1:] * quaternions[:-1], 1) < 0) % 2 == 1
-        quaternions[1:][flips] *= -1
+        quaternions = align_quaternion_signs(quaternion_from_matrix(away @ ours))
         moved[turn], moved[shift] = quaternions.astype(np.float32), (ours_place + offset).astype(np.float32)
     channels = source.channels.copy()
     if match_range:

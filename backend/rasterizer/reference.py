@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from backend.compute.rotations import rotation_matrix
 from backend.rasterizer.constants import (
     FRUSTUM_MARGIN,
     MAX_ALPHA,
     MAX_SCREEN_VARIANCE,
     MIN_ALPHA,
-    MIN_QUATERNION_NORM,
     MIN_TRANSMITTANCE,
     NEAR_PLANE_METERS,
     SCREEN_BLUR_VARIANCE,
@@ -74,7 +73,7 @@ def _project_gaussians(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Centres (N, 2) px, covariances (N, 2, 2) px² and camera z (N,): Σ' = J A R S S Rᵀ Aᵀ Jᵀ + blur."""
     view, intrinsics, width, height = camera
-    rotation_scale = _rotation_matrices(quats) * scales[:, None, :]
+    rotation_scale = rotation_matrix(quats) * scales[:, None, :]
     covariance = view[:3, :3] @ rotation_scale @ rotation_scale.mT @ view[:3, :3].mT
     x, y, z = (means @ view[:3, :3].mT + view[:3, 3]).unbind(-1)
     fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
@@ -94,17 +93,6 @@ def _project_gaussians(
     )
     projected = jacobian @ covariance @ jacobian.mT + SCREEN_BLUR_VARIANCE * torch.eye(2, dtype=torch.float64)
     return centre, projected, z
-
-
-def _rotation_matrices(quats: Tensor) -> Tensor:
-    """Rotation matrices (N, 3, 3) of quaternions (N, 4) wxyz of any length."""
-    w, x, y, z = normalize(quats, dim=-1, eps=MIN_QUATERNION_NORM).unbind(-1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 def _visible_indices(gaussians: list[Tensor], camera: _CameraTensors) -> Tensor:

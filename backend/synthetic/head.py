@@ -10,6 +10,7 @@ from scipy import sparse
 
 from ..contract.arrays import F32, F64, I32, U8, Mask
 from ..contract.channels import CHANNEL_INDEX
+from ..contract.geometry import matrix_from_unit_quaternion, rotation_about_x
 from . import light, parts, texture
 from .cage import EYE_RADIUS, LANDMARK_COUNT, LIPS_INNER, Cage, build_cage
 from .hair import build_hair
@@ -41,13 +42,12 @@ class PosedMesh:
     mouth_opening: float  # metres up and forward between the middles of the lips' inner edges
 
 
-def matrix_from_quaternion(q: F32 | F64) -> F64:
-    """(3, 3) rotation of a unit quaternion wxyz."""
-    w, x, y, z = np.asarray(q, float) / np.linalg.norm(q)
-    return np.array(
-        [[1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-         [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]])  # fmt: skip
+def _matrix_from_quaternion(q: F32 | F64) -> F64:
+    """Rotation matrix (3, 3) of a quaternion wxyz, whose length is taken in its own precision.
+
+    `geometry.matrix_from_quaternion` takes it in float64, which would change the last digits of the sample's pixels.
+    """
+    return matrix_from_unit_quaternion(np.asarray(q, float) / np.linalg.norm(q))
 
 
 def head_weights(points: F64) -> F64:
@@ -171,7 +171,7 @@ class ActorMesh:
         slide = JAW_SLIDE * np.array([value["jawLeft"] - value["jawRight"], 0, value["jawForward"]])
         for name, share in (("teeth_lower", 1.0), ("tongue", 0.85)):
             angle = JAW_ANGLE * value["jawOpen"] * share
-            turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+            turn = rotation_about_x(angle)
             part = self._part_slices[name]
             points[part] = (points[part] - JAW_PIVOT) @ turn.T + JAW_PIVOT + slide
         gap = float(np.linalg.norm((skin[LIPS_INNER[0][5]] - skin[LIPS_INNER[1][5]])[1:]))
@@ -185,14 +185,14 @@ class ActorMesh:
         amount = {way: channels[CHANNEL_INDEX[f"eyeLook{way}{side}"]] * angle for way, angle in MAX_GAZE_ANGLES.items()}
         yaw = (amount["Out"] - amount["In"]) * (1 if is_left else -1)
         pitch = amount["Down"] - amount["Up"]
-        cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+        cy, sy = np.cos(yaw), np.sin(yaw)
         aside = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-        return np.asarray(aside @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]))
+        return np.asarray(aside @ rotation_about_x(pitch))
 
     def pose(self, channels: F64, head: tuple[F32, F32], torso: tuple[F32, F32], camera_position: F64) -> PosedMesh:
         """The actor with these channels (52,) and with head and torso at (quaternion wxyz, metres)."""
         rest = self.deform(channels)
-        turn_head, turn_torso = matrix_from_quaternion(head[0]), matrix_from_quaternion(torso[0])
+        turn_head, turn_torso = _matrix_from_quaternion(head[0]), _matrix_from_quaternion(torso[0])
         weight = self.head_weight[:, None]
         vertices = weight * (rest @ turn_head.T + head[1]) + (1 - weight) * (rest @ turn_torso.T + torso[1])
         upper, lower = (rest[i] for i in (LIPS_INNER[0][5], LIPS_INNER[1][5]))

@@ -6,10 +6,10 @@ import numpy as np
 
 from ..contract.arrays import F64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS, mirror_channel
-from ..contract.geometry import quaternion_from_yaw_pitch_roll, quaternion_product
+from ..contract.geometry import matrix_from_quaternion, quaternion_from_yaw_pitch_roll, quaternion_product
 from ..contract.performance import Performance
 from .cage import NECK_PIVOT
-from .head import MAX_GAZE_ANGLES, matrix_from_quaternion
+from .head import MAX_GAZE_ANGLES
 from .phones import PHONES, TimedPhone
 
 MOTIONS = ("talk", "still_head", "range", "parts")

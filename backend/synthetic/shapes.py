@@ -13,6 +13,7 @@ import numpy as np
 
 from ..contract.arrays import F64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS, mirror_channel
+from ..contract.geometry import rotation_about_x
 from .cage import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, Cage, closed_loop, interpolate_thin_plate
 
 Handles = dict[int, tuple[float, float, float]]
@@ -200,7 +201,7 @@ def build_shapes(cage: Cage) -> F64:
             ) / 2
 
     weight = jaw_weights(cage)[:, None]
-    turn = np.array([[1, 0, 0], [0, np.cos(JAW_ANGLE), -np.sin(JAW_ANGLE)], [0, np.sin(JAW_ANGLE), np.cos(JAW_ANGLE)]])
+    turn = rotation_about_x(JAW_ANGLE)
     shapes[CHANNEL_INDEX["jawOpen"]] = weight * ((cage.vertices - JAW_PIVOT) @ (turn - np.eye(3)).T)
     shapes[CHANNEL_INDEX["jawForward"]] = weight * [0, 0, JAW_SLIDE]
     shapes[CHANNEL_INDEX["jawLeft"]] = weight * [JAW_SLIDE, 0, 0]

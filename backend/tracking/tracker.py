@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contract.arrays import F32, F64, Image
-from ..contract.geometry import FLIP_YZ, quaternion_from_matrix
+from ..contract.geometry import FLIP_YZ, align_quaternion_signs, quaternion_from_matrix
 from ..contract.progress import Reporter
 from .detection import topology as topo
 from .face.blendshape_fit import fit_expression
@@ -89,9 +89,9 @@ def track_clip(
     return TrackingResult(
         intrinsics=intrinsics,
         view=view,
-        head_rotation=make_quaternions_continuous(quaternion_from_matrix(FLIP_YZ @ head.rotation)),
+        head_rotation=align_quaternion_signs(quaternion_from_matrix(FLIP_YZ @ head.rotation)),
         head_translation=(head.translation - rest) @ FLIP_YZ,
-        torso_rotation=make_quaternions_continuous(quaternion_from_matrix(FLIP_YZ @ torso.rotation @ FLIP_YZ)),
+        torso_rotation=align_quaternion_signs(quaternion_from_matrix(FLIP_YZ @ torso.rotation @ FLIP_YZ)),
         torso_translation=moved @ FLIP_YZ,
         channels=face.channels,
         rig=ensure_lids_meet(face.rig),
@@ -142,9 +142,3 @@ def reprojection_rms(error: F64, head_poses: Poses, intrinsics: F64) -> F64:
     rigid = topo.index_array(*topo.RIGID_LANDMARK_WEIGHTS)
     metres = np.sqrt((error[:, rigid] ** 2).sum(-1).mean(1))
     return metres * intrinsics[0, 0] / head_poses.translation[:, 2]
-
-
-def make_quaternions_continuous(quaternions: F64) -> F64:
-    """The same rotations with signs that never flip between frames, so that they can be interpolated as curves."""
-    flips = np.where((quaternions[1:] * quaternions[:-1]).sum(1) < 0, -1.0, 1.0)
-    return quaternions * np.r_[1.0, np.cumprod(flips)][:, None]

@@ -63,7 +63,7 @@ def bpy_vector(values):
 def test_continuous_keeps_rotations_and_takes_the_short_way(addon):
     track = small_actor.quaternion_from_rotation_vector(*(np.linspace(0, 3, 30) * k for k in (1, 0.5, -0.7)))
     broken = track * np.where(RANDOM.random(30) < 0.5, -1, 1)[:, None]
-    mended = addon.conventions.align_quaternion_signs(broken)
+    mended = addon.contract.geometry.align_quaternion_signs(broken)
     assert same_turn(mended, track)
     assert np.all(np.sum(mended[1:] * mended[:-1], -1) > 0)
 

@@ -49,3 +49,16 @@ def test_a_small_rotation_is_the_rotation_vector_s() -> None:
     assert np.allclose(
         geometry.matrix_from_quaternion(q.numpy()), geometry.matrix_from_rotation_vector(v.numpy()), atol=5e-6
     )
+
+
+def test_aligned_quaternions_are_the_same_rotations_and_neighbours_agree_in_sign() -> None:
+    turn = np.linspace(0, 3, 30)[:, None] * [1.0, 0.5, -0.7]
+    smooth = geometry.matrix_from_rotation_vector(turn)
+    signs = np.where(np.random.default_rng(1).random(30) < 0.5, -1.0, 1.0)
+    aligned = geometry.align_quaternion_signs(geometry.quaternion_from_matrix(smooth) * signs[:, None])
+    assert np.allclose(geometry.matrix_from_quaternion(aligned), smooth)
+    assert ((aligned[1:] * aligned[:-1]).sum(1) > 0).all()
+
+
+def test_rotation_about_x_turns_y_towards_z() -> None:
+    assert np.allclose(geometry.rotation_about_x(np.radians(90)) @ [0, 1, 0], [0, 0, 1])

@@ -10,6 +10,7 @@ import pytest
 
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.errors import UserError
+from backend.contract.geometry import matrix_from_quaternion
 from backend.contract.performance import Performance
 from backend.media.decode import read_frames
 from backend.synthetic import (
@@ -23,7 +24,6 @@ from backend.synthetic import (
     voice,
 )
 from backend.synthetic.hair import build_hair
-from backend.synthetic.head import matrix_from_quaternion
 from backend.synthetic.render import PinholeCamera, SampleRenderer
 from backend.synthetic.texture import paint_atlas
 

@@ -7,11 +7,11 @@ import mediapipe as mp
 import numpy as np
 import pytest
 
+from backend.contract.geometry import matrix_from_quaternion
 from backend.contract.performance import Performance
 from backend.media.decode import read_frames
 from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, make_sample
 from backend.synthetic.cage import NECK_PIVOT
-from backend.synthetic.head import matrix_from_quaternion
 from backend.synthetic.render import PinholeCamera, SampleRenderer
 
 SIZE = 320
