@@ -19,7 +19,8 @@ from backend.contract.actor_folder import ActorFolder, ActorInfo, FootageCamera
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.performance import Performance
 from backend.contract.protocol import Preview, Progress, Request, decode_message, encode_message
-from backend.portrait.model import Portrait, PortraitSize
+from backend.portrait.model import Portrait, PortraitSize, Pose
+from backend.rasterizer import CameraView
 from backend.setup.install import environment_python
 from tools import package
 
@@ -117,15 +118,14 @@ def measure_render_fps(actor: ActorFolder, size: int) -> float:
     view[2, 3] = 0.9
     focal = 900 * size / 512
     intrinsics = torch.tensor([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
+    camera = CameraView(view, intrinsics, size, size)
     best = 0.0
     for _ in range(3):
         start = time.perf_counter()
         for index in range(REQUESTS):
             channels = torch.zeros(len(CHANNELS))
             channels[CHANNEL_INDEX["jawOpen"]] = index % 10 / 10
-            portrait.render(
-                still, torch.zeros(3), still, torch.zeros(3), channels, view, intrinsics, size, size, with_mattes=False
-            )
+            portrait.render(Pose(still, torch.zeros(3), still, torch.zeros(3), channels), camera, with_mattes=False)
         best = max(best, REQUESTS / (time.perf_counter() - start))
     return best
 

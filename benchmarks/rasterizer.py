@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from backend.rasterizer import cpu, rasterize
+from backend.rasterizer import CameraView, Gaussians, Implementation, cpu, rasterize
 
 REPEATS = 15
 COUNTS, SIDES = (5_000, 10_000, 20_000, 40_000, 80_000), (128, 256, 512, 1024)  # for how cost grows
@@ -54,7 +53,7 @@ def _best_times_ms(*tasks: Callable[[], object], repeats: int = REPEATS) -> list
 
 def _random_head(
     count: int, size: int, channels: int, gaussian_width_pixels: float = 1.5
-) -> tuple[list[Tensor], Tensor, Tensor]:
+) -> tuple[Gaussians, CameraView]:
     """Random Gaussians on a head-like shell, about `pixels` px wide each, 0.9 m before the camera."""
     random = np.random.default_rng(0)
     directions = random.normal(size=(count, 3))
@@ -69,22 +68,23 @@ def _random_head(
     view = torch.eye(4)
     view[2, 3] = 0.9
     intrinsics = torch.tensor([[3.0 * size, 0, size / 2], [0, 3.0 * size, size / 2], [0, 0, 1]])
-    return [torch.tensor(array, dtype=torch.float32) for array in arrays], view, intrinsics
+    gaussians = Gaussians(*(torch.tensor(array, dtype=torch.float32) for array in arrays))
+    return gaussians, CameraView(view, intrinsics, size, size)
 
 
 def _training_step_figures(channels: int) -> dict[str, float]:
     """`rasterize` as training calls it: projection, sorting, blending, torch, and all gradients."""
-    gaussians, *camera = _random_head(COUNT, SIZE, channels)
-    inputs = [tensor.requires_grad_() for tensor in gaussians]
+    gaussians, camera = _random_head(COUNT, SIZE, channels)
+    inputs = Gaussians(*(tensor.requires_grad_() for tensor in gaussians))
     d_features = torch.randn(channels, SIZE, SIZE).permute(1, 2, 0)  # laid out as the features are
     d_alpha = torch.randn(SIZE, SIZE)
 
     def forward() -> object:
         with torch.no_grad():
-            return rasterize(*inputs, *camera, SIZE, SIZE)  # type: ignore[arg-type]
+            return rasterize(inputs, camera)
 
     def step() -> None:
-        raster = rasterize(*inputs, *camera, SIZE, SIZE)  # type: ignore[arg-type]
+        raster = rasterize(inputs, camera)
         torch.autograd.grad((raster.features, raster.alpha), inputs, (d_features, d_alpha))
 
     forward_ms, step_ms = _best_times_ms(forward, step)
@@ -107,9 +107,9 @@ def _scaling_figures() -> dict[str, float]:
     for name, cases in series.items():
         taken = []
         for amount, count, size, pixels in cases:
-            gaussians, view, intrinsics = _random_head(count, size, 3, pixels)
-            inputs = [tensor.requires_grad_() for tensor in gaussians]
-            (best,) = _best_times_ms(partial(_run_forward_and_backward, inputs, view, intrinsics, size), repeats=8)
+            gaussians, camera = _random_head(count, size, 3, pixels)
+            inputs = Gaussians(*(tensor.requires_grad_() for tensor in gaussians))
+            (best,) = _best_times_ms(partial(_run_forward_and_backward, inputs, camera), repeats=8)
             taken.append(best)
             figures[f"rasterizer.cpu.{name}.{amount}.step_ms"] = best
         slope = np.polyfit(np.log([case[0] for case in cases]), np.log(taken), 1)[0]
@@ -117,18 +117,18 @@ def _scaling_figures() -> dict[str, float]:
     return figures
 
 
-def _run_forward_and_backward(inputs: list[Tensor], view: Tensor, intrinsics: Tensor, size: int) -> None:
-    raster = rasterize(*inputs, view, intrinsics, size, size)  # type: ignore[arg-type]
+def _run_forward_and_backward(inputs: Gaussians, camera: CameraView) -> None:
+    raster = rasterize(inputs, camera)
     torch.autograd.grad(raster.features.sum() + raster.alpha.sum(), inputs)
 
 
 def _reference_figures() -> dict[str, float]:
     """The reference takes milliseconds per Gaussian, so both draw 500, with gradients."""
-    gaussians, *camera = _random_head(500, SIZE, 3, gaussian_width_pixels=6)
-    inputs = [tensor.requires_grad_() for tensor in gaussians]
+    gaussians, camera = _random_head(500, SIZE, 3, gaussian_width_pixels=6)
+    inputs = Gaussians(*(tensor.requires_grad_() for tensor in gaussians))
 
-    def step(method: Any) -> None:
-        raster = rasterize(*inputs, *camera, SIZE, SIZE, method=method)  # type: ignore[arg-type]
+    def step(method: Implementation) -> None:
+        raster = rasterize(inputs, camera, method=method)
         torch.autograd.grad(raster.features.sum() + raster.alpha.sum(), inputs)
 
     (ours,) = _best_times_ms(lambda: step("cpu"))
@@ -213,7 +213,7 @@ def _unproject_gaussians(mean: Any, conic: Any, opacity: Any, color: Any, depth:
         np.zeros((len(mean), 2)),
     )
     intrinsics = torch.tensor([[far, 0, 0], [0, far, 0], [0, 0, 1]])
-    camera = cpu._CameraArrays.from_tensors(torch.eye(4), intrinsics, size, size)
+    camera = cpu._CameraArrays.from_view(CameraView(torch.eye(4), intrinsics, size, size))
     return cpu._RasterInputs(camera, *(np.ascontiguousarray(array, np.float32) for array in arrays))
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.arrays import F32, F64, U8
@@ -201,26 +200,14 @@ class PreviewService:
     def _render(self, portrait: Portrait, device: torch.device, preview: PreviewRequest) -> U8:
         import torch
 
+        from ..portrait.model import Pose
+        from ..rasterizer import CameraView
         from ..rendering.passes import preview_image
 
-        def to_tensor(values: NDArray[Any]) -> torch.Tensor:
-            return torch.as_tensor(np.asarray(values, np.float32)).to(device)
-
-        view, intrinsics = preview.camera.matrices_at(0)
-        head, head_at, torso, torso_at = (to_tensor(getattr(preview.performance, name)[0]) for name in POSE_FIELDS)
+        pose = Pose.from_performance(preview.performance, 0, device)
+        camera = CameraView.from_path(preview.camera, 0, device)
         with torch.inference_mode():
-            frame = portrait.render(
-                head,
-                head_at,
-                torso,
-                torso_at,
-                to_tensor(preview.performance.channels[0]),
-                to_tensor(view),
-                to_tensor(intrinsics),
-                preview.camera.width,
-                preview.camera.height,
-                with_mattes=False,
-            )
+            frame = portrait.render(pose, camera, with_mattes=False)
         return preview_image(frame)
 
 

@@ -13,6 +13,7 @@ from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.arrays import F32, I64
 from ..contract.channels import CHANNEL_INDEX
 from ..media.image_io import read_image
+from ..rasterizer import CameraView
 from ..tracking.detection import topology as topo
 from .frame_store import MATTE_HEAD, MATTE_MOUTH, MATTE_PERSON, FrameStore
 from .split import first_held_out_frame, usable_train_frames
@@ -49,7 +50,7 @@ class Clip:
     Attributes:
         count: T. train_count: frames that training may see. size: side of the crops.
         train_rows: those of them that show the face well; what is blurred or asleep is left out.
-        poses: tables keyed by the fields of `model.portrait.Pose`. view (4, 4), intrinsics (3, 3) of the crop.
+        poses: tables keyed by the fields of `portrait.model.Pose`. camera: the camera of the crop.
         landmarks: (T, 478, 2) crop pixels.
     """
 
@@ -64,8 +65,10 @@ class Clip:
         self.crop_size = self.store.read_frame(0).shape[0]
         names = ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels")
         self.poses = {n: torch.as_tensor(table[n], dtype=torch.float32, device=device) for n in names}
-        self.view = torch.as_tensor(table["view"], dtype=torch.float32, device=device)
-        self.intrinsics = torch.as_tensor(table["intrinsics"], dtype=torch.float32, device=device)
+        view, intrinsics = (
+            torch.as_tensor(table[name], dtype=torch.float32, device=device) for name in ("view", "intrinsics")
+        )
+        self.camera = CameraView(view, intrinsics, self.crop_size, self.crop_size)
         picture = read_image(folder.file_path("plate.png"))
         if picture.shape != (self.crop_size, self.crop_size, 4):
             raise damaged_file_error(folder.file_path("plate.png"))

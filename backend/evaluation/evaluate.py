@@ -118,7 +118,7 @@ class Comparison(NamedTuple):
 def render_comparison(clip: Clip, portrait: Portrait, pose: Pose, frame_index: int) -> Comparison:
     """Our picture of a pose, and the footage in frame `row`."""
     sample = clip.load_training_frame(frame_index, PixelWeights())
-    frame = portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, with_mattes=False)
+    frame = portrait.render(pose, clip.camera, with_mattes=False)
     picture = (frame.rgb + (1 - frame.alpha)[..., None] * sample.plate).clamp(0, 1)
     return Comparison(picture, sample.image, frame.alpha, sample.person_alpha)
 
@@ -132,9 +132,7 @@ def composite_head_over_footage(clip: Clip, portrait: Portrait, pose: Pose, fram
     moved = portrait.deform(pose)
     belongs = (portrait.label != TORSO).to(moved.colors.dtype)[:, None]
     features = torch.cat([moved.colors.clamp(0, 1) * belongs, belongs], 1)
-    head, _, _ = portrait.rasterize_features(
-        moved, features, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
-    )
+    head, _, _ = portrait.rasterize_features(moved, features, clip.camera, False)
     return (head[..., :3] + (1 - head[..., 3:]) * under).clamp(0, 1)
 
 
@@ -172,7 +170,7 @@ def measure_render_fps(clip: Clip, portrait: Portrait, frame_indices: list[int],
             _synchronize(clip.device)
             started = time.perf_counter()
         pose = pose_from_tables(clip.poses, row)
-        portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, with_mattes=False)
+        portrait.render(pose, clip.camera, with_mattes=False)
     _synchronize(clip.device)
     return round(frame_count / (time.perf_counter() - started), 1)
 

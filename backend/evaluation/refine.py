@@ -76,9 +76,7 @@ def _fit_frame(
     decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.1 ** (1 / count))
     for _ in range(count):
         moved = portrait.deform(now.refine_pose(tracked, 0))
-        rgb, alpha, _ = portrait.rasterize_features(
-            moved, moved.colors, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
-        )
+        rgb, alpha, _ = portrait.rasterize_features(moved, moved.colors, clip.camera, False)
         picture = rgb + (1 - alpha)[..., None] * sample.plate
         loss = image_loss(picture, sample.image, sample.pixel_weight, weights.ssim)
         loss = loss + options.channel_penalty * now.channels.square().mean()

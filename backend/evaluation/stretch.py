@@ -18,6 +18,6 @@ def measure_holes(clip: Clip, portrait: Portrait) -> dict[str, float]:
     """
     counts = []
     for pose in PoseExtrapolator(clip).farthest_poses(EXTRAPOLATED_POSE_COUNT):
-        frame = portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, with_mattes=False)
+        frame = portrait.render(pose, clip.camera, with_mattes=False)
         counts.append(count_hole_pixels(frame.alpha.cpu().numpy()) * (512 / clip.crop_size) ** 2)
     return {"pixels_mean": round(float(np.mean(counts)), 2), "pixels_max": round(float(np.max(counts)), 2)}

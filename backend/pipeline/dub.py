@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.arrays import F32, F64, Image
@@ -184,24 +183,14 @@ class _MouthCompositor:
     def _render_frame(self, frame_index: int, channels: F32) -> Passes:
         import torch
 
-        def tensor(values: NDArray[Any]) -> torch.Tensor:
-            return torch.as_tensor(np.asarray(values, np.float32)).to(self.device)
+        from ..portrait.model import Pose
+        from ..rasterizer import CameraView
 
-        view, intrinsics = self.camera.matrices_at(0)
-        tracked = self.footage_performance
+        tracked = Pose.from_performance(self.footage_performance, frame_index, self.device)
+        pose = tracked._replace(channels=torch.as_tensor(channels).to(self.device))
+        camera = CameraView.from_path(self.camera, 0, self.device)
         with torch.inference_mode():
-            frame = self.portrait.render(
-                tensor(tracked.head_rotation[frame_index]),
-                tensor(tracked.head_translation[frame_index]),
-                tensor(tracked.torso_rotation[frame_index]),
-                tensor(tracked.torso_translation[frame_index]),
-                tensor(channels),
-                tensor(view),
-                tensor(intrinsics),
-                self.square_side,
-                self.square_side,
-                with_mattes=False,
-            )
+            frame = self.portrait.render(pose, camera, with_mattes=False)
         return passes_from_frame(frame)
 
     def _project_mesh(self, frame_index: int, channels: F32) -> F64:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
@@ -21,8 +22,9 @@ from ..compute.rotations import quaternion_multiply, rotation_matrix
 from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.channels import CHANNELS, ORAL_CHANNELS
 from ..contract.errors import UserError
+from ..contract.performance import Performance
 from ..contract.safe_io import is_accessible_file
-from ..rasterizer import Implementation, rasterize
+from ..rasterizer import CameraView, Gaussians, Implementation, RasterOutput, rasterize
 from .branch import COLOR, OPACITY, POSITION, Branch
 from .labels import LABEL_NAMES
 from .storage import pack_state, unpack_state
@@ -70,15 +72,11 @@ class Pose(NamedTuple):
     torso_translation: Tensor  # (3,)
     channels: Tensor  # (52,) 0–1
 
-
-class Gaussians(NamedTuple):
-    """Gaussians of one frame in actor space."""
-
-    means: Tensor  # (N, 3)
-    quats: Tensor  # (N, 4)
-    scales: Tensor  # (N, 3)
-    opacities: Tensor  # (N,)
-    colors: Tensor  # (N, 3)
+    @classmethod
+    def from_performance(cls, performance: Performance, row: int, device: torch.device) -> Pose:
+        """Return row `row` of a performance, in float32 on `device`."""
+        values = (np.asarray(getattr(performance, name)[row], np.float32) for name in cls._fields)
+        return cls(*(torch.as_tensor(value).to(device) for value in values))
 
 
 class RenderedFrame(NamedTuple):
@@ -178,63 +176,28 @@ class Portrait(nn.Module):
         return replaced
 
     def rasterize_features(
-        self,
-        gaussians: Gaussians,
-        features: Tensor,
-        view: Tensor,
-        intrinsics: Tensor,
-        width: int,
-        height: int,
-        with_depth: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rasterises features (N, C): (H, W, C), alpha (H, W), depth (H, W)."""
-        return rasterize(
-            gaussians.means,
-            gaussians.quats,
-            gaussians.scales,
-            gaussians.opacities,
-            features,
-            view,
-            intrinsics,
-            width,
-            height,
-            method=self.method,
-            with_depth=with_depth,
-        )
+        self, gaussians: Gaussians, features: Tensor, camera: CameraView, with_depth: bool
+    ) -> RasterOutput:
+        """Draw features (N, C) of posed Gaussians with the implementation for this device."""
+        return rasterize(gaussians, camera, features=features, method=self.method, with_depth=with_depth)
 
     @torch.no_grad()
-    def render(
-        self,
-        head_rotation: Tensor,
-        head_translation: Tensor,
-        torso_rotation: Tensor,
-        torso_translation: Tensor,
-        channels: Tensor,
-        view: Tensor,
-        intrinsics: Tensor,
-        width: int,
-        height: int,
-        *,
-        with_mattes: bool = True,
-    ) -> RenderedFrame:
-        """One frame through any camera.
+    def render(self, pose: Pose, camera: CameraView, *, with_mattes: bool = True) -> RenderedFrame:
+        """Draw one frame.
 
         Args:
-            head_rotation, torso_rotation: (4,) unit wxyz, rest → actor space; *_translation: (3,) metres.
-            channels: (52,) in the order of `CHANNELS`, 0–1 (up to 1.5 is drawn).
-            view: (4, 4) actor space → OpenCV camera. intrinsics: (3, 3) pixels.
-            mattes: whether to draw depth and mattes too; without them they are empty (0, 0) tensors.
+            pose: the pose; channels up to 1.5 are drawn.
+            camera: actor space → camera.
+            with_mattes: whether to draw depth and mattes too; without them they are empty (0, 0) tensors.
         """
-        pose = Pose(head_rotation, head_translation, torso_rotation, torso_translation, channels)
-        moved = self.deform(pose)
-        colours = moved.colors.clamp(0, 1)
+        gaussians = self.deform(pose)
+        colors = gaussians.colors.clamp(0, 1)
         if not with_mattes:
-            rgb, alpha, depth = self.rasterize_features(moved, colours, view, intrinsics, width, height, False)
+            rgb, alpha, depth = self.rasterize_features(gaussians, colors, camera, False)
             return RenderedFrame(rgb, alpha, depth, rgb.new_zeros(0, 0, len(LABEL_NAMES)))
-        belongs = torch.nn.functional.one_hot(self.label.long(), len(LABEL_NAMES)).to(colours.dtype)
-        features = torch.cat([colours, belongs], 1)
-        drawn, alpha, depth = self.rasterize_features(moved, features, view, intrinsics, width, height, True)
-        return RenderedFrame(drawn[..., :3], alpha, depth, drawn[..., 3:])
+        coverage = torch.nn.functional.one_hot(self.label.long(), len(LABEL_NAMES)).to(colors.dtype)
+        features, alpha, depth = self.rasterize_features(gaussians, torch.cat([colors, coverage], 1), camera, True)
+        return RenderedFrame(features[..., :3], alpha, depth, features[..., 3:])
 
     def save(self, folder: ActorFolder, name: str = "model.safetensors") -> None:
         """Writes the weights and sizes as `name` in the actor folder."""

@@ -15,53 +15,56 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from backend.compute.kernels import parallel_for
-from backend.rasterizer import cpu_bin, cpu_project
-from backend.rasterizer.constants import FRUSTUM_MARGIN
-from backend.rasterizer.cpu_project import MOMENT_COUNT, TILE_HEIGHT, TILE_WIDTH, Array
-from backend.rasterizer.cpu_tiles import compile_tile_kernels, moment_row_size
+from ..compute.kernels import parallel_for
+from . import cpu_bin, cpu_project
+from .constants import FRUSTUM_MARGIN
+from .cpu_project import MOMENT_COUNT, TILE_HEIGHT, TILE_WIDTH, Array
+from .cpu_tiles import compile_tile_kernels, moment_row_size
+from .types import CameraView, Gaussians, RasterOutput
 
 GAUSSIANS_PER_TASK = 2048
 TILE_TASK_COUNT = 16
 
 
 def rasterize_cpu(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    features: Tensor,
-    screen_offsets: Tensor,
-    view: Tensor,
-    intrinsics: Tensor,
-    width: int,
-    height: int,
-    with_depth: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (H, W, C), alpha (H, W) and depth (H, W) or (0, 0), as `rasterize` defines them, in float32."""
-    camera = _CameraArrays.from_tensors(view, intrinsics, width, height)
-    gaussians = [tensor.float().contiguous() for tensor in (means, quats, scales, opacities, features, screen_offsets)]
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in gaussians):
-        image, alpha, depth = _Rasterize.apply(*gaussians, camera, with_depth)  # type: ignore[no-untyped-call]
-        return image, alpha, depth
-    scene = _RasterInputs(camera, *(tensor.detach().numpy() for tensor in gaussians))
-    return _crop_to_frame(_blend_tiles(scene, _bin_gaussians(scene, with_depth, for_backward=False)), scene, with_depth)
+    gaussians: Gaussians, features: Tensor, screen_offsets: Tensor, camera: CameraView, with_depth: bool
+) -> RasterOutput:
+    """Draw the Gaussians as `rasterize` defines it, in float32."""
+    camera_arrays = _CameraArrays.from_view(camera)
+    means, quats, scales, opacities, _ = gaussians
+    inputs = [tensor.float().contiguous() for tensor in (means, quats, scales, opacities, features, screen_offsets)]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        return RasterOutput(*_Rasterize.apply(*inputs, camera_arrays, with_depth))  # type: ignore[no-untyped-call]
+    scene = _RasterInputs(camera_arrays, *(tensor.detach().numpy() for tensor in inputs))
+    image = _blend_tiles(scene, _bin_gaussians(scene, with_depth, for_backward=False))
+    return RasterOutput(*_crop_to_image(image, scene, with_depth))
 
 
 @dataclass(frozen=True)
 class _CameraArrays:
-    view: Array  # (3, 4)
-    lens: Array  # (8,) fx, fy, cx, cy; lowest and highest x/z and y/z of the Jacobian
+    """The camera in float64.
+
+    Attributes:
+        view: (3, 4) world → camera.
+        lens: (8,) fx, fy, cx, cy; lowest and highest x/z and y/z of the Jacobian.
+        width: width of the image, pixels.
+        height: height of the image, pixels.
+    """
+
+    view: Array
+    lens: Array
     width: int
     height: int
 
     @classmethod
-    def from_tensors(cls, view: Tensor, intrinsics: Tensor, width: int, height: int) -> _CameraArrays:
-        k = intrinsics.detach().double().numpy()
+    def from_view(cls, camera: CameraView) -> _CameraArrays:
+        """Convert the tensors and compute the limits of the Jacobian."""
+        width, height = camera.width, camera.height
+        k = camera.intrinsics.detach().double().numpy()
         fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
         margin_x, margin_y = FRUSTUM_MARGIN * 0.5 * width / fx, FRUSTUM_MARGIN * 0.5 * height / fy
         limits = (-cx / fx - margin_x, (width - cx) / fx + margin_x, -cy / fy - margin_y, (height - cy) / fy + margin_y)
-        pose = np.ascontiguousarray(view.detach().double().numpy()[:3])
+        pose = np.ascontiguousarray(camera.view.detach().double().numpy()[:3])
         return cls(pose, np.array((fx, fy, cx, cy, *limits)), width, height)
 
     @property
@@ -172,7 +175,7 @@ def _blend_tiles(scene: _RasterInputs, bins: _TileBins) -> Tensor:
     return frame
 
 
-def _crop_to_frame(frame: Tensor, scene: _RasterInputs, with_depth: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _crop_to_image(frame: Tensor, scene: _RasterInputs, with_depth: bool) -> tuple[Tensor, Tensor, Tensor]:
     channels = scene.features.shape[1]
     inside = frame[:, : scene.camera.height, : scene.camera.width]
     depth = inside[-1] if with_depth else frame.new_zeros(0, 0)
@@ -189,7 +192,7 @@ class _Rasterize(torch.autograd.Function):
         ctx.scene, ctx.bins = scene, bins
         ctx.save_for_backward(*gaussians, frame)  # so that torch notices when one of them is changed in place
         ctx.set_materialize_grads(False)
-        return _crop_to_frame(frame, scene, with_depth)
+        return _crop_to_image(frame, scene, with_depth)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]

@@ -1,11 +1,11 @@
-"""The rasteriser for NVIDIA GPUs: gsplat 1.5's kernels, in the order in which `gsplat.rasterization` calls them.
+"""The implementation for NVIDIA GPUs: gsplat 1.5's kernels, in the order in which `gsplat.rasterization` calls them.
 
-That function itself has no way to add an offset to the projected centres, which is how the screen-space gradient for
-densification is read here; its steps are gsplat's public functions, so they are called one by one.
+That function cannot add an offset to the projected centres, which is how densification reads the screen-space gradient
+here, so its steps, gsplat's public functions, are called one by one.
 
 gsplat differs a little from the other implementations: alpha saturates at 0.999 instead of 0.99, a pixel is finished
-before, not after, the Gaussian that takes its transmittance below 1e-4, and its gradients are summed with atomics, so
-their last bits change from run to run. It does not skip numbers that are not finite: give it finite ones.
+before, not after, the Gaussian that takes its transmittance below 1e-4, and gradients are summed with atomics, so
+their last bits change from run to run. It does not skip numbers that are not finite: pass finite ones.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import sys
 import torch
 from torch import Tensor
 
-from backend.contract.errors import UserError
-from backend.rasterizer.constants import NEAR_PLANE_METERS, SCREEN_BLUR_VARIANCE
+from ..contract.errors import UserError
+from .constants import NEAR_PLANE_METERS, SCREEN_BLUR_VARIANCE
+from .types import CameraView, Gaussians, RasterOutput
 
-TILE_SIZE_PIXELS = 16  # px, gsplat's default
+TILE_SIZE_PIXELS = 16  # side of a tile, pixels: gsplat's default
 
 
 def require_cuda() -> None:
-    """Raise what is missing for this module to work.
+    """Raise an error when this implementation cannot run here.
 
     Raises:
         UserError: ``"no_cuda"`` without an NVIDIA GPU that torch can use, ``"no_gsplat"`` without gsplat or the CUDA
@@ -49,20 +50,10 @@ def require_cuda() -> None:
         )
 
 
-def rasterize_cuda(
-    means: Tensor,
-    quats: Tensor,
-    scales: Tensor,
-    opacities: Tensor,
-    features: Tensor,
-    screen_offsets: Tensor,
-    view: Tensor,
-    intrinsics: Tensor,
-    width: int,
-    height: int,
-    with_depth: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Features (H, W, C), alpha (H, W) and depth (H, W) or (0, 0), as `rasterize` defines them, float32 on the GPU.
+def rasterize_gsplat(
+    gaussians: Gaussians, features: Tensor, screen_offsets: Tensor, camera: CameraView, with_depth: bool
+) -> RasterOutput:
+    """Draw the Gaussians as `rasterize` defines it, in float32 on the GPU.
 
     Raises:
         UserError: see `require_cuda`.
@@ -70,41 +61,50 @@ def rasterize_cuda(
     require_cuda()
     import gsplat
 
-    device = means.device if means.is_cuda else torch.device("cuda")
-    gaussians = (means, quats, scales, opacities, features, screen_offsets)
-    means, quats, scales, opacities, features, screen_offsets = (
-        tensor.to(device, torch.float32) for tensor in gaussians
-    )
-    cameras = view.to(device, torch.float32)[None], intrinsics.to(device, torch.float32)[None]
-    if means.shape[0] == 0:
-        nothing = means.sum() + features.sum()  # zero, yet part of the graph, so that backward works
-        image = nothing.expand(height, width, features.shape[1])
-        return (
-            image,
-            nothing.expand(height, width),
-            nothing.expand(height, width) if with_depth else means.new_zeros(0, 0),
-        )
-
-    radii, centres, z, conics, _ = gsplat.fully_fused_projection(
-        means,
+    device = gaussians.means.device if gaussians.means.is_cuda else torch.device("cuda")
+    gaussians = Gaussians(*(tensor.to(device, torch.float32) for tensor in gaussians))
+    features, screen_offsets = features.to(device, torch.float32), screen_offsets.to(device, torch.float32)
+    view, intrinsics = (matrix.to(device, torch.float32)[None] for matrix in (camera.view, camera.intrinsics))
+    width, height = camera.width, camera.height
+    if len(gaussians.means) == 0:
+        return _empty_output(gaussians, features, camera, with_depth)
+    radii, centers, z, conics, _ = gsplat.fully_fused_projection(
+        gaussians.means,
         None,
-        quats,
-        scales,
-        *cameras,
+        gaussians.quats,
+        gaussians.scales,
+        view,
+        intrinsics,
         width,
         height,
         eps2d=SCREEN_BLUR_VARIANCE,
         near_plane=NEAR_PLANE_METERS,
         packed=False,
-        opacities=opacities,
+        opacities=gaussians.opacities,
     )
-    centres = centres + screen_offsets
+    centers = centers + screen_offsets
     tiles_x, tiles_y = -(-width // TILE_SIZE_PIXELS), -(-height // TILE_SIZE_PIXELS)
-    _, ids, order = gsplat.isect_tiles(centres, radii, z, TILE_SIZE_PIXELS, tiles_x, tiles_y)
-    starts = gsplat.isect_offset_encode(ids, 1, tiles_x, tiles_y)
-    colours = torch.cat([features, z[0, :, None]], dim=-1) if with_depth else features
+    _, tile_ids, gaussian_ids = gsplat.isect_tiles(centers, radii, z, TILE_SIZE_PIXELS, tiles_x, tiles_y)
+    tile_starts = gsplat.isect_offset_encode(tile_ids, 1, tiles_x, tiles_y)
+    channels = torch.cat([features, z[0, :, None]], dim=-1) if with_depth else features
     image, alpha = gsplat.rasterize_to_pixels(
-        centres, conics, colours[None], opacities[None], width, height, TILE_SIZE_PIXELS, starts, order
+        centers,
+        conics,
+        channels[None],
+        gaussians.opacities[None],
+        width,
+        height,
+        TILE_SIZE_PIXELS,
+        tile_starts,
+        gaussian_ids,
     )
     depth = image[0, ..., -1] if with_depth else image.new_zeros(0, 0)
-    return image[0, ..., : features.shape[1]], alpha[0, ..., 0], depth
+    return RasterOutput(image[0, ..., : features.shape[1]], alpha[0, ..., 0], depth)
+
+
+def _empty_output(gaussians: Gaussians, features: Tensor, camera: CameraView, with_depth: bool) -> RasterOutput:
+    """Return the image of no Gaussians, still part of the graph so that backward works."""
+    zero = gaussians.means.sum() + features.sum()
+    image = zero.expand(camera.height, camera.width)
+    depth = image if with_depth else zero.new_zeros(0, 0)
+    return RasterOutput(zero.expand(camera.height, camera.width, features.shape[1]), image, depth)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import __version__
 from ..contract.actor_folder import ActorFolder, damaged_file_error, fingerprint
@@ -174,9 +173,7 @@ class _RenderJob:
             from .vectors import render_motion_vectors
 
             passes = self._render_moment(portrait, rows[1])
-            camera = self._border_camera()
-            moments = [self._load_moment(row) for row in rows]
-            passes.vectors = render_motion_vectors(portrait, moments, camera.width, camera.height)
+            passes.vectors = render_motion_vectors(portrait, [self._load_moment(row) for row in rows])
         else:
             alike: dict[str, list[int]] = {}
             for row in rows:
@@ -199,26 +196,22 @@ class _RenderJob:
         """One moment, as much of the picture as the border lets through."""
         import torch
 
-        camera, moment = self._border_camera(), self._load_moment(sample_index)
+        moment = self._load_moment(sample_index)
         with_mattes = self.options.format == "exr"  # the other formats hold neither mattes nor depth
         with torch.inference_mode():
-            frame = portrait.render(
-                *moment.pose, moment.view, moment.intrinsics, camera.width, camera.height, with_mattes=with_mattes
-            )
+            frame = portrait.render(moment.pose, moment.camera, with_mattes=with_mattes)
         return passes_from_frame(frame)
 
     def _load_moment(self, sample_index: int) -> Moment:
-        import torch
-
         from ..portrait.model import Pose
+        from ..rasterizer import CameraView
         from .vectors import Moment
 
-        def tensor(values: NDArray[Any]) -> torch.Tensor:
-            return torch.as_tensor(np.asarray(values, np.float32)).to(self.device)
-
-        view, intrinsics = self._border_camera().matrices_at(int(self.performance.frames[sample_index]))
-        pose = Pose(*(tensor(values) for values in _pose_arrays(self.performance, sample_index)))
-        return Moment(pose, tensor(view), tensor(intrinsics))
+        frame_number = int(self.performance.frames[sample_index])
+        return Moment(
+            Pose.from_performance(self.performance, sample_index, self.device),
+            CameraView.from_path(self._border_camera(), frame_number, self.device),
+        )
 
     def _border_camera(self) -> CameraPath:
         """The camera of what lies within the border."""
@@ -303,7 +296,7 @@ def _unreadable_file_error(path: Path) -> UserError:
 
 
 def _pose_arrays(performance: Performance, sample_index: int) -> tuple[F32, ...]:
-    """The first five arguments of `Portrait.render`."""
+    """Return the columns of a pose in the order of `Pose`."""
     return (
         performance.head_rotation[sample_index],
         performance.head_translation[sample_index],

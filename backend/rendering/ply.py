@@ -10,7 +10,8 @@ import torch
 from ..contract.atomic_write import write_bytes_atomically
 from ..contract.errors import UserError
 from ..contract.performance import Performance
-from ..portrait.model import Gaussians, Portrait, Pose
+from ..portrait.model import Portrait, Pose
+from ..rasterizer import Gaussians
 
 SH_C0 = 0.28209479177387814  # of the sphere, 1 / (2 √π): colour = 0.5 + FIRST_HARMONIC · f_dc
 VIEWER_FROM_ACTOR = np.diag([1.0, -1.0, -1.0]).astype(np.float32)  # viewers hold y for down and z for forward
@@ -35,8 +36,7 @@ def write_ply(portrait: Portrait, performance: Performance, frame_number: int, o
         raise UserError(
             "no_frame", f"The performance has no frame {frame_number}.", f"Choose one from {first} to {last}."
         )
-    row, device = int(rows[0]), portrait.means.device
-    pose = Pose(*(torch.as_tensor(getattr(performance, name)[row], device=device) for name in Pose._fields))
+    pose = Pose.from_performance(performance, int(rows[0]), portrait.means.device)
     with torch.no_grad():
         data = encode_ply(portrait.deform(pose))
     write_bytes_atomically(out, data)

@@ -17,18 +17,18 @@ from .passes import MIN_DEPTH_ALPHA
 
 if TYPE_CHECKING:
     from ..portrait.model import Portrait, Pose
+    from ..rasterizer import CameraView
 
 
 class Moment(NamedTuple):
     """The actor and the camera at one time."""
 
     pose: Pose
-    view: Tensor  # (4, 4) actor space → OpenCV camera
-    intrinsics: Tensor  # (3, 3) pixels
+    camera: CameraView
 
 
 @torch.no_grad()
-def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: int, height: int) -> F32:
+def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment]) -> F32:
     """(H, W, 4) pixels; 0 where there is nothing.
 
     Args:
@@ -37,9 +37,7 @@ def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: 
     before, now, after = (_project_centers(portrait, moment) for moment in moments)
     ways = torch.cat([before - now, now - after], 1) * now.new_tensor([1, -1, 1, -1])
     moved = portrait.deform(moments[1].pose)
-    drawn, alpha, _ = portrait.rasterize_features(
-        moved, ways, moments[1].view, moments[1].intrinsics, width, height, False
-    )
+    drawn, alpha, _ = portrait.rasterize_features(moved, ways, moments[1].camera, False)
     drawn = torch.where(alpha[..., None] > MIN_DEPTH_ALPHA, drawn / alpha.clamp_min(MIN_DEPTH_ALPHA)[..., None], 0)
     plane: F32 = drawn.float().cpu().numpy()
     return plane
@@ -47,6 +45,7 @@ def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment], width: 
 
 def _project_centers(portrait: Portrait, moment: Moment) -> Tensor:
     """(N, 2) where the Gaussians' centres lie in the picture; what is behind the camera counts as just before it."""
-    points = portrait.deform(moment.pose).means @ moment.view[:3, :3].T + moment.view[:3, 3]
-    pixels = points @ moment.intrinsics.T
+    view = moment.camera.view
+    points = portrait.deform(moment.pose).means @ view[:3, :3].T + view[:3, 3]
+    pixels = points @ moment.camera.intrinsics.T
     return pixels[:, :2] / pixels[:, 2:].clamp_min(1e-3)

@@ -71,15 +71,11 @@ def accumulate_gaussian_errors(
     for row in rng.choice(rows, min(MAX_SAMPLED_FRAMES, len(rows)), replace=False).tolist():
         sample = clip.load_training_frame(row, weights.pixels)
         moved = portrait.deform(refinement.refine_pose(pose_from_tables(clip.poses, row), row))
-        rgb, alpha, _ = portrait.rasterize_features(
-            moved, moved.colors, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
-        )
+        rgb, alpha, _ = portrait.rasterize_features(moved, moved.colors, clip.camera, False)
         wrong = (rgb + (1 - alpha)[..., None] * sample.plate - sample.image).abs().mean(2) * sample.pixel_weight
         with torch.enable_grad():  # the gradient of a drawn feature is the Gaussian's share of each pixel
             share = torch.zeros(count, 1, device=clip.device, requires_grad=True)
-            drawn, _, _ = portrait.rasterize_features(
-                moved, share, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
-            )
+            drawn, _, _ = portrait.rasterize_features(moved, share, clip.camera, False)
             (carried,) = torch.autograd.grad(drawn, share, wrong[..., None])
         error += carried[:, 0]
     return error

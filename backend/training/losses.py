@@ -9,7 +9,8 @@ from ..compute.ssim import weighted_ssim
 from ..dataset.clip import Clip, TrainingFrame
 from ..dataset.frame_store import MATTE_HEAD, MATTE_PERSON
 from ..portrait.labels import TORSO
-from ..portrait.model import Gaussians, Portrait
+from ..portrait.model import Portrait
+from ..rasterizer import Gaussians
 from .config import LossWeights
 
 
@@ -37,9 +38,7 @@ def separate_parts_loss(
     """The loss without motion consistency, as an ablation: head and torso each over the footage without them."""
     is_torso = (portrait.label == TORSO).to(gaussians.colors.dtype)[:, None]
     features = torch.cat([gaussians.colors * (1 - is_torso), 1 - is_torso, gaussians.colors * is_torso, is_torso], 1)
-    drawn, _, _ = portrait.rasterize_features(
-        gaussians, features, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
-    )
+    drawn, _, _ = portrait.rasterize_features(gaussians, features, clip.camera, False)
     matte = torch.from_numpy(clip.store.read_matte(frame_index)).to(drawn.device)
     head = matte[..., MATTE_PERSON] * matte[..., MATTE_HEAD]
     loss = drawn.new_zeros(())

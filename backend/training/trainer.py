@@ -20,7 +20,8 @@ from ..contract.actor_folder import ActorFolder
 from ..contract.errors import Cancelled
 from ..contract.progress import Reporter
 from ..dataset.clip import Clip
-from ..portrait.model import Gaussians, Portrait
+from ..portrait.model import Portrait
+from ..rasterizer import Gaussians
 from .config import (
     FACIAL_PHASE,
     JOINT_PHASE,
@@ -190,9 +191,7 @@ class Trainer:
     def _rasterize(self, gaussians: Gaussians, features: Tensor) -> tuple[Tensor, Tensor]:
         """(size, size, C) features and (size, size) alpha."""
         clip = self.clip
-        drawn, alpha, _ = self.portrait.rasterize_features(
-            gaussians, features, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size, False
-        )
+        drawn, alpha, _ = self.portrait.rasterize_features(gaussians, features, clip.camera, False)
         return drawn, alpha
 
     def _random_background(self, shape: torch.Size) -> Tensor:

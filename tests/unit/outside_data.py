@@ -33,8 +33,9 @@ from backend.dataset.frame_store import FrameStore, encode_png_fast
 from backend.media.audio_io import load_audio
 from backend.media.decode import probe_video
 from backend.pipeline.create import SCAN_LAYOUT
-from backend.portrait.model import MODEL_VERSION, Portrait, PortraitSize
+from backend.portrait.model import MODEL_VERSION, Portrait, PortraitSize, Pose
 from backend.portrait.storage import pack_state
+from backend.rasterizer import CameraView
 from backend.rendering.frame_cache import FrameCache
 from backend.report.sources import compare_sources
 from backend.report.tracked import TrackingData
@@ -204,12 +205,10 @@ def load_and_render(folder: ActorFolder) -> None:
     """Loads the model and draws it: a damaged file may not crash the compiled kernels either."""
     portrait = Portrait.load(folder, CPU)
     assert INFO.camera is not None
-    view, intrinsics = (
-        torch.as_tensor(m, dtype=torch.float32) for m in footage_camera_path(INFO.camera, IMAGE_SIDE).matrices_at(0)
-    )
+    camera = CameraView.from_path(footage_camera_path(INFO.camera, IMAGE_SIDE), 0, CPU)
     one, zero = torch.tensor([1.0, 0, 0, 0]), torch.zeros(3)
     with torch.inference_mode():
-        portrait.render(one, zero, one, zero, torch.full((52,), 0.5), view, intrinsics, IMAGE_SIDE, IMAGE_SIDE)
+        portrait.render(Pose(one, zero, one, zero, torch.full((52,), 0.5)), camera)
 
 
 def read_messages(path: Path) -> None:

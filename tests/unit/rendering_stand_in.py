@@ -17,6 +17,8 @@ from backend.contract.camera import CameraPath
 from backend.contract.channels import CHANNEL_INDEX
 from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
+from backend.portrait.model import Pose
+from backend.rasterizer import CameraView
 from backend.rendering.frames import render_performance
 from backend.rendering.options import RenderOptions
 
@@ -37,19 +39,16 @@ class DiscModel:
     def __init__(self) -> None:
         self.rendered_positions: list[float] = []
 
-    def render(
-        self, head_rotation: torch.Tensor, head_translation: torch.Tensor, torso_rotation: torch.Tensor,
-        torso_translation: torch.Tensor, channels: torch.Tensor, view: torch.Tensor, intrinsics: torch.Tensor,
-        width: int, height: int, *, with_mattes: bool = True,
-    ) -> StandInFrame:  # fmt: skip
-        assert all(t.dtype == torch.float32 for t in (head_rotation, torso_rotation, torso_translation, channels))
-        self.rendered_positions.append(float(head_translation[0]))
-        point = view[:3, :3] @ head_translation + view[:3, 3]
+    def render(self, pose: Pose, camera: CameraView, *, with_mattes: bool = True) -> StandInFrame:
+        assert all(value.dtype == torch.float32 for value in (*pose, camera.view, camera.intrinsics))
+        self.rendered_positions.append(float(pose.head_translation[0]))
+        view, intrinsics = camera.view, camera.intrinsics
+        point = view[:3, :3] @ pose.head_translation + view[:3, 3]
         center = intrinsics @ point / point[2]
-        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+        y, x = torch.meshgrid(torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij")
         distance = torch.hypot(x - center[0], y - center[1])
         alpha = (0.07 * intrinsics[0, 0] - distance).clamp(0, 4) / 4
-        color = torch.tensor(DISC_COLOR) + torch.tensor([0, 0.5, 0]) * channels[CHANNEL_INDEX["jawOpen"]]
+        color = torch.tensor(DISC_COLOR) + torch.tensor([0, 0.5, 0]) * pose.channels[CHANNEL_INDEX["jawOpen"]]
         left, upper = x < center[0], y < center[1]
         rgb = _make_planar(alpha[..., None] * color)
         if not with_mattes:

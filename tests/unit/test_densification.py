@@ -50,14 +50,14 @@ def test_what_is_drawn_wrong_is_charged_to_the_gaussians_that_draw_it(clip: Clip
 def test_split_gaussians_draw_nearly_the_same_picture(clip: Clip, sample_actor: ActorFolder) -> None:
     portrait = Portrait.load(sample_actor, CPU)
     pose = pose_from_tables(clip.poses, 3)
-    before = portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
+    before = portrait.render(pose, clip.camera)
     count = portrait.size.gaussians
     still, rng = PoseRefinement(clip.train_frame_count), np.random.default_rng(0)
     source, halves = plan_densification(clip, portrait, still, LossWeights(), count + 300, rng)
     portrait.reindex_gaussians(source)
     split_gaussians(portrait, halves)
     assert portrait.size.gaussians == count + 300
-    after = portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
+    after = portrait.render(pose, clip.camera)
     assert (after.rgb - before.rgb).abs().mean() < 0.01
     assert (after.alpha - before.alpha).abs().mean() < 0.01
 
@@ -70,12 +70,12 @@ def test_what_is_transparent_goes_and_branches_follow(clip: Clip, sample_actor: 
         portrait.opacity_logits[faint] = -12.0
         for branch in (portrait.oral, portrait.facial, portrait.rigid):  # which also change opacity
             branch.basis.view(len(branch.basis), -1, 7)[:, torch.isin(branch.members, faint), 6] = 0
-    before = portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
+    before = portrait.render(pose, clip.camera)
     still, rng = PoseRefinement(clip.train_frame_count), np.random.default_rng(0)
     source, halves = plan_densification(clip, portrait, still, LossWeights(), 0, rng)
     assert len(halves) == 0 and not torch.isin(source, faint).any()
     portrait.reindex_gaussians(source)
-    after = portrait.render(*pose, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
+    after = portrait.render(pose, clip.camera)
     assert (after.rgb - before.rgb).abs().max() < 0.02
 
 

@@ -13,8 +13,8 @@ from backend.contract.actor_folder import ActorFolder
 from backend.contract.errors import UserError
 from backend.contract.performance import Performance
 from backend.dataset.clip import Clip
-from backend.portrait.model import Gaussians, Portrait
-from backend.rasterizer import rasterize
+from backend.portrait.model import Portrait
+from backend.rasterizer import Gaussians, rasterize
 from backend.rendering.ply import PLY_PROPERTIES, SH_C0, write_ply
 from backend.training.pose_refinement import pose_from_tables
 
@@ -41,21 +41,10 @@ def test_another_viewer_would_draw_the_same_picture(sample_actor: ActorFolder, t
         torch.stack([table[n] for n in names], 1)
         for names in (("x", "y", "z"), PLY_PROPERTIES[-4:], PLY_PROPERTIES[-7:-4], ("f_dc_0", "f_dc_1", "f_dc_2"))
     )
-    view = clip.view @ torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))  # the file holds y for down
+    view = clip.camera.view @ torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))  # the file holds y for down
     theirs = Gaussians(means, quats, scales.exp(), table["opacity"].sigmoid(), 0.5 + SH_C0 * colours)
-    drawn, _, _ = rasterize(
-        theirs.means,
-        theirs.quats,
-        theirs.scales,
-        theirs.opacities,
-        theirs.colors,
-        view,
-        clip.intrinsics,
-        clip.crop_size,
-        clip.crop_size,
-        method="cpu",
-    )
-    ours = portrait.render(*pose_from_tables(clip.poses, 5), clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
+    drawn = rasterize(theirs, clip.camera._replace(view=view)).features
+    ours = portrait.render(pose_from_tables(clip.poses, 5), clip.camera)
     assert (drawn - ours.rgb).abs().max() < 0.01
 
 

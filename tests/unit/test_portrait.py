@@ -36,7 +36,7 @@ def draw(portrait: Portrait, clip: Clip, row: int = 0, **changes: float) -> Rend
     channels = pose.channels.clone()
     for name, value in changes.items():
         channels[CHANNEL_INDEX[name]] = value
-    return portrait.render(*pose[:4], channels, clip.view, clip.intrinsics, clip.crop_size, clip.crop_size)
+    return portrait.render(pose._replace(channels=channels), clip.camera)
 
 
 def test_a_branch_starts_as_the_identity_and_rests_at_rest() -> None:
@@ -88,7 +88,7 @@ def test_mattes_add_up_to_the_alpha_and_nothing_is_nan(portrait: Portrait, clip:
     assert all(torch.isfinite(part).all() for part in frame)
     inside = frame.alpha > 0.99
     depth = frame.depth[inside] / frame.alpha[inside]
-    middle = float(clip.view[2, 3])
+    middle = float(clip.camera.view[2, 3])
     assert middle - 0.2 < depth.min() and depth.max() < middle + 0.35
 
 

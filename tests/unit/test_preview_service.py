@@ -32,7 +32,8 @@ from backend.contract.protocol import (
     encode_message,
 )
 from backend.dataset.frame_store import FrameStore
-from backend.portrait.model import Portrait, RenderedFrame
+from backend.portrait.model import Portrait, Pose, RenderedFrame
+from backend.rasterizer import CameraView
 
 REPO = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -51,15 +52,13 @@ class Slow:
         self.drawn: list[float] = []
         self.may_draw, self.is_drawing = threading.Semaphore(1), threading.Semaphore(0)  # the warm-up is free
 
-    def render(
-        self, head_rotation: torch.Tensor, head_translation: torch.Tensor, *rest: Any, **options: Any
-    ) -> RenderedFrame:
-        self.drawn.append(round(float(head_translation[0]), 3))
+    def render(self, pose: Pose, camera: CameraView, **options: Any) -> RenderedFrame:
+        self.drawn.append(round(float(pose.head_translation[0]), 3))
         self.is_drawing.release()
         assert self.may_draw.acquire(timeout=30)
-        if head_translation[0] > 0.5:
+        if pose.head_translation[0] > 0.5:
             raise RuntimeError("a bug in the model")
-        return self.portrait.render(head_rotation, head_translation, *rest, **options)
+        return self.portrait.render(pose, camera, **options)
 
 
 class Running:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from backend.contract.errors import UserError
-from backend.rasterizer import RasterOutput, rasterize
+from backend.rasterizer import CameraView, Gaussians, Implementation, RasterOutput, rasterize
 
 FORWARD_ERROR, GRADIENT_ERROR = 1e-4, 1e-3
 NAMES = ("means", "quats", "scales", "opacities", "features", "screen_offsets")
@@ -21,25 +21,19 @@ NAMES = ("means", "quats", "scales", "opacities", "features", "screen_offsets")
 
 class Scene(NamedTuple):
     gaussians: tuple[Tensor, ...]  # in the order of NAMES
-    view: Tensor
-    intrinsics: Tensor
-    width: int
-    height: int
+    camera: CameraView
 
-    def draw(self, method: str = "cpu", with_depth: bool = True) -> RasterOutput:
+    def draw(self, method: Implementation = "cpu", with_depth: bool = True) -> RasterOutput:
         *gaussians, offsets = self.gaussians
         return rasterize(
-            *gaussians,
-            self.view,
-            self.intrinsics,
-            self.width,
-            self.height,
-            method=method,  # type: ignore[arg-type]
+            Gaussians(*gaussians),
+            self.camera,
+            method=method,
             screen_offsets=offsets,
             with_depth=with_depth,
         )
 
-    def gradients(self, method: str, with_depth: bool = True) -> tuple[RasterOutput, tuple[Tensor, ...]]:
+    def gradients(self, method: Implementation, with_depth: bool = True) -> tuple[RasterOutput, tuple[Tensor, ...]]:
         """The picture, and the gradients of a random linear function of it."""
         inputs = tuple(tensor.detach().clone().requires_grad_() for tensor in self.gaussians)
         raster = self._replace(gaussians=inputs).draw(method, with_depth)
@@ -80,7 +74,7 @@ def random_scene(
         uniform(count, channels),
         normal(count, 2) * 0.3,
     )
-    return Scene(gaussians, view, intrinsics, width, height)
+    return Scene(gaussians, CameraView(view, intrinsics, width, height))
 
 
 def axis_scene(means: list[list[float]], **columns: list[list[float]] | list[float]) -> Scene:
@@ -95,7 +89,8 @@ def axis_scene(means: list[list[float]], **columns: list[list[float]] | list[flo
     }
     values = {"means": means, **defaults, **columns}
     gaussians = tuple(torch.tensor(values[name], dtype=torch.float32) for name in NAMES)
-    return Scene(gaussians, torch.eye(4), torch.tensor([[100.0, 0, 10.5], [0, 100.0, 10.5], [0, 0, 1]]), 21, 21)
+    intrinsics = torch.tensor([[100.0, 0, 10.5], [0, 100.0, 10.5], [0, 0, 1]])
+    return Scene(gaussians, CameraView(torch.eye(4), intrinsics, 21, 21))
 
 
 def relative_error(value: Tensor, truth: Tensor) -> float:
@@ -306,9 +301,9 @@ def test_the_picture_is_the_same_without_gradients() -> None:
 def test_gradients_of_any_memory_layout_count_the_same(channels: int) -> None:
     scene = random_scene(6, channels=channels)
     random = torch.Generator().manual_seed(0)
-    interleaved = torch.randn(scene.height, scene.width, channels, generator=random)
+    interleaved = torch.randn(scene.camera.height, scene.camera.width, channels, generator=random)
     planar = interleaved.permute(2, 0, 1).contiguous().permute(1, 2, 0)
-    padded = torch.randn(scene.height + 3, 2 * scene.width, channels + 2, generator=random)
+    padded = torch.randn(scene.camera.height + 3, 2 * scene.camera.width, channels + 2, generator=random)
     padded[2:-1, ::2, 1:-1] = interleaved
     results = []
     for layout in (interleaved, planar, padded[2:-1, ::2, 1:-1]):
@@ -335,17 +330,17 @@ def test_each_output_has_its_own_gradient(output: str) -> None:
 def test_wrong_arguments_are_refused() -> None:
     scene = random_scene(0, count=4)
     means, quats, scales, opacities, features, offsets = scene.gaussians
-    camera = (scene.view, scene.intrinsics)
+    gaussians, camera = Gaussians(means, quats, scales, opacities, features), scene.camera
     with pytest.raises(ValueError, match="quats"):
-        rasterize(means, quats[:, :3], scales, opacities, features, *camera, 8, 8)
+        rasterize(gaussians._replace(quats=quats[:, :3]), camera)
     with pytest.raises(ValueError, match="features"):
-        rasterize(means, quats, scales, opacities, features[:3], *camera, 8, 8)
+        rasterize(gaussians, camera, features=features[:3])
     with pytest.raises(ValueError, match="screen_offsets"):
-        rasterize(means, quats, scales, opacities, features, *camera, 8, 8, screen_offsets=offsets[:2])
-    with pytest.raises(ValueError, match="frame is empty"):
-        rasterize(means, quats, scales, opacities, features, *camera, 0, 8)
+        rasterize(gaussians, camera, screen_offsets=offsets[:2])
+    with pytest.raises(ValueError, match="image is empty"):
+        rasterize(gaussians, camera._replace(width=0))
     with pytest.raises(ValueError, match="camera has no gradient"):
-        rasterize(means, quats, scales, opacities, features, scene.view.requires_grad_(), scene.intrinsics, 8, 8)
+        rasterize(gaussians, camera._replace(view=camera.view.clone().requires_grad_()))
 
 
 def test_a_change_in_place_before_backward_is_noticed() -> None:

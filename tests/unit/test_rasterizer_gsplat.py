@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 import torch
 
-from backend.rasterizer import rasterize
+from backend.rasterizer import CameraView, Gaussians, Implementation, rasterize
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
@@ -33,10 +33,12 @@ def test_gsplat_agrees_with_the_reference(channels: int) -> None:
     view = torch.eye(4)
     view[2, 3] = 1.5
     intrinsics = torch.tensor([[50.0, 0, 25], [0, 50, 18], [0, 0, 1]])
+    camera = CameraView(view, intrinsics, width, height)
     results = []
-    for method in ("reference", "cuda"):
+    methods: tuple[Implementation, ...] = ("reference", "cuda")
+    for method in methods:
         *inputs, offsets = (tensor.clone().requires_grad_() for tensor in gaussians)
-        raster = rasterize(*inputs, view, intrinsics, width, height, method=method, screen_offsets=offsets)
+        raster = rasterize(Gaussians(*inputs), camera, method=method, screen_offsets=offsets)
         loss = sum((image.double().cpu() ** 2).sum() for image in raster)
         gradients = torch.autograd.grad(loss, (*inputs, offsets))
         results.append(([image.detach().cpu().double() for image in raster], [g.double() for g in gradients]))
@@ -48,6 +50,6 @@ def test_gsplat_agrees_with_the_reference(channels: int) -> None:
 
 
 def test_gsplat_draws_an_empty_scene() -> None:
-    nothing = [torch.zeros(0, n) for n in (3, 4, 3)]
-    raster = rasterize(*nothing, torch.zeros(0), torch.zeros(0, 3), torch.eye(4), torch.eye(3), 8, 6, method="cuda")
+    nothing = Gaussians(*(torch.zeros(0, *shape) for shape in ((3,), (4,), (3,), (), (3,))))
+    raster = rasterize(nothing, CameraView(torch.eye(4), torch.eye(3), 8, 6), method="cuda")
     assert raster.features.shape == (6, 8, 3) and float(raster.alpha.max()) == 0

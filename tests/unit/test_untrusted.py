@@ -18,6 +18,7 @@ from backend.dataset.clip import Clip, PixelWeights
 from backend.media.audio_io import load_audio
 from backend.pipeline.create import SCAN_LAYOUT
 from backend.portrait.model import Portrait, Pose
+from backend.rasterizer import CameraView
 from backend.speech.model import SpeechModel
 from backend.training.pose_refinement import pose_from_tables
 
@@ -28,10 +29,9 @@ def drawn(folder: ActorFolder) -> None:
     """Loads the model and draws it: a damaged file may not crash the compiled kernels either."""
     portrait = Portrait.load(folder, CPU)
     camera = footage_camera_path(folder.info.camera, 32).check()
-    view, intrinsics = (torch.as_tensor(m, dtype=torch.float32) for m in camera.matrices_at(0))
     one, zero = torch.tensor([1.0, 0, 0, 0]), torch.zeros(3)
     with torch.inference_mode():
-        portrait.render(*Pose(one, zero, one, zero, torch.zeros(52)), view, intrinsics, 32, 32)
+        portrait.render(Pose(one, zero, one, zero, torch.zeros(52)), CameraView.from_path(camera, 0, CPU))
 
 
 def evaluated(folder: ActorFolder) -> None:

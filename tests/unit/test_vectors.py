@@ -8,6 +8,7 @@ import torch
 
 from backend.contract.channels import CHANNELS
 from backend.portrait.model import Portrait, PortraitSize, Pose
+from backend.rasterizer import CameraView
 from backend.rendering.vectors import Moment, render_motion_vectors
 
 WIDTH, HEIGHT = 48, 32
@@ -31,12 +32,12 @@ def moment(head_x: float = 0.0, torso_y: float = 0.0, camera_x: float = 0.0, foc
     view = torch.diag(torch.tensor([1.0, -1, -1, 1]))
     view[0, 3], view[2, 3] = -camera_x, 0.5
     intrinsics = torch.tensor([[focal, 0, WIDTH / 2], [0, focal, HEIGHT / 2], [0, 0, 1]])
-    return Moment(pose, view, intrinsics)
+    return Moment(pose, CameraView(view, intrinsics, WIDTH, HEIGHT))
 
 
 def vectors(portrait: Portrait, *moments: Moment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Those at the head's blob, at the torso's and in an empty corner."""
-    plane = render_motion_vectors(portrait, moments, WIDTH, HEIGHT)
+    plane = render_motion_vectors(portrait, moments)
     assert plane.shape == (HEIGHT, WIDTH, 4)
     return plane[6, WIDTH // 2], plane[26, WIDTH // 2], plane[0, 0]
 
@@ -56,4 +57,4 @@ def test_the_camera_counts(portrait: Portrait) -> None:
 
 
 def test_what_rests_has_no_way(portrait: Portrait) -> None:
-    assert not render_motion_vectors(portrait, [moment()] * 3, WIDTH, HEIGHT).any()
+    assert not render_motion_vectors(portrait, [moment()] * 3).any()
