@@ -12,8 +12,11 @@ from ..contract.arrays import F32, F64, I32, U8, Mask
 from ..contract.channels import CHANNEL_INDEX
 from ..contract.geometry import matrix_from_unit_quaternion, rotation_about_x
 from . import light, parts, texture
-from .cage import EYE_RADIUS, LANDMARK_COUNT, LIPS_INNER, Cage, build_cage
+from ..tracking.detection.topology import MESH_VERTEX_COUNT as LANDMARK_COUNT
+from .cage import EYE_RADIUS, Cage, build_cage
 from .hair import build_hair
+from .landmarks import LIPS_INNER
+from .mesh_part import MeshPart, strand_directions
 from .raster import vertex_normals
 from .shapes import JAW_ANGLE, JAW_PIVOT, JAW_SLIDE, build_shapes
 from .subdivision import build_adjacency, subdivide
@@ -76,7 +79,7 @@ class ActorMesh:
         points, faces, uvs, labels = [], [], [], []
         count = 0
 
-        def add_part(name: str, part: parts.MeshPart, rectangle: str, label: int | U8) -> None:
+        def add_part(name: str, part: MeshPart, rectangle: str, label: int | U8) -> None:
             nonlocal count
             self._part_slices[name] = slice(count, count + len(part.vertices))
             points.append(part.vertices)
@@ -87,7 +90,7 @@ class ActorMesh:
 
         add_part(
             "skin",
-            parts.MeshPart(skin, skin_faces, texture.skin_uv(skin)),
+            MeshPart(skin, skin_faces, texture.skin_uv(skin)),
             "skin",
             self._label_skin_faces(skin, skin_faces, parent),
         )
@@ -98,7 +101,7 @@ class ActorMesh:
         add_part("teeth_lower", parts.build_teeth(self.cage, is_upper=False), "teeth", MOUTH)
         add_part("tongue", parts.build_tongue(self.cage), "tongue", MOUTH)
         locks = build_hair(seed, has_loose_hairs)
-        self._strand_directions = parts.strand_directions(locks)
+        self._strand_directions = strand_directions(locks)
         add_part("hair", locks, "hair", HAIR)
         add_part("clothes", parts.build_clothes(), "clothes", TORSO)
         self.rest_vertices = np.concatenate(points)

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from ..contract.arrays import F32, F64, U8
-from .cage import EYE_LEFT, EYE_RADIUS, EYE_RIGHT, FACE_OVAL, LIPS_INNER, LIPS_OUTER, Cage, closed_loop
+from .cage import EYE_RADIUS, FACE_OVAL, Cage
+from .landmarks import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, closed_loop
 
 ATLAS_SIZE = (2048, 2048)  # rows, columns
 # Rectangles of the atlas in texels: left, top, width, height.
