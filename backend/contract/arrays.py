@@ -1,4 +1,4 @@
-"""Short names for the types of numpy arrays. Shapes stand in the docstrings of the functions that take them."""
+"""Short names for the types of numpy arrays. The docstrings of the functions that take them give the shapes."""
 
 from __future__ import annotations
 

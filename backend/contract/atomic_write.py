@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and what to tell when a disk will not take them. Standard library only."""
+"""Files that are written completely or not at all, and the errors of failed writes. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .errors import UserError
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block ends well.
+    """Yield a temporary path that replaces `path` when the block ends without an exception.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
-        part.unlink(missing_ok=True)  # a link of that name would be written through
+        part.unlink(missing_ok=True)  # a link of that name would redirect the write
         try:
             yield part
             part.replace(path)
@@ -30,7 +30,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_bytes_atomically(path: Path, data: bytes) -> None:
-    """Writes `data` as the file `path`.
+    """Write `data` as the file `path`.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
@@ -40,7 +40,7 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Makes a folder, and those that it lies in, where there is none.
+    """Make a folder and its parents; an existing one is fine.
 
     Raises:
         UserError: it cannot be made.
@@ -52,7 +52,7 @@ def make_folder(path: Path) -> None:
 
 
 def error_from_failed_write(path: Path, error: OSError) -> UserError:
-    """One sentence for a failed write: full disk, read-only folder, one that was moved away."""
+    """Return the error for a failed write: full disk, no permission, missing folder or another failure."""
     if error.errno == errno.ENOSPC:
         return UserError(
             "disk_full",

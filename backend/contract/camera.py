@@ -1,11 +1,11 @@
-"""The camera file that Blender hands to `render`: one entry a frame, or one for all. numpy only, so Blender writes it.
+"""The camera file that Blender passes to `render`: one entry per frame, or a single one. Needs only numpy.
 
     {"format": "portrait_actor.camera.1", "width": 1920, "height": 1080, "frames": [
         {"frame": 1, "world_to_camera": [[…4 numbers] ×4], "intrinsics": [fx, fy, cx, cy]}, …]}
 
 OpenCV convention: x right, y down, z forward; pixels, centres at +0.5. `world_to_camera` maps actor space (metres) and
-may carry a uniform scale, so an actor that was scaled in the scene renders at its scene size. An optional `"border":
-[left, top, right, bottom]` in pixels leaves everything outside of it empty.
+may contain a uniform scale, so an actor that is scaled in the scene renders at its scene size. The optional `"border":
+[left, top, right, bottom]` in pixels restricts rendering to that rectangle; the rest of the image stays empty.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from typing import Any
 
 import numpy as np
 
-from .actor_folder import FootageCamera as FootageCamera
+from .actor_folder import FootageCamera
 from .arrays import F64, I64
 from .atomic_write import write_atomically
 from .errors import UserError
-from .safe_io import read_json
+from .geometry import intrinsics_matrix
+from .safe_io import matches_type, read_json
 
 CAMERA_FORMAT = "portrait_actor.camera.1"
-MAX_IMAGE_SIDE = 16384  # pixels, the largest texture most GPUs take
+MAX_IMAGE_SIDE = 16384  # pixels, the largest texture that most GPUs accept
+MAX_BOTTOM_ROW_ERROR = 1e-6  # of the elements of a view's last row, 0 0 0 1; allows for rounding only
+MAX_ROTATION_ERROR = 1e-3  # of the elements of R Rᵀ − I; larger would accept sheared or unevenly scaled actors
 Border = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
@@ -33,11 +36,12 @@ class CameraPath:
     """A still or moving camera.
 
     Attributes:
-        width, height: of the picture, pixels, 1–16384.
-        frames: (T,) int frame numbers, increasing; T = 1 is a still camera that serves every frame.
+        width: image width in pixels, 1–16384.
+        height: image height in pixels, 1–16384.
+        frames: (T,) int frame numbers, increasing; T = 1 is a still camera, valid for every frame.
         views: (T, 4, 4) actor space → camera.
         intrinsics: (T, 4) fx, fy, cx, cy in pixels.
-        border: left, top, right, bottom in pixels of the part that is drawn, the rest stays empty; None draws all.
+        border: left, top, right, bottom in pixels of the rendered part, the rest stays empty; None renders everything.
     """
 
     width: int
@@ -48,7 +52,7 @@ class CameraPath:
     border: Border | None = None
 
     def matrices_at(self, frame: int) -> tuple[F64, F64]:
-        """(4, 4) view and (3, 3) intrinsics at a frame number.
+        """Return the (4, 4) view and the (3, 3) intrinsics at a frame number.
 
         Raises:
             UserError: the camera moves and has no entry for that frame.
@@ -62,11 +66,10 @@ class CameraPath:
                     f"The camera has no entry for frame {frame}.",
                     f"Export it for frames {self.frames[0]} to {self.frames[-1]} and that frame as well.",
                 )
-        fx, fy, cx, cy = self.intrinsics[row]
-        return self.views[row], np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
+        return self.views[row], intrinsics_matrix(*self.intrinsics[row])
 
     def resize(self, width: int, height: int) -> CameraPath:
-        """The same view as a picture of another size."""
+        """Return the same view at another image size."""
         x, y = width / self.width, height / self.height
         intrinsics = self.intrinsics * np.array([x, y, x, y])
         border = None
@@ -77,38 +80,21 @@ class CameraPath:
         return CameraPath(width, height, self.frames, self.views, intrinsics, border).check()
 
     def crop(self, border: Border) -> CameraPath:
-        """The part of the picture within a border, as a picture of its own."""
+        """Return the camera whose image is the part within `border`."""
         left, top, right, bottom = border
         intrinsics = self.intrinsics - np.array([0, 0, left, top])
         return CameraPath(right - left, bottom - top, self.frames, self.views, intrinsics).check()
 
     def check(self, source: str = "camera") -> CameraPath:
-        """The camera itself when it is sound.
+        """Return the camera itself when it is valid.
+
+        Args:
+            source: its name in the error.
 
         Raises:
             UserError: bad_camera, with what is wrong.
         """
-        count = len(self.frames)
-        problem = ""
-        if not (1 <= self.width <= MAX_IMAGE_SIDE and 1 <= self.height <= MAX_IMAGE_SIDE):
-            problem = f"its picture is {self.width}×{self.height} pixels, not 1 to {MAX_IMAGE_SIDE}"
-        elif self.border is not None and not _is_within(self.border, self.width, self.height):
-            problem = f"its border {list(self.border)} is no part of the picture"
-        elif count == 0:
-            problem = "it has no frames"
-        elif self.views.shape != (count, 4, 4) or self.intrinsics.shape != (count, 4):
-            problem = "its matrices have the wrong shape"
-        elif not (np.isfinite(self.views).all() and np.isfinite(self.intrinsics).all()):
-            problem = "it holds values that are not finite numbers"
-        elif np.any(np.diff(self.frames) <= 0):
-            problem = "its frame numbers do not increase"
-        elif self.intrinsics[:, :2].min() <= 0:
-            problem = "its focal length is not above 0"
-        elif np.abs(self.views[:, 3] - (0, 0, 0, 1)).max() > 1e-6:
-            problem = "the last row of a matrix is not 0 0 0 1"
-        elif not all(_is_scaled_rotation(view[:3, :3]) for view in self.views):
-            problem = "a matrix is not a rotation with a uniform scale"
-        if problem:
+        if problem := self._find_problem():
             raise UserError(
                 "bad_camera",
                 f"The camera {source} cannot be used: {problem}.",
@@ -116,8 +102,31 @@ class CameraPath:
             )
         return self
 
+    def _find_problem(self) -> str:
+        """Return what makes the camera unusable, or an empty string."""
+        count = len(self.frames)
+        if not (1 <= self.width <= MAX_IMAGE_SIDE and 1 <= self.height <= MAX_IMAGE_SIDE):
+            return f"its image has {self.width}×{self.height} pixels, not 1 to {MAX_IMAGE_SIDE}"
+        if self.border is not None and not _is_within(self.border, self.width, self.height):
+            return f"its border {list(self.border)} is not within the image"
+        if count == 0:
+            return "it has no frames"
+        if self.views.shape != (count, 4, 4) or self.intrinsics.shape != (count, 4):
+            return "its matrices have the wrong shape"
+        if not (np.isfinite(self.views).all() and np.isfinite(self.intrinsics).all()):
+            return "it contains values that are not finite numbers"
+        if np.any(np.diff(self.frames) <= 0):
+            return "its frame numbers do not increase"
+        if self.intrinsics[:, :2].min() <= 0:
+            return "its focal length is not above 0"
+        if np.abs(self.views[:, 3] - (0, 0, 0, 1)).max() > MAX_BOTTOM_ROW_ERROR:
+            return "the last row of a matrix is not 0 0 0 1"
+        if not all(_is_scaled_rotation(view[:3, :3]) for view in self.views):
+            return "a matrix is not a rotation with a uniform scale"
+        return ""
+
     def save(self, path: Path) -> None:
-        """Writes the camera file under a temporary name first.
+        """Write the camera file.
 
         Raises:
             UserError: it cannot be written.
@@ -134,10 +143,10 @@ class CameraPath:
 
     @classmethod
     def load(cls, path: Path) -> CameraPath:
-        """Reads a camera file.
+        """Read a camera file.
 
         Raises:
-            UserError: missing_file, bad_camera.
+            UserError: missing_file or bad_camera.
         """
         try:
             data = read_json(path)
@@ -153,10 +162,11 @@ class CameraPath:
 
     @classmethod
     def _from_json(cls, data: dict[str, Any]) -> CameraPath:
+        """Build the camera from a file's content; raises TypeError, ValueError or KeyError."""
         entries = data["frames"]
         border = data.get("border")
-        numbers = [data["width"], data["height"], *(entry["frame"] for entry in entries), *(border or ())]
-        if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        integers = [data["width"], data["height"], *(entry["frame"] for entry in entries), *(border or ())]
+        if not matches_type(integers, list[int]):
             raise TypeError("size, border and frame numbers must be whole numbers")
         return cls(
             width=data["width"],
@@ -169,7 +179,7 @@ class CameraPath:
 
 
 def footage_camera_path(camera: FootageCamera, size: int) -> CameraPath:
-    """The footage's own camera, still, looking at the crop that training saw, `size`×`size` pixels."""
+    """Return the still camera that shows the training crop at `size`×`size` pixels."""
     k = camera.crop_intrinsics(size)
     return CameraPath(
         width=size,
@@ -181,7 +191,7 @@ def footage_camera_path(camera: FootageCamera, size: int) -> CameraPath:
 
 
 def _is_within(border: tuple[int, ...], width: int, height: int) -> bool:
-    """Whether four numbers are a border with at least one pixel of the picture."""
+    """Whether a border lies in the image and contains at least one pixel."""
     if len(border) != 4:
         return False
     left, top, right, bottom = border
@@ -189,9 +199,9 @@ def _is_within(border: tuple[int, ...], width: int, height: int) -> bool:
 
 
 def _is_scaled_rotation(matrix: F64) -> bool:
-    """Whether a (3, 3) matrix is a proper rotation times a positive number, to 1 part in 1000."""
+    """Whether a (3, 3) matrix is a proper rotation times a positive number."""
     scale_cubed = float(np.linalg.det(matrix))
     if scale_cubed <= 0:
         return False
     rotation = matrix / scale_cubed ** (1 / 3)
-    return bool(np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3)
+    return bool(np.abs(rotation @ rotation.T - np.eye(3)).max() < MAX_ROTATION_ERROR)

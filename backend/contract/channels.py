@@ -1,8 +1,6 @@
-"""The channel vocabulary: one name and one range for everything that moves a face.
+"""The channels: the weights of ARKit's 52 blend shapes, 0 (rest) to 1 (full). Left and right are the actor's own.
 
-Names are those of ARKit's 52 blend shapes, values are 0 (rest) to 1 (full), left and right are the actor's own. The
-channel vector, in the order of `CHANNELS`, is the whole input of the face's deformation: what is keyed is what is
-rendered.
+The vector of these weights, in the order of `CHANNELS`, is the only input of the face's deformation.
 """
 
 from __future__ import annotations
@@ -27,23 +25,23 @@ FACIAL_CHANNELS: tuple[str, ...] = (
 )  # fmt: skip
 
 CHANNELS: tuple[str, ...] = ORAL_CHANNELS + FACIAL_CHANNELS
-CHANNEL_INDEX: dict[str, int] = {name: i for i, name in enumerate(CHANNELS)}
+CHANNEL_INDEX: dict[str, int] = {name: index for index, name in enumerate(CHANNELS)}
 
 CHANNEL_GROUPS: dict[str, tuple[str, ...]] = {
-    "Jaw": tuple(n for n in ORAL_CHANNELS if n.startswith("jaw")),
-    "Lips": tuple(n for n in ORAL_CHANNELS if n.startswith("mouth")),
+    "Jaw": tuple(name for name in ORAL_CHANNELS if name.startswith("jaw")),
+    "Lips": tuple(name for name in ORAL_CHANNELS if name.startswith("mouth")),
     "Tongue": ("tongueOut",),
-    "Eyes": tuple(n for n in FACIAL_CHANNELS if n.startswith("eye")),
-    "Brows": tuple(n for n in FACIAL_CHANNELS if n.startswith("brow")),
-    "Cheeks": tuple(n for n in FACIAL_CHANNELS if n.startswith("cheek")),
-    "Nose": tuple(n for n in FACIAL_CHANNELS if n.startswith("nose")),
+    "Eyes": tuple(name for name in FACIAL_CHANNELS if name.startswith("eye")),
+    "Brows": tuple(name for name in FACIAL_CHANNELS if name.startswith("brow")),
+    "Cheeks": tuple(name for name in FACIAL_CHANNELS if name.startswith("cheek")),
+    "Nose": tuple(name for name in FACIAL_CHANNELS if name.startswith("nose")),
 }
 
 RIGID_BONES: tuple[str, ...] = ("root", "torso", "head")
 
 
 def mirror_channel(name: str) -> str:
-    """The same channel on the other side of the face; a channel without sides is its own mirror."""
+    """Return the channel on the other side of the face, or `name` itself for a channel without sides."""
     if name.endswith("Left"):
         return name[:-4] + "Right"
     if name.endswith("Right"):

@@ -1,4 +1,4 @@
-"""The two exceptions that a person sees: a failure with a remedy, and a cancelled job. Standard library only."""
+"""The two exceptions that users see: a failure with a remedy, and a cancelled job. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A failure that a person can act on: one sentence, and what to do about it.
+    """A failure that the user can fix: what is wrong, and what to do.
 
     Args:
         code: stable lower_snake_case identifier for scripts, e.g. ``"no_face"``.
-        message: one sentence that says what is wrong.
-        remedy: one sentence that says what to do.
-        data: what a program needs to offer the remedy, e.g. the faces to choose from; plain JSON values.
+        message: a sentence that says what is wrong.
+        remedy: a sentence that says what to do.
+        data: values for a program that offers the remedy, e.g. the faces to choose from; plain JSON values.
     """
 
     exit_code = 2
@@ -23,6 +23,6 @@ class UserError(Exception):
 
 
 class Cancelled(Exception):
-    """The person asked to stop. What was finished stays on disk and is used again by the next run."""
+    """The user asked to stop. Finished files stay on disk, and the next run continues from them."""
 
     exit_code = 130

@@ -6,12 +6,13 @@ import numpy as np
 
 from .arrays import F64, Floats
 
-# Head and actor space (x to the actor's left, y up, z front) seen by an upright camera (x right, y down, z forward).
+# From the axes of head and actor space (x to the actor's left, y up, z front) to those of an upright camera (x right,
+# y down, z forward), and back.
 FLIP_YZ = np.diag([1.0, -1.0, -1.0])
 
 
 def matrix_from_quaternion(q: Floats) -> F64:
-    """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length but zero."""
+    """Rotation matrices (..., 3, 3) from quaternions (..., 4) of any length above zero."""
     q = np.asarray(q, np.float64)
     return matrix_from_unit_quaternion(q / np.linalg.norm(q, axis=-1, keepdims=True))
 
@@ -28,9 +29,10 @@ def matrix_from_unit_quaternion(q: Floats) -> F64:
 
 
 def quaternion_from_matrix(m: Floats) -> F64:
-    """Unit quaternions (..., 4) of rotation matrices (..., 3, 3), with w ≥ 0.
+    """Unit quaternions (..., 4) with w ≥ 0 from rotation matrices (..., 3, 3).
 
-    Takes the eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (J. Guidance 23(6), 2000): no branches.
+    They are the eigenvectors of the largest eigenvalues of Bar-Itzhack's matrix (J. Guidance 23(6), 2000), which needs
+    no branches.
     """
     m = np.asarray(m, np.float64)
     xx, xy, xz, yx, yy, yz, zx, zy, zz = (m[..., i, j] for i in range(3) for j in range(3))
@@ -45,7 +47,7 @@ def quaternion_from_matrix(m: Floats) -> F64:
     k[..., 2, 2] = yy - xx - zz
     k[..., 2, 3] = k[..., 3, 2] = yz + zy
     k[..., 3, 3] = zz - xx - yy
-    q = np.linalg.eigh(k)[1][..., -1]
+    q: F64 = np.linalg.eigh(k)[1][..., -1]
     return np.where(q[..., :1] < 0, -q, q)
 
 
@@ -62,7 +64,7 @@ def rotation_about_x(angle: float) -> F64:
 
 
 def matrix_from_rotation_vector(v: Floats) -> F64:
-    """Rotation matrices (..., 3, 3) of rotation vectors (..., 3) in radians (Rodrigues)."""
+    """Rotation matrices (..., 3, 3) from rotation vectors (..., 3) in radians (Rodrigues)."""
     v = np.asarray(v, np.float64)
     angle = np.linalg.norm(v, axis=-1, keepdims=True)
     half = angle / 2
@@ -71,16 +73,22 @@ def matrix_from_rotation_vector(v: Floats) -> F64:
 
 
 def rotation_vector_from_matrix(m: Floats) -> F64:
-    """Rotation vectors (..., 3) in radians, shorter than π, of rotation matrices (..., 3, 3)."""
+    """Rotation vectors (..., 3) in radians, no longer than π, from rotation matrices (..., 3, 3)."""
     q = quaternion_from_matrix(m)
     half = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
     scale = np.where(half > 1e-9, 2 * np.arctan2(half, q[..., :1]) / np.maximum(half, 1e-12), 2.0)
-    return q[..., 1:] * scale
+    vector: F64 = q[..., 1:] * scale
+    return vector
 
 
 def quaternion_from_yaw_pitch_roll(yaw: Floats, pitch: Floats, roll: Floats) -> F64:
-    """(T, 4) quaternions of turns to the actor's left (y), down (x) and about the view (z), radians (T,), roll first;
-    `yaw_pitch_roll` takes them apart again."""
+    """Unit quaternions (T, 4) from angles (T,) in radians; `yaw_pitch_roll_degrees` is the inverse.
+
+    Args:
+        yaw: about y, to the actor's left; applied last.
+        pitch: about x, downwards.
+        roll: about z; applied first.
+    """
 
     def axis_quaternion(angle: Floats, axis: int) -> F64:
         q = np.zeros((len(angle), 4))
@@ -93,28 +101,43 @@ def quaternion_from_yaw_pitch_roll(yaw: Floats, pitch: Floats, roll: Floats) -> 
 
 
 def quaternion_product(a: Floats, b: Floats) -> F64:
-    """(..., 4) Hamilton product of quaternions: b first, then a."""
+    """Hamilton product (..., 4) of quaternions: the rotation b followed by a."""
     w = a[..., :1] * b[..., :1] - (a[..., 1:] * b[..., 1:]).sum(-1, keepdims=True)
     v = a[..., :1] * b[..., 1:] + b[..., :1] * a[..., 1:] + np.cross(a[..., 1:], b[..., 1:])
     return np.concatenate([w, v], -1)
 
 
 def rotation_angle_degrees(m: Floats) -> F64:
-    """Angles (...) in degrees of rotation matrices (..., 3, 3)."""
+    """Angles (...) in degrees from rotation matrices (..., 3, 3)."""
     trace = np.trace(m, axis1=-2, axis2=-1)
-    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+    angle: F64 = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+    return angle
 
 
 def yaw_pitch_roll_degrees(m: Floats) -> F64:
-    """(..., 3) degrees of head rotations (..., 3, 3) in actor space: yaw to the actor's left, pitch down, roll."""
+    """Yaw to the actor's left, pitch down and roll (..., 3) in degrees from actor-space rotations (..., 3, 3)."""
     yaw = np.arctan2(m[..., 0, 2], m[..., 2, 2])
     pitch = -np.arcsin(np.clip(m[..., 1, 2], -1, 1))
     roll = np.arctan2(m[..., 1, 0], m[..., 1, 1])
-    return np.degrees(np.stack([yaw, pitch, roll], -1))
+    angles: F64 = np.degrees(np.stack([yaw, pitch, roll], -1))
+    return angles
+
+
+def intrinsics_matrix(fx: float, fy: float, cx: float, cy: float) -> F64:
+    """Camera matrix (3, 3) of focal lengths and principal point in pixels."""
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
 
 
 def project_points(points: Floats, rotation: Floats, translation: Floats, intrinsics: Floats) -> F64:
-    """Pixels (..., P, 2) of points (..., P, 3) moved by rotation (..., 3, 3) and translation (..., 3) into a camera."""
+    """Pixels (..., P, 2) of points (..., P, 3) in a camera.
+
+    Args:
+        points: in any space.
+        rotation: (..., 3, 3), from that space to the camera.
+        translation: (..., 3), likewise.
+        intrinsics: (3, 3) in pixels.
+    """
     camera = points @ np.swapaxes(rotation, -1, -2) + translation[..., None, :]
     xy = camera[..., :2] / camera[..., 2:]
-    return xy * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
+    pixels: F64 = xy * [intrinsics[0, 0], intrinsics[1, 1]] + intrinsics[:2, 2]
+    return pixels

@@ -1,4 +1,4 @@
-"""How a long job tells how far it is, and learns that it should stop. Stages see only `Reporter`."""
+"""How a long job reports its progress and learns that it is cancelled. Stages use only `Reporter`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ T = TypeVar("T")
 
 
 class Reporter:
-    """The quiet reporter, base of the ones that print a progress bar or JSON lines."""
+    """A reporter without output; the base of those that draw a progress bar or write JSON lines."""
 
     is_cancelled = False
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
-        """`stage` has finished `done` of `total` units. Called often; it must be cheap.
+        """Report that `stage` has finished `done` of `total` units. Called often, so it must be cheap.
 
         Raises:
-            Cancelled: the person asked to stop.
+            Cancelled: the user asked to stop.
         """
         if self.is_cancelled:
             raise Cancelled
 
     def note(self, message: str) -> None:
-        """A plain statement for the person."""
+        """Show a statement to the user."""
 
     def preview(self, path: str) -> None:
-        """A picture at `path` shows the present state."""
+        """Announce an image file that shows the present state."""
 
     def report_items(self, items: Iterable[T], stage: str, total: int) -> Iterator[T]:
-        """Yields `items` while it reports each as one unit of `stage`."""
+        """Yield `items` and report each as one unit of `stage`."""
         self.progress(stage, 0, total)
         for done, item in enumerate(items, 1):
             yield item

@@ -1,7 +1,7 @@
-"""The messages Blender and the backend exchange: one JSON object per line, over standard input and output.
+"""The messages between Blender and the backend: one JSON object per line, over standard input and output.
 
-The backend writes events, Blender writes requests. Both sides import this module, so it needs only the standard
-library. Pixels never travel as JSON: a message names a file that holds them.
+The backend writes events, Blender writes requests. Both import this module, so it needs only the standard library.
+Pixels are never sent as JSON: a message names the file that contains them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 PROTOCOL_VERSION = 1
-MAX_LINE_BYTES = 1 << 20  # bytes; a longer line is not one of ours
-MAX_EXACT_INTEGER = 2**53  # the largest number in a field: every reader of JSON holds whole ones up to it exactly
+MAX_LINE_BYTES = 1 << 20  # a longer line is refused; the longest real message is some kilobytes
+MAX_EXACT_INTEGER = 2**53  # largest number in a field: every JSON reader represents integers up to it exactly
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,16 @@ class Hello:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage is. `done` of `total` units; `eta` seconds for the whole job, negative when unknown."""
+    """The progress of a stage.
+
+    Attributes:
+        id: the job's id.
+        stage: the stage's name, a key of the translations.
+        done: finished units.
+        total: all units.
+        eta: seconds until the whole job ends, negative when unknown.
+        message: text that replaces the stage's name in the interface.
+    """
 
     event: ClassVar[str] = "progress"
     id: str
@@ -43,7 +52,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Note:
-    """A plain statement for the person, e.g. what was left out of the footage."""
+    """A statement for the user, e.g. what was left out of the footage."""
 
     event: ClassVar[str] = "note"
     id: str
@@ -52,8 +61,16 @@ class Note:
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture. `path` names an image, or a memory-mapped file of `width`×`height` RGBA uint8, top row first;
-    `footage` another one like it with the footage at that frame, when it was asked for."""
+    """A preview image.
+
+    Attributes:
+        id: the request's id.
+        path: an image file, or a memory-mapped file of `width`×`height` RGBA uint8, top row first.
+        width: pixels of the memory-mapped file.
+        height: pixels of the memory-mapped file.
+        frame: the frame number of the request.
+        footage: a second file of that form with the footage at that frame, if the request asked for it.
+    """
 
     event: ClassVar[str] = "preview"
     id: str
@@ -66,7 +83,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class Result:
-    """The request `id` ended well; `data` is what it made (paths, figures)."""
+    """The request `id` succeeded; `data` contains its results (paths, figures)."""
 
     event: ClassVar[str] = "result"
     id: str
@@ -77,8 +94,8 @@ class Result:
 class Error:
     """The request `id` failed, or was cancelled (code ``"cancelled"``).
 
-    `data` is `UserError.data`: for ``"several_faces"`` {"faces": [[x, y, width, height], …] in footage pixels from the
-    left, "frame": where all are seen, "pictures": [path, …] of each face when a place for pictures was given}.
+    `data` is `UserError.data`. For ``"several_faces"`` it is {"faces": [[x, y, width, height], …] in footage pixels,
+    left to right, "frame": a frame that shows all of them, "pictures": [path, …] of the faces if a folder was given}.
     """
 
     event: ClassVar[str] = "error"
@@ -92,7 +109,7 @@ class Error:
 
 @dataclass(frozen=True)
 class Request:
-    """What Blender asks of a running backend: ``cancel``, ``frame`` (the preview service) or ``quit``."""
+    """A request of Blender to a running backend: ``cancel``, ``frame`` (the preview service) or ``quit``."""
 
     event: ClassVar[str] = "request"
     id: str
@@ -101,19 +118,21 @@ class Request:
 
 
 Message = Hello | Progress | Note | Preview | Result | Error | Request
-_MESSAGE_TYPES: dict[str, type[Any]] = {k.event: k for k in (Hello, Progress, Note, Preview, Result, Error, Request)}
+_MESSAGE_TYPES: dict[str, type[Any]] = {
+    message_type.event: message_type for message_type in (Hello, Progress, Note, Preview, Result, Error, Request)
+}
 
 
 def encode_message(message: Message) -> str:
-    """One line of JSON without its newline; ASCII only, so no console encoding can break it."""
+    """Return one line of JSON without its newline; ASCII only, so no console encoding can break it."""
     return json.dumps({"event": message.event, **asdict(message)}, ensure_ascii=True, allow_nan=False)
 
 
 def decode_message(line: str) -> Message:
-    """The message in one line.
+    """Return the message in a line; unknown fields are ignored.
 
     Raises:
-        ValueError: the line is too long, is not JSON, or is not one of the messages above.
+        ValueError: the line is too long, not JSON, or not one of the messages above.
     """
     if len(line) > MAX_LINE_BYTES:
         raise ValueError("message longer than 1 MiB")
@@ -121,28 +140,33 @@ def decode_message(line: str) -> Message:
         data = json.loads(line)
     except RecursionError as error:
         raise ValueError("message nested too deeply") from error
-    kind = _MESSAGE_TYPES.get(str(data.pop("event", ""))) if isinstance(data, dict) else None
-    if kind is None:
+    message_type = _MESSAGE_TYPES.get(str(data.pop("event", ""))) if isinstance(data, dict) else None
+    if message_type is None:
         raise ValueError("not a Portrait Actor message")
-    known = {k: v for k, v in data.items() if k in kind.__dataclass_fields__}
+    known = {name: value for name, value in data.items() if name in message_type.__dataclass_fields__}
     try:
-        message: Message = kind(**known)
+        message: Message = message_type(**known)
     except TypeError as error:
         raise ValueError(str(error)) from error
     for name, value in known.items():
-        expected = kind.__dataclass_fields__[name].type
-        if not _matches_annotation(value, str(expected)):
-            raise ValueError(f"{kind.event}.{name} should be {expected}")
+        annotation = str(message_type.__dataclass_fields__[name].type)
+        if not _matches_annotation(value, annotation):
+            raise ValueError(f"{message_type.event}.{name} should be {annotation}")
     return message
 
 
 def split_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
-    """The lines that come in pieces from `read`, which gives nothing at the end. Of a line that is too long for a
-    message only the beginning is kept, enough for `decode` to refuse it."""
+    """Yield the lines of a stream.
+
+    Of a line that is too long for a message only the beginning is kept, enough for `decode_message` to refuse it.
+
+    Args:
+        read: returns the next part of the stream, empty at its end.
+    """
     rest = b""
     while piece := read():
-        *whole, last = piece.split(b"\n")
-        for line in whole:
+        *complete_lines, last = piece.split(b"\n")
+        for line in complete_lines:
             yield (rest + line)[: MAX_LINE_BYTES + 1]
             rest = b""
         rest += last[: MAX_LINE_BYTES + 1 - len(rest)]
@@ -151,7 +175,7 @@ def split_lines(read: Callable[[], bytes]) -> Iterator[bytes]:
 
 
 def _matches_annotation(value: object, annotation: str) -> bool:
-    """Whether a decoded JSON value may stand in a field of this annotation."""
+    """Whether a decoded JSON value is valid in a field of this annotation."""
     if annotation == "str":
         return isinstance(value, str)
     if annotation == "int":

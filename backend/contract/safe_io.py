@@ -1,7 +1,7 @@
-"""Reading files that nobody vouches for. numpy only, so Blender reads through it too.
+"""Reading files from unknown sources safely. Needs only numpy, so Blender reads through it too.
 
-A file is measured before it is taken into memory: one that is no plain file, that promises more than it holds, or that
-unpacks to far more than its own size, is refused. Nothing is unpickled.
+A file is checked before memory is allocated for it. Refused are files that are not regular, whose headers declare more
+data than there is, or that unpack to far more than their own size. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -21,20 +21,19 @@ from numpy.typing import NDArray
 
 from .protocol import MAX_EXACT_INTEGER
 
-MAX_FILE_BYTES = 16 * 2**30  # of any file that is read whole
-MAX_JSON_BYTES = 128 * 2**20  # bytes
-ALWAYS_ALLOWED_UNPACKED_BYTES, MAX_UNPACK_RATIO = (
-    64 * 2**20,
-    300,
-)  # an .npz of S bytes may unpack to SMALL bytes or RATIO · S, whichever is more
-MAX_ZIP_DIRECTORY_BYTES = 2**20  # bytes of a zip's table of contents
-MAX_EMPTY_ARRAY_SIDE = 2**16  # length of any side of an array that holds nothing
-ALLOWED_DTYPE_KINDS = "biufU"  # of numpy's types: truth values, whole and real numbers, text
+MAX_FILE_BYTES = 16 * 2**30  # of a file that is read completely
+MAX_JSON_BYTES = 128 * 2**20
+# An .npz of S bytes may unpack to the allowance or to ratio · S bytes, whichever is more. Both far exceed real files.
+UNPACK_ALLOWANCE_BYTES = 64 * 2**20
+MAX_UNPACK_RATIO = 300
+MAX_ZIP_DIRECTORY_BYTES = 2**20  # of a zip's table of contents; Python needs ten times as much memory to read it
+MAX_EMPTY_ARRAY_SIDE = 2**16  # side length of an array without elements, whose size no file length confirms
+ALLOWED_DTYPE_KINDS = "biufU"  # numpy's booleans, integers, real numbers and text
 ArrayLayout = Mapping[str, tuple[int | str, ...]]
 
 
 def is_accessible_file(path: Path) -> bool:
-    """Whether a file is there that may be looked at. pathlib raises where a name is too long or a folder is closed."""
+    """Whether a file exists and may be accessed; unlike pathlib, this never raises (name too long, closed folder)."""
     try:
         return path.is_file()
     except OSError:
@@ -42,7 +41,7 @@ def is_accessible_file(path: Path) -> bool:
 
 
 def is_accessible_folder(path: Path) -> bool:
-    """Whether a folder is there that may be looked at."""
+    """Whether a folder exists and may be accessed; never raises."""
     try:
         return path.is_dir()
     except OSError:
@@ -51,63 +50,72 @@ def is_accessible_folder(path: Path) -> bool:
 
 @contextmanager
 def open_regular_file(path: Path, max_bytes: int = MAX_FILE_BYTES, *, follow_links: bool = True) -> Iterator[BinaryIO]:
-    """A file to read. Pipes and devices are refused: to open or read one may take for ever.
+    """Open a regular file for reading. Pipes and devices are refused: opening or reading one may block forever.
 
     Args:
-        most: bytes that it may have.
-        follow: whether it may be a link.
+        path: the file.
+        max_bytes: largest accepted size.
+        follow_links: whether it may be a symbolic link.
 
     Raises:
-        OSError: it is not there, or is no plain file. ValueError: it is too large.
+        OSError: it does not exist or is not a regular file.
+        ValueError: it is too large.
     """
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
     handle = os.open(path, flags if follow_links else flags | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(f"{path} is no plain file")
-        if found.st_size > max_bytes:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is not a regular file")
+        if status.st_size > max_bytes:
             raise ValueError(f"{path} is larger than {max_bytes} bytes")
         yield file
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_FILE_BYTES, *, follow_links: bool = True) -> bytes:
-    """What is in a file; see `opened`."""
+    """Read a regular file completely; arguments and exceptions are those of `open_regular_file`."""
     with open_regular_file(path, max_bytes, follow_links=follow_links) as file:
         return file.read()
 
 
 def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> Any:
-    """The JSON value in a file; `is_plain` holds for it.
+    """Read the JSON value in a file and check it with `is_json_safe`.
 
     Raises:
-        OSError: it cannot be read. ValueError: it holds none.
+        OSError: the file cannot be read.
+        ValueError: it is too large, not JSON or not safe.
     """
     try:
         data = json.loads(read_bytes(path, max_bytes).decode("utf-8-sig"))
-        plain = is_json_safe(data)
+        is_safe = is_json_safe(data)
     except RecursionError as error:
         raise ValueError(f"{path} is nested too deeply") from error
-    if not plain:
-        raise ValueError(f"{path} holds a number or a text that cannot be used")
+    if not is_safe:
+        raise ValueError(f"{path} contains a number or a text that cannot be used")
     return data
 
 
 def read_array(path: Path) -> NDArray[Any]:
-    """The array of an `.npy` file.
+    """Read the array of an `.npy` file.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is damaged, or not of numbers or text.
+        OSError: the file cannot be read.
+        ValueError: it is damaged, or its elements are neither numbers nor text.
     """
     with open_regular_file(path) as file, _raise_as_value_error(path):
         return _read_array_stream(file, os.fstat(file.fileno()).st_size)
 
 
 def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The arrays of an `.npz` file by their names, or those of `only` that are there.
+    """Read the arrays of an `.npz` file by their names.
+
+    Args:
+        path: the file.
+        names: which arrays to read, of those that exist; None reads all.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is damaged, would unpack to too much, or is not of numbers or text.
+        OSError: the file cannot be read.
+        ValueError: it is damaged, unpacks to too much, or its elements are neither numbers nor text.
     """
     with open_regular_file(path) as file, _raise_as_value_error(path):
         size = os.fstat(file.fileno()).st_size
@@ -115,11 +123,10 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, N
         with zipfile.ZipFile(file) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             if len(entries) < len(archive.infolist()):
-                raise ValueError("a name is given twice")
+                raise ValueError("two arrays have the same name")
             wanted = {name: entry for name, entry in entries.items() if names is None or name in names}
-            if sum(entry.file_size for entry in wanted.values()) > max(
-                ALWAYS_ALLOWED_UNPACKED_BYTES, MAX_UNPACK_RATIO * size
-            ):
+            unpacked_size = sum(entry.file_size for entry in wanted.values())
+            if unpacked_size > max(UNPACK_ALLOWANCE_BYTES, MAX_UNPACK_RATIO * size):
                 raise ValueError("it unpacks to far more than its size")
             arrays = {}
             for name, entry in wanted.items():
@@ -129,16 +136,17 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, N
 
 
 def is_json_safe(value: object) -> bool:
-    """Whether what JSON gave can be used and written again: numbers up to `LARGEST`, text without NUL that UTF-8 can
-    say, and lists and tables of those.
+    """Whether a decoded JSON value can be used and written again.
+
+    It may contain numbers up to `MAX_EXACT_INTEGER`, text without NUL or lone surrogates, and lists and dicts of those.
 
     Raises:
         RecursionError: it is nested too deeply.
     """
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, (int, float)):
-        return -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER  # false for what is not a number, too
+        return -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER  # False for NaN, too
     if isinstance(value, dict):
         return all(map(is_json_safe, value)) and all(map(is_json_safe, value.values()))
     if isinstance(value, list):
@@ -147,12 +155,12 @@ def is_json_safe(value: object) -> bool:
 
 
 def has_valid_fields(record: Any) -> bool:
-    """Whether every field of a dataclass instance that was read from JSON holds what its annotation says."""
+    """Whether every field of a dataclass instance matches its annotation, for one that was read from JSON."""
     return all(matches_type(getattr(record, name), hint) for name, hint in get_type_hints(type(record)).items())
 
 
 def matches_type(value: Any, hint: Any) -> bool:
-    """Whether `value` is of the type `hint`: numbers, str, bool, list, dict or tuple of those, or either."""
+    """Whether `value` is of the type `hint`: numbers, str, bool, list, dict or tuple of those, Any or a union."""
     parts = get_args(hint)
     if hint is Any or not parts:
         if hint is float:
@@ -168,38 +176,40 @@ def matches_type(value: Any, hint: Any) -> bool:
 
 
 def matches_layout(arrays: Mapping[str, NDArray[Any]], layout: ArrayLayout) -> bool:
-    """Whether all that a layout names is there, of finite numbers and of that shape. A letter in a shape stands for
-    any length, the same wherever it is used."""
+    """Whether all arrays of a layout exist, contain finite numbers and have the given shapes.
+
+    A letter in a shape stands for any length, the same wherever it is used.
+    """
     lengths: dict[str, int] = {}
     for name, shape in layout.items():
         array = arrays.get(name)
         if array is None or array.ndim != len(shape) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             return False
-        for found, wanted in zip(array.shape, shape, strict=True):
-            if found != (lengths.setdefault(wanted, found) if isinstance(wanted, str) else wanted):
+        for length, expected in zip(array.shape, shape, strict=True):
+            if length != (lengths.setdefault(expected, length) if isinstance(expected, str) else expected):
                 return False
     return True
 
 
 def _read_array_stream(stream: IO[bytes], size: int) -> NDArray[Any]:
-    """The array in a stream of `size` bytes, whose header is looked at before memory is taken."""
+    """Read the array in a stream of `size` bytes; its header is checked before memory is allocated."""
     version = np.lib.format.read_magic(stream)  # type: ignore[no-untyped-call]
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, _, dtype = readers[version](stream)  # type: ignore[no-untyped-call]
     if dtype.kind not in ALLOWED_DTYPE_KINDS or dtype.itemsize == 0 or any(side < 0 for side in shape):
-        raise ValueError(f"{dtype} {shape} is no array of numbers or text")
+        raise ValueError(f"{dtype} {shape} is not an array of numbers or text")
     if math.prod(shape) * dtype.itemsize > size or (0 in shape and max(shape) > MAX_EMPTY_ARRAY_SIDE):
-        raise ValueError(f"{dtype} {shape} is more than there is")
+        raise ValueError(f"{dtype} {shape} needs more bytes than the file has")
     stream.seek(0)
     array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)  # type: ignore[no-untyped-call]
     return array
 
 
 def _check_zip_directory(file: BinaryIO, size: int) -> None:
-    """Refuses a zip with a table of contents that is too long: Python would make ten times its size of it.
+    """Refuse a zip whose table of contents is too long.
 
-    The last 22 bytes say how long it is (APPNOTE 4.3.16); a comment after them, or the longer form of very large
-    archives (4.3.15), is nothing that numpy writes.
+    Its last 22 bytes give that length (APPNOTE 4.3.16). numpy writes neither a comment after them nor the longer form
+    of very large archives (4.3.15).
     """
     file.seek(max(0, size - 42))
     end = file.read()
@@ -208,13 +218,13 @@ def _check_zip_directory(file: BinaryIO, size: int) -> None:
         or end[:4] == b"PK\6\7"
         or int.from_bytes(end[-10:-6], "little") > MAX_ZIP_DIRECTORY_BYTES
     ):
-        raise ValueError("no .npz")
+        raise ValueError("not an .npz file")
     file.seek(0)
 
 
 @contextmanager
 def _raise_as_value_error(path: Path) -> Iterator[None]:
-    """numpy, zipfile and zlib each raise their own kinds on a damaged file."""
+    """Turn the various exceptions of numpy, zipfile and zlib for a damaged file into ValueError."""
     try:
         yield
     except (OSError, MemoryError, ValueError):

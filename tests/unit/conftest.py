@@ -1,4 +1,4 @@
-"""Shared by the tests: an actor small enough to render in milliseconds, the sample clip, and an actor made from it."""
+"""Shared fixtures: an actor that renders in milliseconds, the sample clip, and an actor created from it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ CROP_SIZE = 48  # pixels of the training crop
 
 @pytest.fixture
 def make_actor() -> Callable[[Path], ActorFolder]:
+    """`create_tiny_actor`, as a fixture."""
     return create_tiny_actor
 
 
 def create_tiny_actor(path: Path) -> ActorFolder:
-    """A ball for a head whose lower half follows the jaw, a bar for a torso; the camera looks at it from 0.7 m."""
+    """Make an actor 0.7 m from its camera: the head is a ball whose lower half follows the jaw, the torso a bar."""
     rng = np.random.default_rng(0)
     ball = rng.normal(size=(300, 3))
     ball = 0.08 * ball / np.linalg.norm(ball, axis=1, keepdims=True)
@@ -59,7 +60,7 @@ def create_tiny_actor(path: Path) -> ActorFolder:
 
 @pytest.fixture(scope="session")
 def sample_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four seconds of the sample actor at 256², with its truth beside it."""
+    """Four seconds of the sample clip at 256², with its ground truth beside it."""
     clip = tmp_path_factory.mktemp("sample") / "sample.mp4"
     make_sample(clip, SampleOptions(seconds=4.0, size=256, seed=3))
     return clip
@@ -67,7 +68,7 @@ def sample_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sample_actor(sample_clip: Path) -> ActorFolder:
-    """The sample actor, created for real with the smallest preset."""
+    """An actor created from the sample clip with the smallest preset."""
     from backend.pipeline.create import CreateOptions, create_actor
 
     path = sample_clip.with_name("sample.actor")
@@ -75,8 +76,8 @@ def sample_actor(sample_clip: Path) -> ActorFolder:
 
 
 @pytest.fixture
-def peak() -> Iterator[Callable[[], int]]:
-    """The most memory that Python and numpy held since the test began, in bytes."""
+def peak_memory_bytes() -> Iterator[Callable[[], int]]:
+    """Return the peak memory of Python and numpy since the test began."""
     tracemalloc.start()
     yield lambda: tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,11 +1,10 @@
-"""Every reader of outside data, with a small sound file for each: what the fuzz tests and the harness begin from."""
+"""Every reader of outside data with a small valid file for each; the fuzz tests and tests/fuzz start from them."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import sys
 import wave
 import zipfile
 from collections.abc import Callable, Sequence
@@ -41,11 +40,8 @@ from backend.report.sources import compare_sources
 from backend.report.tracked import TrackingData
 from backend.speech.external_features import load_external_features
 from backend.speech.features import context_window_size
-from backend.speech.model import SPEECH_LAYOUT as SPEECH
-from backend.speech.model import SPEECH_VERSION, SPEECH_VERSION_KEY, SpeechModel
-from backend.synthetic.ground_truth import GROUND_TRUTH_FORMAT as TRUTH_FORMAT
-from backend.synthetic.ground_truth import GROUND_TRUTH_LAYOUT as TRUTH
-from backend.synthetic.ground_truth import GroundTruth
+from backend.speech.model import SPEECH_LAYOUT, SPEECH_VERSION, SPEECH_VERSION_KEY, SpeechModel
+from backend.synthetic.ground_truth import GROUND_TRUTH_FORMAT, GROUND_TRUTH_LAYOUT, GroundTruth
 from backend.tracking.landmarker import BLENDSHAPE_MODEL_FILE, open_landmarker
 
 IMAGE_SIDE, FRAME_COUNT = 16, 3
@@ -62,7 +58,13 @@ INFO = ActorInfo(
 
 @dataclass(frozen=True)
 class Reader:
-    """file: the name of what is read. seed: its bytes, sound. read: takes the file in an otherwise sound actor."""
+    """A kind of file and how it is read.
+
+    Attributes:
+        file: its name in the actor folder.
+        make_valid_bytes: returns valid content.
+        read: reads the file of an otherwise valid actor.
+    """
 
     file: str
     make_valid_bytes: Callable[[], bytes]
@@ -70,14 +72,14 @@ class Reader:
 
 
 def npz_bytes(arrays: dict[str, Any]) -> bytes:
-    """An `.npz` with these arrays."""
+    """Return an `.npz` with these arrays."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
 def arrays_from_layout(layout: dict[str, tuple[int | str, ...]]) -> dict[str, Any]:
-    """Arrays of a layout; rotations are the identity."""
+    """Return arrays of a layout; rotations are the identity."""
     arrays = {
         name: np.zeros([n if isinstance(n, int) else FRAME_COUNT for n in shape]) for name, shape in layout.items()
     }
@@ -88,24 +90,28 @@ def arrays_from_layout(layout: dict[str, tuple[int | str, ...]]) -> dict[str, An
 
 
 def performance_arrays() -> dict[str, Any]:
-    """The columns of a performance."""
+    """Return the arrays of a performance file."""
     rest = Performance.rest_pose(FRAME_COUNT, 25.0)
     return {"format": np.array("portrait_actor.performance.1"), **asdict(rest)}
 
 
 def ground_truth_arrays() -> dict[str, Any]:
-    """The arrays of a sample's truth."""
-    extra = {"format": np.array(TRUTH_FORMAT), "fps": np.array(25.0), "phones": np.array(["AA"] * FRAME_COUNT)}
-    return {**arrays_from_layout(dict(TRUTH)), **extra, "mattes": np.zeros((FRAME_COUNT, 4, 8, 8), np.uint8)}
+    """Return the arrays of a ground truth file."""
+    extra = {"format": np.array(GROUND_TRUTH_FORMAT), "fps": np.array(25.0), "phones": np.array(["AA"] * FRAME_COUNT)}
+    return {
+        **arrays_from_layout(dict(GROUND_TRUTH_LAYOUT)),
+        **extra,
+        "mattes": np.zeros((FRAME_COUNT, 4, 8, 8), np.uint8),
+    }
 
 
 def proxy_arrays() -> dict[str, Any]:
-    """A triangle."""
+    """Return the arrays of a proxy of a single triangle."""
     return {**arrays_from_layout(dict(PROXY_LAYOUT)), "faces": np.array([[0, 1, 2]] * FRAME_COUNT, np.int32)}
 
 
 def capture_bytes() -> bytes:
-    """Four frames of Live Link Face."""
+    """Return a Live Link Face capture of four frames."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["Timecode", "BlendshapeCount", *BLEND_SHAPE_COLUMNS, "HeadYaw", "HeadPitch", "HeadRoll"])
@@ -115,7 +121,7 @@ def capture_bytes() -> bytes:
 
 
 def camera_bytes() -> bytes:
-    """The footage's camera as a file."""
+    """Return the footage's camera as a camera file."""
     assert INFO.camera is not None
     path = footage_camera_path(INFO.camera, IMAGE_SIDE)
     entry = {"frame": 1, "world_to_camera": path.views[0].tolist(), "intrinsics": path.intrinsics[0].tolist()}
@@ -124,7 +130,7 @@ def camera_bytes() -> bytes:
 
 
 def model_tensors() -> dict[str, torch.Tensor]:
-    """The tensors of a portrait of a few Gaussians, as they are stored."""
+    """Return the stored tensors of a portrait with 12 Gaussians."""
     portrait = Portrait(PortraitSize(12, facial_members=6, oral_members=6))
     with torch.no_grad():
         portrait.means.copy_(torch.linspace(-0.05, 0.05, 36).view(12, 3))
@@ -133,25 +139,27 @@ def model_tensors() -> dict[str, torch.Tensor]:
 
 
 def model_bytes(state: dict[str, torch.Tensor], size: object = None) -> bytes:
-    """`model.safetensors` with this state."""
+    """Return a `model.safetensors` with this state."""
     sizes = asdict(PortraitSize(12, facial_members=6, oral_members=6)) if size is None else size
     return save_torch(state, metadata={"version": str(MODEL_VERSION), "size": json.dumps(sizes)})
 
 
 def speech_arrays() -> dict[str, Any]:
-    """The arrays of `speech.safetensors`."""
+    """Return the arrays of `speech.safetensors`."""
     lengths = {"D": context_window_size(0), "P": 0, "C": 0}
-    shapes = {name: [lengths.get(str(n), n if isinstance(n, int) else 2) for n in s] for name, s in SPEECH.items()}
+    shapes = {
+        name: [lengths.get(str(n), n if isinstance(n, int) else 2) for n in s] for name, s in SPEECH_LAYOUT.items()
+    }
     return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 
 
 def speech_bytes(arrays: dict[str, Any]) -> bytes:
-    """`speech.safetensors` with these arrays."""
+    """Return a `speech.safetensors` with these arrays."""
     return save_numpy(arrays, metadata={SPEECH_VERSION_KEY: str(SPEECH_VERSION)})
 
 
 def audio_bytes() -> bytes:
-    """A tenth of a second of a tone."""
+    """Return a tone of a tenth of a second as WAV."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setparams((1, 2, 16000, 0, "NONE", ""))
@@ -160,12 +168,12 @@ def audio_bytes() -> bytes:
 
 
 def video_bytes(timestamps_ms: Sequence[int] = (0, 40, 80)) -> bytes:
-    """Small frames at these milliseconds."""
+    """Return a video of small frames at these times."""
     file = io.BytesIO()
     with av.open(file, "w", "matroska") as out:
         stream = out.add_stream("mpeg4", 25, width=32, height=32)
-        grey = [av.VideoFrame.from_ndarray(np.full((32, 32, 3), 60 * i, np.uint8)) for i in range(len(timestamps_ms))]
-        packets = [packet for frame in [*grey, None] for packet in stream.encode(frame)]
+        frames = [av.VideoFrame.from_ndarray(np.full((32, 32, 3), 60 * i, np.uint8)) for i in range(len(timestamps_ms))]
+        packets = [packet for frame in [*frames, None] for packet in stream.encode(frame)]
         for packet, stamp in zip(packets, timestamps_ms, strict=True):
             packet.pts = packet.dts = stamp
             packet.time_base = Fraction(1, 1000)
@@ -174,7 +182,7 @@ def video_bytes(timestamps_ms: Sequence[int] = (0, 40, 80)) -> bytes:
 
 
 def landmarker_bytes() -> bytes:
-    """A zip that a landmarker's file could be."""
+    """Return a zip like the file of a face landmarker."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as out:
         out.writestr(BLENDSHAPE_MODEL_FILE, b"model")
@@ -182,14 +190,14 @@ def landmarker_bytes() -> bytes:
 
 
 def jpeg_bytes() -> bytes:
-    """A grey crop."""
+    """Return a gray crop as JPEG."""
     return bytes(cv2.imencode(".jpg", np.full((IMAGE_SIDE, IMAGE_SIDE, 3), 90, np.uint8))[1])
 
 
 def request_bytes() -> bytes:
-    """A protocol line that asks for a picture."""
-    turn, place = [1.0, 0, 0, 0], [0.0, 0, 0]
-    data = {"head_rotation": turn, "head_translation": place, "channels": [0.0] * 52, "view": VIEW.tolist()}
+    """Return the protocol line of a preview request."""
+    rotation, translation = [1.0, 0, 0, 0], [0.0, 0, 0]
+    data = {"head_rotation": rotation, "head_translation": translation, "channels": [0.0] * 52, "view": VIEW.tolist()}
     data |= {
         "intrinsics": [70, 70, 8, 8],
         "width": IMAGE_SIDE,
@@ -202,7 +210,7 @@ def request_bytes() -> bytes:
 
 
 def load_and_render(folder: ActorFolder) -> None:
-    """Loads the model and draws it: a damaged file may not crash the compiled kernels either."""
+    """Load the model and render it: a damaged file must not crash the compiled kernels either."""
     portrait = Portrait.load(folder, CPU)
     assert INFO.camera is not None
     camera = CameraView.from_path(footage_camera_path(INFO.camera, IMAGE_SIDE), 0, CPU)
@@ -212,7 +220,7 @@ def load_and_render(folder: ActorFolder) -> None:
 
 
 def read_messages(path: Path) -> None:
-    """Every line of a conversation as either side reads it."""
+    """Read every line of a conversation as both sides do."""
     pieces = iter([path.read_bytes(), b""])
     for line in protocol.split_lines(lambda: next(pieces)):
         try:
@@ -224,17 +232,17 @@ def read_messages(path: Path) -> None:
 
 
 def actor_folder(path: Path) -> ActorFolder:
-    """The actor whose file it is."""
+    """Return the actor that the file belongs to."""
     return ActorFolder(path.parent if path.parent.name not in ("frames", "mattes") else path.parent.parent, INFO)
 
 
 def matte_bytes() -> bytes:
-    """A matte that is all person."""
+    """Return a matte in which every channel is 1 everywhere."""
     return encode_png_fast(np.full((IMAGE_SIDE, IMAGE_SIDE, 4), 255, np.uint8))
 
 
 def info_bytes() -> bytes:
-    """`actor.json`."""
+    """Return an `actor.json`."""
     return json.dumps({"format_version": 1, **asdict(INFO)}).encode()
 
 
@@ -284,7 +292,7 @@ READERS = {
 
 
 def write_valid_file(reader: Reader, folder: Path) -> Path:
-    """Writes the reader's seed where it is read, in an otherwise sound actor; returns its path."""
+    """Write a valid file in an otherwise valid actor and return its path."""
     path = folder / reader.file
     path.parent.mkdir(parents=True, exist_ok=True)
     (folder / "actor.json").write_bytes(info_bytes())
@@ -293,18 +301,17 @@ def write_valid_file(reader: Reader, folder: Path) -> Path:
 
 
 def read_or_error(reader: Reader, path: Path) -> object:
-    """What it reads, or the sentence; anything else is a finding."""
+    """Return what is read, or the UserError; any other exception fails the test."""
     try:
         return reader.read(path)
     except errors.UserError as error:
-        assert error.message and error.remedy, f"{error.code} says nothing"
-        sys.stdout.flush()
+        assert error.message and error.remedy, f"{error.code} has no text"
         return error
 
 
 def assert_refused(reader: Reader, path: Path, data: bytes) -> UserError:
-    """The sentence with which the reader refuses these bytes."""
+    """Return the error with which the reader refuses these bytes."""
     path.write_bytes(data)
     found = read_or_error(reader, path)
-    assert isinstance(found, UserError), f"{reader.file} was read"
+    assert isinstance(found, UserError), f"{reader.file} was not refused"
     return found

@@ -1,4 +1,4 @@
-"""The actor folder: written whole or not at all, read back as written, refused in one sentence when it is not sound."""
+"""The actor folder: atomic writes, loading what was saved, and refusal of invalid content."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from backend.contract.atomic_write import error_from_failed_write
 from backend.contract.channels import CHANNELS
 from backend.contract.errors import UserError
 from backend.contract.performance import Performance
+from backend.contract.presets import PRESET_NAMES
 
 FRESH = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CAMERA = FootageCamera(640, 360, 900.0, np.diag([1.0, -1.0, -1.0, 1.0]).tolist(), (120.5, 20.0, 256.0))
@@ -34,7 +35,7 @@ cameras = st.builds(
 infos = st.builds(
     ActorInfo,
     name=text,
-    preset=st.sampled_from(["tiny", "draft", "standard", "final"]),
+    preset=st.sampled_from(PRESET_NAMES),
     size=st.integers(64, 1024),
     fps=st.floats(1, 120),
     frame_count=st.integers(0, 10**6),
@@ -51,12 +52,12 @@ infos = st.builds(
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` with its content."""
+    """Return every file below `folder` with its content."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def finished(path: Path) -> ActorFolder:
-    """A small complete actor at `path`."""
+def complete_actor(path: Path) -> ActorFolder:
+    """Make a small complete actor at `path`."""
     folder = ActorFolder.create(path, ActorInfo(name="Jane", camera=CAMERA, complete=True))
     folder.save_arrays("proxy.npz", **asdict(proxy()))
     Performance.rest_pose(3, 25.0).save(folder.file_path("footage.npz"))
@@ -64,7 +65,7 @@ def finished(path: Path) -> ActorFolder:
 
 
 def proxy(**changes: Any) -> Proxy:
-    """One triangle with its shapes."""
+    """Return one triangle with its shapes."""
     parts = {
         "vertices": np.eye(3, dtype=np.float32), "faces": np.array([[0, 1, 2]], np.int32),
         "shapes": np.zeros((52, 3, 3), np.float32), "colors": np.ones((3, 3), np.float32),
@@ -75,14 +76,14 @@ def proxy(**changes: Any) -> Proxy:
 
 @FRESH
 @given(infos)
-def test_what_is_created_is_opened_again(tmp_path: Path, info: ActorInfo) -> None:
+def test_created_actor_is_opened_unchanged(tmp_path: Path, info: ActorInfo) -> None:
     path = tmp_path / "Zoë d'Arc 日本 (1).actor"
     ActorFolder.create(path, info)
     assert ActorFolder.open(path, must_be_complete=False).info == info
     assert [p.name for p in path.iterdir()] == ["actor.json"]
 
 
-def test_only_a_finished_actor_can_be_used(tmp_path: Path) -> None:
+def test_unfinished_actor_is_refused_until_it_is_complete(tmp_path: Path) -> None:
     folder = ActorFolder.create(tmp_path / "jane.actor", ActorInfo(name="Jane"))
     with pytest.raises(UserError) as caught:
         ActorFolder.open(folder.path)
@@ -92,10 +93,10 @@ def test_only_a_finished_actor_can_be_used(tmp_path: Path) -> None:
     assert ActorFolder.open(folder.path).info.name == "Jane"
 
 
-def test_a_newer_format_is_refused_and_untouched(tmp_path: Path) -> None:
-    path = finished(tmp_path / "jane.actor").path
+def test_newer_format_is_refused_and_left_unchanged(tmp_path: Path) -> None:
+    path = complete_actor(tmp_path / "jane.actor").path
     data = json.loads((path / "actor.json").read_text(encoding="utf-8"))
-    data |= {"format_version": FORMAT_VERSION + 1, "aspect_of_tomorrow": [1, 2]}
+    data |= {"format_version": FORMAT_VERSION + 1, "later_field": [1, 2]}
     (path / "actor.json").write_text(json.dumps(data), encoding="utf-8")
     before = snapshot(path)
     with pytest.raises(UserError) as caught:
@@ -105,7 +106,7 @@ def test_a_newer_format_is_refused_and_untouched(tmp_path: Path) -> None:
 
 
 def test_a_field_of_a_later_version_is_ignored(tmp_path: Path) -> None:
-    path = finished(tmp_path / "jane.actor").path
+    path = complete_actor(tmp_path / "jane.actor").path
     data = json.loads((path / "actor.json").read_text(encoding="utf-8"))
     (path / "actor.json").write_text(json.dumps(data | {"mood": "calm"}), encoding="utf-8")
     assert ActorFolder.open(path).info.name == "Jane"
@@ -113,8 +114,8 @@ def test_a_field_of_a_later_version_is_ignored(tmp_path: Path) -> None:
 
 @FRESH
 @given(st.data())
-def test_a_damaged_actor_json_is_refused_and_untouched(tmp_path: Path, data: st.DataObject) -> None:
-    path = finished(tmp_path / "jane.actor").path
+def test_damaged_actor_json_is_refused_and_left_unchanged(tmp_path: Path, data: st.DataObject) -> None:
+    path = complete_actor(tmp_path / "jane.actor").path
     content = bytearray((path / "actor.json").read_bytes())
     if data.draw(st.booleans(), "cut short"):
         del content[data.draw(st.integers(0, len(content) - 2)) :]
@@ -124,7 +125,7 @@ def test_a_damaged_actor_json_is_refused_and_untouched(tmp_path: Path, data: st.
     (path / "actor.json").write_bytes(content)
     before = snapshot(path)
     try:
-        ActorFolder.open(path)  # a changed letter in a name is no damage that anyone can see
+        ActorFolder.open(path)  # a changed letter in a name cannot be noticed
     except UserError as error:
         assert error.code in ("damaged_actor", "unfinished_actor", "newer_format") and error.remedy
     assert snapshot(path) == before
@@ -136,8 +137,8 @@ def test_a_damaged_actor_json_is_refused_and_untouched(tmp_path: Path, data: st.
      b'{"format_version": "one", "camera": null}', b'{"format_version": 1, "camera": 5}',
      b'{"format_version": 1, "camera": {"width": 640}}', b'{"format_version": 1, "camera": []}'],
 )  # fmt: skip
-def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = finished(tmp_path / "jane.actor").path
+def test_actor_json_with_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = complete_actor(tmp_path / "jane.actor").path
     (path / "actor.json").write_bytes(content)
     with pytest.raises(UserError) as caught:
         ActorFolder.open(path, must_be_complete=False)
@@ -169,8 +170,8 @@ def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     ],
     ids=str,
 )
-def test_a_field_that_is_not_sound_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    path = finished(tmp_path / "jane.actor").path
+def test_invalid_field_of_actor_json_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = complete_actor(tmp_path / "jane.actor").path
     data = json.loads((path / "actor.json").read_text(encoding="utf-8"))
     (path / "actor.json").write_text(json.dumps(data | changes), encoding="utf-8")
     with pytest.raises(UserError) as caught:
@@ -179,7 +180,7 @@ def test_a_field_that_is_not_sound_is_refused(tmp_path: Path, changes: dict[str,
 
 
 @pytest.mark.parametrize("place", ["nowhere.actor", "a folder", "a file"])
-def test_a_place_without_an_actor_is_refused(tmp_path: Path, place: str) -> None:
+def test_path_without_an_actor_is_refused(tmp_path: Path, place: str) -> None:
     (tmp_path / "a folder").mkdir()
     (tmp_path / "a file").write_text("hello")
     before = snapshot(tmp_path)
@@ -189,7 +190,7 @@ def test_a_place_without_an_actor_is_refused(tmp_path: Path, place: str) -> None
     assert snapshot(tmp_path) == before
 
 
-def test_nothing_of_the_artist_is_overwritten(tmp_path: Path) -> None:
+def test_create_refuses_an_existing_file_or_folder(tmp_path: Path) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "photo.jpg").write_bytes(b"jpeg")
     (tmp_path / "notes.txt").write_text("mine")
@@ -201,14 +202,14 @@ def test_nothing_of_the_artist_is_overwritten(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+def test_create_refuses_a_path_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError):
         ActorFolder.create(tmp_path / "file" / "jane.actor", ActorInfo())
 
 
-def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) -> None:
-    folder = finished(tmp_path / "jane.actor")
+def test_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) -> None:
+    folder = complete_actor(tmp_path / "jane.actor")
     before = snapshot(folder.path)
     with pytest.raises(UserError) as caught, folder.write_atomically("plate.png") as part:
         part.write_bytes(b"half")
@@ -224,12 +225,12 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_part(tmp_path: Path) ->
     ("number", "code"),
     [(errno.ENOSPC, "disk_full"), (errno.EACCES, "read_only"), (errno.EROFS, "read_only"), (errno.EIO, "write_failed")],
 )
-def test_a_failed_write_is_one_sentence(number: int, code: str) -> None:
+def test_failed_write_gets_a_code_and_a_remedy(number: int, code: str) -> None:
     error = error_from_failed_write(Path("jane.actor"), OSError(number, os.strerror(number)))
     assert error.code == code and "jane.actor" in error.message and error.remedy
 
 
-def test_stages_are_known_by_what_went_into_them(tmp_path: Path) -> None:
+def test_stage_is_done_only_for_the_same_inputs(tmp_path: Path) -> None:
     folder = ActorFolder.create(tmp_path / "jane.actor", ActorInfo())
     inputs = fingerprint("clip", 256, 1.5)
     assert not folder.is_stage_done("track", inputs)
@@ -258,8 +259,8 @@ def test_stages_are_known_by_what_went_into_them(tmp_path: Path) -> None:
     ],
     ids=lambda damage: ",".join(f"{k}={v.dtype}{v.shape}" for k, v in damage.items()),
 )
-def test_a_face_mesh_that_is_not_sound_is_refused(tmp_path: Path, damage: dict[str, Any]) -> None:
-    folder = finished(tmp_path / "jane.actor")
+def test_invalid_proxy_is_refused(tmp_path: Path, damage: dict[str, Any]) -> None:
+    folder = complete_actor(tmp_path / "jane.actor")
     assert len(folder.load_proxy().vertices) == 3
     folder.save_arrays("proxy.npz", **asdict(proxy(**damage)))
     with pytest.raises(UserError) as caught:
@@ -267,8 +268,8 @@ def test_a_face_mesh_that_is_not_sound_is_refused(tmp_path: Path, damage: dict[s
     assert caught.value.code == "damaged_actor"
 
 
-def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
-    folder = finished(tmp_path / "jane.actor")
+def test_missing_or_truncated_array_files_are_refused(tmp_path: Path) -> None:
+    folder = complete_actor(tmp_path / "jane.actor")
     assert len(folder.load_footage_performance()) == 3
     for name in ("proxy.npz", "footage.npz"):
         content = folder.file_path(name).read_bytes()
@@ -282,15 +283,14 @@ def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
     assert caught.value.code == "damaged_actor"
 
 
-def test_an_incomplete_table_is_refused(tmp_path: Path) -> None:
-    folder = finished(tmp_path / "jane.actor")
+def test_proxy_without_all_arrays_is_refused(tmp_path: Path) -> None:
+    folder = complete_actor(tmp_path / "jane.actor")
     folder.save_arrays("proxy.npz", vertices=np.eye(3, dtype=np.float32))
     with pytest.raises(UserError):
         folder.load_proxy()
 
 
-def test_the_crop_sees_the_footage_where_it_lies() -> None:
-    """A point that falls on the crop's corner in the footage falls on the corner of the crop's own picture."""
+def test_crop_intrinsics_map_crop_points_to_image_points() -> None:
     x, y, side = CAMERA.crop
     for u, v in ((0.0, 0.0), (1.0, 0.0), (0.3, 0.9)):
         ray = np.linalg.inv(CAMERA.intrinsics()) @ [x + u * side, y + v * side, 1.0]

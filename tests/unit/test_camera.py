@@ -1,8 +1,7 @@
-"""The camera file: what is written is read, and nothing unsound gets in."""
+"""The camera file: saved cameras are loaded unchanged, and invalid ones are refused."""
 
 from __future__ import annotations
 
-import ast
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,29 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-import backend.contract.camera
-from backend.contract.actor_folder import FootageCamera as FootageCamera
+from backend.contract.actor_folder import FootageCamera
+from backend.contract.arrays import F64
 from backend.contract.camera import CameraPath, footage_camera_path
 from backend.contract.errors import UserError
 
 
-def moving(count: int = 3, first: int = -1) -> CameraPath:
+def moving_camera(count: int = 3, first: int = -1) -> CameraPath:
     views = np.tile(np.eye(4), (count, 1, 1))
     views[:, 2, 3] = 0.6 + 0.1 * np.arange(count)
     intrinsics = np.tile([900.0, 905.0, 320.0, 240.0], (count, 1))
     return CameraPath(640, 480, np.arange(first, first + count), views, intrinsics)
 
 
-def data() -> dict[str, Any]:
+def valid_json() -> dict[str, Any]:
     return {
         "format": "portrait_actor.camera.1", "width": 640, "height": 480,
         "frames": [{"frame": 1, "world_to_camera": np.eye(4).tolist(), "intrinsics": [900, 900, 320, 240]}],
     }  # fmt: skip
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_saved_camera_is_loaded_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "camera 'x' 肖像.json"
-    camera = moving()
+    camera = moving_camera()
     camera.save(path)
     again = CameraPath.load(path)
     assert (again.width, again.height) == (640, 480) and list(again.frames) == [-1, 0, 1]
@@ -41,57 +40,58 @@ def test_round_trip(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_moving_camera_is_matched_by_frame_number() -> None:
-    view, k = moving().matrices_at(1)
+def test_moving_camera_gives_the_entry_of_a_frame_number() -> None:
+    view, k = moving_camera().matrices_at(1)
     assert view[2, 3] == pytest.approx(0.8)
     assert k.tolist() == [[900, 0, 320], [0, 905, 240], [0, 0, 1]]
     for frame in (-2, 2):
         with pytest.raises(UserError, match=f"frame {frame}") as failure:
-            moving().matrices_at(frame)
+            moving_camera().matrices_at(frame)
         assert failure.value.code == "camera_frame_missing"
 
 
-def test_still_camera_serves_every_frame() -> None:
-    assert np.array_equal(moving(1).matrices_at(1234)[0], moving(1).views[0])
+def test_still_camera_gives_its_entry_for_every_frame() -> None:
+    assert np.array_equal(moving_camera(1).matrices_at(1234)[0], moving_camera(1).views[0])
 
 
-def test_a_border_is_kept_resized_and_checked(tmp_path: Path) -> None:
-    camera = replace(moving(), border=(20, 30, 320, 480))
+def test_border_is_saved_resized_and_checked(tmp_path: Path) -> None:
+    camera = replace(moving_camera(), border=(20, 30, 320, 480))
     camera.save(tmp_path / "camera.json")
     assert CameraPath.load(tmp_path / "camera.json").border == (20, 30, 320, 480)
     assert camera.resize(320, 160).border == (10, 10, 160, 160)
     part = camera.crop((20, 30, 320, 480))
     assert (part.width, part.height, part.border) == (300, 450, None)
-    assert part.matrices_at(0)[1][:2, 2].tolist() == [300, 210], "the same point, counted from the border's corner"
+    assert part.matrices_at(0)[1][:2, 2].tolist() == [300, 210], "the same point, relative to the border's corner"
     for border in ((0, 0, 0, 480), (0, 0, 641, 480), (-1, 0, 5, 5), (5, 5, 4, 9)):
-        with pytest.raises(UserError, match="no part of the picture"):
-            replace(moving(), border=border).check()
+        with pytest.raises(UserError, match="not within the image"):
+            replace(moving_camera(), border=border).check()
     for entry in ("all", [0, 0, 5], [0.5, 0, 5, 5]):
-        (tmp_path / "bad.json").write_text(json.dumps({**data(), "border": entry}), encoding="utf-8")
+        (tmp_path / "bad.json").write_text(json.dumps({**valid_json(), "border": entry}), encoding="utf-8")
         with pytest.raises(UserError, match=r"cannot be used|not a readable"):
             CameraPath.load(tmp_path / "bad.json")
 
 
-def test_resized_keeps_the_view() -> None:
-    """A point that projects to the same share of the picture before and after."""
+def test_resized_camera_projects_to_scaled_pixels() -> None:
     point = np.array([0.05, -0.03, 0.1, 1])
 
-    def share(camera: CameraPath) -> np.ndarray:
+    def relative_pixel(camera: CameraPath) -> F64:
+        """Where the point projects, as a share of the image's width and height."""
         view, k = camera.matrices_at(0)
-        pixel = k @ (view @ point)[:3]
-        return pixel[:2] / pixel[2] / (camera.width, camera.height)
+        pixel: F64 = k @ (view @ point)[:3]
+        relative: F64 = pixel[:2] / pixel[2] / np.array([camera.width, camera.height])
+        return relative
 
-    assert share(moving().resize(1000, 100)) == pytest.approx(share(moving()))
+    assert relative_pixel(moving_camera().resize(1000, 100)) == pytest.approx(relative_pixel(moving_camera()))
 
 
-def test_a_scaled_actor_is_allowed() -> None:
-    camera = moving()
+def test_uniformly_scaled_view_is_accepted() -> None:
+    camera = moving_camera()
     camera.views[:, :3, :3] *= 2.5
     camera.check()
 
 
 @pytest.mark.parametrize(
-    ("change", "wrong"),
+    ("change", "reason"),
     [
         (lambda d: d.update(width=0), "0×480"),
         (lambda d: d.update(height=16385), "16385"),
@@ -105,12 +105,12 @@ def test_a_scaled_actor_is_allowed() -> None:
         (lambda d: d["frames"][0].update(intrinsics=[float("nan"), 900, 320, 240]), "readable"),
     ],
 )  # fmt: skip
-def test_unsound_cameras_are_refused(tmp_path: Path, change: Any, wrong: str) -> None:
-    broken = data()
-    change(broken)
+def test_invalid_camera_is_refused_with_the_reason(tmp_path: Path, change: Any, reason: str) -> None:
+    invalid = valid_json()
+    change(invalid)
     path = tmp_path / "camera.json"
-    path.write_text(json.dumps(broken), encoding="utf-8")
-    with pytest.raises(UserError, match=wrong) as failure:
+    path.write_text(json.dumps(invalid), encoding="utf-8")
+    with pytest.raises(UserError, match=reason) as failure:
         CameraPath.load(path)
     assert failure.value.code == "bad_camera" and failure.value.remedy
 
@@ -118,44 +118,33 @@ def test_unsound_cameras_are_refused(tmp_path: Path, change: Any, wrong: str) ->
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "null", "{", '{"format": "portrait_actor.camera.2"}', '{"format": "portrait_actor.camera.1"}',
-     "[" * 100000, *(json.dumps({**data(), **change}) for change in (
+     "[" * 100000, *(json.dumps({**valid_json(), **change}) for change in (
         {"width": 640.5}, {"width": True}, {"frames": {"a": 1}},
         {"frames": [{"frame": 1, "world_to_camera": [[1]], "intrinsics": [1, 1, 1, 1]}]},
         {"frames": [{"frame": 10**30, "world_to_camera": np.eye(4).tolist(), "intrinsics": [1] * 4}]},
         {"frames": [{"frame": 1, "world_to_camera": "abc", "intrinsics": [1, 1, 1, 1]}]},
     ))],
 )  # fmt: skip
-def test_what_is_no_camera_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_without_a_camera_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "camera.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="not a readable camera file"):
         CameraPath.load(path)
 
 
-def test_missing_file_and_folder(tmp_path: Path) -> None:
+def test_missing_camera_file_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "none.json", tmp_path):
         with pytest.raises(UserError) as failure:
             CameraPath.load(path)
         assert failure.value.code == "missing_file"
     with pytest.raises(UserError):
-        moving().save(tmp_path / "none" / "camera.json")
+        moving_camera().save(tmp_path / "none" / "camera.json")
 
 
-def test_footage_camera_looks_at_the_crop() -> None:
-    """A point at the crop's corner in the footage lands on the picture's corner."""
+def test_footage_camera_projects_crop_corners_to_image_corners() -> None:
     info = FootageCamera(1920, 1080, 1500.0, np.eye(4).tolist(), (700.0, 200.0, 400.0))
     camera = footage_camera_path(info, 256)
     _, k = camera.matrices_at(7)
-    for corner, wanted in (((700, 200), (0, 0)), ((1100, 600), (256, 256))):
+    for corner, expected in (((700, 200), (0, 0)), ((1100, 600), (256, 256))):
         ray = np.linalg.inv(info.intrinsics()) @ (*corner, 1)
-        assert (k @ ray)[:2] == pytest.approx(wanted)
-
-
-def test_blender_can_import_it() -> None:
-    """Only the standard library, numpy and the files that Blender reads too."""
-    tree = ast.parse(Path(backend.contract.camera.__file__).read_text(encoding="utf-8"))
-    nodes = list(ast.walk(tree))
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    shared = {"actor_folder", "arrays", "errors", "protocol", "safe_io", "atomic_write"}
-    assert names <= {"__future__", "json", "dataclasses", "pathlib", "typing", "numpy", "numpy.typing"} | shared
+        assert (k @ ray)[:2] == pytest.approx(expected)

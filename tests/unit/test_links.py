@@ -1,4 +1,4 @@
-"""Links: what leads out of an actor's folder is neither read nor written, a linked environment is not deleted."""
+"""Links: files outside an actor folder are neither read nor written, a linked environment is not deleted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from backend.setup import install
 
 
 @pytest.fixture
-def linked(tmp_path: Path) -> Path:
-    """An actor's folder, and beside it a secret and a folder."""
+def actor_path(tmp_path: Path) -> Path:
+    """An actor folder; beside it are a file `secret` and a folder `frames`."""
     reader = READERS["frame"]
     folder = tmp_path / "jane.actor"
     outside.write_valid_file(reader, folder)
@@ -30,41 +30,40 @@ def linked(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["plate.png", "model.safetensors", "mattes", "anything"])
 @pytest.mark.parametrize("target", ["../secret", "../frames", "/dev/zero", "../nothing"])
-def test_a_link_that_leads_out_of_an_actor_is_refused(linked: Path, name: str, target: str) -> None:
-    (linked / name).symlink_to(target)
+def test_link_out_of_an_actor_folder_is_refused(actor_path: Path, name: str, target: str) -> None:
+    (actor_path / name).symlink_to(target)
     with pytest.raises(UserError) as caught:
-        ActorFolder.open(linked)
+        ActorFolder.open(actor_path)
     assert caught.value.code == "foreign_link" and name in caught.value.message
 
 
-def test_an_actor_that_is_linked_as_a_whole_and_links_within_are_fine(linked: Path, tmp_path: Path) -> None:
-    (linked / "again.npz").symlink_to("proxy.npz")
-    (tmp_path / "other.actor").symlink_to(linked)
+def test_linked_folder_and_links_within_it_are_accepted(actor_path: Path, tmp_path: Path) -> None:
+    (actor_path / "again.npz").symlink_to("proxy.npz")
+    (tmp_path / "other.actor").symlink_to(actor_path)
     folder = ActorFolder.open(tmp_path / "other.actor")
-    assert len(folder.load_proxy().vertices) == outside.FRAME_COUNT and set(PROXY_LAYOUT) <= set(
-        read_arrays(folder.file_path("again.npz"))
-    )
+    assert len(folder.load_proxy().vertices) == outside.FRAME_COUNT
+    assert set(PROXY_LAYOUT) <= set(read_arrays(folder.file_path("again.npz")))
 
 
-def test_a_frame_that_is_a_link_is_refused(linked: Path) -> None:
-    (linked / "frames" / "000000.jpg").unlink()
-    (linked / "frames" / "000000.jpg").symlink_to("../../frames/000000.jpg")
-    found = outside.read_or_error(READERS["frame"], linked / "frames" / "000000.jpg")
+def test_frame_that_is_a_link_is_refused(actor_path: Path) -> None:
+    (actor_path / "frames" / "000000.jpg").unlink()
+    (actor_path / "frames" / "000000.jpg").symlink_to("../../frames/000000.jpg")
+    found = outside.read_or_error(READERS["frame"], actor_path / "frames" / "000000.jpg")
     assert isinstance(found, UserError) and found.code == "foreign_link"
 
 
-def test_nothing_is_written_through_a_link(tmp_path: Path, linked: Path) -> None:
+def test_write_does_not_follow_a_link(tmp_path: Path, actor_path: Path) -> None:
     from backend.cli.console import error_from_exception
 
     (tmp_path / "new.json.part").symlink_to("secret")
     write_bytes_atomically(tmp_path / "new.json", b"new")
-    (linked / "portrait_actor_error.log").symlink_to("../secret")
-    assert error_from_exception(RuntimeError("bug"), linked).log != str(linked / "portrait_actor_error.log")
+    (actor_path / "portrait_actor_error.log").symlink_to("../secret")
+    assert error_from_exception(RuntimeError("bug"), actor_path).log != str(actor_path / "portrait_actor_error.log")
     assert (tmp_path / "secret").read_text() == "secret" and read_bytes(tmp_path / "new.json") == b"new"
     assert not (tmp_path / "new.json").is_symlink()
 
 
-def test_upgrade_through_a_link_leaves_the_linked_environment_alone(tmp_path: Path) -> None:
+def test_upgrade_through_a_link_keeps_the_linked_environment(tmp_path: Path) -> None:
     shared, link = tmp_path / "shared", tmp_path / "env"
     for folder in (shared, tmp_path / "env.new"):
         install.environment_python(folder).parent.mkdir(parents=True)
@@ -73,7 +72,7 @@ def test_upgrade_through_a_link_leaves_the_linked_environment_alone(tmp_path: Pa
     try:
         link.symlink_to(shared, target_is_directory=True)
     except OSError:
-        pytest.skip("no links may be made here")
+        pytest.skip("this system does not allow links")
     install.swap_environment(tmp_path / "env.new", link, tmp_path / "env.old")
     assert install.environment_python(shared).exists() and (shared / ".complete").exists()
     assert install.environment_python(link).exists() and not link.is_symlink()

@@ -1,4 +1,4 @@
-"""Live Link Face captures: read by header and timecodes, written so that they come back, refused with a reason."""
+"""Live Link Face captures: reading by header and timecodes, writing, and refusal of invalid files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from backend.contract.performance import Performance
 
 
 def capture(path: Path, timecodes: list[str], **columns: list[float]) -> Path:
-    """A file like the app's; columns that are not named are 0."""
+    """Write a file like the app's; columns that are not given are 0."""
     names = [*BLEND_SHAPE_COLUMNS, *HEAD_ANGLE_COLUMNS, *EYE_ANGLE_COLUMNS]
     lines = [",".join(["Timecode", "BlendshapeCount", *names])]
     for i, code in enumerate(timecodes):
@@ -36,13 +36,12 @@ def capture(path: Path, timecodes: list[str], **columns: list[float]) -> Path:
     return path
 
 
-def test_every_channel_has_a_column() -> None:
-    assert {name[0].lower() + name[1:] for name in BLEND_SHAPE_COLUMNS} == set(CHANNELS) and len(
-        BLEND_SHAPE_COLUMNS
-    ) == 52
+def test_csv_has_a_column_for_every_channel() -> None:
+    assert {name[0].lower() + name[1:] for name in BLEND_SHAPE_COLUMNS} == set(CHANNELS)
+    assert len(BLEND_SHAPE_COLUMNS) == 52
 
 
-def test_what_is_written_comes_back(tmp_path: Path) -> None:
+def test_written_capture_is_read_back(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     performance = Performance.rest_pose(50, 25.0)
     performance.channels = random.random((50, 52)).astype(np.float32)
@@ -59,7 +58,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         assert (found * turns.inv()).magnitude().max() < 1e-4
 
 
-def test_a_turn_goes_where_the_documentation_says(tmp_path: Path) -> None:
+def test_angles_turn_the_head_in_the_documented_directions(tmp_path: Path) -> None:
     codes = [f"00:00:0{s}:00.0" for s in range(3)]
     file = capture(tmp_path / "turn.csv", codes, HeadYaw=[0.5, 0, 0], HeadPitch=[0, 0.5, 0], HeadRoll=[0, 0, 0.5])
     turns = Rotation.from_quat(read_live_link(file, CaptureOptions(1.0, 60.0)).head_rotation, scalar_first=True)
@@ -69,7 +68,7 @@ def test_a_turn_goes_where_the_documentation_says(tmp_path: Path) -> None:
     assert left_ear[2, 1] > 0.4  # roll: the left ear goes up, to the right shoulder
 
 
-def test_the_head_turns_on_its_joint_and_not_on_its_eyes(tmp_path: Path) -> None:
+def test_head_rotation_leaves_the_neck_joint_in_position(tmp_path: Path) -> None:
     codes = [f"00:00:0{s}:00.0" for s in range(3)]
     file = capture(tmp_path / "t.csv", codes, HeadYaw=[0, 0.4, 0.1], HeadPitch=[0, 0.3, -0.6])
     made = read_live_link(file, CaptureOptions(60.0, 60.0))
@@ -80,20 +79,18 @@ def test_the_head_turns_on_its_joint_and_not_on_its_eyes(tmp_path: Path) -> None
     assert made.head_translation[60, 0] > 0.02  # turned to the left, the face moves there
 
 
-def test_the_rate_is_read_off_the_timecodes_and_left_out_frames_are_interpolated(tmp_path: Path) -> None:
+def test_rate_is_guessed_and_missing_frames_are_interpolated(tmp_path: Path) -> None:
     codes = [f"23:59:59:{f:02d}.250" for f in range(60)] + [f"00:00:00:{f:02d}.250" for f in range(0, 60, 2)]
     times = np.array([*range(60), *range(60, 120, 2)]) / 60
     made = read_live_link(capture(tmp_path / "midnight.csv", codes, JawOpen=list(times / 2)))
     assert made.fps == 60 and len(made) == 119
     assert np.abs(made.channels[:, CHANNEL_INDEX["jawOpen"]] - np.arange(119) / 120).max() < 1e-5
     slower = read_live_link(tmp_path / "midnight.csv", CaptureOptions(fps=24))
-    assert (
-        slower.fps == 24
-        and np.abs(slower.channels[:, CHANNEL_INDEX["jawOpen"]] - np.arange(len(slower)) / 48).max() < 1e-5
-    )
+    assert slower.fps == 24
+    assert np.abs(slower.channels[:, CHANNEL_INDEX["jawOpen"]] - np.arange(len(slower)) / 48).max() < 1e-5
 
 
-def test_a_neutral_face_is_taken_out(tmp_path: Path) -> None:
+def test_neutral_face_is_subtracted(tmp_path: Path) -> None:
     codes = [f"00:00:0{s}:00.0" for s in range(4)]
     file = capture(tmp_path / "n.csv", codes, MouthFrownLeft=[0.2, 0.2, 0.6, 1.0], HeadYaw=[0.3, 0.3, 0.3, 0.8])
     made = read_live_link(file, CaptureOptions(1.0, 60.0, neutral_seconds=0.0))
@@ -109,16 +106,19 @@ def test_a_neutral_face_is_taken_out(tmp_path: Path) -> None:
     [
         ("", "no frames"),
         ("Timecode,BlendshapeCount,JawOpen\n", "no frames"),
-        ("a,b\n1,2\n", "it has 0 of ARKit's blend shapes"),
-        (f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['x'] * 52)}\n", "words where numbers"),
+        ("a,b\n1,2\n", "it has only 0 of ARKit's 52 blend shapes"),
+        (
+            f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['x'] * 52)}\n",
+            "text instead of numbers",
+        ),
         (f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['nan'] * 52)}\n", "not numbers"),
         (
             f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,{','.join(['0'] * 52)}\n",
-            "too short to tell its frame rate",
+            "too short to guess its frame rate",
         ),
         (f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\nnow,{','.join(['0'] * 52)}\n", "timecodes are not of the form"),
         (f"{','.join(BLEND_SHAPE_COLUMNS)}\n{','.join(['0'] * 52)}\n", "no column Timecode"),
-        (f"Timecode,HeadYaw,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,30,{','.join(['0'] * 52)}\n", "no radians"),
+        (f"Timecode,HeadYaw,{','.join(BLEND_SHAPE_COLUMNS)}\n00:00:01:00.0,30,{','.join(['0'] * 52)}\n", "not radians"),
         (
             f"Timecode,{','.join(BLEND_SHAPE_COLUMNS)}\n"
             f"00:00:02:00,{','.join('0' * 52)}\n00:00:01:00,{','.join('0' * 52)}\n",
@@ -126,14 +126,14 @@ def test_a_neutral_face_is_taken_out(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_bad_captures_are_refused_with_a_reason(tmp_path: Path, text: str, problem: str) -> None:
+def test_invalid_capture_is_refused_with_the_reason(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "bad.csv").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=problem) as caught:
         read_live_link(tmp_path / "bad.csv")
     assert caught.value.code == "bad_capture"
 
 
-def test_a_missing_file_and_one_of_bytes_are_refused(tmp_path: Path) -> None:
+def test_missing_capture_binary_capture_and_missing_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_live_link(tmp_path / "none.csv")
     assert caught.value.code == "missing_file"
@@ -146,7 +146,7 @@ def test_a_missing_file_and_one_of_bytes_are_refused(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 3000), st.integers(1, 60))
-def test_damage_never_ends_in_anything_but_a_sentence(
+def test_damaged_capture_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "capture.csv"
@@ -159,12 +159,9 @@ def test_damage_never_ends_in_anything_but_a_sentence(
         assert error.code in ("bad_capture", "bad_performance")
 
 
-def test_the_commands_export_and_import(sample_actor: ActorFolder, tmp_path: Path) -> None:
-    footage, capture, back = (
-        sample_actor.file_path("footage.npz"),
-        tmp_path / "a" / "line.csv",
-        tmp_path / "b" / "line.npz",
-    )
+def test_export_and_import_commands_are_inverse(sample_actor: ActorFolder, tmp_path: Path) -> None:
+    footage = sample_actor.file_path("footage.npz")
+    capture, back = tmp_path / "a" / "line.csv", tmp_path / "b" / "line.npz"
     assert main(["export", str(sample_actor.path), str(footage), str(capture), "--signs=-+-"]) == 0
     assert main(["import", str(capture), str(back), "--signs=-+-"]) == 0
     before, after = Performance.load(footage), Performance.load(back)

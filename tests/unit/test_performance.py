@@ -1,4 +1,4 @@
-"""Performances on disk: what is saved is read back, and whatever else lies there is refused in one sentence."""
+"""Performances on disk: saved ones are loaded unchanged, everything else is refused."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ COLUMNS = ("head_rotation", "head_translation", "torso_rotation", "torso_transla
 
 @st.composite
 def performances(draw: st.DrawFn) -> Performance:
-    """Any sound performance: a few frames with gaps, poses up to a metre away, channels 0–1."""
+    """Any valid performance: a few frames with gaps, poses up to a metre away, channels 0–1."""
     count = draw(st.integers(1, 6))
     random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     performance = Performance.rest_pose(count, draw(st.floats(0.1, 240)), draw(st.integers(-1000, 1000)))
     performance.frames = performance.frames + np.cumsum(random.integers(0, 5, count))
     for name in ("head_rotation", "torso_rotation"):
-        turn = random.normal(size=(count, 4))
-        setattr(performance, name, (turn / np.linalg.norm(turn, axis=1, keepdims=True)).astype(np.float32))
+        quaternion = random.normal(size=(count, 4))
+        setattr(performance, name, (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).astype(np.float32))
     performance.head_translation = random.uniform(-1, 1, (count, 3)).astype(np.float32)
     performance.torso_translation = random.uniform(-1, 1, (count, 3)).astype(np.float32)
     performance.channels = random.uniform(0, 1, (count, len(CHANNELS))).astype(np.float32)
@@ -36,7 +36,7 @@ def performances(draw: st.DrawFn) -> Performance:
 
 @FRESH
 @given(performances())
-def test_what_is_saved_is_read_back(tmp_path: Path, performance: Performance) -> None:
+def test_saved_performance_is_loaded_unchanged(tmp_path: Path, performance: Performance) -> None:
     path = tmp_path / "ein Satz — «日本».npz"
     performance.save(path)
     again = Performance.load(path)
@@ -47,7 +47,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path, performance: Performance) ->
     assert [p.name for p in tmp_path.iterdir()] == [path.name]  # no temporary file is left
 
 
-def test_rest_is_the_identity() -> None:
+def test_rest_pose_is_the_identity() -> None:
     rest = Performance.rest_pose(3, 25.0, first_frame=7).check()
     np.testing.assert_array_equal(rest.frames, [7, 8, 9])
     np.testing.assert_array_equal(rest.head_rotation, np.tile([1, 0, 0, 0], (3, 1)))
@@ -57,7 +57,9 @@ def test_rest_is_the_identity() -> None:
 
 @FRESH
 @given(performances(), st.data())
-def test_a_damaged_file_is_refused(tmp_path: Path, performance: Performance, data: st.DataObject) -> None:
+def test_damaged_performance_is_refused_or_loaded_unharmed(
+    tmp_path: Path, performance: Performance, data: st.DataObject
+) -> None:
     path = tmp_path / "line.npz"
     performance.save(path)
     content = bytearray(path.read_bytes())
@@ -69,7 +71,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, performance: Performance, dat
         content[start : start + len(noise)] = noise
     path.write_bytes(content)
     try:
-        Performance.load(path)  # damage in a part that is not read (a zip's padding, a time stamp) does no harm
+        Performance.load(path)  # harmless where it is not read: a zip's padding, a time stamp
     except UserError as error:
         assert error.code == "bad_performance" and error.remedy
     assert path.read_bytes() == content
@@ -77,7 +79,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, performance: Performance, dat
 
 @FRESH
 @given(st.binary(max_size=300))
-def test_any_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_are_refused_as_performance(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "line.npz"
     path.write_bytes(content)
     with pytest.raises(UserError) as caught:
@@ -85,8 +87,8 @@ def test_any_other_file_is_refused(tmp_path: Path, content: bytes) -> None:
     assert caught.value.code == "bad_performance"
 
 
-def saved_with(path: Path, **changes: Any) -> Path:
-    """A rest performance at `path` in which columns are replaced (None: left out)."""
+def save_with(path: Path, **changes: Any) -> Path:
+    """Save a rest performance at `path` with replaced columns (None: left out)."""
     rest = Performance.rest_pose(4, 25.0)
     columns: dict[str, Any] = {name: getattr(rest, name) for name in COLUMNS}
     columns |= {"format": "portrait_actor.performance.1", "fps": 25.0, "frames": rest.frames, "names": CHANNELS}
@@ -94,8 +96,8 @@ def saved_with(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_the_columns_that_the_tests_below_change_are_sound(tmp_path: Path) -> None:
-    assert len(Performance.load(saved_with(tmp_path / "line.npz"))) == 4
+def test_unchanged_table_is_a_valid_performance(tmp_path: Path) -> None:
+    assert len(Performance.load(save_with(tmp_path / "line.npz"))) == 4
 
 
 @pytest.mark.parametrize(
@@ -130,14 +132,14 @@ def test_the_columns_that_the_tests_below_change_are_sound(tmp_path: Path) -> No
     ],
     ids=lambda change: ",".join(f"{k}={np.asarray(v).dtype}{np.asarray(v).shape}" for k, v in change.items()),
 )
-def test_a_table_that_is_not_sound_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    path = saved_with(tmp_path / "line.npz", **changes)
+def test_invalid_column_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = save_with(tmp_path / "line.npz", **changes)
     with pytest.raises(UserError) as caught:
         Performance.load(path)
     assert caught.value.code == "bad_performance" and caught.value.remedy
 
 
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_missing_performance_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         Performance.load(tmp_path / "none.npz")
     assert caught.value.code == "missing_file"
@@ -145,8 +147,8 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         Performance.load(tmp_path)
 
 
-def test_channels_are_held_in_their_range(tmp_path: Path) -> None:
+def test_channels_are_clipped_to_their_range(tmp_path: Path) -> None:
     values = np.tile(np.linspace(-1, 3, 52, dtype=np.float32), (4, 1))
-    channels = Performance.load(saved_with(tmp_path / "line.npz", channels=values)).channels
+    channels = Performance.load(save_with(tmp_path / "line.npz", channels=values)).channels
     assert channels.min() >= 0 and channels.max() <= 1.5
     np.testing.assert_array_equal(channels, np.clip(values, 0, 1.5))

@@ -1,4 +1,4 @@
-"""The messages between Blender and the backend: every one survives the line, and nothing else gets through."""
+"""The messages between Blender and the backend: encoding and decoding are inverse, everything else is refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ messages = st.one_of(
 
 
 @given(messages)
-def test_a_message_survives_the_line(message: Message) -> None:
+def test_encoded_message_is_decoded_unchanged(message: Message) -> None:
     line = protocol.encode_message(message)
     assert "\n" not in line and line.isascii()
     assert protocol.decode_message(line) == message
@@ -47,19 +47,19 @@ def test_a_field_of_a_later_version_is_ignored(message: Message, name: str, valu
 
 
 @given(st.text(max_size=80))
-def test_text_that_is_no_message_is_refused(line: str) -> None:
+def test_random_text_is_refused_as_message(line: str) -> None:
     with pytest.raises(ValueError):
         protocol.decode_message(line)
 
 
 @given(json_value)
-def test_json_that_is_no_message_is_refused(value: object) -> None:
+def test_other_json_is_refused_as_message(value: object) -> None:
     with pytest.raises(ValueError):
         protocol.decode_message(json.dumps(value))
 
 
 @given(messages, st.data())
-def test_a_field_of_another_kind_is_refused(message: Message, data: st.DataObject) -> None:
+def test_field_of_another_type_is_refused(message: Message, data: st.DataObject) -> None:
     fields = json.loads(protocol.encode_message(message))
     name = data.draw(st.sampled_from(sorted(set(fields) - {"event"})))
     fields[name] = data.draw(st.sampled_from([None, [1], True]))
@@ -68,14 +68,14 @@ def test_a_field_of_another_kind_is_refused(message: Message, data: st.DataObjec
 
 
 @pytest.mark.parametrize("name", ["id", "stage", "done", "total"])
-def test_a_message_without_a_required_field_is_refused(name: str) -> None:
+def test_message_without_a_required_field_is_refused(name: str) -> None:
     fields = json.loads(protocol.encode_message(Progress("job", "train", 1, 2)))
     del fields[name]
     with pytest.raises(ValueError):
         protocol.decode_message(json.dumps(fields))
 
 
-def test_a_line_that_is_too_long_is_refused() -> None:
+def test_too_long_line_is_refused() -> None:
     short = protocol.encode_message(Note("job", "x" * 100))
     long = protocol.encode_message(Note("job", "x" * protocol.MAX_LINE_BYTES))
     assert protocol.decode_message(short) == Note("job", "x" * 100)
@@ -83,18 +83,18 @@ def test_a_line_that_is_too_long_is_refused() -> None:
         protocol.decode_message(long)
 
 
-def test_deeply_nested_json_is_refused_and_does_not_crash() -> None:
+def test_deeply_nested_json_is_refused() -> None:
     with pytest.raises(ValueError):
         protocol.decode_message('{"event": "result", "id": "job", "data": ' + "[" * 200_000 + "]" * 200_000 + "}")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_json_cannot_say_is_not_sent(value: float) -> None:
+def test_value_that_json_cannot_represent_is_not_encoded(value: float) -> None:
     with pytest.raises(ValueError):
         protocol.encode_message(Progress("job", "train", 1, 2, eta=value))
 
 
-def test_a_user_error_reads_as_sentence_and_remedy() -> None:
+def test_user_error_text_is_message_and_remedy() -> None:
     error = errors.UserError("no_face", "No face was found.", "Choose another video.")
     assert str(error) == "No face was found. Choose another video."
     assert (error.code, error.exit_code) == ("no_face", 2)
