@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..contract import ROOT, protocol
+from ..contract import ROOT, errors, protocol
 
 HELLO_TIMEOUT_SECONDS = 120.0  # s until the first message: a cold disk needs most of a minute to load torch
 CANCEL_TIMEOUT_SECONDS = 5.0  # s that a child may take to answer a cancel request, and then again to end when told to
@@ -64,10 +64,10 @@ class BackendProcess:
         self._cancel_deadline: float | None = None  # when a cancelled child is dealt with more firmly
         self._is_cancelled = self._is_detached = False
         try:
-            with log.open("ab") as errors:
+            with log.open("ab") as error_log:
                 self._child = subprocess.Popen(
                     list(command), cwd=ROOT, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=errors, start_new_session=os.name != "nt",
+                    stderr=error_log, start_new_session=os.name != "nt",
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )  # fmt: skip
         except OSError as error:

@@ -94,7 +94,7 @@ def _draw_channel(
 ) -> None:
     if shape_key is None:
         return
-    beyond = channel_range is not None and channel_range.is_left_by(shape_key.value)
+    beyond = channel_range is not None and channel_range.is_exceeded_by(shape_key.value)
     row.active = channel_range is not None and channel_range.measured
     row.alert = beyond
     parts = row.split(factor=0.72, align=True)
@@ -104,7 +104,7 @@ def _draw_channel(
     )  # on it, where there is room
     slider.prop_decorator(shape_key, "value")
     if channel_range is not None:
-        parts.label(text=channel_range.as_text(), icon="ERROR" if beyond else "NONE", translate=False)
+        parts.label(text=channel_range.range_label(), icon="ERROR" if beyond else "NONE", translate=False)
 
 
 def _channel_label(channel: str) -> str:

@@ -25,7 +25,7 @@ def operate(name: str, **arguments: Any) -> list[str]:
 
 def override_view_context() -> Any:
     """The context of the first 3D view."""
-    window, area, _ = driver.sidebar()
+    window, area, _ = driver.find_sidebar()
     region = next(r for r in area.regions if r.type == "WINDOW")
     return bpy.context.temp_override(window=window, screen=window.screen, area=area, region=region)
 
@@ -35,14 +35,14 @@ def empty() -> None:
     bpy.context.preferences.view.smooth_view = 0
     for thing in list(bpy.data.objects):
         bpy.data.objects.remove(thing)
-    _, area, _ = driver.sidebar()
+    _, area, _ = driver.find_sidebar()
     area.spaces.active.shading.color_type = "VERTEX"
 
 
 def view(frame: int, turn: float | None = None) -> None:
     """Shows a frame through the camera, or from `turn` degrees beside the actor's front."""
     bpy.context.scene.frame_set(frame)
-    _, area, _ = driver.sidebar()
+    _, area, _ = driver.find_sidebar()
     seen = area.spaces.active.region_3d
     seen.view_perspective = "CAMERA" if turn is None else "PERSP"
     if turn is not None:
@@ -78,7 +78,7 @@ def select_face() -> None:
 
 def split(kind: str, share: float) -> None:
     """Gives the lower share of the 3D view to another editor."""
-    window, area, _ = driver.sidebar()
+    window, area, _ = driver.find_sidebar()
     known = set(window.screen.areas)
     with override_view_context():
         bpy.ops.screen.area_split(direction="HORIZONTAL", factor=share)
@@ -138,4 +138,6 @@ def expand_channels(area: bpy.types.Area) -> None:
             bpy.ops.anim.channels_expand(all=True)
 
 
-driver.VERBS |= {f.__name__: f for f in (operate, empty, view, pose, select_face, split, fit, become, curves, strips)}
+driver.COMMANDS |= {
+    f.__name__: f for f in (operate, empty, view, pose, select_face, split, fit, become, curves, strips)
+}

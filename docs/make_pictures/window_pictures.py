@@ -51,19 +51,19 @@ def capture_work(actor: Path, line: Path, save_image: SaveImage) -> None:
         actor: the finished sample actor. line: the sound that it speaks. keep: gets each picture under its name.
     """
     with open_window() as window:
-        lab, there = window.machine.lab, window.machine.there
+        lab, there = window.machine.host_folder, window.machine.blender_folder
         shutil.copytree(actor, lab / "sample.actor")
         shutil.copyfile(line, lab / "line.wav")
-        window.ask("operate", name="portrait_actor.import_actor", directory=str(there / "sample.actor"))
+        window.query("operate", name="portrait_actor.import_actor", directory=str(there / "sample.actor"))
         close_panel(window, r"portrait_actor\.video$", 32)
-        window.ask("select_face")
-        window.ask("operate", name="portrait_actor.live_preview")
-        window.ask("fill", preview_size="512", compare="WIPE")
+        window.query("select_face")
+        window.query("operate", name="portrait_actor.live_preview")
+        window.query("fill", preview_size="512", compare="WIPE")
         show_preview_frame(window, FOOTAGE_FRAME, has_footage=True)
         save_image("compare", capture_window(window))
-        window.ask("fill", compare="OFF", **{"line.audio": str(there / "line.wav")})
-        window.ask("operate", name="portrait_actor.push_take")
-        window.ask("operate", name="portrait_actor.speak", audio=str(there / "line.wav"))
+        window.query("fill", compare="OFF", **{"line.audio": str(there / "line.wav")})
+        window.query("operate", name="portrait_actor.push_take")
+        window.query("operate", name="portrait_actor.speak", audio=str(there / "line.wav"))
         wait_for_job(window)
         show_preview_frame(window, SPEECH_FRAME)
         save_image("window", capture_window(window))
@@ -78,10 +78,10 @@ def open_window(*, with_backend: bool = True) -> Iterator[Window]:
     machine = Machine(lab, None if run_tests.has_desktop_tools() else make_chroot())
     if not with_backend:
         del machine.environment["PORTRAIT_ACTOR_PYTHON"]
-    machine.install(package.build_archive())
+    machine.install_extension(package.build_archive())
     window = Window(machine, Path(__file__).with_name("window_commands.py"))
     try:
-        window.ask("empty")
+        window.query("empty")
         window.open_tab(TAB)
         yield window
     finally:
@@ -98,26 +98,26 @@ def make_chroot() -> Path:
 
 def capture_first_steps(window: Window) -> list[Image]:
     """The sidebar with the sample clip filled in, and while the actor is created."""
-    clip = window.machine.there / "sample.mp4"
-    window.ask("operate", name="portrait_actor.sample_clip", filepath=str(clip), seconds=6.0, size=256)
+    clip = window.machine.blender_folder / "sample.mp4"
+    window.query("operate", name="portrait_actor.sample_clip", filepath=str(clip), seconds=6.0, size=256)
     wait_for_job(window)
     filled = capture_sidebar(window)
-    window.ask("operate", name="portrait_actor.create_actor", video=str(clip), consent_who=NOBODY)
-    wait_until(lambda: window.ask("job")["line"].startswith("Train") and window.ask("job")["line"].endswith("left"))
+    window.query("operate", name="portrait_actor.create_actor", video=str(clip), consent_who=NOBODY)
+    wait_until(lambda: window.query("job")["line"].startswith("Train") and window.query("job")["line"].endswith("left"))
     running = capture_sidebar(window)
-    window.ask("operate", name="portrait_actor.cancel_job")
+    window.query("operate", name="portrait_actor.cancel_job")
     wait_for_job(window)
     return [filled, running]
 
 
 def capture_rig(window: Window, save_image: SaveImage) -> None:
     """The bones and the face from beside, the head bone selected."""
-    window.ask("fill", preview_card=False)
-    window.ask("pose", bone="head")
-    window.ask("view", frame=SPEECH_FRAME, turn=38.0)
+    window.query("fill", preview_card=False)
+    window.query("pose", bone="head")
+    window.query("view", frame=SPEECH_FRAME, turn=38.0)
     save_image("rig", capture_window(window))
-    window.ask("select_face")
-    window.ask("view", frame=SPEECH_FRAME)
+    window.query("select_face")
+    window.query("view", frame=SPEECH_FRAME)
 
 
 def capture_panels(window: Window, save_image: SaveImage) -> None:
@@ -132,9 +132,9 @@ def capture_panels(window: Window, save_image: SaveImage) -> None:
 
 def close_panel(window: Window, pattern: str, offset_pixels: int, across: float = 0.6) -> None:
     """Closes the panel whose heading lies so many pixels above a field, which is so far across the sidebar."""
-    _, y = window.find(pattern, "ctrl+shift+c", across)
+    _, y = window.find_control(pattern, "ctrl+shift+c", across)
     window.click(window.open_tab(TAB)[0] + 60, y - offset_pixels)
-    window.mouse(PARK_POINTER, "sleep 1")
+    window.run_xdotool(PARK_POINTER, "sleep 1")
 
 
 def sidebar_rows(window: Window, first: int, last: int) -> tuple[slice, slice]:
@@ -145,30 +145,30 @@ def sidebar_rows(window: Window, first: int, last: int) -> tuple[slice, slice]:
 
 def capture_composite(window: Window, save_image: SaveImage) -> None:
     """The group that Render Actor puts before the compositor's output."""
-    frames = str(window.machine.there / "frames")
-    window.ask(
+    frames = str(window.machine.blender_folder / "frames")
+    window.query(
         "operate", name="portrait_actor.render_actor", output=frames, frame_start=SPEECH_FRAME, frame_end=SPEECH_FRAME
     )
     wait_for_job(window)
-    window.ask("become", kind="CompositorNodeTree")
+    window.query("become", kind="CompositorNodeTree")
     for _ in range(2):  # nodes that were never drawn have no size yet
-        window.ask("fit", kind="CompositorNodeTree", operator="node.view_all")
-        window.mouse("sleep 1")
-    window.mouse("mousemove 528 470", "sleep 0.5", "click --repeat 5 --delay 100 4", "sleep 1")  # nearer
+        window.query("fit", kind="CompositorNodeTree", operator="node.view_all")
+        window.run_xdotool("sleep 1")
+    window.run_xdotool("mousemove 528 470", "sleep 0.5", "click --repeat 5 --delay 100 4", "sleep 1")  # nearer
     save_image("group", capture_window(window))
-    window.ask("become", kind="VIEW_3D")
+    window.query("become", kind="VIEW_3D")
 
 
 def capture_editors(window: Window, save_image: SaveImage) -> None:
     """Curves and strips beneath the actor."""
-    window.ask("split", kind="FCURVES", share=0.45)
-    window.ask("curves", names=["jawOpen", "mouthFunnel", "mouthPucker", "mouthSmileLeft"])
-    window.ask("fit", kind="FCURVES", operator="graph.view_all")
+    window.query("split", kind="FCURVES", share=0.45)
+    window.query("curves", names=["jawOpen", "mouthFunnel", "mouthPucker", "mouthSmileLeft"])
+    window.query("fit", kind="FCURVES", operator="graph.view_all")
     show_preview_frame(window, SPEECH_FRAME)
     save_image("curves", capture_window(window))
-    window.ask("operate", name="portrait_actor.push_take")
-    window.ask("strips")
-    window.ask("fit", kind="NLA_EDITOR", operator="nla.view_all")
+    window.query("operate", name="portrait_actor.push_take")
+    window.query("strips")
+    window.query("fit", kind="NLA_EDITOR", operator="nla.view_all")
     show_preview_frame(window, SPEECH_FRAME)
     save_image("nla", capture_window(window))
 
@@ -177,16 +177,16 @@ def show_preview_frame(window: Window, frame: int, *, has_footage: bool = False)
     """Waits until the live preview shows a frame through the camera, and tells how fast it is, not how it started."""
     for _ in range(10):
         for each in (frame - 1, frame):
-            window.ask("view", frame=each)
+            window.query("view", frame=each)
             wait_until(partial(is_preview_current, window, each, has_footage))
-        if window.ask("preview")["latency"] < USUAL_LATENCY_SECONDS:
+        if window.query("preview")["latency"] < USUAL_LATENCY_SECONDS:
             break
-    window.mouse("mousemove 300 300", "sleep 0.5", "key Home", "sleep 1")
+    window.run_xdotool("mousemove 300 300", "sleep 0.5", "key Home", "sleep 1")
 
 
 def is_preview_current(window: Window, frame: int, has_footage: bool) -> bool:
     """Whether the preview is of that frame, with or without the footage."""
-    state = window.ask("preview")
+    state = window.query("preview")
     return state.get("shown") == frame and not state["waits"] and state["footage"] == has_footage
 
 
@@ -196,8 +196,8 @@ def wait_for_job(window: Window) -> None:
     Raises:
         AssertionError: it failed.
     """
-    wait_until(lambda: window.ask("job")["state"] not in ("running", "cancelling"))
-    job = window.ask("job")
+    wait_until(lambda: window.query("job")["state"] not in ("running", "cancelling"))
+    job = window.query("job")
     assert job["state"] in ("done", "cancelled"), job
 
 
@@ -211,8 +211,8 @@ def wait_until(condition: Callable[[], Any], timeout_seconds: float = 600.0) -> 
 
 def capture_window(window: Window) -> Image:
     """The window without its right column, with the pointer aside in the status bar, which is left out."""
-    window.mouse(PARK_POINTER, "sleep 1.5")
-    return window.receive_image()[:975, :PROPERTIES_LEFT_PIXELS]
+    window.run_xdotool(PARK_POINTER, "sleep 1.5")
+    return window.capture_screen()[:975, :PROPERTIES_LEFT_PIXELS]
 
 
 def capture_sidebar(window: Window) -> Image:

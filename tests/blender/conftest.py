@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from addon_modules import ADDON_MODULES, AddonModules
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
@@ -32,6 +31,7 @@ os.environ.setdefault("PORTRAIT_ACTOR_PYTHON", str(_python))
 
 import bpy  # noqa: E402
 import small_actor  # noqa: E402
+from addon_modules import ADDON_MODULES, AddonModules  # noqa: E402
 from support import PACKAGE, run_backend  # noqa: E402
 
 
@@ -77,7 +77,7 @@ def empty_file(addon: AddonModules) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def actor_folder(addon: AddonModules, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished actor with a face made by code: everything that Blender reads, no trained model."""
-    return small_actor.write_actor(addon.contract, tmp_path_factory.mktemp("actors") / "Nora Ünlü.actor")
+    return small_actor.write_actor(tmp_path_factory.mktemp("actors") / "Nora Ünlü.actor")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def live(sam: SimpleNamespace, installed: Callable[[str], ModuleType]) -> Iterat
     module = installed("addon.preview.live_preview")
     bpy.context.scene.portrait_actor.preview_size = "256"
     yield module
-    module.stop()
+    module.stop_preview()
 
 
 _exit_code = 0

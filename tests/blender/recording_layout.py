@@ -67,7 +67,7 @@ class RecordingLayout:
 def _make_panel_double(panel: type[bpy.types.Panel]) -> Any:
     """An object with a panel's functions and values and a recording layout: only Blender makes panels."""
     bases = tuple(base for base in panel.__bases__ if not issubclass(base, bpy.types.Panel))
-    own = {name: value for name, value in vars(panel).items() if name in ("names", "part")}
+    own = {name: value for name, value in vars(panel).items() if name in ("channel_names", "channel_group")}
     kind = type("StandIn", bases, own)
     code = panel.draw.__code__
     cells = tuple(CellType(kind) for name in code.co_freevars if name == "__class__")  # of super()
@@ -92,4 +92,4 @@ def record_panel(panel: type[bpy.types.Panel]) -> list[LayoutCall]:
         if hasattr(panel, "poll") and not panel.poll(bpy.context):
             return []
         stand_in.draw(bpy.context)
-    return stand_in.layout.everything
+    return stand_in.layout.all_calls

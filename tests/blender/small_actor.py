@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
+
+from backend.contract.actor_folder import ActorFolder, ActorInfo, FootageCamera
+from backend.contract.arrays import F32, F64, I32
+from backend.contract.channels import CHANNEL_INDEX, CHANNELS
+from backend.contract.performance import Performance
 
 FPS, FRAMES, GRID_SIDE = 25.0, 40, 13
 UNMEASURED = ("tongueOut", "cheekPuff")
 
 
-def write_actor(contract: ModuleType, path: Path) -> Path:
-    """Writes the folder `path` with the extension's own modules and returns it."""
-    info = contract.actor.ActorInfo(
+def write_actor(path: Path) -> Path:
+    """Write the actor into the folder `path` and return it."""
+    info = ActorInfo(
         name="Nora", preset="tiny", size=128, fps=FPS, frame_count=FRAMES, segments=[[0, FRAMES - 1]],
-        camera=make_camera(contract), has_audio=True, complete=True,
+        camera=make_camera(), has_audio=True, complete=True,
     )  # fmt: skip
-    table = make_performance(contract)
+    table = make_performance()
     info.channel_ranges = {
         name: [float(column.min()), float(column.max())]
-        for name, column in zip(contract.channels.CHANNELS, table.channels.T, strict=True)
+        for name, column in zip(CHANNELS, table.channels.T, strict=True)
         if name not in UNMEASURED
     }
-    folder = contract.actor.ActorFolder.create(path, info)
-    mesh = make_face(len(contract.channels.CHANNELS))
-    folder.write_arrays("proxy.npz", **mesh)
-    table.save(folder.file("footage.npz"))
-    write_tone(folder.file("audio.wav"), FRAMES / FPS)
+    folder = ActorFolder.create(path, info)
+    mesh = make_face(len(CHANNELS))
+    folder.save_arrays("proxy.npz", **mesh)
+    table.save(folder.file_path("footage.npz"))
+    write_tone(folder.file_path("audio.wav"), FRAMES / FPS)
     return path
 
 
-def make_camera(contract: ModuleType):
+def make_camera() -> FootageCamera:
     """A wide picture; the camera stands 0.8 m in front of the face, a little above and turned."""
     turn, tilt = np.radians(12.0), np.radians(-7.0)
     yaw = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
@@ -40,10 +44,10 @@ def make_camera(contract: ModuleType):
     view = np.eye(4)
     view[:3, :3] = np.diag([1.0, -1, -1]) @ pitch @ yaw  # actor y up, z to the viewer → OpenCV y down, z away
     view[:3, 3] = 0.03, -0.02, 0.8
-    return contract.actor.Camera(320, 240, 410.0, view.tolist(), (40.0, 0.0, 240.0))
+    return FootageCamera(320, 240, 410.0, view.tolist(), (40.0, 0.0, 240.0))
 
 
-def make_face(channels: int) -> dict[str, np.ndarray]:
+def make_face(channels: int) -> dict[str, F32 | I32]:
     """The arrays of proxy.npz: a grid 0.16 × 0.22 m, nearest to the viewer in its middle."""
     x, y = np.meshgrid(np.linspace(-0.08, 0.08, GRID_SIDE), np.linspace(-0.14, 0.08, GRID_SIDE))
     z = 0.06 - 6 * x**2 - 3 * y**2
@@ -64,10 +68,10 @@ def make_face(channels: int) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def make_performance(contract: ModuleType):
+def make_performance() -> Performance:
     """A lively performance; quaternions change their sign on the way, as a tracker's may."""
     t = np.arange(FRAMES) / FPS
-    table = contract.performance.Performance.rest(FRAMES, FPS)
+    table = Performance.rest_pose(FRAMES, FPS)
     table.head_rotation = quaternion_from_rotation_vector(
         0.3 * np.sin(5 * t), 0.4 * np.sin(3 * t + 1), 0.2 * np.cos(4 * t)
     )
@@ -75,17 +79,17 @@ def make_performance(contract: ModuleType):
     table.head_translation = np.stack([0.02 * np.sin(2 * t), 0.01 * np.cos(3 * t), 0.015 * np.sin(t)], -1)
     table.torso_rotation = quaternion_from_rotation_vector(0.05 * np.sin(2 * t), 0.1 * np.sin(t), 0.03 * np.cos(t))
     table.torso_translation = np.stack([0.01 * np.sin(t), 0.002 * np.cos(t), 0.01 * np.cos(2 * t)], -1)
-    phase = np.arange(len(contract.channels.CHANNELS))
+    phase = np.arange(len(CHANNELS))
     table.channels = 0.5 + 0.5 * np.sin(4 * t[:, None] + phase)
     for name in UNMEASURED:
-        table.channels[:, contract.channels.INDEX[name]] = 0
-    table.channels[7, contract.channels.INDEX["jawOpen"]] = 1.2  # trackers overshoot, and it must survive
+        table.channels[:, CHANNEL_INDEX[name]] = 0
+    table.channels[7, CHANNEL_INDEX["jawOpen"]] = 1.2  # trackers overshoot, and it must survive
     for name in ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels"):
         setattr(table, name, getattr(table, name).astype(np.float32))
     return table.check()
 
 
-def quaternion_from_rotation_vector(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+def quaternion_from_rotation_vector(x: F64, y: F64, z: F64) -> F64:
     """(T, 4) quaternions wxyz of rotation vectors."""
     vector = np.stack([x, y, z], -1)
     angle = np.linalg.norm(vector, axis=-1, keepdims=True)

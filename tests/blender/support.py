@@ -18,7 +18,7 @@ PACKAGE = "bl_ext.user_default.portrait_actor"
 CHILD_PRELUDE = (
     f"import sys, time\nsys.path.insert(0, {str(ROOT)!r})\n"
     "from backend.contract.errors import *\nfrom backend.contract.protocol import *\n"
-    "def say(m): print(encode(m), flush=True)\nsay(Hello())\n"
+    "def say(m): print(encode_message(m), flush=True)\nsay(Hello())\n"
 )
 TIMEOUT_SECONDS = 20.0  # s, for a test that waits; what is tested ends in a second or two
 
@@ -79,7 +79,7 @@ def receive_until(child, is_done=lambda said: False) -> list:
     said, end = [], time.monotonic() + TIMEOUT_SECONDS
     while not child.is_finished and not is_done(said):
         assert time.monotonic() < end, f"no end after {said}"
-        said += child.poll()
+        said += child.receive_messages()
         time.sleep(0.01)
     return said
 

@@ -19,21 +19,21 @@ PAINT = """
 import sys, torch
 from pathlib import Path
 from backend.contract.actor_folder import ActorFolder
-from backend.portrait.branch import COLOUR
+from backend.portrait.branch import COLOR
 from backend.portrait.model import Portrait
 folder = ActorFolder.open(Path(sys.argv[1]))
 marks = [int(word) for word in sys.argv[2:]]
-portrait, proxy = Portrait.load(folder, torch.device("cpu")), folder.proxy()
+portrait, proxy = Portrait.load(folder, torch.device("cpu")), folder.load_proxy()
 places = torch.as_tensor(proxy.vertices)[marks]
 n, count = portrait.size.gaussians, len(marks)
 members = set(portrait.oral.members.tolist()) | set(portrait.facial.members.tolist())
 free = next(i for i in range(n) if i not in members)
-portrait.reselect(torch.cat([torch.arange(n), torch.full((count,), free)]))
+portrait.reindex_gaussians(torch.cat([torch.arange(n), torch.full((count,), free)]))
 with torch.no_grad():
     portrait.colours.fill_(0.3)
     for branch in (portrait.facial, portrait.oral, portrait.rigid):
         shapes = branch.basis.view(branch.basis.shape[0], -1, 7)
-        shapes[..., COLOUR] = 0
+        shapes[..., COLOR] = 0
     portrait.opacity_logits[:n] = -4
     portrait.means[n:], portrait.colours[n:] = places, torch.tensor([1.0, 0, 1])
     portrait.log_scales[n:] = torch.log(torch.tensor(0.0012))

@@ -40,7 +40,7 @@ def corners(nora, path) -> np.ndarray:
     posed = nora.face.evaluated_get(bpy.context.evaluated_depsgraph_get())
     actor = nora.armature.matrix_world.inverted() @ posed.matrix_world
     points = np.array([actor @ v.co for v in posed.data.vertices])[:, [0, 2, 1]] * (1, 1, -1)
-    view, k = path.at(FRAME)
+    view, k = path.matrices_at(FRAME)
     seen = (points @ view[:3, :3].T + view[:3, 3]) @ k.T
     triangles = np.array([p.vertices[:] for p in posed.data.polygons])
     return (seen[:, :2] / seen[:, 2:])[triangles]
@@ -156,6 +156,6 @@ def test_every_second_frame_of_the_scene(nora, addon):
     assert table.frames.tolist() == [3, 6, 9, 12]
     scene.frame_set(9)
     point = world_to_camera_view(scene, scene.camera, nora.armature.matrix_world.translation)
-    view, k = path.at(9)
+    view, k = path.matrices_at(9)
     seen = k @ view[:3, 3]
     assert seen[:2] / seen[2] == pytest.approx((point.x * path.width, (1 - point.y) * path.height), abs=0.05)

@@ -13,16 +13,17 @@ GREY = 0.25
 WRITE = """
 import sys, numpy as np
 from pathlib import Path
-from backend.rendering.images import exr_bytes, png_bytes
-from backend.rendering.passes import FAR, MATTES, Passes
+from backend.rendering.images import encode_exr, encode_png
+from backend.rendering.passes import EMPTY_DEPTH_METERS, MATTE_NAMES, Passes
 folder, kind, width, height, first, last = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 y, x = np.mgrid[:height, :width] + 0.5
 for frame in range(first, last + 1):
     wave = np.sin(x / 5 + frame) * np.sin(y / 4)
     cover = (np.clip(wave * 2, 0, 1) * np.where(y > height / 2, 0.5, 1)).astype(np.float32)
     color = np.stack([x / width, y / height, np.full_like(x, 0.1 * (frame - first + 1))], -1).astype(np.float32)
-    passes = Passes(color, cover, np.where(cover > 0, 1, FAR).astype(np.float32), {m: cover for m in MATTES})
-    data = exr_bytes(passes, 25.0, {}) if kind == "exr" else png_bytes(passes, 16, {})
+    depth = np.where(cover > 0, 1, EMPTY_DEPTH_METERS).astype(np.float32)
+    passes = Passes(color, cover, depth, {m: cover for m in MATTE_NAMES})
+    data = encode_exr(passes, 25.0, {}) if kind == "exr" else encode_png(passes, 16, {})
     (folder / f"nora_{frame:04d}.{kind}").write_bytes(data)
     np.save(folder / f"{frame}.npy", np.concatenate([color, cover[..., None]], -1))
 """
@@ -62,7 +63,7 @@ def place(nora, addon, scene, folder, kind: str = "exr"):
     run_python(WRITE, str(folder), kind, str(path.width), str(path.height), str(FRAMES[0]), str(FRAMES[-1]))
     shown = addon.scene_actor.SceneActor(nora.armature, nora.face)
     sequence = addon.compositing.FrameSequence(folder, f"nora_####.{kind}", FRAMES[0], FRAMES[-1])
-    return addon.card.place_frames(shown, scene, sequence, addon.card.CardAnimation.of(table, path, FRAMES, 1))
+    return addon.card.place_frames(shown, scene, sequence, addon.card.CardAnimation.from_camera(table, path, FRAMES, 1))
 
 
 def rendered(scene, folder, frame: int) -> np.ndarray:

@@ -14,13 +14,13 @@ SIZE = 64
 WRITE = """
 import sys, numpy as np
 from pathlib import Path
-from backend.rendering.images import exr_bytes, png_bytes
-from backend.rendering.passes import MATTES, Passes
+from backend.rendering.images import encode_exr, encode_png
+from backend.rendering.passes import MATTE_NAMES, Passes
 levels = np.linspace(0.03, 0.97, 16, dtype=np.float32)
 color = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(64, 64, 3)
 one = np.ones((64, 64), np.float32)
-passes = Passes(color, one, one, {m: one for m in MATTES})
-for kind, data in (("exr", exr_bytes(passes, 25.0, {})), ("png", png_bytes(passes, 16, {}))):
+passes = Passes(color, one, one, {m: one for m in MATTE_NAMES})
+for kind, data in (("exr", encode_exr(passes, 25.0, {})), ("png", encode_png(passes, 16, {}))):
     Path(sys.argv[1], f"nora_0001.{kind}").write_bytes(data)
 """
 COLORS = np.array(list(itertools.product(np.linspace(0.03, 0.97, 16), repeat=3))).reshape(SIZE, SIZE, 3)
@@ -78,7 +78,7 @@ def test_png_frames_on_a_card_do_too(nora, addon, scene, tmp_path, transform):
     scene.render.resolution_x = scene.render.resolution_y = SIZE
     scene.view_settings.view_transform = transform
     table, path = nora.sample(range(1, 2))
-    placed = addon.card.CardAnimation.of(table, path, range(1, 2), 1)
+    placed = addon.card.CardAnimation.from_camera(table, path, range(1, 2), 1)
     sequence = addon.compositing.FrameSequence(tmp_path, "nora_####.png", 1, 1)
     card = addon.card.place_frames(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
     image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")

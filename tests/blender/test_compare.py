@@ -66,7 +66,7 @@ def test_the_footage_s_frame_lies_over_the_actor(sam, live, addon):
     live.start_preview(bpy.context)
     picture = wait_for_preview(live)
     assert picture.footage_request == (30, False) and picture.footage.shape == picture.pixels.shape
-    info = addon.contract.actor.ActorFolder.open(sam.folder).info
+    info = addon.contract.actor_folder.ActorFolder.open(sam.folder).info
     x, y, side = info.camera.crop
     scale = picture.pixels.shape[1] / info.camera.width
     rows, columns = np.mgrid[: picture.pixels.shape[0], : picture.pixels.shape[1]] + 0.5
@@ -152,9 +152,9 @@ def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, fram
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = 50, 50 / fps
     nora.armature.portrait_actor.footage_start = start
-    info = addon.contract.actor.ActorFolder.open(nora.folder).info
+    info = addon.contract.actor_folder.ActorFolder.open(nora.folder).info
     scene.frame_set(frame)
-    view = SimpleNamespace(views=[small_actor.make_camera(addon.contract).view()])
+    view = SimpleNamespace(views=[small_actor.make_camera().view()])
     if expected is not None:
         assert footage.find_footage_frame(scene, nora.armature, info, view) == expected
         return
@@ -164,7 +164,7 @@ def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, fram
 
 
 def test_a_lost_camera_is_told(nora, addon, footage):
-    info = addon.contract.actor.ActorFolder.open(nora.folder).info
+    info = addon.contract.actor_folder.ActorFolder.open(nora.folder).info
     view = SimpleNamespace(views=[np.eye(4)])
     bpy.data.objects.remove(nora.armature.portrait_actor.camera)
     with pytest.raises(addon.contract.errors.UserError, match="is gone"):

@@ -12,15 +12,16 @@ SIZE = 24
 WRITE = """
 import sys, numpy as np
 from pathlib import Path
-from backend.rendering.images import exr_bytes, png_bytes
-from backend.rendering.passes import FAR, MATTES, Passes
+from backend.rendering.images import encode_exr, encode_png
+from backend.rendering.passes import EMPTY_DEPTH_METERS, MATTE_NAMES, Passes
 folder, kind, first, last, size = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 for frame in range(first, last + 1):
     cover = np.zeros((size, size), np.float32)
     cover[:, : size // 2] = 0.5
     color = np.full((size, size, 3), (frame - first + 1) / 10, np.float32)
-    passes = Passes(color, cover, np.where(cover > 0, 1, FAR).astype(np.float32), {m: cover for m in MATTES})
-    data = exr_bytes(passes, 25.0, {}) if kind == "exr" else png_bytes(passes, 16, {})
+    depth = np.where(cover > 0, 1, EMPTY_DEPTH_METERS).astype(np.float32)
+    passes = Passes(color, cover, depth, {m: cover for m in MATTE_NAMES})
+    data = encode_exr(passes, 25.0, {}) if kind == "exr" else encode_png(passes, 16, {})
     (folder / f"nora_{frame:04d}.{kind}").write_bytes(data)
 """
 
@@ -28,6 +29,13 @@ for frame in range(first, last + 1):
 def frames(addon, folder, kind: str, first: int, last: int):
     run_python(WRITE, str(folder), kind, str(first), str(last), str(SIZE))
     return addon.compositing.FrameSequence(folder, f"nora_####.{kind}", first, last)
+
+
+def place_frames(addon, scene, armature, sequence) -> bpy.types.Node:
+    """Place frames with Edge at 0: its default takes from a matte of half coverage, see test_merge_group.py."""
+    merge = addon.compositing.place_frames(scene, armature, sequence)
+    merge.inputs["Edge"].default_value = 0
+    return merge
 
 
 def linear(display: float) -> float:
@@ -69,7 +77,7 @@ def composite(scene, frame: int, folder) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["exr", "png"])
 def test_each_frame_lies_over_the_scene_in_linear_light(scene, addon, tmp_path, kind):
-    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, tmp_path, kind, 7, 9))
+    place_frames(addon, scene, get_armature("Nora"), frames(addon, tmp_path, kind, 7, 9))
     for frame in (7, 8, 9):
         picture = composite(scene, frame, tmp_path)
         grey = linear((frame - 6) / 10)
@@ -80,10 +88,10 @@ def test_each_frame_lies_over_the_scene_in_linear_light(scene, addon, tmp_path, 
 def test_rendering_again_replaces_the_frames_and_adds_no_nodes(scene, addon, tmp_path):
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
-    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, first, "exr", 1, 2))
+    place_frames(addon, scene, get_armature("Nora"), frames(addon, first, "exr", 1, 2))
     tree = addon.compat.ensure_compositor_tree(scene)
     count = len(tree.nodes)
-    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, second, "exr", 5, 9))
+    place_frames(addon, scene, get_armature("Nora"), frames(addon, second, "exr", 5, 9))
     assert len(tree.nodes) == count and [i.name for i in bpy.data.images if i.source == "SEQUENCE"] == ["nora_0005.exr"]
     assert np.allclose(composite(scene, 9, tmp_path)[0, 0], 0.5 * linear(0.5) + 0.125, atol=2e-3)
 
@@ -97,15 +105,15 @@ def test_two_actors_and_the_artists_own_nodes(scene, addon, tmp_path):
     tree.links.new(output.links[0].from_socket, own.inputs["Image"])
     tree.links.new(own.outputs["Image"], output)
     sequence = frames(addon, tmp_path, "exr", 1, 3)
-    addon.compositing.place_frames(scene, get_armature("Nora"), sequence)
-    addon.compositing.place_frames(scene, get_armature("Otto"), sequence)
+    place_frames(addon, scene, get_armature("Nora"), sequence)
+    place_frames(addon, scene, get_armature("Otto"), sequence)
     picture = composite(scene, 3, tmp_path)
     assert np.allclose(picture[:, SIZE // 2 :], 0.125, atol=2e-3)
     assert np.allclose(picture[:, : SIZE // 2], 0.75 * linear(0.3) + 0.25 * 0.125, atol=2e-3)
 
 
 def test_a_saved_file_keeps_the_composite(scene, addon, tmp_path):
-    addon.compositing.place_frames(scene, get_armature("Nora"), frames(addon, tmp_path, "exr", 3, 4))
+    place_frames(addon, scene, get_armature("Nora"), frames(addon, tmp_path, "exr", 3, 4))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
     assert np.allclose(composite(bpy.context.scene, 4, tmp_path)[0, 0], 0.5 * linear(0.2) + 0.125, atol=2e-3)

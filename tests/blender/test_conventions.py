@@ -86,7 +86,7 @@ def test_bone_basis_is_what_blender_computes(addon):
     """Poses set through the basis come back as Blender's own pose matrices say, head on top of torso."""
     conv, rig = addon.conventions, addon.rig
     scene = bpy.context.scene
-    armature = rig.build("rig", scene.collection, bpy.context.view_layer)
+    armature = rig.create_armature("rig", scene.collection, bpy.context.view_layer)
     torso, head = (small_actor.quaternion_from_rotation_vector(*RANDOM.normal(size=(3, 8))) for _ in range(2))
     torso_shift, head_shift = RANDOM.normal(size=(2, 8, 3))
     rest = {b.name: np.array(b.matrix_local) for b in armature.data.bones}

@@ -16,8 +16,8 @@ FRAMES = range(10, 14)
 PROBE = """
 import sys
 from pathlib import Path
-from backend.media.decode import probe
-film = probe(Path(sys.argv[1]))
+from backend.media.decode import probe_video
+film = probe_video(Path(sys.argv[1]))
 print(film.width, film.height, film.has_audio)
 """
 
@@ -86,7 +86,7 @@ def moved_by(shot: SimpleNamespace, channel: str) -> np.ndarray:
 
 
 def test_create_ends_with_a_finished_actor_and_says_who_is_shown(trained, addon):
-    folder = addon.contract.actor.ActorFolder.open(trained)
+    folder = addon.contract.actor_folder.ActorFolder.open(trained)
     assert folder.info.complete and folder.info.consent["who"] == "nobody: drawn by code"
     assert folder.info.preset == "tiny"
 
@@ -198,8 +198,8 @@ def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_
     fps = addon.takes.scene_fps(shot.scene)
     frames = range(21, 21 + int(2 * fps))
     table, _ = addon.sampling.sample_frames(shot.scene, bpy.context.view_layer, shot.armature, shot.face, frames)
-    oral = [table.names.index(n) for n in addon.contract.channels.ORAL]
-    facial = [table.names.index(n) for n in addon.contract.channels.FACIAL]
+    oral = [table.names.index(n) for n in addon.contract.channels.ORAL_CHANNELS]
+    facial = [table.names.index(n) for n in addon.contract.channels.FACIAL_CHANNELS]
     assert np.ptp(table.channels[:, oral], axis=0).max() > 0.1, "the mouth moves"
     assert not table.channels[:, facial].any(), "the rest of the face rests"
     assert np.ptp(table.head_rotation, axis=0).max() > 0, "the head keeps the footage's motion"

@@ -125,7 +125,7 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
 def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path):
     code = "sys.stdin.read(); time.sleep(0.5); say(Result('job', {'frames': 7}))"
     command, log = write_child_script(tmp_path, code), tmp_path / "log.txt"
-    job = addon.job.start_job("x", command, log, str, detached=True)
+    job = addon.job.start_job("x", command, log, str, is_detached=True)
     receive_until(job.process, is_done=bool)
     addon.job.stop_job()
     assert addon.job.current_job() is None and is_alive(job.process.pid)
@@ -139,7 +139,7 @@ def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path
 @posix
 def test_a_detached_job_is_cancelled_all_the_same(addon, tmp_path):
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, detached=True)
+    job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, is_detached=True)
     job.cancel()
     addon.job.stop_job()
     assert wait_for_exit(job.process.pid)

@@ -76,7 +76,7 @@ def test_the_proxy_follows_head_and_torso(nora):
 
 def test_the_camera_sees_what_the_footage_saw(nora, addon):
     """Blender's own projection of the proxy is the footage camera's within 0.1 px."""
-    scene, footage = bpy.context.scene, small_actor.make_camera(addon.contract)
+    scene, footage = bpy.context.scene, small_actor.make_camera()
     nora.armature.animation_data.action = None
     for bone in nora.armature.pose.bones:
         bone.matrix_basis.identity()
@@ -90,7 +90,7 @@ def test_the_camera_sees_what_the_footage_saw(nora, addon):
 
 
 def test_the_action_is_the_footage_at_every_frame(nora, addon):
-    table = small_actor.make_performance(addon.contract)
+    table = small_actor.make_performance()
     found, _ = nora.sample(range(1, small_actor.FRAMES + 1))
     assert found.fps == table.fps
     assert np.abs(found.channels - table.channels).max() < 1e-5
@@ -122,7 +122,7 @@ def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder,
     found = addon.scene_actor.require_actor(bpy.context)
     frames = range(101, 101 + 2 * small_actor.FRAMES, 2)
     table, _ = addon.sampling.sample_frames(scene, bpy.context.view_layer, found.armature, found.face, frames)
-    assert np.abs(table.channels - small_actor.make_performance(addon.contract).channels).max() < 1e-4
+    assert np.abs(table.channels - small_actor.make_performance().channels).max() < 1e-4
     if bpy.app.build_options.audaspace:
         (strip,) = addon.compat.list_strips(scene)
         assert addon.compat.strip_span(strip) == (101, 101 + 2 * small_actor.FRAMES)
@@ -136,7 +136,7 @@ def test_match_scene_takes_size_rate_and_length(nora):
 @pytest.mark.parametrize("fps", [23.976, 24000 / 1001, 29.97, 30000 / 1001, 12.5, 60.0])
 def test_odd_frame_rates_are_kept(addon, fps):
     scene = bpy.context.scene
-    addon.camera.match_scene(scene, small_actor.make_camera(addon.contract), fps, 10)
+    addon.camera.match_scene(scene, small_actor.make_camera(), fps, 10)
     assert addon.takes.scene_fps(scene) == pytest.approx(fps, rel=1e-6)
 
 
@@ -221,7 +221,7 @@ def test_it_stands_at_the_cursor(actor_folder, addon):
     face = armature.portrait_actor.face
     bpy.context.view_layer.update()
     seen = np.array([world_to_camera_view(scene, scene.camera, face.matrix_world @ v.co) for v in face.data.vertices])
-    footage = small_actor.make_camera(addon.contract)
+    footage = small_actor.make_camera()
     for bone in armature.pose.bones:
         bone.matrix_basis.identity()
     expected = project(footage.view(), footage.intrinsics(), small_actor.make_face(52)["vertices"])

@@ -131,18 +131,18 @@ def test_a_job_shows_what_the_panel_draws(addon, tmp_path):
     job = addon.job.start_job(
         "Create Nora", write_child_script(tmp_path, code), tmp_path / "log.txt", lambda data: f"{data['n']} made"
     )
-    assert addon.job.is_busy() and job.line == "Starting…"
+    assert addon.job.is_busy() and job.status_text == "Starting…"
     end = time.monotonic() + TIMEOUT_SECONDS
     while not job.notes and time.monotonic() < end:
         job.update()
-    assert (job.fraction, job.line, job.notes) == (0.25, "Train · 1 min left", ["The first 3 s show no face."])
+    assert (job.fraction, job.status_text, job.notes) == (0.25, "Train · 1 min left", ["The first 3 s show no face."])
     job.process.cancel()  # only to send a line
     job.wait()
     assert job.state is addon.job.JobState.DONE and job.outcome == "2 made" and not addon.job.is_busy()
 
 
 def test_waiting_for_a_failed_job_raises_its_sentence(addon, tmp_path):
-    job = addon.job.start(
+    job = addon.job.start_job(
         "x",
         write_child_script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"),
         tmp_path / "log.txt",
@@ -157,7 +157,7 @@ def test_cancelling_a_job(addon, tmp_path):
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
     job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str)
     assert bpy.ops.portrait_actor.cancel_job() == {"FINISHED"}
-    assert job.state is addon.job.JobState.CANCELLING and job.line == "Cancelling…"
+    assert job.state is addon.job.JobState.CANCELLING and job.status_text == "Cancelling…"
     with pytest.raises(addon.contract.errors.UserError, match="Stopped"):
         job.wait()
     assert job.state is addon.job.JobState.CANCELLED
@@ -206,7 +206,7 @@ def test_switching_off_ends_the_job_and_its_timer(addon, tmp_path):
 
 def test_a_job_that_outlives_its_file_says_so(addon, installed, actor_folder):
     """The artist opened another file meanwhile: nothing is put into it."""
-    place = installed("addon.operators.operator_base").JobTarget.of(bpy.context)
+    place = installed("addon.operators.operator_base").JobTarget.from_context(bpy.context)
     bpy.ops.wm.read_homefile(use_empty=True)
     importer = installed("addon.operators.import_actor")
     said = importer.import_into_target(place, actor_folder, frame_start=1, match_scene=True)
@@ -215,7 +215,7 @@ def test_a_job_that_outlives_its_file_says_so(addon, installed, actor_folder):
 
 def test_a_job_finds_its_scene_again(addon, installed, actor_folder):
     """The artist renamed it and works in another one."""
-    place = installed("addon.operators.operator_base").JobTarget.of(bpy.context)
+    place = installed("addon.operators.operator_base").JobTarget.from_context(bpy.context)
     bpy.context.scene.name = "renamed"
     other = bpy.data.scenes.new("other")
     importer = installed("addon.operators.import_actor")
@@ -261,7 +261,7 @@ def test_set_up_runs_the_installer_and_says_why_it_fails(addon, monkeypatch, tmp
     preferences.cache_folder = str(tmp_path / "cache")
     (tmp_path / "wheels").mkdir()
     try:
-        assert addon.environment.read_state() is addon.environment.State.NOT_INSTALLED
+        assert addon.environment.read_state() is addon.environment.BackendState.NOT_INSTALLED
         with pytest.raises(RuntimeError) as error:
             bpy.ops.portrait_actor.setup_backend(wheels=str(tmp_path / "wheels"))
         assert len(str(error.value).splitlines()) == 1
@@ -295,26 +295,26 @@ def test_the_states_of_the_backend(addon, monkeypatch, tmp_path):
     preferences = environment.preferences()
     preferences.cache_folder = str(tmp_path)
     try:
-        python = environment.python()
+        python = environment.python_path()
         python.parent.mkdir(parents=True)
-        marker = environment.target() / ".complete"
-        assert environment.state() is environment.State.INCOMPLETE
+        marker = environment.environment_folder() / ".complete"
+        assert environment.read_state() is environment.BackendState.INCOMPLETE
         python.touch()
         marker.write_text('{"pins": ["torch==0.1"]}')
-        assert environment.state() is environment.State.OUTDATED
-        marker.write_text(json.dumps({"pins": environment._pins(cuda=False)}))
-        assert environment.state() is environment.BackendState.READY
+        assert environment.read_state() is environment.BackendState.OUTDATED
+        marker.write_text(json.dumps({"pins": environment._required_packages(False)}))
+        assert environment.read_state() is environment.BackendState.READY
         preferences.device = "cuda"
-        assert environment.state() is environment.State.OUTDATED and environment.require_python() == python
-        assert "GPU" in environment.cost()
+        assert environment.read_state() is environment.BackendState.OUTDATED and environment.require_python() == python
+        assert "GPU" in environment.describe_setup_cost()
         preferences.device = "cpu"
-        assert environment.state() is environment.State.READY and "CPU" in environment.cost()
-        (environment.target() / ".incomplete").touch()
-        assert environment.state() is environment.State.INCOMPLETE
+        assert environment.read_state() is environment.BackendState.READY and "CPU" in environment.describe_setup_cost()
+        (environment.environment_folder() / ".incomplete").touch()
+        assert environment.read_state() is environment.BackendState.INCOMPLETE
         preferences.backend_python = str(python)
-        assert environment.state() is environment.State.READY
+        assert environment.read_state() is environment.BackendState.READY
         preferences.backend_python = str(tmp_path / "gone")
-        assert environment.state() is environment.State.PYTHON_NOT_FOUND
+        assert environment.read_state() is environment.BackendState.PYTHON_NOT_FOUND
     finally:
         preferences.cache_folder = preferences.backend_python = ""
         preferences.device = "auto"

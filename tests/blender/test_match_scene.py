@@ -133,7 +133,7 @@ def test_create_actor_imports_as_the_sidebar_says(installed, addon, actor_folder
     """The scene is set up while the job runs, after the button was pressed; only a choice matters more."""
     finishes = []
     create = installed("addon.operators.create_actor")
-    monkeypatch.setattr(create, "start_backend", lambda *a, **k: finishes.append(a[4]))
+    monkeypatch.setattr(create, "start_backend_job", lambda *a, **k: finishes.append(a[4]))
     form = bpy.context.scene.portrait_actor
     form.video = str(actor_folder / "audio.wav")  # any file
     form.folder, form.consent_who, form.consent_given = str(actor_folder), "nobody", True
@@ -155,7 +155,7 @@ class Pressed:
 
     def __init__(self, create: ModuleType) -> None:
         self.properties = SimpleNamespace(is_property_set=lambda name: name in vars(self))
-        self.execute = lambda context: create.PORTRAIT_ACTOR_OT_create_actor.act(self, context)
+        self.execute = lambda context: create.PORTRAIT_ACTOR_OT_create_actor.run(self, context)
         self.watch_job = lambda started: {"FINISHED"}
 
 

@@ -14,15 +14,16 @@ COLOR = (0.5, 0.6, 0.4)  # of the actor, display sRGB
 WRITE = """
 import sys, numpy as np
 from pathlib import Path
-from backend.rendering.images import exr_bytes
-from backend.rendering.passes import FAR, MATTES, Passes
+from backend.rendering.images import encode_exr
+from backend.rendering.passes import EMPTY_DEPTH_METERS, MATTE_NAMES, Passes
 size, edge, depth, color = 64, 32, 2.0, (0.5, 0.6, 0.4)
 x = np.mgrid[:size, :size][1] + 0.5
 cover = np.clip(edge - x + 0.75, 0, 1).astype(np.float32)
 picture = np.broadcast_to(np.array(color, np.float32), (size, size, 3)).copy()
-passes = Passes(picture, cover, np.where(cover > 0, depth, FAR).astype(np.float32), {m: cover for m in MATTES})
+planes = cover, np.where(cover > 0, depth, EMPTY_DEPTH_METERS).astype(np.float32), {m: cover for m in MATTE_NAMES}
+passes = Passes(picture, *planes)
 for frame in (1, 2):
-    Path(sys.argv[1], f"nora_{frame:04d}.exr").write_bytes(exr_bytes(passes, 25.0, {}))
+    Path(sys.argv[1], f"nora_{frame:04d}.exr").write_bytes(encode_exr(passes, 25.0, {}))
 """
 
 
@@ -94,7 +95,7 @@ class Shot:
 
     def row(self) -> np.ndarray:
         """(SIZE, 3) the middle row."""
-        return self.image()[SIZE // 2]
+        return self.picture()[SIZE // 2]
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def matte(row: np.ndarray) -> np.ndarray:
 
 
 def test_unmoved_sliders_change_nothing(shot):
-    assert np.abs(shot.image() - PLAIN).max() < 1e-3
+    assert np.abs(shot.picture() - PLAIN).max() < 1e-3
 
 
 def test_what_stands_before_the_actor_hides_it(shot):
@@ -125,7 +126,7 @@ def test_what_stands_before_the_actor_hides_it(shot):
 def test_a_wall_behind_the_actor_eats_nothing_of_the_edge(shot):
     shot.wall(5.0, 0.0, 1.0, 0.1)
     expected = ALPHA[:, None] * linear(COLOR) + (1 - ALPHA[:, None]) * 0.1
-    assert np.abs(shot.image() - expected).max() < 2e-3
+    assert np.abs(shot.picture() - expected).max() < 2e-3
     shot.set(Depth_Offset=4.0)
     assert np.allclose(shot.row(), 0.1, atol=2e-3), "moved behind the wall"
 
@@ -192,13 +193,13 @@ def test_light_wraps_around_the_edge(shot):
 
 def test_grain_is_noise_on_the_actor(shot):
     shot.set(Grain=0.05)
-    noise = [(shot.image(frame) - PLAIN)[:, : EDGE - 2, 1] for frame in (1, 2)]
+    noise = [(shot.picture(frame) - PLAIN)[:, : EDGE - 2, 1] for frame in (1, 2)]
     assert noise[0].std() == pytest.approx(0.05 * np.sqrt(linear(COLOR[1])), rel=0.15)
     assert abs(noise[0].mean()) < 0.003
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.1, "every frame has its own"
-    assert np.allclose(shot.image()[:, EDGE + 2 :], GREY, atol=2e-3), "the scene has its own grain"
+    assert np.allclose(shot.picture()[:, EDGE + 2 :], GREY, atol=2e-3), "the scene has its own grain"
     shot.set(Grain_Size=3.0)
-    large = (shot.image() - PLAIN)[:, : EDGE - 2, 1]
+    large = (shot.picture() - PLAIN)[:, : EDGE - 2, 1]
 
     def likeness(plane):
         return np.corrcoef(plane[:, :-1].ravel(), plane[:, 1:].ravel())[0, 1]

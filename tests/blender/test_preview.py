@@ -92,7 +92,7 @@ def test_a_deleted_actor_takes_its_preview_along(sam, live):
     before, images = handlers(), set(bpy.data.images.keys())
     live.start_preview(bpy.context)
     process, overlay = (
-        live.current().painter._process,
+        live.current_preview().process._process,
         importlib.import_module(f"{PACKAGE}.addon.preview.viewport_overlay"),
     )
     assert len(overlay._draw_handles) == 2 and live._card_corners(bpy.context.scene) is not None

@@ -19,18 +19,18 @@ import numpy as np
 from backend.media.encode import VideoWriter
 with VideoWriter(Path(sys.argv[1]), 64, 48, float(sys.argv[2])) as film:
     for shade in range(int(sys.argv[3])):
-        film.write(np.full((48, 64, 3), 5 * shade, np.uint8))
+        film.write_frame(np.full((48, 64, 3), 5 * shade, np.uint8))
 """
 TWO = """
 import sys
 from pathlib import Path
 import numpy as np
-from backend.media.decode import frames
+from backend.media.decode import read_frames
 from backend.media.encode import VideoWriter
 one, two = Path(sys.argv[1]), Path(sys.argv[2])
 with VideoWriter(two, 384, 192, 25.0, one) as film:
-    for _, _, rgb in frames(one):
-        film.write(np.ascontiguousarray(np.hstack([rgb, rgb])))
+    for _, _, rgb in read_frames(one):
+        film.write_frame(np.ascontiguousarray(np.hstack([rgb, rgb])))
 """
 
 
@@ -63,7 +63,7 @@ def test_the_report_can_be_read_while_its_actor_is_still_trained(addon, tmp_path
     folder = tmp_path / "jane.actor"
     folder.mkdir()
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    addon.job.start_job("Create Jane", command, tmp_path / "log.txt", lambda data: "", folder=folder)
+    addon.job.start_job("Create Jane", command, tmp_path / "log.txt", lambda data: "", actor_folder=folder)
     assert not bpy.ops.portrait_actor.open_report.poll()
     (folder / "report.html").write_text("<!doctype html>", encoding="utf-8")
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}
@@ -118,7 +118,7 @@ def test_a_film_that_blender_cannot_read_is_told(reported):
     ],
 )
 def test_faces_are_called_by_where_they_are(addon, count, names):
-    assert [addon.panels.job_box._face_name(n, count) for n in range(1, count + 1)] == names
+    assert [addon.panels.job_box._face_label(n, count) for n in range(1, count + 1)] == names
 
 
 def test_nothing_to_choose_from_says_so(addon):

@@ -141,7 +141,7 @@ def test_any_camera_projects_as_blender_does(nora, seed):
     nora.armature.scale = [random.uniform(0.5, 2)] * 3
     found, view = nora.sample(range(7, 8))
     scene.frame_set(7)
-    matrix, k = view.at(7)
+    matrix, k = view.matrices_at(7)
     points = random.normal(0, 0.1, (30, 3))
     placed = nora.armature.matrix_world.to_4x4()
     blender = np.array([world_to_camera_view(scene, scene.camera, placed @ to_vector(p)) for p in points])

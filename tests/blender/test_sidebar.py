@@ -6,21 +6,21 @@ from types import SimpleNamespace
 
 import bpy
 import pytest
-import recording
-from recording import Drawn
+import recording_layout
+from recording_layout import LayoutCall
 
 OPS = bpy.ops.portrait_actor
 ABOUT_ACTORS = ("job", "pose", "oral", "facial", "takes")
 PANELS = ("job", "create", "pose", "oral", "facial", "speak", "dub", "takes", "capture", "render")
 
 
-def draw(installed, name: str) -> list[Drawn]:
+def draw(installed, name: str) -> list[LayoutCall]:
     """What the panel PORTRAIT_ACTOR_PT_`name` draws now."""
     classes = installed("addon.panels").CLASSES
-    return recording.draw(next(kind for kind in classes if kind.__name__ == f"PORTRAIT_ACTOR_PT_{name}"))
+    return recording_layout.record_panel(next(kind for kind in classes if kind.__name__ == f"PORTRAIT_ACTOR_PT_{name}"))
 
 
-def written(drawn: list[Drawn]) -> str:
+def written(drawn: list[LayoutCall]) -> str:
     """All lines of text, as one."""
     return " ".join(item.text for item in drawn if item.kind == "label")
 
@@ -54,9 +54,9 @@ def test_every_button_has_a_name_or_an_icon_beside_something_that_has_one(instal
 def test_every_remedy_is_a_button_with_a_name(installed, code):
     box = installed("addon.panels.job_box")
     operator, label, _ = box.REMEDIES[code]
-    layout = recording.Layout()
+    layout = recording_layout.RecordingLayout()
     layout.operator(operator, text=label or None)
-    assert layout.everything[0].text
+    assert layout.all_calls[0].text
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def parts_of(armature: bpy.types.Object) -> list[bpy.types.Object]:
     return [armature, settings.face, settings.camera, bpy.data.objects[f"{armature.name} card"]]
 
 
-def owners(drawn: list[Drawn]) -> set[bpy.types.ID]:
+def owners(drawn: list[LayoutCall]) -> set[bpy.types.ID]:
     """The datablocks of objects whose properties a panel draws."""
     owned = {getattr(a, "id_data", None) for item in drawn for a in item.arguments}
     return {found for found in owned if isinstance(found, (bpy.types.Object, bpy.types.Key))}

@@ -12,7 +12,7 @@ FRAMES = range(1, 81)
 
 def add_line(addon, actor, name: str, first: int, count: int, value: float, **parts) -> None:
     """A take of `count` frames in which every channel is `value` and the head is turned by about as many radians."""
-    table = addon.contract.performance.Performance.rest(count, 25.0, first)
+    table = addon.contract.performance.Performance.rest_pose(count, 25.0, first)
     table.channels[:] = value
     table.head_rotation[:] = np.cos(value / 2), 0, np.sin(value / 2), 0
     addon.takes.add_take(name, actor.armature, actor.face, table, table.frames.astype(float), **parts)
@@ -56,7 +56,7 @@ def test_strips_play_a_take_frame_for_frame(nora, addon):
     np.testing.assert_allclose(after.channels, before.channels, atol=1e-5)
     np.testing.assert_allclose(after.head_translation, before.head_translation, atol=1e-6)
     still(nora)
-    table = addon.contract.performance.Performance.rest(20, 25.0)
+    table = addon.contract.performance.Performance.rest_pose(20, 25.0)
     table.channels[:] = np.linspace(0, 1, 20)[:, None]
     addon.takes.add_take("capture", nora.armature, nora.face, table, 3.4 + 1.2 * table.frames)
     before, _ = nora.sample(range(4, 26))
@@ -80,8 +80,8 @@ def test_head_of_one_take_and_mouth_of_another(nora, addon):
     """The bones play the footage; the mouth speaks, and what the line has no curves for plays the footage too."""
     footage, _ = nora.sample(range(1, 41))
     OPS.push_take()
-    oral = addon.contract.channels.ORAL
-    add_line(addon, nora, "line", 1, 40, 0.6, rigid=False, names=oral)
+    oral = addon.contract.channels.ORAL_CHANNELS
+    add_line(addon, nora, "line", 1, 40, 0.6, should_key_bones=False, channel_names=oral)
     for push in (False, True):
         if push:
             OPS.push_take(fade=0)
@@ -105,7 +105,7 @@ def test_a_strip_can_be_moved_and_its_weight_turned_down(nora, addon):
 
 
 def speak_into(addon, actor, first: int, count: int, value: float, **parts) -> str:
-    table = addon.contract.performance.Performance.rest(count, 25.0, first)
+    table = addon.contract.performance.Performance.rest_pose(count, 25.0, first)
     table.channels[:] = value
     table.head_rotation[:] = -np.array([np.cos(value / 2), 0, np.sin(value / 2), 0])  # the same turn, other signs
     return addon.takes.merge_into_take(actor.armature, actor.face, table, table.frames.astype(float), **parts)
@@ -146,7 +146,7 @@ def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
         }
 
     before = keys()
-    speak_into(addon, nora, 11, 20, 0.6, rigid=False)
+    speak_into(addon, nora, 11, 20, 0.6, should_key_bones=False)
     after = keys()
     assert [f for f in after if f < 11 or f > 30] == [f for f in before if f < 11 or f > 30]
     assert all(after[f] == before[f] for f in (5, 60))
@@ -155,9 +155,11 @@ def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
 
 def test_speaking_into_a_take_that_lacks_a_channel(nora, addon):
     still(nora)
-    add_line(addon, nora, "mouth", 1, 40, 0.2, rigid=False, names=addon.contract.channels.ORAL)
+    add_line(
+        addon, nora, "mouth", 1, 40, 0.2, should_key_bones=False, channel_names=addon.contract.channels.ORAL_CHANNELS
+    )
     nora.face.data.shape_keys.key_blocks["browInnerUp"].value = 0.1
-    speak_into(addon, nora, 11, 20, 0.6, rigid=False)
+    speak_into(addon, nora, 11, 20, 0.6, should_key_bones=False)
     found, _ = nora.sample(range(1, 41))
     brow = channel(found, "browInnerUp")
     assert brow[20] == pytest.approx(0.6) and brow[[0, 39]] == pytest.approx(0.1, abs=1e-6)
@@ -181,9 +183,11 @@ def test_without_a_take_there_is_nothing_to_push(nora):
 
 def test_what_only_the_upper_line_moves_fades_in_from_rest(nora, addon):
     still(nora)
-    add_line(addon, nora, "mouth", 1, 40, 0.2, rigid=False, names=addon.contract.channels.ORAL)
+    add_line(
+        addon, nora, "mouth", 1, 40, 0.2, should_key_bones=False, channel_names=addon.contract.channels.ORAL_CHANNELS
+    )
     OPS.push_take()
-    add_line(addon, nora, "all", 21, 40, 0.8, rigid=False)
+    add_line(addon, nora, "all", 21, 40, 0.8, should_key_bones=False)
     OPS.push_take(fade=10)
     found, _ = nora.sample(range(1, 51))
     brow = channel(found, "browInnerUp")

@@ -15,14 +15,14 @@ THIN = np.linspace(0.01, 0.2, SIZE)  # alpha of the lower half's columns
 WRITE = """
 import sys, numpy as np
 from pathlib import Path
-from backend.rendering.images import exr_bytes, png_bytes
-from backend.rendering.passes import MATTES, Passes
+from backend.rendering.images import encode_exr, encode_png
+from backend.rendering.passes import MATTE_NAMES, Passes
 color = np.empty((64, 64, 3), np.float32)
 color[:32], color[32:48], color[48:] = (0.6, 0.5, 0.45), (0.98, 0.97, 1.0), (0.95, 0.6, 1.0)
 alpha = np.ones((64, 64), np.float32)
 alpha[32:] = np.linspace(0.01, 0.2, 64)
-passes = Passes(color, alpha, np.ones_like(alpha), {m: alpha for m in MATTES})
-for kind, data in (("exr", exr_bytes(passes, 25.0, {})), ("png", png_bytes(passes, 16, {}))):
+passes = Passes(color, alpha, np.ones_like(alpha), {m: alpha for m in MATTE_NAMES})
+for kind, data in (("exr", encode_exr(passes, 25.0, {})), ("png", encode_png(passes, 16, {}))):
     Path(sys.argv[1], f"nora_0001.{kind}").write_bytes(data)
 """
 TRANSFORMS = pytest.mark.parametrize("transform", ["AgX", "Filmic"])
@@ -107,7 +107,7 @@ def test_thin_alpha_on_a_png_card_adds_no_more_than_white_does(nora, addon, scen
     scene.camera = nora.armature.portrait_actor.camera
     scene.view_settings.view_transform = transform
     table, path = nora.sample(range(1, 2))
-    placed = addon.card.CardAnimation.of(table, path, range(1, 2), 1)
+    placed = addon.card.CardAnimation.from_camera(table, path, range(1, 2), 1)
     sequence = addon.compositing.FrameSequence(tmp_path, "nora_####.png", 1, 1)
     card = addon.card.place_frames(addon.scene_actor.SceneActor(nora.armature, nora.face), scene, sequence, placed)
     image = next(n for n in card.active_material.node_tree.nodes if n.bl_idname == "ShaderNodeTexImage")

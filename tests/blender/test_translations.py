@@ -14,9 +14,9 @@ import pytest
 from support import PACKAGE, ROOT
 
 MARKS = {"iface_", "tip_", "rpt_", "n_"}
-DRAWN = {"label", "draw_text", "report", "poll_message_set"}  # what they get is marked, or stands in a variable
+DRAWN = {"label", "draw_wrapped_text", "report", "poll_message_set"}  # what they get is marked, or stands in a variable
 ICONS = ("ERROR", "INFO", "CHECKMARK", "LINKED")
-REFUSALS = {"UserError", "_error", "Error"}
+REFUSALS = {"UserError", "_make_error", "Error"}
 CONSOLE = ("cli.py",)  # speaks to terminals and logs, in English
 
 
@@ -85,7 +85,7 @@ def ours(kind, rna) -> list[bpy.types.Property]:
 
 def shown(installed) -> set[str]:
     """All of it; what has no lower-case letters ("CUDA", the names of sounds) is the same in every language."""
-    groups = set(installed("addon.contract").channels.GROUPS)
+    groups = set(installed("addon.contract").channels.CHANNEL_GROUPS)
     sockets = {item[-1] for item in installed("addon.scene.merge_group").GROUP_INPUTS if not isinstance(item, str)}
     return {text for text in marked() | registered(installed) | groups | sockets if text.upper() != text}
 
@@ -105,7 +105,7 @@ def test_every_text_has_a_german_one_and_none_is_left_over(installed, translatio
 def test_every_refusal_has_a_german_sentence_and_none_is_left_over(translations):
     german = translations.MESSAGES["de"]
     refused = {template(a) for _, name, call in calls("addon") if name in REFUSALS for a in call.args[1:]} - {"", "bug"}
-    assert not sorted(text for text in refused if translations.template_of(text)[0] not in german)
+    assert not sorted(text for text in refused if translations.match_template(text)[0] not in german)
     said = {template(node) for folder in ("addon", "backend") for _, node in nodes(folder)}
     said = {"".join(fixed(text)) for text in said if len(text) < 250}  # longer ones explain the code
     assert not sorted(set(german) - said - {text.capitalize() for text in said})
@@ -155,8 +155,8 @@ def test_names_are_looked_up_among_our_own_words(installed, translations):
     ],
 )
 def test_a_message_finds_the_template_it_was_made_from(translations, english, template, values):
-    assert translations.template_of(english) == (template, values)
-    assert translations.sentence(english) == english, "these tests run in English"
+    assert translations.match_template(english) == (template, values)
+    assert translations.translate_message(english) == english, "these tests run in English"
 
 
 @pytest.mark.skipif(not bpy.app.build_options.international, reason="this Blender is built without languages")
@@ -166,7 +166,7 @@ def test_blender_speaks_german(translations):
     view.language = "de_DE"
     try:
         assert translations.iface_("Face") == "Gesicht"
-        assert translations.sentence("No video was chosen.") == "Nichts gewählt: Video."
+        assert translations.translate_message("No video was chosen.") == "Nichts gewählt: Video."
         addon_utils.disable(PACKAGE)
         assert translations.iface_("Face") == "Face"
     finally:

@@ -19,7 +19,7 @@ import numpy as np
 from backend.media.encode import VideoWriter
 with VideoWriter(Path(sys.argv[1]), 64, 48, 25.0) as film:
     for shade in range(5):
-        film.write(np.full((48, 64, 3), 5 * shade, np.uint8))
+        film.write_frame(np.full((48, 64, 3), 5 * shade, np.uint8))
 """
 
 

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +17,6 @@ sys.path[:0] = [str(ROOT), str(HERE), str(HERE.parent / "blender")]
 
 import small_actor  # noqa: E402
 from window import Machine, Window  # noqa: E402
-
-from backend.contract import actor_folder, camera, channels, performance, protocol  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +51,5 @@ def window(machine: Machine) -> Iterator[Window]:
 @pytest.fixture(scope="session")
 def nora(machine: Machine) -> Path:
     """A finished actor's folder, made by code; the path as Blender's side names it."""
-    contract = SimpleNamespace(
-        actor=actor_folder, camera=camera, channels=channels, performance=performance, protocol=protocol
-    )
-    small_actor.write(contract, machine.host_folder / "Nora Ünlü.actor")
+    small_actor.write_actor(machine.host_folder / "Nora Ünlü.actor")
     return machine.blender_folder / "Nora Ünlü.actor"

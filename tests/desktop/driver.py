@@ -126,16 +126,16 @@ def save_render(path: str) -> None:
 
 def job() -> dict[str, Any]:
     """The job that runs or ran last, as the sidebar knows it."""
-    shown = sys.modules["bl_ext.user_default.portrait_actor.addon.jobs.job"].current()
+    shown = sys.modules["bl_ext.user_default.portrait_actor.addon.jobs.job"].current_job()
     if shown is None:
         return {"state": "none"}
     error = shown.error.message if shown.error else ""
-    return {"state": shown.state.value, "line": shown.line, "outcome": shown.outcome, "error": error}
+    return {"state": shown.state.value, "line": shown.status_text, "outcome": shown.outcome, "error": error}
 
 
 def preview() -> dict[str, Any]:
     """The live preview, and where its picture is on the screen: left, top, right, bottom."""
-    live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live_preview"].current()
+    live = sys.modules["bl_ext.user_default.portrait_actor.addon.preview.live_preview"].current_preview()
     if live is None:
         return {"on": False}
     drawn = live.compared_image(bpy.context.scene)

@@ -17,12 +17,12 @@ TWO = """
 import sys
 from pathlib import Path
 import numpy as np
-from backend.media.decode import frames
+from backend.media.decode import read_frames
 from backend.media.encode import VideoWriter
 one, two = Path(sys.argv[1]), Path(sys.argv[2])
 with VideoWriter(two, 384, 192, 25.0) as film:
-    for _, _, rgb in frames(one):
-        film.write(np.ascontiguousarray(np.hstack([rgb, rgb[:, ::-1]])))
+    for _, _, rgb in read_frames(one):
+        film.write_frame(np.ascontiguousarray(np.hstack([rgb, rgb[:, ::-1]])))
 """
 
 
