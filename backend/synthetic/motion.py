@@ -8,8 +8,8 @@ from ..contract.arrays import F64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS, mirror_channel
 from ..contract.geometry import matrix_from_quaternion, quaternion_from_yaw_pitch_roll, quaternion_product
 from ..contract.performance import Performance
+from .actor_mesh import MAX_GAZE_ANGLES
 from .cage import NECK_PIVOT
-from .head import MAX_GAZE_ANGLES
 from .phones import PHONES, TimedPhone
 
 MOTIONS = ("talk", "still_head", "range", "parts")

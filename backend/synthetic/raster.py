@@ -1,8 +1,8 @@
-"""A small triangle rasteriser on the CPU: z-buffer, supersampling, one atlas texture, light interpolated per vertex.
+"""A small triangle rasterizer on the CPU: z-buffer, supersampling, one atlas texture, light interpolated per vertex.
 
-It draws the sample actor only. Two passes: `visibility` finds the nearest triangle of every subsample, `shade` looks
-up texture and light there and averages the subsamples into pixels. Both work on bands of rows in parallel, and each
-subsample is written by one band alone, so the picture does not depend on the number of threads.
+It draws the synthetic actor only. `find_visible_triangles` finds the nearest triangle of every subsample, then
+`shade_pixels` looks up texture and light there and averages the subsamples into pixels. Both work on rows in parallel,
+and each subsample is written by one thread alone, so the image does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from numba import njit, prange
 
 from ..contract.arrays import F32, I32, U8
 
-BAND_COUNT = 32
+BAND_COUNT = 32  # bands of rows that are worked on in parallel; more than the cores of usual machines
+MIN_TRIANGLE_AREA = 1e-12  # squared subsamples; a smaller triangle covers nothing
 
 
 @njit(cache=True, parallel=True)
@@ -34,18 +35,19 @@ def _row_ranges(screen: F32, faces: I32, height: int, width: int) -> I32:
 
 @njit(cache=True, parallel=True)
 def find_visible_triangles(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F32]:
-    """The nearest triangle at every subsample.
+    """Find the nearest triangle at every subsample.
 
     Args:
         screen: (V, 3) x, y in subsamples (centres at +0.5) and camera depth z > 0 in metres.
         faces: (F, 3) vertex indices; both sides are drawn.
-        height, width: of the supersampled picture.
+        height: of the supersampled image.
+        width: of the supersampled image.
 
     Returns:
         (H, W) triangle index, −1 where there is none; (H, W) inverse depth in 1/metres, 0 where there is none.
     """
     ids = np.full((height, width), -1, np.int32)
-    nearness = np.zeros((height, width), np.float32)
+    inverse_depth = np.zeros((height, width), np.float32)
     rows = _row_ranges(screen, faces, height, width)
     for band in prange(BAND_COUNT):
         top, bottom = band * height // BAND_COUNT, (band + 1) * height // BAND_COUNT
@@ -56,7 +58,7 @@ def find_visible_triangles(screen: F32, faces: I32, height: int, width: int) -> 
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
             area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-            if abs(area) < 1e-12:
+            if abs(area) < MIN_TRIANGLE_AREA:
                 continue
             left = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
             right = min(width - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
@@ -68,20 +70,20 @@ def find_visible_triangles(screen: F32, faces: I32, height: int, width: int) -> 
             cx_step, cy_step = (ay - by) * inverse, (bx - ax) * inverse
             px, py = left + 0.5 - ax, first + 0.5 - ay
             b_row, c_row = px * bx_step + py * by_step, px * cx_step + py * cy_step
-            near_step = bx_step * bz + cx_step * cz  # inverse depth is what is linear on the screen
+            nearness_step = bx_step * bz + cx_step * cz  # inverse depth is linear on the screen
             for y in range(first, last + 1):
                 wb, wc = b_row, c_row
-                near = az + wb * bz + wc * cz
+                nearness = az + wb * bz + wc * cz
                 for x in range(left, right + 1):
-                    if wb >= 0.0 and wc >= 0.0 and wb + wc <= 1.0 and near > nearness[y, x]:
-                        nearness[y, x] = near
+                    if wb >= 0.0 and wc >= 0.0 and wb + wc <= 1.0 and nearness > inverse_depth[y, x]:
+                        inverse_depth[y, x] = nearness
                         ids[y, x] = f
                     wb += bx_step
                     wc += cx_step
-                    near += near_step
+                    nearness += nearness_step
                 b_row += by_step
                 c_row += cy_step
-    return ids, nearness
+    return ids, inverse_depth
 
 
 @njit(cache=True, inline="always")
@@ -114,24 +116,30 @@ def shade_pixels(
     region_count: int,
     subsamples: int,
 ) -> tuple[F32, F32, F32]:
-    """The picture, its soft mattes and its depth from the visible triangles.
+    """Shade the visible triangles and average the subsamples into pixels.
 
     Args:
-        ids, nearness: from `visibility`, (H·samples, W·samples).
-        screen, faces: as there. uv: (V, 2) atlas texels.
-        light: (V, 3) linear irradiance that multiplies the texture. gloss: (V,) linear highlight on top of it.
-        atlas: (Y, X, 3) display sRGB. linear: (256,) display sRGB → linear light.
+        triangle_ids: (H·subsamples, W·subsamples) from `find_visible_triangles`.
+        inverse_depth: the same.
+        screen: (V, 3) as there.
+        faces: (F, 3) as there.
+        uv: (V, 2) texels of the atlas.
+        irradiance: (V, 3) linear light that multiplies the texture.
+        specular: (V,) linear highlight on top of it.
+        atlas: (Y, X, 3) display sRGB.
+        srgb_to_linear: (256,) linear light of the sRGB codes.
         plate: (H, W, 3) linear background.
-        labels: (F,) region of each triangle, < label_count.
-        samples: subsamples per pixel and axis.
+        regions: (F,) region of each triangle, less than `region_count`.
+        region_count: R.
+        subsamples: subsamples per pixel and axis.
 
     Returns:
-        (H, W, 3) linear picture; (label_count, H, W) coverage 0–1 of each region; (H, W) depth times coverage, metres.
+        (H, W, 3) linear image; (R, H, W) coverage 0–1 of each region; (H, W) depth times coverage, metres.
     """
     height, width = plate.shape[0], plate.shape[1]
-    picture = np.empty((height, width, 3), np.float32)
+    image = np.empty((height, width, 3), np.float32)
     mattes = np.zeros((region_count, height, width), np.float32)
-    distance = np.zeros((height, width), np.float32)
+    depth = np.zeros((height, width), np.float32)
     part = np.float32(1.0 / (subsamples * subsamples))
     for y in prange(height):
         texel = np.empty(3, np.float32)
@@ -164,12 +172,12 @@ def shade_pixels(
                     g += texel[1] * (wi * irradiance[i, 1] + wj * irradiance[j, 1] + wk * irradiance[k, 1]) + shine
                     b += texel[2] * (wi * irradiance[i, 2] + wj * irradiance[j, 2] + wk * irradiance[k, 2]) + shine
                     mattes[regions[f], y, x] += part
-                    distance[y, x] += part / inverse_depth[sy, sx]
+                    depth[y, x] += part / inverse_depth[sy, sx]
             rest = empty * part
-            picture[y, x, 0] = r * part + rest * plate[y, x, 0]
-            picture[y, x, 1] = g * part + rest * plate[y, x, 1]
-            picture[y, x, 2] = b * part + rest * plate[y, x, 2]
-    return picture, mattes, distance
+            image[y, x, 0] = r * part + rest * plate[y, x, 0]
+            image[y, x, 1] = g * part + rest * plate[y, x, 1]
+            image[y, x, 2] = b * part + rest * plate[y, x, 2]
+    return image, mattes, depth
 
 
 @njit(cache=True)

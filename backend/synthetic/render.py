@@ -1,4 +1,4 @@
-"""Filming the sample actor: camera, backdrop and development into display-referred frames with mattes and depth."""
+"""The camera, the backdrop and the renderer of the sample clip: frames in sRGB with mattes, depth and landmarks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,31 @@ import numpy as np
 from ..contract.arrays import F32, F64, U8
 from ..contract.performance import Performance
 from ..media.srgb import SRGB_TO_LINEAR, srgb_code_table
-from .head import REGIONS, ActorMesh, cached_actor_mesh
+from .actor_mesh import ActorMesh, cached_actor_mesh
 from .raster import find_visible_triangles, shade_pixels
+from .rest_mesh import REGIONS
 
-_ENCODE_STEPS = 4096
+CAMERA_POSITION = (0.0, -0.046, 0.95)  # metres, actor space: head and shoulders fill the frame
+FOCAL_LENGTH = 2.65  # in sides of the frame; a portrait lens
+
+WALL_COLOR = (0.30, 0.36, 0.40)  # linear
+WALL_LIGHT = (0.62, 0.55)  # of the wall's colour everywhere, and on top of it in the middle of the pool of light
+POOL_CENTER = (0.42, 0.36)  # x and y in sides of the frame
+POOL_RADIUS = (0.55, 0.60)
+
+_ENCODE_STEPS = 4096  # linear light is rounded to so many levels before it becomes sRGB; finer than 8 bits show
 _SRGB_CODES = srgb_code_table(_ENCODE_STEPS)
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """A still camera: (4, 4) actor space → OpenCV camera, (3, 3) pixels, and the square frame's side in pixels."""
+    """A still camera with a square frame.
+
+    Attributes:
+        view: (4, 4) actor space → OpenCV camera.
+        intrinsics: (3, 3) pixels, pixel centres at +0.5.
+        size: side of the frame in pixels.
+    """
 
     view: F64
     intrinsics: F64
@@ -26,27 +41,36 @@ class PinholeCamera:
 
     @classmethod
     def head_and_shoulders(cls, size: int) -> PinholeCamera:
-        """Head and shoulders at a distance of a metre."""
+        """Return a camera that shows head and shoulders from nearly a metre."""
         view = np.eye(4)
         view[:3, :3] = np.diag([1.0, -1.0, -1.0])
-        view[:3, 3] = -view[:3, :3] @ np.array([0.0, -0.046, 0.95])
-        focal = 2.65 * size
+        view[:3, 3] = -view[:3, :3] @ np.array(CAMERA_POSITION)
+        focal = FOCAL_LENGTH * size
         return cls(view, np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]), size)
 
     @property
     def position(self) -> F64:
+        """(3,) metres, actor space."""
         return np.asarray(-self.view[:3, :3].T @ self.view[:3, 3])
 
     def project(self, points: F64) -> F64:
         """(N, 3) x, y in pixels and depth in metres of points (N, 3) in actor space."""
-        seen = points @ self.view[:3, :3].T + self.view[:3, 3]
-        flat = seen @ self.intrinsics.T
-        return np.asarray(np.column_stack([flat[:, :2] / seen[:, 2:], seen[:, 2]]))
+        camera_points = points @ self.view[:3, :3].T + self.view[:3, 3]
+        pixels = camera_points @ self.intrinsics.T
+        return np.asarray(np.column_stack([pixels[:, :2] / camera_points[:, 2:], camera_points[:, 2]]))
 
 
 @dataclass
 class SampleFrame:
-    """One frame: picture (H, W, 3) uint8, mattes (4, H, W) as in `Truth`, depth (H, W) metres × coverage, landmarks."""
+    """One rendered frame.
+
+    Attributes:
+        image: (H, W, 3) display sRGB.
+        mattes: (4, H, W) coverage 0–1, as in `GroundTruth`.
+        depth: (H, W) metres from the camera, times coverage.
+        landmarks: (478, 2) pixels.
+        mouth_opening: metres, as in `GroundTruth`.
+    """
 
     image: U8
     mattes: F32
@@ -56,19 +80,24 @@ class SampleFrame:
 
 
 class SampleRenderer:
-    """The actor of a seed before the camera."""
+    """Renders the actor of a seed.
+
+    Attributes:
+        camera: the camera of all frames.
+        subsamples: subsamples per pixel and axis.
+        mesh: the actor.
+        plate: (H, W, 3) linear backdrop.
+    """
 
     def __init__(self, camera: PinholeCamera, seed: int, has_loose_hairs: bool, subsamples: int) -> None:
         self.camera, self.subsamples = camera, subsamples
         self.mesh: ActorMesh = cached_actor_mesh(seed, has_loose_hairs)
         self.plate = build_backdrop(camera.size)
-        self._faces, self._face_regions = (
-            self.mesh.faces[self.mesh.visible_faces],
-            self.mesh.face_regions[self.mesh.visible_faces],
-        )
+        self._faces = self.mesh.rest.faces[self.mesh.visible_faces]
+        self._face_regions = self.mesh.rest.face_regions[self.mesh.visible_faces]
 
     def render(self, performance: Performance, frame_index: int) -> SampleFrame:
-        """Frame `frame` of a performance."""
+        """Render one frame of a performance."""
         posed = self.mesh.pose(
             performance.channels[frame_index].astype(float),
             (performance.head_rotation[frame_index], performance.head_translation[frame_index]),
@@ -78,34 +107,21 @@ class SampleRenderer:
         screen = self.camera.project(posed.vertices.astype(float)).astype(np.float32)
         screen[:, :2] *= self.subsamples
         side = self.camera.size * self.subsamples
-        faces, labels = self._faces, self._face_regions
-        ids, near = find_visible_triangles(screen, faces, side, side)
-        picture, regions, depth = shade_pixels(
-            ids,
-            near,
-            screen,
-            faces,
-            posed.uv,
-            posed.irradiance,
-            posed.specular,
-            self.mesh.atlas,
-            SRGB_TO_LINEAR,
-            self.plate,
-            labels,
-            len(REGIONS),
-            self.subsamples,
-        )
-        codes = np.clip(picture * (_ENCODE_STEPS - 1) + 0.5, 0, _ENCODE_STEPS - 1).astype(np.int32)
-        head, hair, torso, mouth = regions
+        triangle_ids, inverse_depth = find_visible_triangles(screen, self._faces, side, side)
+        linear, coverage, depth = shade_pixels(
+            triangle_ids, inverse_depth, screen, self._faces, posed.uv, posed.irradiance, posed.specular,
+            self.mesh.atlas, SRGB_TO_LINEAR, self.plate, self._face_regions, len(REGIONS), self.subsamples,
+        )  # fmt: skip
+        levels = np.clip(linear * (_ENCODE_STEPS - 1) + 0.5, 0, _ENCODE_STEPS - 1).astype(np.int32)
+        head, hair, torso, mouth = coverage
         mattes = np.stack([head + hair + mouth, hair, torso, mouth])
-        return SampleFrame(
-            _SRGB_CODES[codes], mattes, depth, self.camera.project(posed.landmarks)[:, :2], posed.mouth_opening
-        )
+        landmarks = self.camera.project(posed.landmarks)[:, :2]
+        return SampleFrame(_SRGB_CODES[levels], mattes, depth, landmarks, posed.mouth_opening)
 
 
 def build_backdrop(size: int) -> F32:
     """(size, size, 3) linear: a plain wall with a soft pool of light behind the head."""
     y, x = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size, indexing="ij")
-    glow = np.exp(-(((x - 0.42) / 0.55) ** 2) - ((y - 0.36) / 0.60) ** 2)
-    wall = np.array([0.30, 0.36, 0.40]) * (0.62 + 0.55 * glow[..., None])
-    return np.asarray(wall, np.float32)
+    glow = np.exp(-(((x - POOL_CENTER[0]) / POOL_RADIUS[0]) ** 2) - ((y - POOL_CENTER[1]) / POOL_RADIUS[1]) ** 2)
+    everywhere, in_pool = WALL_LIGHT
+    return np.asarray(np.array(WALL_COLOR) * (everywhere + in_pool * glow[..., None]), np.float32)
