@@ -225,8 +225,8 @@ MESSAGES: dict[str, str] = {
         "Das Gesicht ist die meiste Zeit von der Kamera abgewandt.",
     "The face landmarker {} found the face in only {} of {} frames.":
         "Der Face Landmarker {} fand das Gesicht nur in {} von {} Bildern.",
-    "The longest stretch that shows one face clearly and without a cut lasts only {} s.":
-        "Der längste Abschnitt, der ein Gesicht deutlich und ohne Schnitt zeigt, dauert nur {} s.",
+    "The longest uninterrupted segment that shows one face clearly lasts only {} s.":
+        "Der längste ununterbrochene Abschnitt, der ein Gesicht deutlich zeigt, dauert nur {} s.",
     "There is no face landmarker at {}.": "Unter {} ist kein Face Landmarker.",
     "There is no face number {}.": "Es gibt kein Gesicht Nummer {}.",
     "This video shows {} faces at once.": "Dieses Video zeigt {} Gesichter zugleich.",
@@ -267,10 +267,10 @@ MESSAGES: dict[str, str] = {
     "Training goes on from step {} of {}.": "Das Training geht bei Schritt {} von {} weiter.",
     "{} frames of the video are damaged and were left out.":
         "{} Bilder des Videos sind beschädigt und wurden ausgelassen.",
-    "{} s of good footage lie outside that stretch and were not used: "
-    "only the longest stretch without interruption is learned from.":
-        "{} s brauchbare Aufnahme liegen außerhalb dieses Abschnitts und wurden nicht verwendet: gelernt wird nur aus "
-        "dem längsten Abschnitt ohne Unterbrechung.",
+    "{} s of good footage lie outside that segment and were not used: "
+    "the actor learns only from the longest uninterrupted segment.":
+        "{} s brauchbare Aufnahme liegen außerhalb dieses Abschnitts und wurden nicht verwendet: der Darsteller lernt "
+        "nur aus dem längsten ununterbrochenen Abschnitt.",
     # speaking, dubbing, captures
     "1 is the actor's own.": "1 ist die des Darstellers selbst.",
     "A strength is not between 0 and {}.": "Eine Stärke liegt nicht zwischen 0 und {}.",
