@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import numba
 import numpy as np
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32, I32, U8
 from ..media.srgb import SRGB_TO_LINEAR, SRGB_TO_LINEAR_SLOPE, linear_from_srgb_codes
 from .plate import Plate, dilate_mask, erode_mask, interpolation_taps, push_pull
@@ -99,7 +99,7 @@ class EdgeRefiner:
         return np.median((linear_image - self._small_plate_linear)[clear], axis=0).astype(np.float32)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@kernel(exact=True, error_model="numpy")
 def _key_edges(
     rgb: U8,
     blurred_mask: F32,
@@ -167,7 +167,7 @@ def _key_edges(
     return alpha, by_plate
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(exact=True, inline="always")
 def _bilinear(
     image: F32,
     channel: int,
@@ -210,7 +210,7 @@ def fill_alpha_holes(alpha: F32, rough_mask: F32) -> F32:
     return _fill_enclosed_holes(alpha, labels, count)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def _fill_enclosed_holes(alpha: F32, labels: I32, count: int) -> F32:
     """The alpha (H, W), 1 in those of its labelled gaps (H, W; 0 is none) that are holes; changed in place."""
     height, width = alpha.shape

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
-import numba
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32, F64, I32, U8, Floats, Mask
 from ..tracking.detection import topology as topo
 
@@ -113,7 +113,7 @@ def color_bins(rgb: U8) -> I32:
     return _lab_bins(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def _lab_bins(lab: U8) -> I32:
     codes = np.empty(lab.shape[:2], np.int32)
     for y in range(lab.shape[0]):
@@ -171,7 +171,7 @@ def class_posterior(color_probabilities: F32, bins: I32, person_mask: F32, landm
     return shares
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def _color_position_posterior(color_probabilities: F32, bins: I32, across: F32, up: F32, face: Mask) -> F32:
     """(3, H, W) how likely hair, skin and cloth are by colour (H, W) and by the place on the head (H, W)."""
     shares = np.empty((3, *bins.shape), np.float32)
@@ -190,7 +190,7 @@ def _color_position_posterior(color_probabilities: F32, bins: I32, across: F32, 
     return shares
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@kernel(exact=True, inline="always")
 def _position_prior(across: float, up: float, face: bool) -> tuple[float, float]:
     """How likely hair and skin are at a place of the head's frame, before any colour is seen."""
     if face:  # brows and beards are the face's

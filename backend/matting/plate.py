@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
-import numba
 import numpy as np
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32, I64, U8, Mask
 
 MASK_MARGIN = 1 / 24  # of the picture's side: how far from the person's mask a pixel is surely background
@@ -78,7 +78,7 @@ class PlateEstimator:
         return Plate(fill_unknown(colour, seen), seen, np.hypot(doubt, SENSOR_NOISE).astype(np.float32))
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def _median_and_interquartile_range(images: U8, is_background: Mask) -> tuple[U8, F32]:
     """Median (H, W, 3) of pictures (N, H, W, 3) over those that are clear (N, H, W), and the distance (H, W) of their
     quartiles, mean of the channels; 0 where none is clear. By counting: codes of one pixel lie close together."""
@@ -162,7 +162,7 @@ def push_pull(values: F32, weight: F32) -> F32:
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def _pull_level(level: F32, coarse: F32) -> F32:
     """The mean (H, W, C) of a level (H, W, C + 1: sums and their weight) where it has weight, else the coarser one."""
     height, width, channels = level.shape[0], level.shape[1], level.shape[2] - 1
@@ -183,7 +183,7 @@ def _pull_level(level: F32, coarse: F32) -> F32:
     return result
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def interpolation_taps(target_size: int, source_size: int) -> tuple[I64, F32]:
     """For each of `length` pixels the two of `small` pixels (length, 2) between which it lies, and how far (length,) it
     is towards the second: linear interpolation as cv2.resize does it."""

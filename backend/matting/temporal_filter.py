@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import cv2
-import numba
 import numpy as np
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32, U8
 
 MAX_PREVIOUS_SHARE = 0.85  # share of the earlier matte where the picture rests
@@ -36,7 +36,7 @@ class TemporalFilter:
         return mattes
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(exact=True)
 def _blend_with_previous(mattes: F32, previous: F32, change: U8) -> F32:
     """Mattes (H, W, C) with those of the frame before, where the picture's change (H, W) is small."""
     result = mattes.copy()

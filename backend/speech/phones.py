@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32
 from .acoustic_model import AcousticModel, load_acoustic_model
 
@@ -171,7 +171,7 @@ def _select_warp(model: AcousticModel, power: F32) -> float:
     return WARP_FACTORS[int(np.argmax(likelihood))]
 
 
-@njit(cache=True)
+@kernel(exact=True)
 def _forward_backward(scores: F32, self_transition: float) -> F32:
     """Posteriors (N, P) over a loop of P phones with three states each, left to right, all phones likely alike.
 

@@ -8,15 +8,16 @@ and each subsample is written by one thread alone, so the image does not depend 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32, I32, U8
 
 BAND_COUNT = 32  # bands of rows that are worked on in parallel; more than the cores of usual machines
 MIN_TRIANGLE_AREA = 1e-12  # squared subsamples; a smaller triangle covers nothing
 
 
-@njit(cache=True, parallel=True)
+@kernel(exact=True, parallel=True)
 def _row_ranges(screen: F32, faces: I32, height: int, width: int) -> I32:
     """(F, 2) first and last row of subsamples that each triangle could cover; first > last where it covers none."""
     rows = np.empty((len(faces), 2), np.int32)
@@ -33,7 +34,7 @@ def _row_ranges(screen: F32, faces: I32, height: int, width: int) -> I32:
     return rows
 
 
-@njit(cache=True, parallel=True)
+@kernel(exact=True, parallel=True)
 def find_visible_triangles(screen: F32, faces: I32, height: int, width: int) -> tuple[I32, F32]:
     """Find the nearest triangle at every subsample.
 
@@ -86,7 +87,7 @@ def find_visible_triangles(screen: F32, faces: I32, height: int, width: int) -> 
     return ids, inverse_depth
 
 
-@njit(cache=True, inline="always")
+@kernel(exact=True, inline="always")
 def _sample_texture(atlas: U8, srgb_to_linear: F32, u: float, v: float, out: F32) -> None:
     """Bilinear look-up in linear light; u, v in texels."""
     u, v = u - 0.5, v - 0.5
@@ -100,7 +101,7 @@ def _sample_texture(atlas: U8, srgb_to_linear: F32, u: float, v: float, out: F32
         out[k] = upper * (1 - fy) + lower * fy
 
 
-@njit(cache=True, parallel=True)
+@kernel(exact=True, parallel=True)
 def shade_pixels(
     triangle_ids: I32,
     inverse_depth: F32,
@@ -180,7 +181,7 @@ def shade_pixels(
     return image, mattes, depth
 
 
-@njit(cache=True)
+@kernel(exact=True)
 def vertex_normals(vertices: F32, faces: I32) -> F32:
     """(V, 3) unit normals: sum of the area-weighted normals of the faces around each vertex."""
     normals = np.zeros_like(vertices)

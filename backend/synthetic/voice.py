@@ -9,8 +9,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from ..compute.kernels import kernel
 from ..contract.arrays import F32, F64
 from .phones import PHONES, TimedPhone
 
@@ -70,7 +70,7 @@ def _build_pitch_curve(phones: list[TimedPhone], time: F64, rng: np.random.Gener
     return np.asarray(pitch * (1 + 0.020 * wander))
 
 
-@njit(cache=True)
+@kernel(exact=True)
 def _synthesize_samples(
     pitch: F64,
     voicing: F64,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ...compute.kernels import kernel
 from ...contract.arrays import F64
 from ...contract.channels import CHANNEL_INDEX, CHANNELS, FACIAL_CHANNELS
 from ..detection import topology as topo
@@ -144,7 +144,7 @@ def _is_slow_channel(name: str) -> bool:
     return name in FACIAL_CHANNELS and not name.startswith(("eyeBlink", "eyeLook"))
 
 
-@numba.njit(cache=True)
+@kernel(exact=True)
 def _run_coordinate_descent(normal: F64, rhs: F64, smoothness: F64, sparsity: F64, channels: F64, sweeps: int) -> None:
     """Coordinate descent on ½wᵀNw − rᵀw + sparse·w + ½smooth·|w_t − w_{t±1}|², 0 ≤ w ≤ 1, forward and back in time."""
     count, size = channels.shape

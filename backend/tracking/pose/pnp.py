@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+from numba import prange
 
+from ...compute.kernels import kernel
 from ...contract.arrays import F64
 
 DAMPING = 1e-4
@@ -12,7 +13,7 @@ MIN_DIAGONAL = 1e-9  # a frame in which nothing is seen stays at its start
 STEP_TOLERANCE = 1e-7
 
 
-@numba.njit(cache=True, parallel=True)
+@kernel(exact=True, parallel=True)
 def solve_pnp_kernel(
     pixels: F64,
     confidence: F64,
@@ -35,7 +36,7 @@ def solve_pnp_kernel(
         rotation (T, 3, 3), translation (T, 3): start. held_…: what `hold` (6,) pulls to.
         noise: pixels. limit: deviations of the noise from which a track counts less.
     """
-    for t in numba.prange(len(pixels)):
+    for t in prange(len(pixels)):
         for _ in range(iterations):
             normal = np.zeros((6, 6))
             right = np.zeros(6)
@@ -67,7 +68,7 @@ def solve_pnp_kernel(
                 break
 
 
-@numba.njit(cache=True)
+@kernel(exact=True)
 def _accumulate_normal_equations(
     pixel: F64,
     confidence: float,
@@ -108,7 +109,7 @@ def _accumulate_normal_equations(
             normal[i, j] += w * (jacobian[0, i] * jacobian[0, j] + jacobian[1, i] * jacobian[1, j])
 
 
-@numba.njit(cache=True)
+@kernel(exact=True)
 def _matrix_from_vector(rotation_vector: F64) -> F64:
     """Rotation matrix of a rotation vector (Rodrigues)."""
     angle = np.sqrt(rotation_vector[0] ** 2 + rotation_vector[1] ** 2 + rotation_vector[2] ** 2)
@@ -125,7 +126,7 @@ def _matrix_from_vector(rotation_vector: F64) -> F64:
     return result
 
 
-@numba.njit(cache=True)
+@kernel(exact=True)
 def _vector_from_matrix(rotation: F64) -> F64:
     """Rotation vector of a rotation matrix that turns by less than a right angle."""
     axis = (
