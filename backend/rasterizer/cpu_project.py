@@ -1,5 +1,4 @@
-"""Projection of Gaussians to the screen, and its gradient. One Gaussian after the other, in float64, without matrices
-in memory.
+"""The kernels that project Gaussians to the screen, and their gradient, in float64 without matrices in memory.
 
 Names: A is the view's 3×3 part, R the rotation, S the scales, B = A R S, J the Jacobian of the perspective, M = J B.
 The projected covariance is M Mᵀ + blur, and its determinant is taken from M by Cauchy and Binet, so that it stays
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from backend.compute.kernels import kernel
-from backend.rasterizer.constants import (
+from ..compute.kernels import kernel
+from .constants import (
     MAX_SCREEN_VARIANCE,
     MIN_ALPHA,
     MIN_QUATERNION_NORM,
@@ -22,8 +21,9 @@ from backend.rasterizer.constants import (
     SCREEN_BLUR_VARIANCE,
 )
 
-TILE_WIDTH, TILE_HEIGHT = 8, 32  # px; a tile's row is one vector of `simd`
-CULLED_DEPTH = np.float32(np.inf)  # the depth of what is not drawn
+TILE_WIDTH = 8  # pixels: one vector of `simd`
+TILE_HEIGHT = 32  # pixels; taller tiles share more Gaussians per list but leave the first-level cache. Not tuned.
+CULLED_DEPTH = np.float32(np.inf)  # depth of a Gaussian that is not drawn
 
 LOG_MIN_ALPHA = math.log(MIN_ALPHA)
 
@@ -32,15 +32,15 @@ X, Y, XX, XY, YY, PRECISION, LOG_OPACITY, DEPTH = range(8)
 PROJECTED_COLUMNS = 8
 MOMENT_COUNT = 6  # columns of `moments` before the features, see `cpu_tiles`
 
-F64: Any = np.float64  # float() would keep a float32 what it is
-Array = Any  # a numpy array in Python, numba's array inside a kernel
+F64: Any = np.float64  # in a kernel, float() would leave a float32 as it is
+Array = Any  # a numpy array in Python, a numba array inside a kernel
 Vec3 = tuple[float, float, float]
 Mat3 = tuple[Vec3, Vec3, Vec3]
 
 
 @kernel
 def _rotation_rows(w: float, x: float, y: float, z: float) -> Mat3:
-    """Rows of the rotation matrix of a unit quaternion."""
+    """Return the rows of the rotation matrix of a unit quaternion."""
     return (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
@@ -50,7 +50,7 @@ def _rotation_rows(w: float, x: float, y: float, z: float) -> Mat3:
 
 @kernel
 def _normalize_quaternion(quats: Array, i: int) -> tuple[float, float, float, float, float]:
-    """Quaternion i divided by its length, and what it was divided by."""
+    """Return quaternion i divided by its length, and the divisor."""
     w, x, y, z = F64(quats[i, 0]), F64(quats[i, 1]), F64(quats[i, 2]), F64(quats[i, 3])
     length = max(math.sqrt(w * w + x * x + y * y + z * z), MIN_QUATERNION_NORM)
     return w / length, x / length, y / length, z / length, length
@@ -83,7 +83,7 @@ def _scale(a: Vec3, scale: float) -> Vec3:
 
 @kernel
 def _view_rows(camera: Array) -> Mat3:
-    """A's rows."""
+    """Return the rows of A."""
     return (
         (camera[0, 0], camera[0, 1], camera[0, 2]),
         (camera[1, 0], camera[1, 1], camera[1, 2]),
@@ -114,10 +114,25 @@ def project_gaussians(
     depths: Array,
     boxes: Array,
 ) -> None:
-    """Fill rows first … last of `projected`, `depths` (z or NOT_DRAWN) and `boxes` (first and last tile column, first
-    and last tile row that the bounding box of alpha ≥ ALPHA_MIN meets).
+    """Project Gaussians first … last.
 
-    camera (3, 4) is the view; lens (8,) is fx, fy, cx, cy and the limits of x/z and y/z inside the Jacobian.
+    Args:
+        first: index of the first Gaussian.
+        last: index after the last one.
+        means: (N, 3) centres.
+        quats: (N, 4) rotations.
+        scales: (N, 3) standard deviations.
+        opacities: (N,) opacities.
+        features: (N, C) features; a Gaussian with a feature that is not finite is not drawn.
+        screen_offsets: (N, 2) pixels.
+        camera: (3, 4) the view.
+        lens: (8,) fx, fy, cx, cy and the limits of x/z and y/z inside the Jacobian.
+        width: width of the image, pixels.
+        height: height of the image, pixels.
+        projected: (N, 8) the columns named above; written.
+        depths: (N,) camera z, or CULLED_DEPTH; written.
+        boxes: (N, 4) first and last tile column, first and last tile row of the bounding box of alpha ≥ MIN_ALPHA;
+            written.
     """
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
     view = _view_rows(camera)
@@ -160,10 +175,10 @@ def project_gaussians(
         if not _all_finite(features, i):
             continue
         log_opacity = math.log(opacity)
-        reach = 2 * (log_opacity - LOG_MIN_ALPHA)
+        squared_radius = 2 * (log_opacity - LOG_MIN_ALPHA)  # in standard deviations
         half_x, half_y = (
-            _pad_half_width(math.sqrt(max(reach * xx, 0.0))),
-            _pad_half_width(math.sqrt(max(reach * yy, 0.0))),
+            _pad_half_width(math.sqrt(max(squared_radius * xx, 0.0))),
+            _pad_half_width(math.sqrt(max(squared_radius * yy, 0.0))),
         )
         if px + half_x < 0 or px - half_x > width or py + half_y < 0 or py - half_y > height:
             continue
@@ -179,7 +194,7 @@ def project_gaussians(
 
 @kernel
 def _pad_half_width(half_width: float) -> float:
-    """A half width, widened by more than float32 rounds: the kernels decide exactly, pixel by pixel."""
+    """Widen a half width by more than float32 rounds; the tile kernels decide exactly, pixel by pixel."""
     return half_width * 1.0001 + 0.01
 
 
@@ -213,10 +228,29 @@ def project_gaussians_backward(
     d_features: Array,
     d_offsets: Array,
 ) -> None:
-    """Gradients of the Gaussians first … last from their tiles' rows of `moments` (see `cpu_tiles.backward`).
+    """Compute the gradients of Gaussians first … last from their rows of `moments`.
 
-    Gaussian i's rows are slots[spans[i, 0] … spans[i, 1]], always summed in that order, so the result does not depend
-    on which thread did what. depth_column is depth's column in `moments`, or -1.
+    Args:
+        first: index of the first Gaussian.
+        last: index after the last one.
+        entry_spans: (N, 2) see `cpu_bin.emit_tile_entries`.
+        entry_slots: (entries,) rows of `moments`: Gaussian i's are entry_slots[entry_spans[i, 0] : entry_spans[i, 1]].
+            They are always summed in this order, so the result does not depend on the threads.
+        moments: (entries, columns) see `backward` in `cpu_tiles`.
+        depth_column: column of depth in `moments`, or -1.
+        projected: (N, 8) see `project_gaussians`.
+        means: (N, 3) centres.
+        quats: (N, 4) rotations.
+        scales: (N, 3) standard deviations.
+        opacities: (N,) opacities.
+        camera: (3, 4) the view.
+        lens: (8,) see `project_gaussians`.
+        d_means: (N, 3) gradient; written.
+        d_quats: (N, 4) gradient; written.
+        d_scales: (N, 3) gradient; written.
+        d_opacities: (N,) gradient; written.
+        d_features: (N, C) gradient, zero at first; written.
+        d_offsets: (N, 2) gradient of the screen offsets; written.
     """
     fx, fy = lens[0], lens[1]
     view = _view_rows(camera)
@@ -238,15 +272,15 @@ def project_gaussians_backward(
                 d_depth += moments[slot, depth_column]
         d_opacities[i] = m / F64(opacities[i])
 
-        # Back through the conditional form: precision a = 1 / (xx - xy²/yy) of a row, lean = -xy/yy, 1/yy.
+        # Back through the conditional form: precision 1 / (xx - xy²/yy) of a row, shear -xy/yy, and 1/yy.
         xy, yy = F64(projected[i, XY]), F64(projected[i, YY])
-        precision, lean = F64(projected[i, PRECISION]), -xy / yy
-        d_px, d_py = precision * m_t, precision * lean * m_t + m_y / yy
+        precision, shear = F64(projected[i, PRECISION]), -xy / yy
+        d_px, d_py = precision * m_t, precision * shear * m_t + m_y / yy
         d_offsets[i, 0], d_offsets[i, 1] = d_px, d_py
         d_xx = 0.5 * precision * precision * m_tt
-        d_lean = -precision * m_ty
-        d_xy = 2 * lean * d_xx - d_lean / yy
-        d_yy = lean * lean * d_xx - lean * d_lean / yy + 0.5 * m_yy / (yy * yy)
+        d_shear = -precision * m_ty
+        d_xy = 2 * shear * d_xx - d_shear / yy
+        d_yy = shear * shear * d_xx - shear * d_shear / yy + 0.5 * m_yy / (yy * yy)
 
         # Back through M Mᵀ and M's rows u (B₀ - x/z B₂) and v (B₁ - y/z B₂).
         mean = (F64(means[i, 0]), F64(means[i, 1]), F64(means[i, 2]))
@@ -303,5 +337,5 @@ def _multiply_elements(a: Vec3, b: Vec3) -> Vec3:
 
 @kernel
 def _column_times_rows(matrix: Mat3, k: int, a: Vec3, b: Vec3, c: Vec3) -> Vec3:
-    """Column k of the matrix times the rows a, b, c."""
+    """Return column k of the matrix times the rows a, b, c."""
     return _add_scaled(_add_scaled(_scale(a, matrix[0][k]), matrix[1][k], b), matrix[2][k], c)

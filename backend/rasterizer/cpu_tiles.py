@@ -1,10 +1,10 @@
-"""Blending inside tiles, forward and backward. A tile's row is one vector: nothing here loops over pixels.
+"""The kernels that blend Gaussians inside tiles, forward and backward. A row of a tile is one vector.
 
-On a row at height dy from its centre a Gaussian is one-dimensional: alpha = exp(peak(dy) + curve · t²), where t is the
-distance from the row's own centre, which leans by `lean` px from row to row. In this conditional form (against the
-usual a dx² + 2 b dx dy + c dy²) nothing cancels in float32, however thin the Gaussian.
+In the row at height dy from its centre a Gaussian is one-dimensional: alpha = exp(peak(dy) + curvature · t²), where t
+is the distance from the Gaussian's centre in this row, which moves by `shear` pixels from row to row. In this
+conditional form nothing cancels in float32 however thin the Gaussian is, unlike in the usual a dx² + 2 b dx dy + c dy².
 
-A tile is worked on in a buffer that fits the first-level cache: for each of its rows some vectors, one under the other.
+A tile is processed in a buffer that fits the first-level cache and holds a few vectors for each row.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from backend.compute.kernels import kernel
-from backend.compute.simd import (
+from ..compute.kernels import kernel
+from ..compute.simd import (
     LANES,
     accumulate_scaled,
     any_at_least,
@@ -31,8 +31,8 @@ from backend.compute.simd import (
     store_lane_sums,
     zero_vectors,
 )
-from backend.rasterizer.constants import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
-from backend.rasterizer.cpu_bin import (
+from .constants import MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
+from .cpu_bin import (
     CURVATURE,
     CURVATURE_Y,
     EXPONENT_SCALE,
@@ -41,17 +41,17 @@ from backend.rasterizer.cpu_bin import (
     SHEAR,
     SPLAT_COLUMNS,
 )
-from backend.rasterizer.cpu_project import MOMENT_COUNT, TILE_HEIGHT, TILE_WIDTH, Array, X, Y
+from .cpu_project import MOMENT_COUNT, TILE_HEIGHT, TILE_WIDTH, Array, X, Y
 
 assert LANES == TILE_WIDTH
-LIVE_ROW_CHECK_INTERVAL = 8  # list entries between two looks at which rows still let light through
+LIVE_ROW_CHECK_INTERVAL = 8  # list entries between two searches for finished rows; smaller stops earlier. Not tuned.
 
 F32 = np.float32
 I64: Any = np.int64
 _ZERO, _ONE, _HALF = F32(0), F32(1), F32(0.5)
 _MAX_ALPHA, _MIN_TRANSMITTANCE = F32(MAX_ALPHA), F32(MIN_TRANSMITTANCE)
 _MIN_EXPONENT = F32(math.log(MIN_ALPHA) / EXPONENT_SCALE)  # alpha ends where its scaled exponent falls below this
-_MIN_EXP_INPUT = F32(-0.7)
+_MIN_EXP_INPUT = F32(-0.7)  # just below _MIN_EXPONENT for opacity 1
 # exp(x) on [-0.7, 0] to 4e-8: the Chebyshev interpolant's coefficients, lowest power first.
 _EXP_COEFFICIENTS = tuple(
     F32(c)
@@ -66,7 +66,7 @@ _E0, _E1, _E2, _E3, _E4, _E5 = _EXP_COEFFICIENTS
 def exp_8x(x: Any) -> Any:
     """exp(8 x) for a vector in [-0.7, 0]: a polynomial for exp(x), squared three times. Relative error below 1e-6.
 
-    Below -0.7, where alpha has ended, the result means nothing, but is never NaN.
+    Below -0.7, where alpha is zero, the result is meaningless but never NaN.
     """
     square = x * x
     y = ((x * _E5 + _E4) * square + (x * _E3 + _E2)) * square + (x * _E1 + _E0)
@@ -77,7 +77,7 @@ def exp_8x(x: Any) -> Any:
 
 @kernel
 def _find_live_rows(tile: Array, stride: int, first: int, end: int) -> tuple[int, int]:
-    """The first and end row, within first … end, that have a pixel which is not finished."""
+    """Narrow the rows first … end to those between the first and the last row with an unfinished pixel."""
     limit = broadcast(_MIN_TRANSMITTANCE)
     while first < end and not any_at_least(load(tile, first * stride), limit):
         first += 1
@@ -90,7 +90,7 @@ def _find_live_rows(tile: Array, stride: int, first: int, end: int) -> tuple[int
 def _load_plane_into_tile(
     tile: Array, tile_offset: int, stride: int, values: Array, start: int, steps: Array, columns: int, rows: int
 ) -> None:
-    """One vector of each of the tile's rows from a plane with any strides; zeros outside the frame."""
+    """Load a vector for each row of the tile from a plane with any strides; zeros outside the image."""
     if steps[1] == 1 and columns >= LANES:
         for row in range(min(rows, TILE_HEIGHT)):
             store(tile, tile_offset + row * stride, load(values, start + row * steps[0]))
@@ -104,12 +104,12 @@ def _load_plane_into_tile(
 
 
 def moment_row_size(channels: int) -> int:
-    """Columns of `moments`: whole vectors."""
+    """Return the number of columns of `moments`: whole vectors."""
     return -(-(MOMENT_COUNT + channels) // LANES) * LANES
 
 
 class TileKernels(NamedTuple):
-    """The two passes for one number of channels."""
+    """The two passes, compiled for one number of channels."""
 
     forward: Any
     backward: Any
@@ -117,7 +117,7 @@ class TileKernels(NamedTuple):
 
 @lru_cache
 def compile_tile_kernels(channels: int) -> TileKernels:
-    """Kernels that blend `channels` features, compiled for exactly that number (depth counts as one)."""
+    """Return kernels compiled for exactly this number of channels; depth counts as one."""
 
     @kernel
     def forward(
@@ -132,12 +132,12 @@ def compile_tile_kernels(channels: int) -> TileKernels:
         frame: Array,
         plane: int,
     ) -> None:
-        """Draw tiles into frame: alpha, then the channels, each a plane of `plane` numbers, rows of whole tiles."""
+        """Blend tiles into `frame`: a plane of `plane` numbers for alpha, then one for each channel, in whole tiles."""
         stride = (channels + 1) * LANES
         tile = np.empty(TILE_HEIGHT * stride, np.float32)
         frame_width = tiles_x * TILE_WIDTH
         one, zero = broadcast(_ONE), broadcast(_ZERO)
-        cut = broadcast(_MIN_EXPONENT)
+        min_exponent = broadcast(_MIN_EXPONENT)
         alpha_max, transmittance_min = broadcast(_MAX_ALPHA), broadcast(_MIN_TRANSMITTANCE)
         for t in range(first_tile, last_tile):
             left, top = (t % tiles_x) * TILE_WIDTH, (t // tiles_x) * TILE_HEIGHT
@@ -156,7 +156,7 @@ def compile_tile_kernels(channels: int) -> TileKernels:
                 if first >= end:
                     continue
                 at = I64(list_ranks[entry]) * splat_size
-                lean, curve, curve_y, peak = (
+                shear, curvature, curvature_y, peak = (
                     splats[at + SHEAR],
                     splats[at + CURVATURE],
                     splats[at + CURVATURE_Y],
@@ -164,18 +164,18 @@ def compile_tile_kernels(channels: int) -> TileKernels:
                 )
                 dx = lane_indices() + (F32(left) + _HALF - splats[at + X])
                 y = F32(top) + _HALF - splats[at + Y]
-                colours = broadcast_each(splats, at + SPLAT_COLUMNS, channels)
+                features = broadcast_each(splats, at + SPLAT_COLUMNS, channels)
                 for row in range(first, end):
                     dy = y + F32(row)
-                    distance = dx + lean * dy
-                    exponent = distance * distance * curve + (peak + curve_y * dy * dy)
+                    distance = dx + shear * dy
+                    exponent = distance * distance * curvature + (peak + curvature_y * dy * dy)
                     transmittance = load(tile, row * stride)
                     alpha = exp_8x(exponent)
                     alpha = select_if_at_least(alpha, alpha_max, alpha_max, alpha)
-                    alpha = select_if_at_least(exponent, cut, alpha, zero)
+                    alpha = select_if_at_least(exponent, min_exponent, alpha, zero)
                     weight = select_if_at_least(transmittance, transmittance_min, alpha, zero) * transmittance
                     store(tile, row * stride, transmittance - weight)
-                    accumulate_scaled(tile, row * stride + LANES, weight, colours)
+                    accumulate_scaled(tile, row * stride + LANES, weight, features)
             for row in range(TILE_HEIGHT):
                 store(tile, row * stride, one - load(tile, row * stride))
             for k in range(channels + 1):
@@ -203,32 +203,32 @@ def compile_tile_kernels(channels: int) -> TileKernels:
         steps: Array,
         moments: Array,
     ) -> None:
-        """Gradients of each list entry, as moments over its pixels of p = dL/d(log alpha).
+        """Compute the gradients of each list entry, as moments over its pixels of p = dL/d(log alpha).
 
-        Row of `moments`: Σp, Σp·dy, Σp·dy², Σp·t, Σp·t·dy, Σp·t², then Σw·dL/dfeature per channel. d_alpha, d_features
-        and d_depth are the frame's gradients with any strides: flat arrays, and in steps (3, 3) how far apart in them
-        neighbours in y, x and channel are. Without depth d_depth is empty.
+        A row of `moments`: Σp, Σp·dy, Σp·dy², Σp·t, Σp·t·dy, Σp·t², then Σw·dL/dfeature per channel. d_alpha,
+        d_features and d_depth are the image's gradients as flat arrays with any strides: `steps` (3, 3) holds the
+        strides in y, x and channel of each. Without depth d_depth is empty.
 
-        It walks front to back as forward does, so the transmittance is the same bits; what lies behind an entry,
-        Σ w·(f·dL/df), is the whole sum, known from the frame, less what was passed.
+        The walk is front to back, as in `forward`, so the transmittance has the same bits. The light behind an entry,
+        Σ w·(f·dL/df), is the total, known from the image, minus the entries passed so far.
         """
-        colour_channels = channels - 1 if d_depth.shape[0] > 0 else channels
+        color_channels = channels - 1 if d_depth.shape[0] > 0 else channels
         stride = (channels + 2) * LANES
         size = -(-(MOMENT_COUNT + channels) // LANES) * LANES
         tile = np.empty(TILE_HEIGHT * stride, np.float32)
         frame_width = tiles_x * TILE_WIDTH
         one, zero = broadcast(_ONE), broadcast(_ZERO)
-        cut = broadcast(_MIN_EXPONENT)
+        min_exponent = broadcast(_MIN_EXPONENT)
         alpha_max, transmittance_min = broadcast(_MAX_ALPHA), broadcast(_MIN_TRANSMITTANCE)
         for t in range(first_tile, last_tile):
             left, top = (t % tiles_x) * TILE_WIDTH, (t // tiles_x) * TILE_HEIGHT
             inside = (width - left, height - top)
             start = top * steps[0, 0] + left * steps[0, 1]
             _load_plane_into_tile(tile, LANES, stride, d_alpha, start, steps[0], *inside)
-            for k in range(colour_channels):
+            for k in range(color_channels):
                 start = top * steps[1, 0] + left * steps[1, 1] + k * steps[1, 2]
                 _load_plane_into_tile(tile, (k + 2) * LANES, stride, d_features, start, steps[1], *inside)
-            if colour_channels < channels:
+            if color_channels < channels:
                 start = top * steps[2, 0] + left * steps[2, 1]
                 _load_plane_into_tile(tile, (channels + 1) * LANES, stride, d_depth, start, steps[2], *inside)
             for row in range(TILE_HEIGHT):
@@ -248,7 +248,7 @@ def compile_tile_kernels(channels: int) -> TileKernels:
                     moments[entry * size : (entry + 1) * size] = _ZERO
                     continue
                 at = I64(list_ranks[entry]) * splat_size
-                lean, curve, curve_y, peak = (
+                shear, curvature, curvature_y, peak = (
                     splats[at + SHEAR],
                     splats[at + CURVATURE],
                     splats[at + CURVATURE_Y],
@@ -256,24 +256,24 @@ def compile_tile_kernels(channels: int) -> TileKernels:
                 )
                 dx = lane_indices() + (F32(left) + _HALF - splats[at + X])
                 y = F32(top) + _HALF - splats[at + Y]
-                colours = broadcast_each(splats, at + SPLAT_COLUMNS, channels)
-                d_colours = zero_vectors(channels)
-                # Sums of p, of these sums, and of those: each p is counted 1, k and k (k + 1) / 2 times, where k is how
-                # many rows its row lies before `end`. Three additions per row, and all moments follow from them.
+                features = broadcast_each(splats, at + SPLAT_COLUMNS, channels)
+                d_colors = zero_vectors(channels)
+                # Sums of p, of these sums, and of those: each p counts 1, k and k (k + 1) / 2 times, where k is the
+                # number of rows from its row to `end`. Three additions per row, and all moments follow from them.
                 sum1, sum2, sum3 = zero, zero, zero
                 for row in range(first, end):
                     dy = y + F32(row)
-                    distance = dx + lean * dy
-                    exponent = distance * distance * curve + (peak + curve_y * dy * dy)
+                    distance = dx + shear * dy
+                    exponent = distance * distance * curvature + (peak + curvature_y * dy * dy)
                     transmittance = load(tile, row * stride)
                     unsaturated = exp_8x(exponent)
                     alpha = select_if_at_least(unsaturated, alpha_max, alpha_max, unsaturated)
-                    alpha = select_if_at_least(exponent, cut, alpha, zero)
+                    alpha = select_if_at_least(exponent, min_exponent, alpha, zero)
                     alpha = select_if_at_least(transmittance, transmittance_min, alpha, zero)
                     weight = alpha * transmittance
                     store(tile, row * stride, transmittance - weight)
-                    d_colours = multiply_add(d_colours, weight, tile, row * stride + 2 * LANES)
-                    towards = weight * dot_vectors(tile, row * stride + 2 * LANES, colours)
+                    d_colors = multiply_add(d_colors, weight, tile, row * stride + 2 * LANES)
+                    towards = weight * dot_vectors(tile, row * stride + 2 * LANES, features)
                     behind = load(tile, row * stride + LANES) - towards
                     store(tile, row * stride + LANES, behind)
                     d_exponent = towards - alpha * behind / (one - alpha)
@@ -283,12 +283,12 @@ def compile_tile_kernels(channels: int) -> TileKernels:
                     sum3 = sum3 + sum2
                 k_squared = sum3 + sum3 - sum2
                 y_end = y + F32(end)
-                t_end = dx + lean * y_end
+                t_end = dx + shear * y_end
                 by_y = sum1 * y_end - sum2
                 by_ky = sum2 * y_end - k_squared
-                by_t = sum1 * t_end - sum2 * lean
-                by_kt = sum2 * t_end - k_squared * lean
-                at_end = (by_y * y_end - by_ky, by_t, by_y * t_end - by_ky * lean, by_t * t_end - by_kt * lean)
-                store_lane_sums(moments, entry * size, (sum1, by_y, *at_end, *d_colours))
+                by_t = sum1 * t_end - sum2 * shear
+                by_kt = sum2 * t_end - k_squared * shear
+                at_end = (by_y * y_end - by_ky, by_t, by_y * t_end - by_ky * shear, by_t * t_end - by_kt * shear)
+                store_lane_sums(moments, entry * size, (sum1, by_y, *at_end, *d_colors))
 
     return TileKernels(forward, backward)
