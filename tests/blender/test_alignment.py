@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 from support import read_pixels, run_python
@@ -56,7 +59,7 @@ def spread(points: np.ndarray, allowed: np.ndarray, count: int) -> list[int]:
 
 
 @pytest.fixture
-def marked(trained, addon, tmp_path):
+def marked(trained: Path, addon: AddonModules, tmp_path: Path) -> Any:
     """The trained actor with marks, in the scene, and the marks' vertices."""
     folder = tmp_path / "marked.actor"
     shutil.copytree(trained, folder)
@@ -69,7 +72,7 @@ def marked(trained, addon, tmp_path):
     return found, marks
 
 
-def random_cameras(scene, face) -> None:
+def random_cameras(scene: bpy.types.Scene, face: Any) -> None:
     """One camera for each frame, bound by a marker: place, lens, sensor, fit and shift at random, the face in view."""
     random = np.random.default_rng(7)
     for frame in FRAMES:
@@ -92,7 +95,7 @@ def random_cameras(scene, face) -> None:
         scene.timeline_markers.new(camera.name, frame=frame).camera = camera
 
 
-def projected(scene, face, marks: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def projected(scene: bpy.types.Scene, face: Any, marks: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """(M, 2) pixels where Blender projects the marks' vertices, and (M,) whether they clearly face the camera."""
     posed = face.evaluated_get(bpy.context.evaluated_depsgraph_get())
     turn, eye = posed.matrix_world.to_3x3(), scene.camera.matrix_world.translation
@@ -117,7 +120,7 @@ def mark_near(picture: np.ndarray, place: np.ndarray, reach: int = 8) -> np.ndar
     return np.array([(magenta * columns).sum(), (magenta * rows).sum()]) / magenta.sum()
 
 
-def test_marks_lie_where_blender_projects_them(marked, tmp_path):
+def test_marks_lie_where_blender_projects_them(marked: Any, tmp_path: Path) -> None:
     found, marks = marked
     scene = bpy.context.scene
     scene.render.resolution_x = scene.render.resolution_y = SIZE

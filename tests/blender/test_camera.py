@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 from support import read_pixels
 
@@ -12,7 +17,7 @@ FRAME = 12
 
 
 @pytest.fixture
-def scene(nora):
+def scene(nora: SimpleNamespace) -> Any:
     """The proxy face alone, rendered by Cycles in a moment: pixels whose centre it covers are opaque."""
     made = bpy.context.scene
     made.render.engine, made.cycles.samples, made.cycles.use_denoising = "CYCLES", 16, False
@@ -24,7 +29,7 @@ def scene(nora):
     return made
 
 
-def rendered(scene, folder) -> np.ndarray:
+def rendered(scene: bpy.types.Scene, folder: Path) -> np.ndarray:
     """(H, W) the alpha of the scene's render, top row first."""
     scene.frame_set(FRAME)
     scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
@@ -33,7 +38,7 @@ def rendered(scene, folder) -> np.ndarray:
     return read_pixels(scene.render.filepath)[..., 3]
 
 
-def corners(nora, path) -> np.ndarray:
+def corners(nora: SimpleNamespace, path: Path) -> np.ndarray:
     """(F, 3, 2) pixels of the proxy's triangles through the sampled camera."""
     scene = bpy.context.scene
     scene.frame_set(FRAME)
@@ -58,22 +63,22 @@ def covered(triangles: np.ndarray, width: int, height: int) -> np.ndarray:
     return mask
 
 
-def plain(scene):
+def plain(scene: bpy.types.Scene) -> None:
     pass
 
 
-def wide_pixels_and_vertical_fit(scene):
+def wide_pixels_and_vertical_fit(scene: bpy.types.Scene) -> None:
     scene.render.pixel_aspect_x, scene.camera.data.sensor_fit = 1.5, "VERTICAL"
     scene.camera.data.shift_x, scene.camera.data.shift_y = 0.1, -0.07
 
 
-def tall_pixels_and_half_size(scene):
+def tall_pixels_and_half_size(scene: bpy.types.Scene) -> None:
     scene.render.pixel_aspect_y, scene.camera.data.sensor_fit = 1.3, "HORIZONTAL"
     scene.render.resolution_x, scene.render.resolution_y, scene.render.resolution_percentage = 333, 407, 51
     scene.camera.data.sensor_width, scene.camera.data.lens = 24, 30
 
 
-def portrait_format_and_auto_fit(scene):
+def portrait_format_and_auto_fit(scene: bpy.types.Scene) -> None:
     scene.render.resolution_x, scene.render.resolution_y = 150, 260
     scene.camera.data.sensor_fit, scene.camera.data.shift_y = "AUTO", 0.12
 
@@ -82,7 +87,9 @@ def portrait_format_and_auto_fit(scene):
 @pytest.mark.parametrize(
     "change", [plain, wide_pixels_and_vertical_fit, tall_pixels_and_half_size, portrait_format_and_auto_fit]
 )
-def test_cycles_draws_the_proxy_where_the_camera_says(nora, addon, scene, tmp_path, change, crop):
+def test_cycles_draws_the_proxy_where_the_camera_says(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path, change: Any, crop: bool | None
+) -> None:
     change(scene)
     if crop is not None:
         render = scene.render
@@ -107,7 +114,7 @@ def test_cycles_draws_the_proxy_where_the_camera_says(nora, addon, scene, tmp_pa
         assert abs(a.min() - b.min()) <= 1 and abs(a.max() - b.max()) <= 1
 
 
-def test_a_border_without_pixels_is_one_sentence(nora, scene, tmp_path):
+def test_a_border_without_pixels_is_one_sentence(nora: SimpleNamespace, scene: bpy.types.Scene, tmp_path: Path) -> None:
     scene.render.use_border = True
     scene.render.border_min_x = scene.render.border_max_x = 0.5
     with pytest.raises(RuntimeError, match="border has no pixel"):
@@ -117,7 +124,7 @@ def test_a_border_without_pixels_is_one_sentence(nora, scene, tmp_path):
 @pytest.mark.parametrize(
     ("position", "expected"), [("START", [0.125, 0.375]), ("CENTER", [-0.125, 0.125]), ("END", [-0.375, -0.125])]
 )
-def test_the_shutter_is_blenders(nora, addon, position, expected):
+def test_the_shutter_is_blenders(nora: SimpleNamespace, addon: AddonModules, position: str, expected: Any) -> None:
     scene = bpy.context.scene
     scene.render.motion_blur_shutter, scene.render.motion_blur_position = 0.5, position
     assert addon.sampling.shutter_offsets(scene, 2) == pytest.approx(expected)
@@ -134,7 +141,7 @@ def test_the_shutter_is_blenders(nora, addon, position, expected):
     assert np.allclose(jaw, np.clip(times / 100, 0, 1), atol=1e-5), "read from the curves between the frames"
 
 
-def test_an_open_shutter_does_not_see_a_cut(nora, addon):
+def test_an_open_shutter_does_not_see_a_cut(nora: SimpleNamespace, addon: AddonModules) -> None:
     scene = bpy.context.scene
     first, second = scene.camera, scene.camera.copy()
     second.location.x += 1
@@ -149,7 +156,7 @@ def test_an_open_shutter_does_not_see_a_cut(nora, addon):
     assert np.abs(views[0] - views[1]).max() > 0.1
 
 
-def test_every_second_frame_of_the_scene(nora, addon):
+def test_every_second_frame_of_the_scene(nora: SimpleNamespace, addon: AddonModules) -> None:
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end, scene.frame_step = 3, 12, 3
     table, path = nora.sample(range(scene.frame_start, scene.frame_end + 1, scene.frame_step))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import read_pixels, run_python
 
 FRAMES = range(11, 14)
@@ -29,12 +34,12 @@ for frame in range(first, last + 1):
 """
 
 
-def linear(display):
+def linear(display: Any) -> Any:
     return np.where(display <= 0.04045, display / 12.92, ((np.maximum(display, 0) + 0.055) / 1.055) ** 2.4)
 
 
 @pytest.fixture
-def scene(nora):
+def scene(nora: SimpleNamespace) -> Any:
     made = bpy.context.scene
     made.render.engine, made.cycles.samples, made.cycles.use_denoising = "CYCLES", 4, False
     made.cycles.pixel_filter_type, made.cycles.filter_width, made.cycles.transparent_max_bounces = "BOX", 0.01, 8
@@ -57,7 +62,7 @@ def scene(nora):
     return made
 
 
-def place(nora, addon, scene, folder, kind: str = "exr"):
+def place(nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, folder: Path, kind: str = "exr") -> Any:
     """The card with frames of the scene's size."""
     table, path = nora.sample(FRAMES)
     run_python(WRITE, str(folder), kind, str(path.width), str(path.height), str(FRAMES[0]), str(FRAMES[-1]))
@@ -66,7 +71,7 @@ def place(nora, addon, scene, folder, kind: str = "exr"):
     return addon.card.place_frames(shown, scene, sequence, addon.card.CardAnimation.from_camera(table, path, FRAMES, 1))
 
 
-def rendered(scene, folder, frame: int) -> np.ndarray:
+def rendered(scene: bpy.types.Scene, folder: Path, frame: int) -> np.ndarray:
     scene.frame_set(frame)
     scene.render.filepath = str(folder / "out.exr")
     bpy.ops.render.render(write_still=True)
@@ -79,7 +84,9 @@ def rendered(scene, folder, frame: int) -> np.ndarray:
      ({"use_border": True, "border_min_x": 0.25, "border_max_x": 0.75, "border_max_y": 0.5}, "exr"),
      ({"use_border": True, "use_crop_to_border": True, "border_min_x": 0.3, "border_max_y": 0.6}, "exr")],
 )  # fmt: skip
-def test_the_card_shows_each_frame_as_it_is(nora, addon, scene, tmp_path, change, kind):
+def test_the_card_shows_each_frame_as_it_is(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path, change: Any, kind: str
+) -> None:
     for name, value in change.items():
         setattr(scene.render, name, value)
     place(nora, addon, scene, tmp_path, kind)
@@ -94,7 +101,9 @@ def test_the_card_shows_each_frame_as_it_is(nora, addon, scene, tmp_path, change
         assert np.quantile(error, 0.99) < 0.04 and error.mean() < 0.005, f"frame {frame}: {error.mean():.4f}"
 
 
-def test_a_holdout_is_a_hole(nora, addon, scene, tmp_path):
+def test_a_holdout_is_a_hole(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path
+) -> None:
     place(nora, addon, scene, tmp_path)
     scene.render.film_transparent = False
     addon.card.find_holdout_socket(nora.armature).default_value = 1
@@ -109,7 +118,9 @@ def test_a_holdout_is_a_hole(nora, addon, scene, tmp_path):
     assert np.abs(alpha - (1 - cover)).mean() < 0.01
 
 
-def test_the_shadow_falls_and_its_casters_are_not_seen(nora, addon, scene, tmp_path):
+def test_the_shadow_falls_and_its_casters_are_not_seen(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path
+) -> None:
     """Empty frames: all that the actor leaves is a shadow on the wall behind it."""
     place(nora, addon, scene, tmp_path)
     card = next(c for c in nora.armature.children if c.get(addon.card.TAG_PROPERTY) == "card")
@@ -136,7 +147,9 @@ def test_the_shadow_falls_and_its_casters_are_not_seen(nora, addon, scene, tmp_p
     assert (np.abs(shadowed - free)[lit & ~darker] < 0.01).mean() > 0.9, "or stands before the wall"
 
 
-def test_placing_again_keeps_one_card_and_the_compositor_is_quiet_meanwhile(nora, addon, scene, tmp_path):
+def test_placing_again_keeps_one_card_and_the_compositor_is_quiet_meanwhile(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path
+) -> None:
     first = place(nora, addon, scene, tmp_path)
     again = place(nora, addon, scene, tmp_path)
     assert first == again and len([c for c in nora.armature.children if c.get(addon.card.TAG_PROPERTY)]) == 3

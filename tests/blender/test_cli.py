@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import pytest
+from addon_modules import AddonModules
 from support import ROOT
 
 
-def run(addon, capfd, *arguments: str) -> tuple[int, str, str]:
+def run(addon: AddonModules, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = addon.cli.main([str(a) for a in arguments])
     said = capfd.readouterr()
     return code, said.out, said.err
 
 
-def test_import_and_save(addon, capfd, actor_folder, tmp_path):
+def test_import_and_save(
+    addon: AddonModules, capfd: pytest.CaptureFixture[str], actor_folder: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "scene with spaces é.blend"
     code, out, _ = run(addon, capfd, "import", actor_folder, "--frame-start", 5, "--save", file)
     assert code == 0 and "Nora is in the scene." in out
@@ -25,14 +31,18 @@ def test_import_and_save(addon, capfd, actor_folder, tmp_path):
     assert action.frame_range[0] == 5
 
 
-def test_import_where_a_file_was_opened_without_a_window(addon, capfd, actor_folder):
+def test_import_where_a_file_was_opened_without_a_window(
+    addon: AddonModules, capfd: pytest.CaptureFixture[str], actor_folder: Path
+) -> None:
     """`blender -b FILE --command` has no window, so Blender knows no active object there."""
     with bpy.context.temp_override(window=None):
         code, out, err = run(addon, capfd, "import", actor_folder)
     assert code == 0 and "Nora is in the scene." in out, err
 
 
-def test_save_in_place(addon, capfd, actor_folder, tmp_path):
+def test_save_in_place(
+    addon: AddonModules, capfd: pytest.CaptureFixture[str], actor_folder: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "a.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
     assert run(addon, capfd, "import", actor_folder, "--save")[0] == 0
@@ -41,13 +51,13 @@ def test_save_in_place(addon, capfd, actor_folder, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["create", "--help"], ["render", "--help"], ["speak", "--help"]])
-def test_help(addon, capfd, arguments):
+def test_help(addon: AddonModules, capfd: pytest.CaptureFixture[str], arguments: Any) -> None:
     code, out, _ = run(addon, capfd, *arguments)
     assert code == 0 and "--command portrait_actor" in out
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/user/PIPELINE.md"])
-def test_the_manual_s_commands_can_be_parsed(addon, page):
+def test_the_manual_s_commands_can_be_parsed(addon: AddonModules, page: str) -> None:
     written = (ROOT / page).read_text(encoding="utf-8")
     commands = [line.partition("--command portrait_actor ")[2] for line in written.splitlines()]
     commands = [words.partition("&&")[0] for words in commands if words and "`" not in words]
@@ -71,19 +81,21 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("what", FAILURES)
-def test_a_failure_is_one_sentence_and_an_exit_code(addon, capfd, what):
+def test_a_failure_is_one_sentence_and_an_exit_code(
+    addon: AddonModules, capfd: pytest.CaptureFixture[str], what: Any
+) -> None:
     arguments, sentence = FAILURES[what]
     code, out, err = run(addon, capfd, *arguments)
     assert code == 2 and sentence in err and "Traceback" not in err and not out
     assert len([line for line in err.splitlines() if "rror:" in line]) == 1
 
 
-def test_no_sound_file(addon, capfd, nora):
+def test_no_sound_file(addon: AddonModules, capfd: pytest.CaptureFixture[str], nora: SimpleNamespace) -> None:
     code, _, err = run(addon, capfd, "speak", "/nowhere/x.wav")
     assert code == 2 and "There is no sound at" in err
 
 
-def test_speak_asks_what_the_operator_asks(addon):
+def test_speak_asks_what_the_operator_asks(addon: AddonModules) -> None:
     """With the same defaults: both are made from the same properties."""
     parsed = addon.cli._build_parser().parse_args(
         ["speak", "line.wav", "--lips-strength", "1.5", "--no-head", "--use-style"]
@@ -95,17 +107,21 @@ def test_speak_asks_what_the_operator_asks(addon):
         assert getattr(parsed, name) == given.get(name, prop.default), name
 
 
-def test_relative_output_of_an_unsaved_file(addon, capfd, nora):
+def test_relative_output_of_an_unsaved_file(
+    addon: AddonModules, capfd: pytest.CaptureFixture[str], nora: SimpleNamespace
+) -> None:
     code, _, err = run(addon, capfd, "render", "--out", "//frames")
     assert code == 2 and "not saved yet" in err
 
 
-def test_saving_without_a_name(addon, capfd, actor_folder):
+def test_saving_without_a_name(addon: AddonModules, capfd: pytest.CaptureFixture[str], actor_folder: Path) -> None:
     code, _, err = run(addon, capfd, "import", actor_folder, "--save")
     assert code == 2 and "The scene has no file yet. Name one" in err
 
 
-def test_a_backend_that_fails_is_one_sentence(addon, capfd, tmp_path, monkeypatch):
+def test_a_backend_that_fails_is_one_sentence(
+    addon: AddonModules, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The real start-up with a Python that has none of the packages and no backend command that works."""
     video = tmp_path / "broken.mp4"
     video.write_text("this is no video")

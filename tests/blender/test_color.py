@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import get_armature, read_pixels, run_python
 
 SIZE = 64
@@ -30,7 +34,7 @@ MUTED = (np.ptp(COLORS, axis=-1) < 0.5 * COLORS.max(-1)) & (COLORS.max(-1) < 0.8
 
 
 @pytest.fixture
-def scene(tmp_path):
+def scene(tmp_path: Path) -> Any:
     made = bpy.context.scene
     made.render.engine, made.cycles.samples, made.cycles.use_denoising = "CYCLES", 1, False
     made.render.resolution_x = made.render.resolution_y = SIZE
@@ -47,7 +51,7 @@ def needed(transform: str) -> float:
     return 0.95 if transform == "AgX" and bpy.app.version < (5, 0, 0) else 1.0
 
 
-def shown(scene, folder) -> np.ndarray:
+def shown(scene: bpy.types.Scene, folder: Path) -> np.ndarray:
     """(SIZE, SIZE, 3) display values of the render."""
     scene.frame_set(1)
     scene.render.filepath = str(folder / "out.png")
@@ -57,7 +61,9 @@ def shown(scene, folder) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["exr", "png"])
 @pytest.mark.parametrize(("transform", "which"), [("Standard", ALL), ("Filmic", ALL), ("AgX", MUTED)])
-def test_the_composite_shows_the_footages_colors(addon, scene, tmp_path, transform, which, kind):
+def test_the_composite_shows_the_footages_colors(
+    addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path, transform: str, which: Any, kind: str
+) -> None:
     scene.view_settings.view_transform = transform
     node = addon.compositing.place_frames(
         scene, get_armature("Nora"), addon.compositing.FrameSequence(tmp_path, f"nora_####.{kind}", 1, 1)
@@ -72,7 +78,9 @@ def test_the_composite_shows_the_footages_colors(addon, scene, tmp_path, transfo
 
 
 @pytest.mark.parametrize("transform", ["Standard", "Filmic", "AgX"])
-def test_png_frames_on_a_card_do_too(nora, addon, scene, tmp_path, transform):
+def test_png_frames_on_a_card_do_too(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path, transform: str
+) -> None:
     scene.camera = nora.armature.portrait_actor.camera
     scene.cycles.pixel_filter_type, scene.cycles.filter_width, scene.cycles.samples = "BOX", 0.01, 4
     scene.render.resolution_x = scene.render.resolution_y = SIZE

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 import small_actor
+from addon_modules import AddonModules
 from support import wait_for_preview
 
 
 @pytest.fixture
-def compare(installed):
+def compare(installed: Callable[[str], ModuleType]) -> Any:
     return installed("addon.preview.comparison")
 
 
 @pytest.fixture
-def footage(installed):
+def footage(installed: Callable[[str], ModuleType]) -> Any:
     return installed("addon.scene.footage")
 
 
-def pixels(*rows) -> np.ndarray:
+def pixels(*rows: Any) -> np.ndarray:
     return np.array(rows, np.uint8)
 
 
@@ -42,7 +46,7 @@ FOOTAGE = pixels([(100, 200, 50, 255), (100, 200, 50, 255), (0, 0, 0, 0), (10, 2
         ("DIFFERENCE", 2.0, [(200, 200, 100, 255), (200, 255, 100, 255), (255, 200, 0, 0), (16, 32, 48, 255)]),
     ],
 )
-def test_what_is_made_of_both(compare, mode, amount, expected):
+def test_what_is_made_of_both(compare: Any, mode: str, amount: float, expected: Any) -> None:
     both = compare.compare_images(mode, amount, ACTOR, FOOTAGE)
     assert both.dtype == np.uint8
     seen = np.array(expected)[:, 3] > 0
@@ -50,7 +54,7 @@ def test_what_is_made_of_both(compare, mode, amount, expected):
     assert np.array_equal(both[0][seen], np.array(expected)[seen])
 
 
-def still(folder, index: int) -> np.ndarray:
+def still(folder: Path, index: int) -> np.ndarray:
     """(S, S, 3) a footage frame of the actor's folder, as Blender reads it."""
     image = bpy.data.images.load(str(folder / "frames" / f"{index:06d}.jpg"))
     values = np.array(image.pixels[:]).reshape(*reversed(image.size), 4)[::-1, :, :3] * 255
@@ -58,7 +62,7 @@ def still(folder, index: int) -> np.ndarray:
     return values
 
 
-def test_the_footage_s_frame_lies_over_the_actor(sam, live, addon):
+def test_the_footage_s_frame_lies_over_the_actor(sam: SimpleNamespace, live: ModuleType, addon: AddonModules) -> None:
     """It is the frame of that moment, where the camera saw it; sharper and other frames fit worse."""
     scene = bpy.context.scene
     scene.portrait_actor.compare = "ONION"
@@ -88,7 +92,9 @@ def test_the_footage_s_frame_lies_over_the_actor(sam, live, addon):
     assert live.current_preview().compared_image(scene) is picture
 
 
-def test_the_difference_is_small_where_the_actor_is_right_and_black_around(sam, live):
+def test_the_difference_is_small_where_the_actor_is_right_and_black_around(
+    sam: SimpleNamespace, live: ModuleType
+) -> None:
     scene = bpy.context.scene
     scene.portrait_actor.compare, scene.portrait_actor.difference_gain = "DIFFERENCE", 1.0
     scene.frame_set(20)
@@ -108,7 +114,7 @@ def test_the_difference_is_small_where_the_actor_is_right_and_black_around(sam, 
     assert wait_for_preview(live).footage_request == (19, False)
 
 
-def test_elsewhere_it_says_why_and_shows_the_actor(sam, live):
+def test_elsewhere_it_says_why_and_shows_the_actor(sam: SimpleNamespace, live: ModuleType) -> None:
     scene = bpy.context.scene
     matched = scene.camera
     scene.portrait_actor.compare = "ONION"
@@ -147,7 +153,9 @@ def test_elsewhere_it_says_why_and_shows_the_actor(sam, live):
     [(25, 1, 1, 0), (25, 1, 40, 39), (25, 11, 13, 2), (50, 1, 1, 0), (50, 1, 79, 39), (12.5, 1, 3, 4),
      (25, 11, 10, None), (25, 1, 41, None), (50, 1, 81, None)],
 )  # fmt: skip
-def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, frame, expected):
+def test_which_footage_belongs_to_a_frame(
+    nora: SimpleNamespace, addon: AddonModules, footage: Any, fps: float, start: int, frame: int, expected: int | None
+) -> None:
     """Nora's footage: 40 frames at 25 a second."""
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base = 50, 50 / fps
@@ -163,7 +171,7 @@ def test_which_footage_belongs_to_a_frame(nora, addon, footage, fps, start, fram
     assert error.value.code == "no_footage"
 
 
-def test_a_lost_camera_is_told(nora, addon, footage):
+def test_a_lost_camera_is_told(nora: SimpleNamespace, addon: AddonModules, footage: Any) -> None:
     info = addon.contract.actor_folder.ActorFolder.open(nora.folder).info
     view = SimpleNamespace(views=[np.eye(4)])
     bpy.data.objects.remove(nora.armature.portrait_actor.camera)

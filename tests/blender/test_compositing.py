@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import get_armature, run_python
 
 SIZE = 24
@@ -26,12 +30,12 @@ for frame in range(first, last + 1):
 """
 
 
-def frames(addon, folder, kind: str, first: int, last: int):
+def frames(addon: AddonModules, folder: Path, kind: str, first: int, last: int) -> Any:
     run_python(WRITE, str(folder), kind, str(first), str(last), str(SIZE))
     return addon.compositing.FrameSequence(folder, f"nora_####.{kind}", first, last)
 
 
-def place_frames(addon, scene, armature, sequence) -> bpy.types.Node:
+def place_frames(addon: AddonModules, scene: bpy.types.Scene, armature: Any, sequence: Any) -> bpy.types.Node:
     """Place frames with Edge at 0: its default takes from a matte of half coverage, see test_merge_group.py."""
     merge = addon.compositing.place_frames(scene, armature, sequence)
     merge.inputs["Edge"].default_value = 0
@@ -43,7 +47,7 @@ def linear(display: float) -> float:
 
 
 @pytest.fixture
-def scene():
+def scene() -> Any:
     """A scene of one colour, rendered in a moment, shown without any look."""
     made = bpy.context.scene
     render = made.render
@@ -62,7 +66,7 @@ def scene():
     return made
 
 
-def composite(scene, frame: int, folder) -> np.ndarray:
+def composite(scene: bpy.types.Scene, frame: int, folder: Path) -> np.ndarray:
     """(SIZE, SIZE) linear red of the composited picture."""
     scene.frame_set(frame)
     scene.render.image_settings.file_format = "OPEN_EXR"
@@ -76,7 +80,9 @@ def composite(scene, frame: int, folder) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["exr", "png"])
-def test_each_frame_lies_over_the_scene_in_linear_light(scene, addon, tmp_path, kind):
+def test_each_frame_lies_over_the_scene_in_linear_light(
+    scene: bpy.types.Scene, addon: AddonModules, tmp_path: Path, kind: str
+) -> None:
     place_frames(addon, scene, get_armature("Nora"), frames(addon, tmp_path, kind, 7, 9))
     for frame in (7, 8, 9):
         picture = composite(scene, frame, tmp_path)
@@ -85,7 +91,9 @@ def test_each_frame_lies_over_the_scene_in_linear_light(scene, addon, tmp_path, 
         assert np.allclose(picture[:, SIZE // 2 :], 0.25, atol=2e-3)
 
 
-def test_rendering_again_replaces_the_frames_and_adds_no_nodes(scene, addon, tmp_path):
+def test_rendering_again_replaces_the_frames_and_adds_no_nodes(
+    scene: bpy.types.Scene, addon: AddonModules, tmp_path: Path
+) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir(), second.mkdir()
     place_frames(addon, scene, get_armature("Nora"), frames(addon, first, "exr", 1, 2))
@@ -96,7 +104,7 @@ def test_rendering_again_replaces_the_frames_and_adds_no_nodes(scene, addon, tmp
     assert np.allclose(composite(scene, 9, tmp_path)[0, 0], 0.5 * linear(0.5) + 0.125, atol=2e-3)
 
 
-def test_two_actors_and_the_artists_own_nodes(scene, addon, tmp_path):
+def test_two_actors_and_the_artists_own_nodes(scene: bpy.types.Scene, addon: AddonModules, tmp_path: Path) -> None:
     """What the artist built stays beneath: here, a node that halves the render's light."""
     tree = addon.compat.ensure_compositor_tree(scene)
     output = addon.compat.ensure_compositor_output(tree)
@@ -112,7 +120,7 @@ def test_two_actors_and_the_artists_own_nodes(scene, addon, tmp_path):
     assert np.allclose(picture[:, : SIZE // 2], 0.75 * linear(0.3) + 0.25 * 0.125, atol=2e-3)
 
 
-def test_a_saved_file_keeps_the_composite(scene, addon, tmp_path):
+def test_a_saved_file_keeps_the_composite(scene: bpy.types.Scene, addon: AddonModules, tmp_path: Path) -> None:
     place_frames(addon, scene, get_armature("Nora"), frames(addon, tmp_path, "exr", 3, 4))
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
 import small_actor
+from addon_modules import AddonModules
 from mathutils import Matrix, Quaternion
 
 RANDOM = np.random.default_rng(1)
@@ -14,11 +17,11 @@ QUATERNIONS /= np.linalg.norm(QUATERNIONS, axis=1, keepdims=True)
 POINTS = RANDOM.normal(size=(50, 3))
 
 
-def same_turn(a, b) -> bool:
+def same_turn(a: Any, b: Any) -> bool:
     return bool(np.abs(np.abs(np.sum(a * b, -1)) - 1).max() < 1e-6)
 
 
-def test_axes(addon):
+def test_axes(addon: AddonModules) -> None:
     conv = addon.conventions
     assert np.allclose(conv.to_blender([0, 0, 1]), [0, -1, 0]), "the actor faces −y"
     assert np.allclose(conv.to_blender([0, 1, 0]), [0, 0, 1]), "up is z"
@@ -26,7 +29,7 @@ def test_axes(addon):
     assert np.isclose(np.linalg.det(conv.ACTOR_TO_BLENDER), 1)
 
 
-def test_points_and_rotations_round_trip_and_commute(addon):
+def test_points_and_rotations_round_trip_and_commute(addon: AddonModules) -> None:
     conv = addon.conventions
     assert np.allclose(conv.to_actor(conv.to_blender(POINTS)), POINTS)
     assert np.allclose(conv.rotation_to_actor(conv.rotation_to_blender(QUATERNIONS)), QUATERNIONS)
@@ -35,7 +38,7 @@ def test_points_and_rotations_round_trip_and_commute(addon):
     assert np.allclose(turned_then_moved_over, moved_over_then_turned)
 
 
-def test_quaternions_agree_with_blender(addon):
+def test_quaternions_agree_with_blender(addon: AddonModules) -> None:
     conv = addon.conventions
     other = np.roll(QUATERNIONS, 1, axis=0)
     for q, p, v, product, turned in zip(
@@ -54,13 +57,13 @@ def test_quaternions_agree_with_blender(addon):
     assert same_turn(addon.contract.geometry.quaternion_from_matrix(half_turns), np.eye(4)[1:])
 
 
-def bpy_vector(values):
+def bpy_vector(values: Any) -> Any:
     from mathutils import Vector
 
     return Vector(values)
 
 
-def test_continuous_keeps_rotations_and_takes_the_short_way(addon):
+def test_continuous_keeps_rotations_and_takes_the_short_way(addon: AddonModules) -> None:
     track = small_actor.quaternion_from_rotation_vector(*(np.linspace(0, 3, 30) * k for k in (1, 0.5, -0.7)))
     broken = track * np.where(RANDOM.random(30) < 0.5, -1, 1)[:, None]
     mended = addon.contract.geometry.align_quaternion_signs(broken)
@@ -69,7 +72,7 @@ def test_continuous_keeps_rotations_and_takes_the_short_way(addon):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_cameras_round_trip(addon, seed):
+def test_cameras_round_trip(addon: AddonModules, seed: Any) -> None:
     conv = addon.conventions
     random = np.random.default_rng(seed)
     view, armature = np.eye(4), np.eye(4)
@@ -82,7 +85,7 @@ def test_cameras_round_trip(addon, seed):
     )
 
 
-def test_bone_basis_is_what_blender_computes(addon):
+def test_bone_basis_is_what_blender_computes(addon: AddonModules) -> None:
     """Poses set through the basis come back as Blender's own pose matrices say, head on top of torso."""
     conv, rig = addon.conventions, addon.rig
     scene = bpy.context.scene
@@ -107,7 +110,7 @@ def test_bone_basis_is_what_blender_computes(addon):
             assert np.allclose(found_shift, shift[row], atol=1e-5)
 
 
-def test_a_scaled_bone_keeps_its_place(addon):
+def test_a_scaled_bone_keeps_its_place(addon: AddonModules) -> None:
     """The backend's poses are rigid: a scaled head is read as if it were not scaled, and does not jump."""
     conv = addon.conventions
     rest, pose = np.eye(4), np.eye(4)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 from support import run_backend, run_python
 
@@ -23,14 +24,14 @@ print(film.width, film.height, film.has_audio)
 
 
 @pytest.fixture
-def shot(trained, addon) -> SimpleNamespace:
+def shot(trained: Path, addon: AddonModules) -> SimpleNamespace:
     """The trained actor in a scene that is matched to its footage."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
     found = addon.scene_actor.require_actor(bpy.context)
     return SimpleNamespace(armature=found.armature, face=found.face, scene=bpy.context.scene)
 
 
-def render(output: Path, frames=FRAMES, file_format: str = "png") -> dict[int, np.ndarray]:
+def render(output: Path, frames: range = FRAMES, file_format: str = "png") -> dict[int, np.ndarray]:
     """(H, W, 4) straight RGBA 0–1, top row first, of each frame that Render Actor writes as PNG."""
     bpy.ops.portrait_actor.render_actor(
         output=str(output), file_format=file_format, frame_start=frames[0], frame_end=frames[-1]
@@ -85,13 +86,13 @@ def moved_by(shot: SimpleNamespace, channel: str) -> np.ndarray:
     return distance > 0.2 * distance.max()
 
 
-def test_create_ends_with_a_finished_actor_and_says_who_is_shown(trained, addon):
+def test_create_ends_with_a_finished_actor_and_says_who_is_shown(trained: Path, addon: AddonModules) -> None:
     folder = addon.contract.actor_folder.ActorFolder.open(trained)
     assert folder.info.complete and folder.info.consent["who"] == "nobody: drawn by code"
     assert folder.info.preset == "tiny"
 
 
-def test_the_render_lies_where_blender_projects_the_proxy(shot, tmp_path):
+def test_the_render_lies_where_blender_projects_the_proxy(shot: SimpleNamespace, tmp_path: Path) -> None:
     """Every vertex of the face lies on the actor, and around the person there is nothing."""
     pictures = render(tmp_path, range(10, 11))
     alpha = pictures[10][..., 3]
@@ -103,7 +104,7 @@ def test_the_render_lies_where_blender_projects_the_proxy(shot, tmp_path):
     assert alpha[:4, :4].max() < 0.3 and alpha[:4, -4:].max() < 0.3, "the upper corners show no actor"
 
 
-def test_a_channel_changes_the_picture_where_and_when_it_should(shot, tmp_path):
+def test_a_channel_changes_the_picture_where_and_when_it_should(shot: SimpleNamespace, tmp_path: Path) -> None:
     before = render(tmp_path)
     key = shot.face.data.shape_keys.key_blocks["jawOpen"]
     shot.scene.frame_set(12)
@@ -118,7 +119,7 @@ def test_a_channel_changes_the_picture_where_and_when_it_should(shot, tmp_path):
     assert difference[mouth].sum() > 0.8 * difference.sum(), "nearly all of the change is at the mouth"
 
 
-def test_the_head_bone_turns_the_head_when_it_should(shot, tmp_path):
+def test_the_head_bone_turns_the_head_when_it_should(shot: SimpleNamespace, tmp_path: Path) -> None:
     before = render(tmp_path)
     head = shot.armature.pose.bones["head"]
     shot.scene.frame_set(11)
@@ -133,7 +134,7 @@ def test_the_head_bone_turns_the_head_when_it_should(shot, tmp_path):
     assert lowest.mean() < 0.2 * difference[face].mean(), "the chest stays"
 
 
-def test_moving_actor_and_camera_together_changes_nothing(shot, tmp_path):
+def test_moving_actor_and_camera_together_changes_nothing(shot: SimpleNamespace, tmp_path: Path) -> None:
     before = render(tmp_path / "a", range(10, 11))
     for thing in (shot.armature, shot.scene.camera):
         thing.matrix_world = type(thing.matrix_world).Translation((3, -2, 1)) @ thing.matrix_world
@@ -141,7 +142,7 @@ def test_moving_actor_and_camera_together_changes_nothing(shot, tmp_path):
     assert change(before[10], after[10]).mean() < 1e-3
 
 
-def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
+def test_exr_frames_stand_in_the_compositor(shot: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     shot.scene.view_settings.view_transform = "Standard"
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="exr", frame_start=10, frame_end=11)
     tree = addon.compat.ensure_compositor_tree(shot.scene)
@@ -162,7 +163,9 @@ def test_exr_frames_stand_in_the_compositor(shot, addon, tmp_path):
     assert np.abs(composite[solid][:, :3] - straight[solid][:, :3]).mean() < 0.01, "Standard shows display colours"
 
 
-def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path):
+def test_frames_stand_on_a_card_and_every_second_is_enough(
+    shot: SimpleNamespace, addon: AddonModules, tmp_path: Path
+) -> None:
     shot.scene.frame_step = 2
     bpy.ops.portrait_actor.render_actor(
         output=str(tmp_path), file_format="png", frame_start=10, frame_end=13, placement="card"
@@ -187,7 +190,9 @@ def test_frames_stand_on_a_card_and_every_second_is_enough(shot, addon, tmp_path
     assert node.mute and not card.hide_render
 
 
-def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_path):
+def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(
+    shot: SimpleNamespace, addon: AddonModules, tmp_path: Path
+) -> None:
     line = tmp_path / "line.wav"
     run_backend("sample", str(line), "--seconds", "2", "--seed", "3")
     keys = shot.face.data.shape_keys
@@ -208,7 +213,9 @@ def test_speak_makes_a_take_and_the_mouth_moves_with_the_voice(shot, addon, tmp_
         assert spans["line"] == 21
 
 
-def test_another_reading_of_a_stretch_keeps_the_keys_around_it(shot, addon, tmp_path):
+def test_another_reading_of_a_stretch_keeps_the_keys_around_it(
+    shot: SimpleNamespace, addon: AddonModules, tmp_path: Path
+) -> None:
     line = tmp_path / "line.wav"
     run_backend("sample", str(line), "--seed", "3")
     keys = shot.face.data.shape_keys
@@ -230,7 +237,7 @@ def value_at(shot: SimpleNamespace, key: bpy.types.ShapeKey, frame: int) -> floa
     return key.value
 
 
-def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
+def test_two_actors_speak_two_strips(shot: SimpleNamespace, trained: Path, addon: AddonModules, tmp_path: Path) -> None:
     if not bpy.app.build_options.audaspace:
         pytest.skip("this Blender is built without sound")
     bpy.ops.portrait_actor.import_actor(directory=str(trained), match_scene=False)
@@ -252,7 +259,7 @@ def test_two_actors_speak_two_strips(shot, trained, addon, tmp_path):
     assert not strips["line 3"].mute and not strips["line 5"].mute
 
 
-def test_another_video_drives_the_actor(shot, addon, tmp_path):
+def test_another_video_drives_the_actor(shot: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     video = tmp_path / "other.mp4"
     run_backend("sample", str(video), "--seconds", "3", "--size", "256", "--seed", "7")
     keys = shot.face.data.shape_keys
@@ -266,7 +273,7 @@ def test_another_video_drives_the_actor(shot, addon, tmp_path):
     assert np.ptp(table.head_rotation, axis=0).max() > 0.01
 
 
-def test_a_sample_clip_is_filled_in(addon, tmp_path):
+def test_a_sample_clip_is_filled_in(addon: AddonModules, tmp_path: Path) -> None:
     settings = bpy.context.scene.portrait_actor
     settings.actor_name, settings.face = "Jane", 2
     bpy.ops.portrait_actor.sample_clip(filepath=str(tmp_path / "try"), seconds=1, size=96)
@@ -275,7 +282,9 @@ def test_a_sample_clip_is_filled_in(addon, tmp_path):
     assert settings.consent_given and "nobody" in settings.consent_who
 
 
-def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
+def test_dub_makes_a_film_of_the_original_video(
+    shot: SimpleNamespace, trained: Path, addon: AddonModules, tmp_path: Path
+) -> None:
     line, video = tmp_path / "line.wav", trained.parent / "sample.mp4"
     run_backend("sample", str(line), "--seed", "3")
     bpy.ops.portrait_actor.dub(audio=str(line), film=str(tmp_path / "own.mp4"))
@@ -295,7 +304,7 @@ def test_dub_makes_a_film_of_the_original_video(shot, trained, addon, tmp_path):
     assert code == 0 and (tmp_path / "cli.mp4").is_file()
 
 
-def test_a_film_has_the_scenes_sound(shot, tmp_path):
+def test_a_film_has_the_scenes_sound(shot: SimpleNamespace, tmp_path: Path) -> None:
     bpy.ops.portrait_actor.render_actor(output=str(tmp_path), file_format="mp4", frame_start=5, frame_end=9)
     (film,) = tmp_path.glob("*.mp4")
     clip = bpy.data.movieclips.load(str(film))
@@ -304,7 +313,7 @@ def test_a_film_has_the_scenes_sound(shot, tmp_path):
     assert run_python(PROBE, str(film)).split() == [*map(str, size), str(bool(bpy.app.build_options.audaspace))]
 
 
-def test_create_again_goes_on_where_it_was(trained, addon):
+def test_create_again_goes_on_where_it_was(trained: Path, addon: AddonModules) -> None:
     """The same call on a finished actor trains nothing again and only imports it."""
     model = trained / "model.safetensors"
     stamp = model.stat().st_mtime_ns

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from mathutils import Quaternion
 
 OPS = bpy.ops.portrait_actor
 
 
-def take_of(actor) -> bpy.types.Action:
+def take_of(actor: Any) -> bpy.types.Action:
     return actor.face.data.shape_keys.animation_data.action
 
 
-def test_what_is_exported_comes_back_as_a_take(nora, tmp_path):
+def test_what_is_exported_comes_back_as_a_take(nora: SimpleNamespace, tmp_path: Path) -> None:
     before, _ = nora.sample(range(1, 31))
     bpy.context.scene.frame_end = 30
     assert OPS.export_capture(filepath=str(tmp_path / "nora.csv")) == {"FINISHED"}
@@ -26,13 +31,13 @@ def test_what_is_exported_comes_back_as_a_take(nora, tmp_path):
     assert angle.min() > 0.9999, "the capture holds the head's turn against the torso"
 
 
-def relative(table) -> np.ndarray:
+def relative(table: Any) -> np.ndarray:
     """(T, 4) the head's turn against the torso."""
     pairs = zip(table.torso_rotation, table.head_rotation, strict=True)
     return np.array([Quaternion(torso).conjugated() @ Quaternion(head) for torso, head in pairs])
 
 
-def test_a_performance_file_goes_out_and_in_whole(nora, tmp_path):
+def test_a_performance_file_goes_out_and_in_whole(nora: SimpleNamespace, tmp_path: Path) -> None:
     before, _ = nora.sample(range(5, 21))
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = 5, 20
@@ -43,7 +48,7 @@ def test_a_performance_file_goes_out_and_in_whole(nora, tmp_path):
         np.testing.assert_allclose(getattr(after, name), getattr(before, name), atol=1e-4)
 
 
-def test_a_capture_keeps_its_time_and_begins_where_it_is_put(nora, tmp_path):
+def test_a_capture_keeps_its_time_and_begins_where_it_is_put(nora: SimpleNamespace, tmp_path: Path) -> None:
     scene = bpy.context.scene
     lines = ["Timecode,JawOpen," + ",".join(n[0].upper() + n[1:] for n in names() if n != "jawOpen")]
     lines += [f"10:00:0{i // 60}:{i % 60:02d}.000,{i / 120},{','.join('0' * 51)}" for i in range(121)]
@@ -62,7 +67,7 @@ def names() -> list[str]:
     return list(CHANNELS)
 
 
-def test_a_bad_capture_changes_nothing(nora, tmp_path):
+def test_a_bad_capture_changes_nothing(nora: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("Timecode,JawOpen\n", encoding="utf-8")
     before = take_of(nora)
     for path in (tmp_path / "bad.csv", tmp_path / "none.csv"):
@@ -73,5 +78,5 @@ def test_a_bad_capture_changes_nothing(nora, tmp_path):
         OPS.export_capture(filepath=str(tmp_path / "no folder" / "nora.csv"))
 
 
-def test_without_an_actor_there_is_nothing_to_exchange(addon):
+def test_without_an_actor_there_is_nothing_to_exchange(addon: AddonModules) -> None:
     assert not OPS.import_capture.poll() and not OPS.export_capture.poll()

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import read_pixels
 
 FIRST, LAST, CHUNK = 4, 9, 3
@@ -21,7 +23,7 @@ OPENJD = Path(os.environ["PORTRAIT_ACTOR_PYTHON"]).with_name("openjd")
 
 
 @pytest.fixture
-def bundle(sam, tmp_path) -> Path:
+def bundle(sam: SimpleNamespace, tmp_path: Path) -> Path:
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = FIRST, LAST
     folder = tmp_path / "job é"
@@ -30,7 +32,7 @@ def bundle(sam, tmp_path) -> Path:
 
 
 @pytest.fixture
-def program(tmp_path) -> Path:
+def program(tmp_path: Path) -> Path:
     """A program that is called as Blender is."""
     file = tmp_path / "blender"
     file.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{BLENDER}" "$@"\n', encoding="utf-8")
@@ -49,7 +51,7 @@ def start(bundle: Path, program: Path, chunk_start: int) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def test_the_template_is_valid_and_the_bundle_whole(bundle):
+def test_the_template_is_valid_and_the_bundle_whole(bundle: Path) -> None:
     checked = subprocess.run([OPENJD, "check", bundle / "template.json"], capture_output=True, encoding="utf-8")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     template = json.loads((bundle / "template.json").read_text(encoding="utf-8"))
@@ -64,7 +66,9 @@ def test_the_template_is_valid_and_the_bundle_whole(bundle):
     assert "2 total Tasks" in summary.stdout or "Total tasks: 2" in summary.stdout, summary.stdout
 
 
-def test_chunks_side_by_side_one_killed_and_retried_give_the_pixels_of_one_run(sam, bundle, program, tmp_path):
+def test_chunks_side_by_side_one_killed_and_retried_give_the_pixels_of_one_run(
+    sam: SimpleNamespace, bundle: Path, program: Path, tmp_path: Path
+) -> None:
     whole, frames = tmp_path / "whole", bundle / "frames"
     bpy.ops.portrait_actor.render_actor(output=str(whole), file_format="png", placement="none")
     sam.folder.rename(sam.folder.with_name("elsewhere.actor"))  # the bundle needs nothing outside itself
@@ -85,14 +89,14 @@ def test_chunks_side_by_side_one_killed_and_retried_give_the_pixels_of_one_run(s
     assert all(np.array_equal(read_pixels(whole / n), read_pixels(frames / n)) for n in names)
 
 
-def test_a_folder_with_other_things_is_left_alone(sam, tmp_path):
+def test_a_folder_with_other_things_is_left_alone(sam: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear", encoding="utf-8")
     with pytest.raises(RuntimeError, match="holds other files"):
         bpy.ops.portrait_actor.export_job(directory=str(tmp_path))
     assert [f.name for f in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_a_scene_that_no_task_could_render_is_told_at_once(sam, tmp_path):
+def test_a_scene_that_no_task_could_render_is_told_at_once(sam: SimpleNamespace, tmp_path: Path) -> None:
     bpy.context.scene.camera.data.type = "ORTHO"
     with pytest.raises(RuntimeError, match="perspective"):
         bpy.ops.portrait_actor.export_job(directory=str(tmp_path / "job"))
@@ -102,7 +106,7 @@ def test_a_scene_that_no_task_could_render_is_told_at_once(sam, tmp_path):
     assert not (tmp_path / "job").exists()
 
 
-def test_the_command_line_exports_and_exports_again(sam, addon, tmp_path):
+def test_the_command_line_exports_and_exports_again(sam: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     folder = tmp_path / "job"
     for chunk in (2, 5):
         arguments = [

@@ -18,10 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import addon_utils
 import bpy
 import pytest
+from addon_modules import AddonModules
 from support import PACKAGE, handler_lists, is_alive, receive_until, wait_for_exit, wait_for_preview, write_child_script
 
 OPS = bpy.ops.portrait_actor
@@ -86,7 +88,9 @@ def shown(blender: subprocess.Popen, until: Callable[[dict], bool]) -> dict:
 
 
 @posix
-def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addon, tmp_path, monkeypatch):
+def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(
+    trained: Path, addon: AddonModules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped: the backend ends too and the next one goes on from its step. Going on: the next Create Actor waits for
     it and imports what it made."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where turns are kept: this test waits for no other
@@ -122,7 +126,7 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(trained, addo
 
 
 @posix
-def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path):
+def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon: AddonModules, tmp_path: Path) -> None:
     code = "sys.stdin.read(); time.sleep(0.5); say(Result('job', {'frames': 7}))"
     command, log = write_child_script(tmp_path, code), tmp_path / "log.txt"
     job = addon.job.start_job("x", command, log, str, is_detached=True)
@@ -137,7 +141,7 @@ def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon, tmp_path
 
 
 @posix
-def test_a_detached_job_is_cancelled_all_the_same(addon, tmp_path):
+def test_a_detached_job_is_cancelled_all_the_same(addon: AddonModules, tmp_path: Path) -> None:
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
     job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, is_detached=True)
     job.cancel()
@@ -146,7 +150,9 @@ def test_a_detached_job_is_cancelled_all_the_same(addon, tmp_path):
 
 
 @posix
-def test_speak_and_cancel_again_and_again_leaves_nothing(sam, addon, installed):
+def test_speak_and_cancel_again_and_again_leaves_nothing(
+    sam: SimpleNamespace, addon: AddonModules, installed: Callable[[str], ModuleType]
+) -> None:
     """Cancelled at once, or when the voice is being read; the actor speaks afterwards."""
     speak, scene = installed("addon.operators.speak"), bpy.context.scene
     scene.portrait_actor.line.audio = str(sam.folder / "audio.wav")
@@ -165,7 +171,9 @@ def test_speak_and_cancel_again_and_again_leaves_nothing(sam, addon, installed):
 
 
 @posix
-def test_switched_on_and_off_fifty_times_nothing_grows(addon, installed):
+def test_switched_on_and_off_fifty_times_nothing_grows(
+    addon: AddonModules, installed: Callable[[str], ModuleType]
+) -> None:
     before = settled(held())
     for _ in range(50):
         addon_utils.disable(PACKAGE)
@@ -176,7 +184,7 @@ def test_switched_on_and_off_fifty_times_nothing_grows(addon, installed):
 
 
 @posix
-def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
+def test_scrubbing_the_preview_makes_nothing_grow(sam: SimpleNamespace, live: ModuleType) -> None:
     """Memory of both processes, open files, threads and datablocks after a quarter of the time and at the end."""
     scene, rest = bpy.context.scene, held()
     live.start_preview(bpy.context)
@@ -206,7 +214,9 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam, live):
 
 
 @posix
-def test_a_killed_preview_stays_told_and_leaves_no_file(sam, live, addon):
+def test_a_killed_preview_stays_told_and_leaves_no_file(
+    sam: SimpleNamespace, live: ModuleType, addon: AddonModules
+) -> None:
     before = held()
     live.start_preview(bpy.context)
     wait_for_preview(live)
@@ -228,7 +238,7 @@ def test_a_killed_preview_stays_told_and_leaves_no_file(sam, live, addon):
     assert settled(before) == before
 
 
-def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon, tmp_path):
+def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon: AddonModules, tmp_path: Path) -> None:
     preferences = addon.environment.preferences()
     preferences.cache_folder = str(tmp_path)
     later = tmp_path / "jobs"
@@ -248,7 +258,7 @@ def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon, tmp_path):
 
 
 @posix
-def test_two_blenders_make_job_folders_at_once(addon, tmp_path):
+def test_two_blenders_make_job_folders_at_once(addon: AddonModules, tmp_path: Path) -> None:
     preferences, made = addon.environment.preferences(), []
     preferences.cache_folder = str(tmp_path)
     jobs = tmp_path / "jobs"

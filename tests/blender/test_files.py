@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
@@ -17,18 +19,18 @@ COLUMNS = ("head_rotation", "head_translation", "torso_rotation", "torso_transla
 needs_sound = pytest.mark.skipif(not bpy.app.build_options.audaspace, reason="this Blender is built without sound")
 
 
-def same(a, b) -> bool:
+def same(a: Any, b: Any) -> bool:
     return all(np.allclose(getattr(a, name), getattr(b, name), atol=1e-5) for name in COLUMNS)
 
 
-def jaw(addon: AddonModules, found, frame: int = 1) -> float:
+def jaw(addon: AddonModules, found: Any, frame: int = 1) -> float:
     """What the backend would get of the jaw."""
     scene = next(s for s in bpy.data.scenes if found.armature.name in s.objects)
     table = addon.sampling.sample_performance(scene, scene.view_layers[0], found.armature, found.face, [frame])
     return float(table.channels[0, table.names.index("jawOpen")])
 
 
-def free(found) -> None:
+def free(found: Any) -> None:
     """Takes the takes off, so that values stay as they are set."""
     for owner in (found.armature, found.face.data.shape_keys):
         if owner.animation_data is not None:
@@ -43,7 +45,7 @@ def select(*things: bpy.types.Object) -> None:
     bpy.context.view_layer.objects.active = things[0]
 
 
-def test_saved_and_opened_it_does_the_same(nora, addon, tmp_path):
+def test_saved_and_opened_it_does_the_same(nora: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     OPS.key_viseme(viseme="MBP")
     before, view = nora.sample(FRAMES)
     for _ in range(2):
@@ -57,7 +59,7 @@ def test_saved_and_opened_it_does_the_same(nora, addon, tmp_path):
         assert found.folder().path.samefile(nora.folder)
 
 
-def test_a_copy_of_the_whole_actor_is_an_actor_of_its_own(nora, addon):
+def test_a_copy_of_the_whole_actor_is_an_actor_of_its_own(nora: SimpleNamespace, addon: AddonModules) -> None:
     before, _ = nora.sample(FRAMES)
     select(nora.armature, nora.face, nora.armature.portrait_actor.camera)
     bpy.ops.object.duplicate()
@@ -74,7 +76,7 @@ def test_a_copy_of_the_whole_actor_is_an_actor_of_its_own(nora, addon):
 
 
 @pytest.mark.parametrize("part", ["armature", "face"])
-def test_a_copy_of_a_part_belongs_to_no_wrong_actor(nora, addon, part):
+def test_a_copy_of_a_part_belongs_to_no_wrong_actor(nora: SimpleNamespace, addon: AddonModules, part: str) -> None:
     """An armature without a face of its own is no actor; a second face of the same armature is not the actor's."""
     before, _ = nora.sample(FRAMES)
     select(getattr(nora, part))
@@ -87,7 +89,7 @@ def test_a_copy_of_a_part_belongs_to_no_wrong_actor(nora, addon, part):
     assert same(before, after)
 
 
-def test_a_deleted_actor_is_not_the_scene_s_any_more(nora, addon):
+def test_a_deleted_actor_is_not_the_scene_s_any_more(nora: SimpleNamespace, addon: AddonModules) -> None:
     camera = nora.armature.portrait_actor.camera
     select(nora.armature, nora.face, camera)
     bpy.ops.object.delete()
@@ -96,7 +98,7 @@ def test_a_deleted_actor_is_not_the_scene_s_any_more(nora, addon):
 
 
 @needs_sound
-def test_a_renamed_actor_keeps_its_own(nora, addon, tmp_path):
+def test_a_renamed_actor_keeps_its_own(nora: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     """Strips and nodes know the actor, not what it was called."""
     scene = bpy.context.scene
     for number in (1, 2):
@@ -121,7 +123,7 @@ def test_a_renamed_actor_keeps_its_own(nora, addon, tmp_path):
     assert len([n for n in tree.nodes if n.bl_idname == "CompositorNodeImage"]) == 1
 
 
-def test_two_actors_in_two_scenes(nora, addon, actor_folder):
+def test_two_actors_in_two_scenes(nora: SimpleNamespace, addon: AddonModules, actor_folder: Path) -> None:
     first_scene = bpy.context.scene
     before, _ = nora.sample(FRAMES)
     second_scene = bpy.data.scenes.new("other")
@@ -146,7 +148,7 @@ def test_two_actors_in_two_scenes(nora, addon, actor_folder):
 
 
 @pytest.fixture
-def library(nora, addon, tmp_path) -> SimpleNamespace:
+def library(nora: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> SimpleNamespace:
     """Nora in a file of her own, her folder beside it; then an empty file elsewhere is open."""
     place = tmp_path / "library"
     shutil.copytree(nora.folder, place / "Nora.actor")
@@ -165,12 +167,12 @@ def library(nora, addon, tmp_path) -> SimpleNamespace:
     )
 
 
-def sampled(addon, found):
+def sampled(addon: AddonModules, found: Any) -> Any:
     scene = bpy.context.scene
     return addon.sampling.sample_performance(scene, bpy.context.view_layer, found.armature, found.face, FRAMES)
 
 
-def test_a_linked_actor_plays_and_says_why_it_cannot_be_keyed(library, addon):
+def test_a_linked_actor_plays_and_says_why_it_cannot_be_keyed(library: SimpleNamespace, addon: AddonModules) -> None:
     bpy.context.scene.collection.children.link(library.collection)
     armature = bpy.context.scene.objects["Nora"]
     assert armature.library is not None
@@ -186,7 +188,7 @@ def test_a_linked_actor_plays_and_says_why_it_cannot_be_keyed(library, addon):
     assert same(sampled(addon, found), library.before)
 
 
-def test_a_library_override_is_keyed_and_sampled(library, addon):
+def test_a_library_override_is_keyed_and_sampled(library: SimpleNamespace, addon: AddonModules) -> None:
     scene = bpy.context.scene
     library.collection.override_hierarchy_create(scene, bpy.context.view_layer, do_fully_editable=True)
     armature = next(o for o in scene.objects if o.type == "ARMATURE")
@@ -219,7 +221,9 @@ def test_a_library_override_is_keyed_and_sampled(library, addon):
         assert same(sampled(addon, addon.scene_actor.require_actor(bpy.context)), before)
 
 
-def test_a_folder_that_was_moved_is_found_beside_the_file(nora, addon, tmp_path):
+def test_a_folder_that_was_moved_is_found_beside_the_file(
+    nora: SimpleNamespace, addon: AddonModules, tmp_path: Path
+) -> None:
     old, shot = tmp_path / "elsewhere" / "Nora.actor", tmp_path / "shot"
     shutil.copytree(nora.folder, old)
     nora.armature.portrait_actor.folder = str(old)
@@ -231,7 +235,7 @@ def test_a_folder_that_was_moved_is_found_beside_the_file(nora, addon, tmp_path)
     assert bpy.data.objects["Nora"].portrait_actor.folder == "//Nora.actor", "and the file remembers"
 
 
-def test_a_folder_that_is_lost_is_one_sentence(nora, addon, tmp_path):
+def test_a_folder_that_is_lost_is_one_sentence(nora: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     old = tmp_path / "Nora.actor"
     shutil.copytree(nora.folder, old)
     nora.armature.portrait_actor.folder = str(old)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 import wave
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 import small_actor
+from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 
 needs_sound = pytest.mark.skipif(not bpy.app.build_options.audaspace, reason="this Blender is built without sound")
@@ -25,7 +29,7 @@ def project(view: np.ndarray, k: np.ndarray, points: np.ndarray) -> np.ndarray:
     return (seen / seen[:, 2:]) @ k[:2].T
 
 
-def test_the_parts_are_there(nora, addon):
+def test_the_parts_are_there(nora: SimpleNamespace, addon: AddonModules) -> None:
     channels = addon.contract.channels.CHANNELS
     bones = nora.armature.data.bones
     assert [b.name for b in bones] == ["root", "torso", "head"]
@@ -38,7 +42,7 @@ def test_the_parts_are_there(nora, addon):
     assert bpy.context.scene.camera == nora.armature.portrait_actor.camera
 
 
-def test_the_mesh_its_shapes_and_its_colours(nora, addon):
+def test_the_mesh_its_shapes_and_its_colours(nora: SimpleNamespace, addon: AddonModules) -> None:
     mesh, made = nora.face.data, small_actor.make_face(52)
     conv = addon.conventions
     found = np.empty(3 * len(mesh.vertices), np.float32)
@@ -56,7 +60,7 @@ def test_the_mesh_its_shapes_and_its_colours(nora, addon):
     assert front.y < -0.5, "the face looks along −y"
 
 
-def test_the_proxy_follows_head_and_torso(nora):
+def test_the_proxy_follows_head_and_torso(nora: SimpleNamespace) -> None:
     """The evaluated mesh is the linear blend of both bones by the folder's weights."""
     made, table = small_actor.make_face(52), small_actor.make_performance
     for key in nora.face.data.shape_keys.key_blocks:
@@ -74,7 +78,7 @@ def test_the_proxy_follows_head_and_torso(nora):
     assert np.abs(found - rest).max() > 0.01 and table
 
 
-def test_the_camera_sees_what_the_footage_saw(nora, addon):
+def test_the_camera_sees_what_the_footage_saw(nora: SimpleNamespace, addon: AddonModules) -> None:
     """Blender's own projection of the proxy is the footage camera's within 0.1 px."""
     scene, footage = bpy.context.scene, small_actor.make_camera()
     nora.armature.animation_data.action = None
@@ -89,7 +93,7 @@ def test_the_camera_sees_what_the_footage_saw(nora, addon):
     assert np.ptp(expected, axis=0).min() > 50, "the face fills a good part of the picture"
 
 
-def test_the_action_is_the_footage_at_every_frame(nora, addon):
+def test_the_action_is_the_footage_at_every_frame(nora: SimpleNamespace, addon: AddonModules) -> None:
     table = small_actor.make_performance()
     found, _ = nora.sample(range(1, small_actor.FRAMES + 1))
     assert found.fps == table.fps
@@ -101,11 +105,11 @@ def test_the_action_is_the_footage_at_every_frame(nora, addon):
         assert np.abs(shift).max() < 1e-5
 
 
-def test_between_frames_the_head_turns_the_short_way(nora):
+def test_between_frames_the_head_turns_the_short_way(nora: SimpleNamespace) -> None:
     """The footage's quaternions change sign on the way; halfway between two frames the head is halfway."""
     scene, head = bpy.context.scene, nora.armature.pose.bones["head"]
 
-    def turn(frame: float):
+    def turn(frame: float) -> Any:
         scene.frame_set(int(frame), subframe=frame % 1)
         return head.matrix.to_quaternion()
 
@@ -114,7 +118,7 @@ def test_between_frames_the_head_turns_the_short_way(nora):
         assert turn(frame).rotation_difference(turn(frame + 0.5)).angle < 0.75 * whole + 1e-4
 
 
-def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder, addon):
+def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder: Path, addon: AddonModules) -> None:
     scene = bpy.context.scene
     scene.render.fps, scene.render.fps_base, scene.frame_end = 50, 1.0, 77
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder), frame_start=101, match_scene=False)
@@ -128,27 +132,27 @@ def test_it_begins_where_it_is_told_and_keeps_time_in_another_rate(actor_folder,
         assert addon.compat.strip_span(strip) == (101, 101 + 2 * small_actor.FRAMES)
 
 
-def test_match_scene_takes_size_rate_and_length(nora):
+def test_match_scene_takes_size_rate_and_length(nora: SimpleNamespace) -> None:
     scene = bpy.context.scene
     assert (scene.render.fps / scene.render.fps_base, scene.frame_end) == (25, small_actor.FRAMES)
 
 
 @pytest.mark.parametrize("fps", [23.976, 24000 / 1001, 29.97, 30000 / 1001, 12.5, 60.0])
-def test_odd_frame_rates_are_kept(addon, fps):
+def test_odd_frame_rates_are_kept(addon: AddonModules, fps: Any) -> None:
     scene = bpy.context.scene
     addon.camera.match_scene(scene, small_actor.make_camera(), fps, 10)
     assert addon.takes.scene_fps(scene) == pytest.approx(fps, rel=1e-6)
 
 
 @needs_sound
-def test_the_sound_starts_with_the_footage(nora, addon):
+def test_the_sound_starts_with_the_footage(nora: SimpleNamespace, addon: AddonModules) -> None:
     (strip,) = addon.compat.list_strips(bpy.context.scene)
     assert strip.type == "SOUND" and addon.compat.strip_span(strip) == (1, 1 + small_actor.FRAMES)
     assert bpy.path.abspath(strip.sound.filepath) == str(nora.folder / "audio.wav")
 
 
 @needs_sound
-def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
+def test_one_mouth_speaks_one_line(nora: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     """A new line mutes what the same actor says at that time, and nothing else."""
     scene = bpy.context.scene
     small_actor.write_tone(tmp_path / "line.wav", 1.0)
@@ -161,7 +165,7 @@ def test_one_mouth_speaks_one_line(nora, addon, tmp_path):
 
 
 @needs_sound
-def test_a_film_is_given_what_the_sequencer_plays(nora, addon, tmp_path):
+def test_a_film_is_given_what_the_sequencer_plays(nora: SimpleNamespace, addon: AddonModules, tmp_path: Path) -> None:
     """The mixdown of frames 21–60 has the tone of the footage's last 20 frames, then silence."""
     file = addon.sound.mixdown(bpy.context.scene, 21, 60, tmp_path / "mix.wav")
     with wave.open(str(file)) as sound:
@@ -173,14 +177,14 @@ def test_a_film_is_given_what_the_sequencer_plays(nora, addon, tmp_path):
     assert addon.sound.mixdown(bpy.context.scene, 200, 210, tmp_path / "none.wav") is None
 
 
-def test_what_the_footage_showed_is_known(nora):
+def test_what_the_footage_showed_is_known(nora: SimpleNamespace) -> None:
     ranges = nora.armature.portrait_actor.channels
     assert len(ranges) == 52
     assert {r.name for r in ranges if not r.measured} == set(small_actor.UNMEASURED)
     assert ranges["jawOpen"].high == pytest.approx(1.2)
 
 
-def test_two_actors_do_not_meet(actor_folder, addon):
+def test_two_actors_do_not_meet(actor_folder: Path, addon: AddonModules) -> None:
     for _ in range(2):
         bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
     first, second = (addon.scene_actor.require_actor(bpy.context, name) for name in ("Nora", "Nora.001"))
@@ -193,7 +197,7 @@ def test_two_actors_do_not_meet(actor_folder, addon):
 
 
 @pytest.mark.parametrize("match_scene", [True, False])
-def test_the_artists_camera_gives_way_only_when_the_scene_is_matched(actor_folder, match_scene):
+def test_the_artists_camera_gives_way_only_when_the_scene_is_matched(actor_folder: Path, match_scene: bool) -> None:
     bpy.ops.object.camera_add()
     own = bpy.context.scene.camera = bpy.context.object
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder), match_scene=match_scene)
@@ -202,7 +206,7 @@ def test_the_artists_camera_gives_way_only_when_the_scene_is_matched(actor_folde
     assert bpy.context.selected_objects == [armature] == [bpy.context.object], "as after any import"
 
 
-def test_who_edits_goes_on_editing(actor_folder):
+def test_who_edits_goes_on_editing(actor_folder: Path) -> None:
     """An actor that comes in when its job ends must not throw the artist out of edit mode."""
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.object
@@ -212,7 +216,7 @@ def test_who_edits_goes_on_editing(actor_folder):
     assert len(bpy.data.objects["Nora"].data.bones) == 3
 
 
-def test_it_stands_at_the_cursor(actor_folder, addon):
+def test_it_stands_at_the_cursor(actor_folder: Path, addon: AddonModules) -> None:
     bpy.context.scene.cursor.location = 1, 2, 3
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
     scene, armature = bpy.context.scene, bpy.data.objects["Nora"]
@@ -229,7 +233,7 @@ def test_it_stands_at_the_cursor(actor_folder, addon):
 
 
 @pytest.mark.parametrize("damage", ["absent", "unfinished", "no footage", "torn mesh", "newer", "not json"])
-def test_a_bad_folder_is_one_sentence_and_changes_nothing(actor_folder, tmp_path, damage):
+def test_a_bad_folder_is_one_sentence_and_changes_nothing(actor_folder: Path, tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "bad.actor"
     shutil.copytree(actor_folder, folder)
     info = folder / "actor.json"
@@ -255,7 +259,9 @@ def test_a_bad_folder_is_one_sentence_and_changes_nothing(actor_folder, tmp_path
 
 
 @pytest.mark.parametrize("saved_first", [True, False])
-def test_a_file_and_its_actor_can_be_moved_together(actor_folder, tmp_path, addon, saved_first):
+def test_a_file_and_its_actor_can_be_moved_together(
+    actor_folder: Path, tmp_path: Path, addon: AddonModules, saved_first: bool
+) -> None:
     shot, moved = tmp_path / "shot", tmp_path / "moved"
     shutil.copytree(actor_folder, shot / "Nora.actor")
     if saved_first:
@@ -268,7 +274,9 @@ def test_a_file_and_its_actor_can_be_moved_together(actor_folder, tmp_path, addo
 
 
 @pytest.mark.parametrize("copy", [True, False])
-def test_a_file_that_is_saved_elsewhere_finds_its_actor(actor_folder, tmp_path, addon, copy):
+def test_a_file_that_is_saved_elsewhere_finds_its_actor(
+    actor_folder: Path, tmp_path: Path, addon: AddonModules, copy: bool
+) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "a.blend"))
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))

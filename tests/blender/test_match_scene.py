@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import bpy
 import pytest
 import small_actor
+from addon_modules import AddonModules
 
 OPS = bpy.ops.portrait_actor
 FOOTAGE = (320, 240, 25.0, small_actor.FRAMES)  # of the actor that small_actor writes
@@ -65,7 +68,7 @@ SET_UP = {
 }
 
 
-def test_the_start_up_scene_takes_the_footages_settings(actor_folder):
+def test_the_start_up_scene_takes_the_footages_settings(actor_folder: Path) -> None:
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     scene = bpy.context.scene
     assert scene.camera is not None and scene.portrait_actor.match_scene
@@ -73,14 +76,14 @@ def test_the_start_up_scene_takes_the_footages_settings(actor_folder):
     assert is_matched(scene)
 
 
-def test_a_scene_without_a_camera_takes_the_footages_settings(actor_folder):
+def test_a_scene_without_a_camera_takes_the_footages_settings(actor_folder: Path) -> None:
     assert bpy.context.scene.portrait_actor.match_scene
     OPS.import_actor(directory=str(actor_folder))
     assert is_matched(bpy.context.scene)
 
 
 @pytest.mark.parametrize("what", SET_UP)
-def test_a_scene_that_is_set_up_keeps_its_camera_and_settings(actor_folder, what):
+def test_a_scene_that_is_set_up_keeps_its_camera_and_settings(actor_folder: Path, what: Any) -> None:
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     SET_UP[what]()
     scene = bpy.context.scene
@@ -90,7 +93,7 @@ def test_a_scene_that_is_set_up_keeps_its_camera_and_settings(actor_folder, what
     assert scene.camera == camera and settings_of(scene) == before
 
 
-def test_a_second_actor_leaves_the_scene_to_the_first(actor_folder):
+def test_a_second_actor_leaves_the_scene_to_the_first(actor_folder: Path) -> None:
     scene = bpy.context.scene
     OPS.import_actor(directory=str(actor_folder))
     scene.frame_end = 500
@@ -98,7 +101,7 @@ def test_a_second_actor_leaves_the_scene_to_the_first(actor_folder):
     assert scene.camera == bpy.data.objects["Nora"].portrait_actor.camera and scene.frame_end == 500
 
 
-def test_an_actor_whose_camera_was_deleted_still_keeps_the_scene(actor_folder):
+def test_an_actor_whose_camera_was_deleted_still_keeps_the_scene(actor_folder: Path) -> None:
     scene = bpy.context.scene
     OPS.import_actor(directory=str(actor_folder), match_scene=False)
     bpy.data.objects.remove(bpy.data.objects["Nora"].portrait_actor.camera)
@@ -108,7 +111,7 @@ def test_an_actor_whose_camera_was_deleted_still_keeps_the_scene(actor_folder):
 
 @pytest.mark.parametrize("chosen", [True, False])
 @pytest.mark.parametrize("is_set_up", [True, False])
-def test_what_a_script_says_wins_over_the_scene(actor_folder, is_set_up, chosen):
+def test_what_a_script_says_wins_over_the_scene(actor_folder: Path, is_set_up: bool, chosen: bool) -> None:
     if is_set_up:
         add_camera()
     else:
@@ -117,7 +120,7 @@ def test_what_a_script_says_wins_over_the_scene(actor_folder, is_set_up, chosen)
     assert is_matched(bpy.context.scene) == chosen
 
 
-def test_a_choice_in_the_sidebar_is_for_the_next_actor_only(addon):
+def test_a_choice_in_the_sidebar_is_for_the_next_actor_only(addon: AddonModules) -> None:
     """In a scene that is set up: ticked, it stays ticked until an actor comes in."""
     add_camera()
     form = bpy.context.scene.portrait_actor
@@ -129,7 +132,14 @@ def test_a_choice_in_the_sidebar_is_for_the_next_actor_only(addon):
 
 @pytest.mark.parametrize("chosen", ["AUTO", "ON", "OFF"])
 @pytest.mark.parametrize("is_set_up", [True, False])
-def test_create_actor_imports_as_the_sidebar_says(installed, addon, actor_folder, monkeypatch, is_set_up, chosen):
+def test_create_actor_imports_as_the_sidebar_says(
+    installed: Callable[[str], ModuleType],
+    addon: AddonModules,
+    actor_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_set_up: bool,
+    chosen: str,
+) -> None:
     """The scene is set up while the job runs, after the button was pressed; only a choice matters more."""
     finishes = []
     create = installed("addon.operators.create_actor")
@@ -163,7 +173,9 @@ class Pressed:
     ("option", "is_set_up", "matched"),
     [([], False, True), ([], True, False), (["--match-scene"], True, True), (["--no-match-scene"], False, False)],
 )
-def test_the_command_line_matches_where_it_overwrites_nothing(addon, actor_folder, option, is_set_up, matched):
+def test_the_command_line_matches_where_it_overwrites_nothing(
+    addon: AddonModules, actor_folder: Path, option: Any, is_set_up: bool, matched: bool
+) -> None:
     if is_set_up:
         add_camera()
     assert addon.cli.main(["import", str(actor_folder), *option]) == 0

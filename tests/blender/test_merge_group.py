@@ -3,9 +3,13 @@ does: the tests of the other sliders set it to 0."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import get_armature, run_python
 
 SIZE, EDGE, GREY, DEPTH = 64, 32, 0.25, 2.0
@@ -27,7 +31,7 @@ for frame in (1, 2):
 """
 
 
-def linear(display):
+def linear(display: Any) -> Any:
     return ((np.asarray(display) + 0.055) / 1.055) ** 2.4
 
 
@@ -39,7 +43,7 @@ PLAIN = ALPHA[:, None] * linear(COLOR) + (1 - ALPHA[:, None]) * GREY  # (SIZE, 3
 class Shot:
     """A grey scene with the actor wired over it."""
 
-    def __init__(self, addon, folder) -> None:
+    def __init__(self, addon: AddonModules, folder: Path) -> None:
         self.folder, self.scene = folder, bpy.context.scene
         run_python(WRITE, str(folder))
         scene, render = self.scene, self.scene.render
@@ -60,7 +64,7 @@ class Shot:
         self.default_edge = self.node.inputs["Edge"].default_value
         self.set(Edge=0.0)
 
-    def set(self, **sliders) -> None:
+    def set(self, **sliders: Any) -> None:
         for name, value in sliders.items():
             self.node.inputs[name.replace("_", " ")].default_value = value
 
@@ -99,7 +103,7 @@ class Shot:
 
 
 @pytest.fixture
-def shot(addon, tmp_path) -> Shot:
+def shot(addon: AddonModules, tmp_path: Path) -> Shot:
     return Shot(addon, tmp_path)
 
 
@@ -108,11 +112,11 @@ def matte(row: np.ndarray) -> np.ndarray:
     return (row[:, 1] - GREY) / (linear(COLOR[1]) - GREY)
 
 
-def test_unmoved_sliders_change_nothing(shot):
+def test_unmoved_sliders_change_nothing(shot: Shot) -> None:
     assert np.abs(shot.picture() - PLAIN).max() < 1e-3
 
 
-def test_what_stands_before_the_actor_hides_it(shot):
+def test_what_stands_before_the_actor_hides_it(shot: Shot) -> None:
     shot.wall(1.0, 0.0, 0.25, 0.9)
     row = shot.row()
     assert np.allclose(row[:14], 0.9, atol=2e-3), "hidden behind the wall"
@@ -123,7 +127,7 @@ def test_what_stands_before_the_actor_hides_it(shot):
     assert np.allclose(shot.row(), PLAIN, atol=2e-3), "brought before the wall"
 
 
-def test_a_wall_behind_the_actor_eats_nothing_of_the_edge(shot):
+def test_a_wall_behind_the_actor_eats_nothing_of_the_edge(shot: Shot) -> None:
     shot.wall(5.0, 0.0, 1.0, 0.1)
     expected = ALPHA[:, None] * linear(COLOR) + (1 - ALPHA[:, None]) * 0.1
     assert np.abs(shot.picture() - expected).max() < 2e-3
@@ -132,7 +136,7 @@ def test_a_wall_behind_the_actor_eats_nothing_of_the_edge(shot):
 
 
 @pytest.mark.parametrize("pixels", [-5, -2, 2, 5])
-def test_the_edge_moves_by_pixels(shot, pixels):
+def test_the_edge_moves_by_pixels(shot: Shot, pixels: int) -> None:
     shot.set(Edge=pixels)
     row = shot.row()
     assert matte(row).sum() == pytest.approx(ALPHA.sum() + pixels, abs=0.6)
@@ -141,7 +145,7 @@ def test_the_edge_moves_by_pixels(shot, pixels):
     assert np.count_nonzero((matte(row) > 0.02) & ~solid) <= 4, "and is sharp"
 
 
-def test_default_edge_takes_less_than_a_pixel_from_a_sharp_matte(shot):
+def test_default_edge_takes_less_than_a_pixel_from_a_sharp_matte(shot: Shot) -> None:
     shot.set(Edge=shot.default_edge)
     row = shot.row()
     assert 0.1 < ALPHA.sum() - matte(row).sum() < 1.0
@@ -149,14 +153,14 @@ def test_default_edge_takes_less_than_a_pixel_from_a_sharp_matte(shot):
     assert np.allclose(row[EDGE + 1 :], PLAIN[EDGE + 1 :], atol=2e-3), "and so does the scene"
 
 
-def test_soften_widens_the_edge(shot):
+def test_soften_widens_the_edge(shot: Shot) -> None:
     shot.set(Soften=8.0)
     soft = matte(shot.row())
     assert np.count_nonzero((soft > 0.05) & (soft < 0.95)) >= 5
     assert soft.sum() == pytest.approx(ALPHA.sum(), abs=0.7) and soft[4] == pytest.approx(1, abs=0.01)
 
 
-def test_spill_loses_its_hue_at_the_edge_alone(shot):
+def test_spill_loses_its_hue_at_the_edge_alone(shot: Shot) -> None:
     shot.set(Spill=1.0, Spill_Color=(0, 1, 0, 1))
     row = shot.row()
     straight = row[EDGE - 2]
@@ -166,7 +170,7 @@ def test_spill_loses_its_hue_at_the_edge_alone(shot):
     assert np.allclose(shot.row(), PLAIN, atol=2e-3), "the actor does not lean towards magenta"
 
 
-def test_the_actor_takes_the_light_of_the_scene(shot):
+def test_the_actor_takes_the_light_of_the_scene(shot: Shot) -> None:
     shot.set(Footage_Light=(0.125, 0.125, 0.125, 1), Match_Exposure=1.0)
     assert np.allclose(shot.row()[:16], 2 * linear(COLOR), rtol=0.01), "the scene is twice as bright"
     shot.set(Footage_Light=(0.25, 0.125, 0.125, 1), Match_Exposure=0.0, Match_Color=1.0)
@@ -176,13 +180,13 @@ def test_the_actor_takes_the_light_of_the_scene(shot):
     assert np.allclose(shot.row(), PLAIN, atol=2e-3)
 
 
-def test_gain_and_offset(shot):
+def test_gain_and_offset(shot: Shot) -> None:
     shot.set(Gain=(2, 1, 0.5, 1), Offset=(0, 0.1, 0, 1))
     expected = linear(COLOR) * (2, 1, 0.5) + (0, 0.1, 0)
     assert np.allclose(shot.row(), ALPHA[:, None] * expected + (1 - ALPHA[:, None]) * GREY, atol=3e-3)
 
 
-def test_light_wraps_around_the_edge(shot):
+def test_light_wraps_around_the_edge(shot: Shot) -> None:
     shot.wall(5.0, 0.0, 1.0, 0.9)
     before = shot.row()
     shot.set(Light_Wrap=1.0, Wrap_Reach=12.0)
@@ -191,7 +195,7 @@ def test_light_wraps_around_the_edge(shot):
     assert np.abs(gained[:6]).max() < 0.02 and np.abs(gained[EDGE + 2 :]).max() < 2e-3, "inside the edge alone"
 
 
-def test_grain_is_noise_on_the_actor(shot):
+def test_grain_is_noise_on_the_actor(shot: Shot) -> None:
     shot.set(Grain=0.05)
     noise = [(shot.picture(frame) - PLAIN)[:, : EDGE - 2, 1] for frame in (1, 2)]
     assert noise[0].std() == pytest.approx(0.05 * np.sqrt(linear(COLOR[1])), rel=0.15)
@@ -201,14 +205,14 @@ def test_grain_is_noise_on_the_actor(shot):
     shot.set(Grain_Size=3.0)
     large = (shot.picture() - PLAIN)[:, : EDGE - 2, 1]
 
-    def likeness(plane):
+    def likeness(plane: Any) -> Any:
         return np.corrcoef(plane[:, :-1].ravel(), plane[:, 1:].ravel())[0, 1]
 
     assert likeness(large) > 0.5 > abs(likeness(noise[0])) + 0.3, "larger grains"
     assert large.std() == pytest.approx(noise[0].std(), rel=0.25), "about as strong"
 
 
-def test_sliders_stay_when_frames_are_placed_again(shot, addon):
+def test_sliders_stay_when_frames_are_placed_again(shot: Shot, addon: AddonModules) -> None:
     shot.set(Light_Wrap=0.7, Spill_Color=(0.1, 0.2, 0.3, 1))
     again = addon.compositing.place_frames(
         shot.scene, get_armature("Nora"), addon.compositing.FrameSequence(shot.folder, "nora_####.exr", 2, 2)
@@ -225,7 +229,9 @@ def test_sliders_stay_when_frames_are_placed_again(shot, addon):
     assert tuple(other.inputs["Spill Color"].default_value)[:3] == pytest.approx((0.1, 0.2, 0.3))
 
 
-def test_group_of_an_older_format_is_outdated_and_replaced_with_its_sliders_kept(shot, addon):
+def test_group_of_an_older_format_is_outdated_and_replaced_with_its_sliders_kept(
+    shot: Shot, addon: AddonModules
+) -> None:
     shot.set(Edge=0.25, Grain=0.1)
     old = shot.node.node_tree
     old[addon.merge_group.TAG_PROPERTY] = old[addon.merge_group.TAG_PROPERTY].replace(

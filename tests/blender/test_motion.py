@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import read_pixels, run_python
 
 FRAME = 15
@@ -28,7 +31,7 @@ print(json.dumps({"count": int(both.sum()), "actor": np.median(a, 0).tolist(), "
 
 
 @pytest.fixture
-def shot(trained, addon) -> SimpleNamespace:
+def shot(trained: Path, addon: AddonModules) -> SimpleNamespace:
     """The trained actor, its head on the way to its left and up, faster after the frame than before."""
     bpy.ops.portrait_actor.import_actor(directory=str(trained))
     found = addon.scene_actor.require_actor(bpy.context)
@@ -40,13 +43,13 @@ def shot(trained, addon) -> SimpleNamespace:
     return SimpleNamespace(armature=found.armature, face=found.face, scene=bpy.context.scene)
 
 
-def render(output, **options):
+def render(output: Any, **options: Any) -> Any:
     bpy.ops.portrait_actor.render_actor(output=str(output), frame_start=FRAME, frame_end=FRAME, **options)
     (file,) = output.glob(f"*_{FRAME:04d}.*")
     return file
 
 
-def cycles_vectors(shot, folder):
+def cycles_vectors(shot: SimpleNamespace, folder: Path) -> Any:
     """Cycles' picture of the proxy with its Vector pass."""
     scene, settings = shot.scene, shot.scene.render.image_settings
     scene.render.engine, scene.cycles.samples, scene.cycles.use_denoising = "CYCLES", 1, False
@@ -60,7 +63,7 @@ def cycles_vectors(shot, folder):
 
 
 @pytest.mark.skipif(bpy.app.version >= (5, 0, 0), reason="as a module it writes no passes but the first into a file")
-def test_vectors_are_those_of_cycles(shot, tmp_path):
+def test_vectors_are_those_of_cycles(shot: SimpleNamespace, tmp_path: Path) -> None:
     file = render(tmp_path / "actor", vectors=True, placement="none")
     found = json.loads(run_python(COMPARE, str(file), cycles_vectors(shot, tmp_path)))
     assert found["count"] > 1000
@@ -69,27 +72,27 @@ def test_vectors_are_those_of_cycles(shot, tmp_path):
     assert max(found["apart"]) < 0.25, found
 
 
-def test_vectors_and_blur_together_are_refused(shot, tmp_path):
+def test_vectors_and_blur_together_are_refused(shot: SimpleNamespace, tmp_path: Path) -> None:
     shot.scene.render.use_motion_blur = True
     with pytest.raises(RuntimeError, match="blurred twice"):
         render(tmp_path, vectors=True)
 
 
-def test_blur_smears_what_moves_and_only_when_asked(shot, tmp_path):
+def test_blur_smears_what_moves_and_only_when_asked(shot: SimpleNamespace, tmp_path: Path) -> None:
     sharp = read_pixels(render(tmp_path / "sharp", file_format="png"))
     shot.scene.render.use_motion_blur = True
     shot.scene.render.motion_blur_shutter, shot.scene.render.motion_blur_position = 1.0, "START"
     blurred = read_pixels(render(tmp_path / "blurred", file_format="png", blur_samples=6))
     rows = slice(sharp.shape[0] // 4, sharp.shape[0] // 2)
 
-    def detail(picture):
+    def detail(picture: Any) -> Any:
         return np.abs(np.diff(picture[rows, :, :3] * picture[rows, :, 3:], axis=1)).sum()
 
     assert detail(blurred) < 0.8 * detail(sharp), "the face loses detail along its way"
     chest = slice(-sharp.shape[0] // 12, None)
     assert np.abs(sharp[chest] - blurred[chest]).mean() < 0.02, "the chest rests"
 
-    def middle(picture):
+    def middle(picture: Any) -> Any:
         columns = np.arange(picture.shape[1])
         return (picture[rows, :, 3].sum(0) * columns).sum() / picture[rows, :, 3].sum()
 
@@ -98,7 +101,7 @@ def test_blur_smears_what_moves_and_only_when_asked(shot, tmp_path):
     )
 
 
-def test_a_frame_in_which_nothing_moves_is_the_same_with_blur(shot, tmp_path):
+def test_a_frame_in_which_nothing_moves_is_the_same_with_blur(shot: SimpleNamespace, tmp_path: Path) -> None:
     shot.armature.animation_data.action = None
     shot.face.data.shape_keys.animation_data.action = None
     sharp = read_pixels(render(tmp_path / "sharp", file_format="png"))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 from support import PACKAGE, wait_for_preview
 
@@ -19,7 +23,7 @@ def handlers() -> int:
     return sum(map(len, (events.depsgraph_update_post, events.frame_change_post, events.load_pre)))
 
 
-def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam, live):
+def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam: SimpleNamespace, live: ModuleType) -> None:
     before = handlers()
     assert OPS.live_preview() == {"FINISHED"}
     first = wait_for_preview(live)
@@ -39,7 +43,7 @@ def test_what_moves_is_drawn_and_nothing_is_left_when_it_ends(sam, live):
     process._child.wait(20)
 
 
-def test_it_shows_what_is_rendered(sam, live, tmp_path):
+def test_it_shows_what_is_rendered(sam: SimpleNamespace, live: ModuleType, tmp_path: Path) -> None:
     from support import run_backend
 
     scene = bpy.context.scene
@@ -62,7 +66,9 @@ def test_it_shows_what_is_rendered(sam, live, tmp_path):
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.2])
-def test_the_card_is_what_the_camera_frames_before_the_face(nora, addon, installed, shift):
+def test_the_card_is_what_the_camera_frames_before_the_face(
+    nora: SimpleNamespace, addon: AddonModules, installed: Callable[[str], ModuleType], shift: float
+) -> None:
     """Its corners are the picture's, and it faces the camera just before the proxy's face."""
     scene = bpy.context.scene
     nora.armature.location, nora.armature.scale = (1, 2, 3), (2, 2, 2)
@@ -88,7 +94,7 @@ def test_the_card_is_what_the_camera_frames_before_the_face(nora, addon, install
     assert addon.camera.view_plane_corners(scene, before) is None
 
 
-def test_a_deleted_actor_takes_its_preview_along(sam, live):
+def test_a_deleted_actor_takes_its_preview_along(sam: SimpleNamespace, live: ModuleType) -> None:
     before, images = handlers(), set(bpy.data.images.keys())
     live.start_preview(bpy.context)
     process, overlay = (
@@ -108,7 +114,7 @@ def test_a_deleted_actor_takes_its_preview_along(sam, live):
     process._child.wait(30)
 
 
-def test_an_actor_that_cannot_be_drawn_is_told(sam, live):
+def test_an_actor_that_cannot_be_drawn_is_told(sam: SimpleNamespace, live: ModuleType) -> None:
     scene = bpy.context.scene
     live.start_preview(bpy.context)
     wait_for_preview(live)
@@ -123,7 +129,7 @@ def test_an_actor_that_cannot_be_drawn_is_told(sam, live):
     assert wait_for_preview(live) is not None and not live.current_preview().error_text
 
 
-def test_a_frame_change_costs_next_to_nothing(sam, live):
+def test_a_frame_change_costs_next_to_nothing(sam: SimpleNamespace, live: ModuleType) -> None:
     scene = bpy.context.scene
 
     def steps() -> float:
@@ -139,7 +145,7 @@ def test_a_frame_change_costs_next_to_nothing(sam, live):
     assert with_preview - without < 0.005
 
 
-def test_without_an_actor_or_a_camera_it_says_why(sam, live):
+def test_without_an_actor_or_a_camera_it_says_why(sam: SimpleNamespace, live: ModuleType) -> None:
     bpy.context.scene.camera = None
     with pytest.raises(RuntimeError, match="no camera"):
         OPS.live_preview()

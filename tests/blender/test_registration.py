@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import addon_utils
 import bpy
 import pytest
+from addon_modules import AddonModules
 from support import PACKAGE, handler_lists
 
 MENUS = ("TOPBAR_MT_file_import", "VIEW3D_MT_object", "VIEW3D_MT_pose")
@@ -39,12 +43,12 @@ def extension_tool() -> Path:
     return next(scripts.glob("**/bl_pkg/cli/blender_ext.py"))
 
 
-def test_blender_accepts_the_zip(archive):
+def test_blender_accepts_the_zip(archive: Path) -> None:
     answer = subprocess.run([sys.executable, extension_tool(), "validate", archive], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
-def test_a_static_repository_offers_the_zip(archive, tmp_path):
+def test_a_static_repository_offers_the_zip(archive: Path, tmp_path: Path) -> None:
     from tools import package
 
     scripts = Path(bpy.utils.resource_path("LOCAL")) / "scripts"
@@ -58,14 +62,14 @@ def test_a_static_repository_offers_the_zip(archive, tmp_path):
     assert "Portrait Actor" in (tmp_path / "shelf" / "index.html").read_text(encoding="utf-8")
 
 
-def test_every_verb_is_there():
+def test_every_verb_is_there() -> None:
     assert all(hasattr(bpy.types, f"PORTRAIT_ACTOR_OT_{verb}") for verb in VERBS)
     assert {
         getattr(bpy.types, name).bl_category for name in ours() if "_PT_" in name and not name.endswith("_presets")
     } == {"Portrait Actor"}
 
 
-def test_search_finds_every_verb_in_a_menu(installed):
+def test_search_finds_every_verb_in_a_menu(installed: Callable[[str], ModuleType]) -> None:
     """Blender's search looks through menus; what is not there has a picture or a letter to choose in the sidebar."""
     listed = {verb[0] for verb in installed("addon.panels.menu").MENU_OPERATORS if verb is not None}
     kinds = {verb: getattr(bpy.types, f"PORTRAIT_ACTOR_OT_{verb}") for verb in VERBS}
@@ -80,7 +84,7 @@ def test_search_finds_every_verb_in_a_menu(installed):
     [("speak", {"line.lips_strength": 1.5, "line.seed": 7}, {"line.audio": "/a.wav"}),
      ("render", {"file_format": "png", "placement": "card"}, {"output": "//there"})],
 )  # fmt: skip
-def test_a_preset_brings_back_how_not_what(verb, kept, left, monkeypatch):
+def test_a_preset_brings_back_how_not_what(verb: str, kept: Any, left: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     menu = f"PORTRAIT_ACTOR_PT_{verb}_presets"
     monkeypatch.setattr(getattr(bpy.types, menu), "bl_label", "")  # Blender writes the preset's name there
     form = bpy.context.scene.portrait_actor
@@ -98,14 +102,14 @@ def test_a_preset_brings_back_how_not_what(verb, kept, left, monkeypatch):
     assert not file.exists()
 
 
-def set_value(owner, path, value):
+def set_value(owner: Any, path: Path, value: Any) -> None:
     *parts, name = path.split(".")
     for part in parts:
         owner = getattr(owner, part)
     setattr(owner, name, value)
 
 
-def test_what_the_caller_leaves_open_is_filled_in(installed):
+def test_what_the_caller_leaves_open_is_filled_in(installed: Callable[[str], ModuleType]) -> None:
     seen = []
 
     class Probe(bpy.types.Operator):
@@ -114,7 +118,7 @@ def test_what_the_caller_leaves_open_is_filled_in(installed):
         frame: bpy.props.IntProperty(default=1)
         film: bpy.props.StringProperty()
 
-        def execute(self, context):
+        def execute(self, context: Any) -> Any:
             installed("addon.operators.operator_base").fill_unset_properties(self, frame=7, film="form.mp4")
             seen.append((self.frame, self.film))
             return {"FINISHED"}
@@ -128,12 +132,12 @@ def test_what_the_caller_leaves_open_is_filled_in(installed):
     assert seen == [(7, "form.mp4"), (1, "form.mp4"), (7, "own.mp4")]
 
 
-def test_it_runs_from_the_user_folder_and_loads_nothing_heavy(installed):
+def test_it_runs_from_the_user_folder_and_loads_nothing_heavy(installed: Callable[[str], ModuleType]) -> None:
     assert "portrait_actor_tests_" in installed("addon").__file__
     assert not {"torch", "numba", "mediapipe", "cv2", "scipy"} & set(sys.modules)
 
 
-def test_every_property_and_operator_is_described():
+def test_every_property_and_operator_is_described() -> None:
     for verb in VERBS:
         kind = getattr(bpy.ops.portrait_actor, verb).get_rna_type()
         assert kind.description, verb
@@ -145,7 +149,7 @@ def test_every_property_and_operator_is_described():
         assert set(bare) <= {"rna_type", "name", "channels"}, bare
 
 
-def test_switching_off_leaves_nothing_behind(actor_folder):
+def test_switching_off_leaves_nothing_behind(actor_folder: Path) -> None:
     keys = set(bpy.types.Scene.bl_rna.properties.keys()), set(bpy.types.Object.bl_rna.properties.keys())
     handlers = handler_count()
     lines = menu_lines()
@@ -164,7 +168,7 @@ def test_switching_off_leaves_nothing_behind(actor_folder):
     assert menu_lines() == lines
 
 
-def test_a_file_with_an_actor_survives_without_the_extension(nora, tmp_path):
+def test_a_file_with_an_actor_survives_without_the_extension(nora: SimpleNamespace, tmp_path: Path) -> None:
     file = tmp_path / "kept.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(file))
     addon_utils.disable(PACKAGE)
@@ -179,7 +183,7 @@ def test_a_file_with_an_actor_survives_without_the_extension(nora, tmp_path):
 
 
 @pytest.mark.parametrize("verb", ["create_actor", "speak", "render_actor", "setup_backend"])
-def test_a_second_job_says_why_it_must_wait(addon, verb, tmp_path):
+def test_a_second_job_says_why_it_must_wait(addon: AddonModules, verb: str, tmp_path: Path) -> None:
     code = "import sys; sys.stdin.read()"
     addon.job.start_job("a long one", [sys.executable, "-c", code], tmp_path / "log.txt", lambda data: "")
     with pytest.raises(RuntimeError, match="A job is running"):

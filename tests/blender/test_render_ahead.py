@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -18,7 +19,7 @@ BLENDER = Path(__file__).with_name("blender_cli.py")
 
 
 @pytest.fixture(params=["compositor", "card"])
-def shot(request, sam, tmp_path) -> Path:
+def shot(request: pytest.FixtureRequest, sam: SimpleNamespace, tmp_path: Path) -> Path:
     """A saved scene that shows rendered frames of the actor; since then, frame 4 was lost and frame 6 changed."""
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = FIRST, LAST
@@ -48,7 +49,7 @@ def render(blend: Path, **changes: str) -> str:
     return "\n".join(line for line in done.stderr.splitlines() if line.startswith("Portrait Actor: "))
 
 
-def test_missing_and_changed_frames_are_rendered_first(shot):
+def test_missing_and_changed_frames_are_rendered_first(shot: Path) -> None:
     frames = shot.parent / "frames ü"
     old = {file.name: (file.stat().st_mtime_ns, read_pixels(file)) for file in frames.glob("*.png")}
     assert sorted(old) == ["sample_0005.png", "sample_0006.png"]
@@ -60,7 +61,7 @@ def test_missing_and_changed_frames_are_rendered_first(shot):
     assert np.abs(new["sample_0006.png"][1] - old["sample_0006.png"][1]).max() > 0.1
 
 
-def test_without_a_backend_the_missing_frames_are_told(shot, tmp_path):
+def test_without_a_backend_the_missing_frames_are_told(shot: Path, tmp_path: Path) -> None:
     said = render(shot, PORTRAIT_ACTOR_PYTHON=str(tmp_path / "gone")).splitlines()
     assert len(said) == 2 and "not brought up to date" in said[0] and "gone does not exist" in said[0]
     assert said[1].startswith("Portrait Actor: Frame 4 of sample is missing: ") and "sample_0004.png" in said[1]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import bpy
 import pytest
 import small_actor
+from addon_modules import AddonModules
 from support import run_backend, run_python
 
 FILM = """
@@ -35,7 +38,7 @@ with VideoWriter(two, 384, 192, 25.0, one) as film:
 
 
 @pytest.fixture
-def reported(nora, tmp_path, addon) -> SimpleNamespace:
+def reported(nora: SimpleNamespace, tmp_path: Path, addon: AddonModules) -> SimpleNamespace:
     """Nora with a report and an overlay, imported so that her footage begins at frame 7."""
     folder = tmp_path / "Nora Ünlü & co.actor"
     shutil.copytree(nora.folder, folder)
@@ -45,7 +48,7 @@ def reported(nora, tmp_path, addon) -> SimpleNamespace:
     return SimpleNamespace(folder=folder, armature=addon.scene_actor.require_actor(bpy.context).armature)
 
 
-def test_an_actor_without_a_report_says_so(nora):
+def test_an_actor_without_a_report_says_so(nora: SimpleNamespace) -> None:
     assert not bpy.ops.portrait_actor.open_report.poll()
     with pytest.raises(RuntimeError, match="There is no report"):
         bpy.ops.portrait_actor.open_report()
@@ -53,13 +56,13 @@ def test_an_actor_without_a_report_says_so(nora):
         bpy.ops.portrait_actor.load_overlay()
 
 
-def test_the_report_is_the_actor_s(reported, nora):
+def test_the_report_is_the_actor_s(reported: SimpleNamespace, nora: SimpleNamespace) -> None:
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}
     with pytest.raises(RuntimeError, match="There is no report at"):
         bpy.ops.portrait_actor.open_report(directory=str(nora.folder))
 
 
-def test_the_report_can_be_read_while_its_actor_is_still_trained(addon, tmp_path):
+def test_the_report_can_be_read_while_its_actor_is_still_trained(addon: AddonModules, tmp_path: Path) -> None:
     folder = tmp_path / "jane.actor"
     folder.mkdir()
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
@@ -69,7 +72,7 @@ def test_the_report_can_be_read_while_its_actor_is_still_trained(addon, tmp_path
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}
 
 
-def test_the_overlay_runs_with_the_footage_s_take(reported, addon):
+def test_the_overlay_runs_with_the_footage_s_take(reported: SimpleNamespace, addon: AddonModules) -> None:
     assert bpy.ops.portrait_actor.load_overlay() == {"FINISHED"}
     (clip,) = bpy.data.movieclips
     assert clip.name == f"{reported.armature.name} footage overlay"
@@ -82,7 +85,7 @@ def test_the_overlay_runs_with_the_footage_s_take(reported, addon):
     assert len(bpy.data.movieclips) == 1, "the same film is not loaded twice"
 
 
-def test_an_open_clip_editor_shows_the_overlay(reported):
+def test_an_open_clip_editor_shows_the_overlay(reported: SimpleNamespace) -> None:
     area = bpy.context.window_manager.windows[0].screen.areas[0]
     before = area.type
     area.type = "CLIP_EDITOR"
@@ -93,7 +96,7 @@ def test_an_open_clip_editor_shows_the_overlay(reported):
         area.type = before
 
 
-def test_a_scene_of_another_rate_is_told(reported, installed):
+def test_a_scene_of_another_rate_is_told(reported: SimpleNamespace, installed: Callable[[str], ModuleType]) -> None:
     footage = installed("addon.scene.footage")
     bpy.ops.portrait_actor.load_overlay()
     (clip,) = bpy.data.movieclips
@@ -102,7 +105,7 @@ def test_a_scene_of_another_rate_is_told(reported, installed):
     assert footage.is_frame_rate_different(bpy.context.scene, clip)
 
 
-def test_a_film_that_blender_cannot_read_is_told(reported):
+def test_a_film_that_blender_cannot_read_is_told(reported: SimpleNamespace) -> None:
     (reported.folder / "overlay.mp4").write_bytes(b"no film")
     with pytest.raises(RuntimeError, match="cannot read"):
         bpy.ops.portrait_actor.load_overlay()
@@ -117,23 +120,23 @@ def test_a_film_that_blender_cannot_read_is_told(reported):
         (4, ["Face 1 (left)", "Face 2", "Face 3", "Face 4 (right)"]),
     ],
 )
-def test_faces_are_called_by_where_they_are(addon, count, names):
+def test_faces_are_called_by_where_they_are(addon: AddonModules, count: int, names: Any) -> None:
     assert [addon.panels.job_box._face_label(n, count) for n in range(1, count + 1)] == names
 
 
-def test_nothing_to_choose_from_says_so(addon):
+def test_nothing_to_choose_from_says_so(addon: AddonModules) -> None:
     with pytest.raises(RuntimeError, match="No video with several faces"):
         bpy.ops.portrait_actor.choose_face(face=1)
 
 
-def test_a_landmarker_that_is_none_is_refused_before_any_work(addon, tmp_path):
+def test_a_landmarker_that_is_none_is_refused_before_any_work(addon: AddonModules, tmp_path: Path) -> None:
     (tmp_path / "jane.mp4").write_bytes(b"")
     with pytest.raises(RuntimeError, match="no face landmarker at"):
         bpy.ops.portrait_actor.create_actor(video=str(tmp_path / "jane.mp4"), landmarker=str(tmp_path / "none.task"))
     assert addon.job.current_job() is None
 
 
-def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_path):
+def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon: AddonModules, tmp_path: Path) -> None:
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
     run_backend("sample", str(one), "--seconds", "4", "--size", "192")
     run_python(TWO, str(one), str(two))
@@ -160,7 +163,7 @@ def test_two_faces_ask_which_and_the_chosen_one_becomes_the_actor(addon, tmp_pat
     assert bpy.data.movieclips[0].frame_duration == folder.info.frame_count
 
 
-def test_another_video_asks_anew_for_the_face_and_the_consent(addon):
+def test_another_video_asks_anew_for_the_face_and_the_consent(addon: AddonModules) -> None:
     settings = bpy.context.scene.portrait_actor
     settings.video, settings.face, settings.consent_given = "//one.mp4", 2, True
     settings.video = "//other.mp4"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 
 FRAMES = range(1, 41)
 POSES = ("head_rotation", "head_translation", "torso_rotation", "torso_translation")
 
 
-def changed(before, after) -> dict[str, set[int]]:
+def changed(before: Any, after: Any) -> dict[str, set[int]]:
     """Frames at which a column or a channel differs, by its name."""
     found = {}
     for name in POSES:
@@ -25,20 +29,20 @@ def changed(before, after) -> dict[str, set[int]]:
     return {name: frames for name, frames in found.items() if frames}
 
 
-def key_channel(face, name: str, values: dict[int, float]) -> None:
+def key_channel(face: Any, name: str, values: dict[int, float]) -> None:
     key = face.data.shape_keys.key_blocks[name]
     for frame, value in values.items():
         key.value = value
         key.keyframe_insert("value", frame=frame)
 
 
-def rest(armature) -> None:
+def rest(armature: Any) -> None:
     armature.animation_data.action = None
     for bone in armature.pose.bones:
         bone.matrix_basis.identity()
 
 
-def test_a_keyed_channel_changes_only_itself_and_only_there(nora):
+def test_a_keyed_channel_changes_only_itself_and_only_there(nora: SimpleNamespace) -> None:
     before, _ = nora.sample(FRAMES)
     key_channel(nora.face, "mouthSmileLeft", {20: 0.9, 21: 0.1})
     after, _ = nora.sample(FRAMES)
@@ -46,7 +50,7 @@ def test_a_keyed_channel_changes_only_itself_and_only_there(nora):
     assert after.channels[19, after.names.index("mouthSmileLeft")] == pytest.approx(0.9)
 
 
-def test_a_keyed_head_bone_turns_the_head_and_nothing_else(nora):
+def test_a_keyed_head_bone_turns_the_head_and_nothing_else(nora: SimpleNamespace) -> None:
     before, _ = nora.sample(FRAMES)
     head = nora.armature.pose.bones["head"]
     bpy.context.scene.frame_set(30)
@@ -57,7 +61,7 @@ def test_a_keyed_head_bone_turns_the_head_and_nothing_else(nora):
     assert set(found) == {"head_rotation", "head_translation"} and set().union(*found.values()) == {30}
 
 
-def test_the_torso_carries_the_head_and_the_root_both(nora):
+def test_the_torso_carries_the_head_and_the_root_both(nora: SimpleNamespace) -> None:
     rest(nora.armature)
     for name in ("torso", "root"):
         bone = nora.armature.pose.bones[name]
@@ -72,7 +76,7 @@ def test_the_torso_carries_the_head_and_the_root_both(nora):
         bone.rotation_euler = 0, 0, 0
 
 
-def test_constraints_count(nora):
+def test_constraints_count(nora: SimpleNamespace) -> None:
     rest(nora.armature)
     target = bpy.data.objects.new("target", None)
     bpy.context.scene.collection.objects.link(target)
@@ -90,7 +94,7 @@ def test_constraints_count(nora):
     assert np.all(np.diff(turns) > 0)
 
 
-def test_drivers_count_and_muted_channels_do_not(nora):
+def test_drivers_count_and_muted_channels_do_not(nora: SimpleNamespace) -> None:
     keys = nora.face.data.shape_keys
     keys.animation_data.action = None
     keys.key_blocks["mouthFunnel"].value = 0.8
@@ -103,7 +107,7 @@ def test_drivers_count_and_muted_channels_do_not(nora):
     assert not found.channels[:, funnel].any()
 
 
-def test_nla_strips_count(nora, addon):
+def test_nla_strips_count(nora: SimpleNamespace, addon: AddonModules) -> None:
     keys = nora.face.data.shape_keys
     before, _ = nora.sample(FRAMES)
     action = keys.animation_data.action
@@ -117,14 +121,14 @@ def test_nla_strips_count(nora, addon):
     assert np.allclose(after.channels, before.channels, atol=1e-5)
 
 
-def test_the_frame_is_where_it_was(nora):
+def test_the_frame_is_where_it_was(nora: SimpleNamespace) -> None:
     bpy.context.scene.frame_set(17, subframe=0.25)
     nora.sample(range(3, 6))
     assert (bpy.context.scene.frame_current, bpy.context.scene.frame_subframe) == (17, 0.25)
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_any_camera_projects_as_blender_does(nora, seed):
+def test_any_camera_projects_as_blender_does(nora: SimpleNamespace, seed: Any) -> None:
     """Lens, sensor fit, shift, aspect, place; an actor that is moved, turned and scaled: within 0.1 px."""
     random = np.random.default_rng(seed)
     scene = bpy.context.scene
@@ -151,13 +155,13 @@ def test_any_camera_projects_as_blender_does(nora, seed):
     assert len(found) == 1
 
 
-def to_vector(values):
+def to_vector(values: Any) -> Any:
     from mathutils import Vector
 
     return Vector(values)
 
 
-def test_a_moving_and_zooming_camera(nora):
+def test_a_moving_and_zooming_camera(nora: SimpleNamespace) -> None:
     camera = bpy.context.scene.camera
     for frame, lens, x in ((1, 35, 0.0), (11, 70, 0.5)):
         camera.data.lens, camera.location.x = lens, x
@@ -169,7 +173,7 @@ def test_a_moving_and_zooming_camera(nora):
     assert np.abs(view.views[-1] - view.views[0]).max() > 0.1
 
 
-def test_camera_markers_cut(nora):
+def test_camera_markers_cut(nora: SimpleNamespace) -> None:
     other = bpy.context.scene.camera.copy()
     other.location.x += 1
     bpy.context.scene.collection.objects.link(other)
@@ -180,7 +184,7 @@ def test_camera_markers_cut(nora):
     assert np.flatnonzero(steps > 1e-6).tolist() == [3]
 
 
-def spoil_rig(nora):
+def spoil_rig(nora: SimpleNamespace) -> None:
     bpy.context.view_layer.objects.active = nora.armature
     bpy.ops.object.mode_set(mode="EDIT")
     nora.armature.data.edit_bones.remove(nora.armature.data.edit_bones["head"])
@@ -197,7 +201,7 @@ SPOILS = {
 
 
 @pytest.mark.parametrize("what", SPOILS)
-def test_a_spoilt_scene_is_one_sentence(nora, addon, what, tmp_path):
+def test_a_spoilt_scene_is_one_sentence(nora: SimpleNamespace, addon: AddonModules, what: Any, tmp_path: Path) -> None:
     SPOILS[what](nora)
     with pytest.raises(RuntimeError, match=what) as error:
         bpy.ops.portrait_actor.render_actor(output=str(tmp_path), actor="Nora")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import bpy
 import pytest
 import recording_layout
+from addon_modules import AddonModules
 from recording_layout import LayoutCall
 
 OPS = bpy.ops.portrait_actor
@@ -14,7 +18,7 @@ ABOUT_ACTORS = ("job", "pose", "oral", "facial", "takes")
 PANELS = ("job", "create", "pose", "oral", "facial", "speak", "dub", "takes", "capture", "render")
 
 
-def draw(installed, name: str) -> list[LayoutCall]:
+def draw(installed: Callable[[str], ModuleType], name: str) -> list[LayoutCall]:
     """What the panel PORTRAIT_ACTOR_PT_`name` draws now."""
     classes = installed("addon.panels").CLASSES
     return recording_layout.record_panel(next(kind for kind in classes if kind.__name__ == f"PORTRAIT_ACTOR_PT_{name}"))
@@ -26,13 +30,15 @@ def written(drawn: list[LayoutCall]) -> str:
 
 
 @pytest.fixture
-def offline(monkeypatch, tmp_path):
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A computer without a backend, on which Blender may not go online."""
     monkeypatch.setenv("PORTRAIT_ACTOR_PYTHON", str(tmp_path / "gone" / "python"))
     assert not bpy.app.online_access, "Blender's own default"
 
 
-def test_the_button_that_allows_online_access_is_named_and_explained(installed, offline):
+def test_the_button_that_allows_online_access_is_named_and_explained(
+    installed: Callable[[str], ModuleType], offline: Any
+) -> None:
     drawn = draw(installed, "job")
     (button,) = (item for item in drawn if item.arguments[:1] == ("extensions.userpref_allow_online",))
     assert button.text == "Allow Online Access"
@@ -41,7 +47,9 @@ def test_the_button_that_allows_online_access_is_named_and_explained(installed, 
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_every_button_has_a_name_or_an_icon_beside_something_that_has_one(installed, nora, offline, panel):
+def test_every_button_has_a_name_or_an_icon_beside_something_that_has_one(
+    installed: Callable[[str], ModuleType], nora: SimpleNamespace, offline: Any, panel: Any
+) -> None:
     drawn = draw(installed, panel)
     assert drawn
     for item in drawn:
@@ -51,7 +59,7 @@ def test_every_button_has_a_name_or_an_icon_beside_something_that_has_one(instal
 
 
 @pytest.mark.parametrize("code", ["no_backend", "no_cuda", "broken_backend", "no_python", "unsaved", "offline"])
-def test_every_remedy_is_a_button_with_a_name(installed, code):
+def test_every_remedy_is_a_button_with_a_name(installed: Callable[[str], ModuleType], code: str) -> None:
     box = installed("addon.panels.job_box")
     operator, label, _ = box.REMEDIES[code]
     layout = recording_layout.RecordingLayout()
@@ -60,7 +68,7 @@ def test_every_remedy_is_a_button_with_a_name(installed, code):
 
 
 @pytest.fixture
-def pair(actor_folder):
+def pair(actor_folder: Path) -> Any:
     """Two actors, each with a card and the first with a hat; nothing is selected and nothing is active."""
     for _ in range(2):
         OPS.import_actor(directory=str(actor_folder))
@@ -98,7 +106,9 @@ def owners(drawn: list[LayoutCall]) -> set[bpy.types.ID]:
 
 @pytest.mark.parametrize("part", ["armature", "face", "camera", "card"])
 @pytest.mark.parametrize("name", ["Nora", "Nora.001"])
-def test_selecting_a_part_of_an_actor_makes_every_panel_show_that_actor(installed, pair, name, part):
+def test_selecting_a_part_of_an_actor_makes_every_panel_show_that_actor(
+    installed: Callable[[str], ModuleType], pair: Any, name: str, part: str
+) -> None:
     armature = bpy.data.objects[name]
     thing = dict(zip(("armature", "face", "camera", "card"), parts_of(armature), strict=True))[part]
     choose(thing, active=thing)
@@ -110,7 +120,7 @@ def test_selecting_a_part_of_an_actor_makes_every_panel_show_that_actor(installe
 
 
 @pytest.mark.parametrize("name", ["Nora", "Nora.001"])
-def test_a_button_changes_the_channels_of_the_selected_actor_alone(pair, name):
+def test_a_button_changes_the_channels_of_the_selected_actor_alone(pair: Any, name: str) -> None:
     jaws = {}
     for armature in (pair.first, pair.second):
         keys = armature.portrait_actor.face.data.shape_keys
@@ -126,7 +136,7 @@ def test_a_button_changes_the_channels_of_the_selected_actor_alone(pair, name):
 
 
 @pytest.mark.parametrize("name", ["Nora", "Nora.001"])
-def test_a_button_is_grey_when_the_selected_actor_lacks_what_it_needs(pair, name):
+def test_a_button_is_grey_when_the_selected_actor_lacks_what_it_needs(pair: Any, name: str) -> None:
     """Only the first has a take in use; Push Take asks for one."""
     pair.second.animation_data_clear()
     pair.second.portrait_actor.face.data.shape_keys.animation_data_clear()
@@ -135,7 +145,7 @@ def test_a_button_is_grey_when_the_selected_actor_lacks_what_it_needs(pair, name
     assert OPS.push_take.poll() == (name == "Nora")
 
 
-def test_which_actor_is_meant(addon, pair):
+def test_which_actor_is_meant(addon: AddonModules, pair: Any) -> None:
     """Selected before active, active before the sidebar's choice, and the scene's last when that one is gone."""
     first, second, table = pair.first, pair.second, pair.table
     face = first.portrait_actor.face
@@ -163,13 +173,13 @@ def test_which_actor_is_meant(addon, pair):
     assert meant() == second, "the only one left"
 
 
-def test_a_face_that_only_its_modifier_ties_to_the_rig_belongs_to_the_actor(addon, pair):
+def test_a_face_that_only_its_modifier_ties_to_the_rig_belongs_to_the_actor(addon: AddonModules, pair: Any) -> None:
     face = pair.first.portrait_actor.face
     face.parent = None
     choose(face, active=face)
     assert addon.scene_actor.require_actor(bpy.context).armature == pair.first
 
 
-def test_a_name_that_a_script_gave_does_not_stay_for_the_next_button():
+def test_a_name_that_a_script_gave_does_not_stay_for_the_next_button() -> None:
     for verb in ("speak", "dub", "render_actor", "export_job", "track_video", "import_capture", "export_capture"):
         assert getattr(OPS, verb).get_rna_type().properties["actor"].is_skip_save, verb

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 
 OPS = bpy.ops.portrait_actor
 FRAMES = range(1, 81)
 
 
-def add_line(addon, actor, name: str, first: int, count: int, value: float, **parts) -> None:
+def add_line(addon: AddonModules, actor: Any, name: str, first: int, count: int, value: float, **parts: Any) -> None:
     """A take of `count` frames in which every channel is `value` and the head is turned by about as many radians."""
     table = addon.contract.performance.Performance.rest_pose(count, 25.0, first)
     table.channels[:] = value
@@ -18,20 +23,20 @@ def add_line(addon, actor, name: str, first: int, count: int, value: float, **pa
     addon.takes.add_take(name, actor.armature, actor.face, table, table.frames.astype(float), **parts)
 
 
-def still(actor) -> None:
+def still(actor: Any) -> None:
     for owner in (actor.armature, actor.face.data.shape_keys):
         owner.animation_data.action = None
 
 
-def channel(table, name: str) -> np.ndarray:
+def channel(table: Any, name: str) -> np.ndarray:
     return table.channels[:, table.names.index(name)]
 
 
-def turn(table) -> np.ndarray:
+def turn(table: Any) -> np.ndarray:
     return 2 * np.arccos(np.clip(np.abs(table.head_rotation[:, 0]), 0, 1))
 
 
-def test_two_lines_are_cross_faded(nora, addon):
+def test_two_lines_are_cross_faded(nora: SimpleNamespace, addon: AddonModules) -> None:
     still(nora)
     add_line(addon, nora, "one", 1, 40, 0.2)  # frames 1 to 40
     OPS.push_take(fade=10)
@@ -47,7 +52,7 @@ def test_two_lines_are_cross_faded(nora, addon):
     assert 0.3 < turn(found)[35] < 0.7
 
 
-def test_strips_play_a_take_frame_for_frame(nora, addon):
+def test_strips_play_a_take_frame_for_frame(nora: SimpleNamespace, addon: AddonModules) -> None:
     """Also where the frames of a capture lie between whole ones."""
     before, _ = nora.sample(range(1, 41))
     OPS.push_take()
@@ -65,7 +70,7 @@ def test_strips_play_a_take_frame_for_frame(nora, addon):
     np.testing.assert_allclose(after.channels, before.channels, atol=1e-5)
 
 
-def test_a_line_in_the_midst_of_the_footage_fades_in_and_out(nora, addon):
+def test_a_line_in_the_midst_of_the_footage_fades_in_and_out(nora: SimpleNamespace, addon: AddonModules) -> None:
     footage, _ = nora.sample(range(1, 41))
     OPS.push_take()
     add_line(addon, nora, "line", 11, 20, 0.9)
@@ -76,7 +81,7 @@ def test_a_line_in_the_midst_of_the_footage_fades_in_and_out(nora, addon):
     assert channel(found, "mouthSmileLeft")[16:24] == pytest.approx(0.9, abs=1e-5)
 
 
-def test_head_of_one_take_and_mouth_of_another(nora, addon):
+def test_head_of_one_take_and_mouth_of_another(nora: SimpleNamespace, addon: AddonModules) -> None:
     """The bones play the footage; the mouth speaks, and what the line has no curves for plays the footage too."""
     footage, _ = nora.sample(range(1, 41))
     OPS.push_take()
@@ -91,7 +96,7 @@ def test_head_of_one_take_and_mouth_of_another(nora, addon):
         assert channel(found, "mouthSmileLeft") == pytest.approx(0.6, abs=1e-5)
 
 
-def test_a_strip_can_be_moved_and_its_weight_turned_down(nora, addon):
+def test_a_strip_can_be_moved_and_its_weight_turned_down(nora: SimpleNamespace, addon: AddonModules) -> None:
     still(nora)
     add_line(addon, nora, "line", 1, 20, 0.8)
     OPS.push_take(part="FACE")
@@ -104,14 +109,14 @@ def test_a_strip_can_be_moved_and_its_weight_turned_down(nora, addon):
     assert channel(found, "mouthSmileLeft")[:19] == pytest.approx(0.4, abs=0.01)
 
 
-def speak_into(addon, actor, first: int, count: int, value: float, **parts) -> str:
+def speak_into(addon: AddonModules, actor: Any, first: int, count: int, value: float, **parts: Any) -> str:
     table = addon.contract.performance.Performance.rest_pose(count, 25.0, first)
     table.channels[:] = value
     table.head_rotation[:] = -np.array([np.cos(value / 2), 0, np.sin(value / 2), 0])  # the same turn, other signs
     return addon.takes.merge_into_take(actor.armature, actor.face, table, table.frames.astype(float), **parts)
 
 
-def test_speaking_into_a_take_changes_its_stretch_alone(nora, addon):
+def test_speaking_into_a_take_changes_its_stretch_alone(nora: SimpleNamespace, addon: AddonModules) -> None:
     before, _ = nora.sample(range(1, 41))
     action = nora.face.data.shape_keys.animation_data.action
     assert speak_into(addon, nora, 11, 20, 0.6) == action.name
@@ -126,7 +131,7 @@ def test_speaking_into_a_take_changes_its_stretch_alone(nora, addon):
     assert np.abs(np.diff(turn(after))).max() < 0.35
 
 
-def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
+def test_speaking_into_a_take_keeps_the_artists_keys(nora: SimpleNamespace, addon: AddonModules) -> None:
     """Sparse keys with handles of their own, and a marked one, before and after."""
     still(nora)
     add_line(addon, nora, "own", 1, 2, 0.0)
@@ -139,7 +144,7 @@ def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
         point.handle_left, point.handle_right = (frame - 2, value - 0.1), (frame + 2, value + 0.1)
     curve.update()
 
-    def keys():
+    def keys() -> Any:
         return {
             round(p.co.x): (p.co.y, p.interpolation, p.handle_right_type, tuple(p.handle_right))
             for p in curve.keyframe_points
@@ -153,7 +158,7 @@ def test_speaking_into_a_take_keeps_the_artists_keys(nora, addon):
     assert [f for f in after if 11 <= f <= 30] == list(range(11, 31)) and after[20][0] == pytest.approx(0.6)
 
 
-def test_speaking_into_a_take_that_lacks_a_channel(nora, addon):
+def test_speaking_into_a_take_that_lacks_a_channel(nora: SimpleNamespace, addon: AddonModules) -> None:
     still(nora)
     add_line(
         addon, nora, "mouth", 1, 40, 0.2, should_key_bones=False, channel_names=addon.contract.channels.ORAL_CHANNELS
@@ -165,7 +170,7 @@ def test_speaking_into_a_take_that_lacks_a_channel(nora, addon):
     assert brow[20] == pytest.approx(0.6) and brow[[0, 39]] == pytest.approx(0.1, abs=1e-6)
 
 
-def test_speaking_into_no_take_is_one_sentence(nora, tmp_path):
+def test_speaking_into_no_take_is_one_sentence(nora: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "line.wav").write_bytes(b"RIFF")
     still(nora)
     with pytest.raises(RuntimeError, match="no take in use to speak into"):
@@ -174,14 +179,14 @@ def test_speaking_into_no_take_is_one_sentence(nora, tmp_path):
         OPS.speak(strip="nothing")
 
 
-def test_without_a_take_there_is_nothing_to_push(nora):
+def test_without_a_take_there_is_nothing_to_push(nora: SimpleNamespace) -> None:
     still(nora)
     with pytest.raises(RuntimeError, match="no take in use"):
         OPS.push_take()
     assert not nora.armature.animation_data.nla_tracks
 
 
-def test_what_only_the_upper_line_moves_fades_in_from_rest(nora, addon):
+def test_what_only_the_upper_line_moves_fades_in_from_rest(nora: SimpleNamespace, addon: AddonModules) -> None:
     still(nora)
     add_line(
         addon, nora, "mouth", 1, 40, 0.2, should_key_bones=False, channel_names=addon.contract.channels.ORAL_CHANNELS
@@ -194,5 +199,5 @@ def test_what_only_the_upper_line_moves_fades_in_from_rest(nora, addon):
     assert brow[21] < 0.15 and brow[25] == pytest.approx(0.4, abs=0.05) and brow[31] == pytest.approx(0.8, abs=1e-5)
 
 
-def test_pushing_can_be_undone(nora):
+def test_pushing_can_be_undone(nora: SimpleNamespace) -> None:
     assert "UNDO" in bpy.types.PORTRAIT_ACTOR_OT_push_take.bl_options

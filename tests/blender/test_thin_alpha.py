@@ -3,9 +3,14 @@ composite and on the card, and the footage's colours where the actor is opaque."
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import bpy
 import numpy as np
 import pytest
+from addon_modules import AddonModules
 from support import get_armature, read_pixels, run_python
 
 SIZE, SOLID, DARK = 64, 32, 0.01
@@ -28,18 +33,18 @@ for kind, data in (("exr", encode_exr(passes, 25.0, {})), ("png", encode_png(pas
 TRANSFORMS = pytest.mark.parametrize("transform", ["AgX", "Filmic"])
 
 
-def light_of(display) -> np.ndarray:
+def light_of(display: Any) -> np.ndarray:
     """IEC 61966-2-1, for values over its linear foot."""
     return ((np.asarray(display) + 0.055) / 1.055) ** 2.4
 
 
-def plain_over(light) -> np.ndarray:
+def plain_over(light: Any) -> np.ndarray:
     """(SIZE, 3) one row of the lower half: light at each column's alpha over the dark scene."""
     return THIN[:, None] * light + (1 - THIN[:, None]) * DARK
 
 
 @pytest.fixture
-def scene(tmp_path):
+def scene(tmp_path: Path) -> Any:
     made = bpy.context.scene
     made.render.engine, made.cycles.samples, made.cycles.use_denoising = "CYCLES", 4, False
     made.cycles.pixel_filter_type, made.cycles.filter_width = "BOX", 0.01
@@ -56,7 +61,7 @@ def scene(tmp_path):
     return made
 
 
-def rendered(scene, folder, kind: str) -> np.ndarray:
+def rendered(scene: bpy.types.Scene, folder: Path, kind: str) -> np.ndarray:
     """(SIZE, SIZE, 3): scene-linear light for OPEN_EXR, display values for PNG."""
     scene.frame_set(1)
     settings = scene.render.image_settings
@@ -67,10 +72,10 @@ def rendered(scene, folder, kind: str) -> np.ndarray:
 
 
 @pytest.fixture
-def composite(addon, scene, tmp_path):
+def composite(addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path) -> Any:
     """Wires the frames for a view transform; gives the group's node."""
 
-    def wire(transform: str):
+    def wire(transform: str) -> Any:
         scene.view_settings.view_transform = transform
         sequence = addon.compositing.FrameSequence(tmp_path, "nora_####.exr", 1, 1)
         return addon.compositing.place_frames(scene, get_armature("Nora"), sequence)
@@ -79,7 +84,9 @@ def composite(addon, scene, tmp_path):
 
 
 @TRANSFORMS
-def test_thin_alpha_composites_as_a_plain_alpha_over(composite, scene, tmp_path, transform):
+def test_thin_alpha_composites_as_a_plain_alpha_over(
+    composite: Any, scene: bpy.types.Scene, tmp_path: Path, transform: Any
+) -> None:
     composite(transform).inputs["Edge"].default_value = 0
     seen = rendered(scene, tmp_path, "OPEN_EXR")
     for row, rim in ((40, RIMS[0]), (56, RIMS[1])):
@@ -87,7 +94,9 @@ def test_thin_alpha_composites_as_a_plain_alpha_over(composite, scene, tmp_path,
 
 
 @TRANSFORMS
-def test_default_edge_leaves_less_than_a_seventh_of_a_thin_rim(composite, scene, tmp_path, transform):
+def test_default_edge_leaves_less_than_a_seventh_of_a_thin_rim(
+    composite: Any, scene: bpy.types.Scene, tmp_path: Path, transform: Any
+) -> None:
     composite(transform)
     seen = rendered(scene, tmp_path, "OPEN_EXR")
     for row, rim in ((40, RIMS[0]), (56, RIMS[1])):
@@ -96,14 +105,18 @@ def test_default_edge_leaves_less_than_a_seventh_of_a_thin_rim(composite, scene,
 
 
 @TRANSFORMS
-def test_opaque_inside_keeps_the_footages_colors(composite, scene, tmp_path, transform):
+def test_opaque_inside_keeps_the_footages_colors(
+    composite: Any, scene: bpy.types.Scene, tmp_path: Path, transform: Any
+) -> None:
     composite(transform)
     inside = rendered(scene, tmp_path, "PNG")[: SOLID - 3]
     assert np.abs(inside - INSIDE).max() < 2 / 255
 
 
 @TRANSFORMS
-def test_thin_alpha_on_a_png_card_adds_no_more_than_white_does(nora, addon, scene, tmp_path, transform):
+def test_thin_alpha_on_a_png_card_adds_no_more_than_white_does(
+    nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, tmp_path: Path, transform: Any
+) -> None:
     scene.camera = nora.armature.portrait_actor.camera
     scene.view_settings.view_transform = transform
     table, path = nora.sample(range(1, 2))

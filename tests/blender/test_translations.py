@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import addon_utils
 import bpy
@@ -21,7 +23,7 @@ CONSOLE = ("cli.py",)  # speaks to terminals and logs, in English
 
 
 @pytest.fixture(scope="module")
-def translations(installed):
+def translations(installed: Callable[[str], ModuleType]) -> Any:
     return installed("addon.translations")
 
 
@@ -59,7 +61,7 @@ def marked() -> set[str]:
     return found - {""}
 
 
-def registered(installed) -> set[str]:
+def registered(installed: Callable[[str], ModuleType]) -> set[str]:
     """Names and tooltips of everything that the extension registers."""
     found: set[str] = set()
     for module in installed("addon").MODULES:
@@ -76,14 +78,14 @@ def registered(installed) -> set[str]:
     return found - {""}
 
 
-def ours(kind, rna) -> list[bpy.types.Property]:
+def ours(kind: str, rna: Any) -> list[bpy.types.Property]:
     """The properties that a class and its mixins define."""
     own = [base for base in kind.__mro__ if base.__module__.startswith(PACKAGE)]
     named = {name for base in own for name in getattr(base, "__annotations__", {})}
     return [item for item in rna.properties if item.identifier in named and not item.is_hidden]
 
 
-def shown(installed) -> set[str]:
+def shown(installed: Callable[[str], ModuleType]) -> set[str]:
     """All of it; what has no lower-case letters ("CUDA", the names of sounds) is the same in every language."""
     groups = set(installed("addon.contract").channels.CHANNEL_GROUPS)
     sockets = {item[-1] for item in installed("addon.scene.merge_group").GROUP_INPUTS if not isinstance(item, str)}
@@ -96,13 +98,15 @@ def fields(text: str) -> list[tuple[str, str]]:
     return sorted((name or str(number), spec or "") for number, (name, spec) in enumerate(named))
 
 
-def test_every_text_has_a_german_one_and_none_is_left_over(installed, translations):
+def test_every_text_has_a_german_one_and_none_is_left_over(
+    installed: Callable[[str], ModuleType], translations: Any
+) -> None:
     german, wanted = translations.TEXTS["de"], shown(installed)
     assert not sorted(wanted - set(german))
     assert not sorted(set(german) - wanted)
 
 
-def test_every_refusal_has_a_german_sentence_and_none_is_left_over(translations):
+def test_every_refusal_has_a_german_sentence_and_none_is_left_over(translations: Any) -> None:
     german = translations.MESSAGES["de"]
     refused = {template(a) for _, name, call in calls("addon") if name in REFUSALS for a in call.args[1:]} - {"", "bug"}
     assert not sorted(text for text in refused if translations.match_template(text)[0] not in german)
@@ -120,12 +124,12 @@ def fixed(text: str) -> Iterator[str]:
         yield text
 
 
-def test_both_languages_take_the_same_values(translations):
+def test_both_languages_take_the_same_values(translations: Any) -> None:
     for known in (translations.TEXTS["de"], translations.MESSAGES["de"]):
         assert not [text for text, told in known.items() if not told or fields(text) != fields(told)]
 
 
-def test_nothing_is_drawn_or_reported_that_cannot_be_translated():
+def test_nothing_is_drawn_or_reported_that_cannot_be_translated() -> None:
     bare = []
     for path, name, call in calls("addon"):
         texts = [k.value for k in call.keywords if k.arg in ("text", "heading")]
@@ -136,7 +140,7 @@ def test_nothing_is_drawn_or_reported_that_cannot_be_translated():
     assert not bare
 
 
-def test_names_are_looked_up_among_our_own_words(installed, translations):
+def test_names_are_looked_up_among_our_own_words(installed: Callable[[str], ModuleType], translations: Any) -> None:
     for module in installed("addon").MODULES:
         for kind in module.CLASSES:
             if issubclass(kind, (bpy.types.Panel, bpy.types.Operator, bpy.types.Menu)):
@@ -154,13 +158,15 @@ def test_names_are_looked_up_among_our_own_words(installed, translations):
         ("Something nobody foresaw: {x}.", "Something nobody foresaw: {x}.", ()),
     ],
 )
-def test_a_message_finds_the_template_it_was_made_from(translations, english, template, values):
+def test_a_message_finds_the_template_it_was_made_from(
+    translations: Any, english: str, template: str, values: Any
+) -> None:
     assert translations.match_template(english) == (template, values)
     assert translations.translate_message(english) == english, "these tests run in English"
 
 
 @pytest.mark.skipif(not bpy.app.build_options.international, reason="this Blender is built without languages")
-def test_blender_speaks_german(translations):
+def test_blender_speaks_german(translations: Any) -> None:
     view = bpy.context.preferences.view
     before = view.language
     view.language = "de_DE"

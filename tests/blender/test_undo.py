@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import bpy
 import pytest
@@ -157,24 +159,24 @@ def there_and_back(addon: AddonModules, act: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("verb", SCENE_VERBS)
-def test_undo_and_redo(nora, addon, verb, tmp_path):
+def test_undo_and_redo(nora: SimpleNamespace, addon: AddonModules, verb: Any, tmp_path: Path) -> None:
     bpy.context.scene.frame_set(12)
     there_and_back(addon, lambda: SCENE_VERBS[verb](nora.folder, tmp_path))
 
 
 @pytest.mark.parametrize("verb", JOB_VERBS)
-def test_undo_and_redo_of_what_a_job_made(sam, addon, verb, tmp_path):
+def test_undo_and_redo_of_what_a_job_made(sam: SimpleNamespace, addon: AddonModules, verb: Any, tmp_path: Path) -> None:
     there_and_back(addon, lambda: JOB_VERBS[verb](sam.folder, tmp_path))
 
 
-def test_every_operator_is_tried_here():
+def test_every_operator_is_tried_here() -> None:
     ours = {name.removeprefix("PORTRAIT_ACTOR_OT_") for name in dir(bpy.types) if name.startswith("PORTRAIT_ACTOR_OT_")}
     assert ours == {*SCENE_VERBS, *JOB_VERBS, *HARMLESS, *ELSEWHERE}
     undoable = {verb for verb in ours if "UNDO" in getattr(OPS, verb).bl_options}
     assert undoable == {*SCENE_VERBS, *ELSEWHERE}
 
 
-def test_what_is_keyed_after_an_undo_is_what_is_sampled(nora, addon):
+def test_what_is_keyed_after_an_undo_is_what_is_sampled(nora: SimpleNamespace, addon: AddonModules) -> None:
     """Undo makes new objects of everything: nothing of the extension may still hold the old ones."""
     bpy.ops.ed.undo_push(message="before")
     OPS.key_viseme(viseme="O")
@@ -186,7 +188,7 @@ def test_what_is_keyed_after_an_undo_is_what_is_sampled(nora, addon):
     assert table.channels[0, table.names.index("mouthPucker")] == pytest.approx(0.65)
 
 
-def test_the_live_preview_goes_on_over_undo_and_redo(sam, live):
+def test_the_live_preview_goes_on_over_undo_and_redo(sam: SimpleNamespace, live: ModuleType) -> None:
     bpy.ops.ed.undo_push(message="before")
     live.start_preview(bpy.context)
     wait_for_preview(live)
@@ -199,7 +201,7 @@ def test_the_live_preview_goes_on_over_undo_and_redo(sam, live):
         assert wait_for_preview(live) is not None and not live.current_preview().error_text
 
 
-def test_an_import_that_is_undone_ends_the_preview(sam, live):
+def test_an_import_that_is_undone_ends_the_preview(sam: SimpleNamespace, live: ModuleType) -> None:
     bpy.ops.ed.undo_push(message="before")
     OPS.import_actor(directory=str(sam.folder))
     bpy.ops.ed.undo_push(message="after")
