@@ -12,10 +12,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def nora(addon: AddonModules, actor_folder: Path) -> SimpleNamespace:
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
     found = addon.scene_actor.require_actor(bpy.context)
 
-    def sample(frames: range):
+    def sample(frames: Iterable[int]) -> Any:
         return addon.sampling.sample_frames(
             bpy.context.scene, bpy.context.view_layer, found.armature, found.face, frames
         )

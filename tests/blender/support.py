@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "bl_ext.user_default.portrait_actor"
@@ -46,7 +48,7 @@ def get_armature(name: str) -> bpy.types.Object:
     return bpy.data.objects.get(name) or bpy.data.objects.new(name, None)
 
 
-def read_pixels(file: str | Path) -> np.ndarray:
+def read_pixels(file: str | Path) -> NDArray[Any]:
     """(H, W, 4) of a picture, top row first, in the values that are in the file."""
     image = bpy.data.images.load(str(file))
     image.colorspace_settings.name = "Non-Color"
@@ -69,14 +71,15 @@ def wait_for_preview(preview_module: ModuleType, timeout_seconds: float = 90.0) 
     raise AssertionError(f"no picture: {shown.error_text}")
 
 
-def handler_lists() -> list[list]:
+def handler_lists() -> list[list[Any]]:
     found = (getattr(bpy.app.handlers, name) for name in dir(bpy.app.handlers))
     return [functions for functions in found if isinstance(functions, list)]
 
 
-def receive_until(child, is_done=lambda said: False) -> list:
+def receive_until(child: Any, is_done: Callable[[list[Any]], bool] = lambda said: False) -> list[Any]:
     """All messages until the end, or until a condition holds."""
-    said, end = [], time.monotonic() + TIMEOUT_SECONDS
+    said: list[Any] = []
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not child.is_finished and not is_done(said):
         assert time.monotonic() < end, f"no end after {said}"
         said += child.receive_messages()
@@ -99,7 +102,7 @@ def wait_for_exit(pid: int) -> bool:
     return not is_alive(pid)
 
 
-def write_child_script(tmp_path, code: str) -> list[str]:
+def write_child_script(tmp_path: Path, code: str) -> list[str]:
     file = tmp_path / "child.py"
     file.write_text(CHILD_PRELUDE + code, encoding="utf-8")
     return [sys.executable, str(file)]

@@ -12,6 +12,7 @@ import pytest
 from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
+from numpy.typing import NDArray
 from support import read_pixels, run_python
 
 SIZE = 512
@@ -49,7 +50,7 @@ portrait.save(folder)
 """
 
 
-def spread(points: np.ndarray, allowed: np.ndarray, count: int) -> list[int]:
+def spread(points: NDArray[Any], allowed: NDArray[Any], count: int) -> list[int]:
     """Indices of allowed points, each the farthest from those before it."""
     chosen = [int(np.flatnonzero(allowed)[0])]
     while len(chosen) < count:
@@ -95,21 +96,21 @@ def random_cameras(scene: bpy.types.Scene, face: Any) -> None:
         scene.timeline_markers.new(camera.name, frame=frame).camera = camera
 
 
-def projected(scene: bpy.types.Scene, face: Any, marks: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def projected(scene: bpy.types.Scene, face: Any, marks: list[int]) -> tuple[NDArray[Any], NDArray[Any]]:
     """(M, 2) pixels where Blender projects the marks' vertices, and (M,) whether they clearly face the camera."""
     posed = face.evaluated_get(bpy.context.evaluated_depsgraph_get())
     turn, eye = posed.matrix_world.to_3x3(), scene.camera.matrix_world.translation
-    pixels, facing = [], []
+    places, facing = [], []
     for vertex in (posed.data.vertices[mark] for mark in marks):
         place = posed.matrix_world @ vertex.co
         seen = world_to_camera_view(scene, scene.camera, place)
-        pixels.append((seen.x * SIZE, (1 - seen.y) * SIZE))
+        places.append((seen.x * SIZE, (1 - seen.y) * SIZE))
         facing.append((turn @ vertex.normal).normalized().dot((eye - place).normalized()) > 0.5)
-    pixels = np.array(pixels)
+    pixels = np.array(places)
     return pixels, np.array(facing) & ((pixels > 12) & (pixels < SIZE - 12)).all(1)
 
 
-def mark_near(picture: np.ndarray, place: np.ndarray, reach: int = 8) -> np.ndarray | None:
+def mark_near(picture: NDArray[Any], place: NDArray[Any], reach: int = 8) -> NDArray[Any] | None:
     """(2,) the middle of the magenta within some pixels of a place."""
     x, y = np.round(place).astype(int)
     part = picture[y - reach : y + reach, x - reach : x + reach]

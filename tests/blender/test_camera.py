@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
+from numpy.typing import NDArray
 from support import read_pixels
 
 FRAME = 12
@@ -29,7 +30,7 @@ def scene(nora: SimpleNamespace) -> Any:
     return made
 
 
-def rendered(scene: bpy.types.Scene, folder: Path) -> np.ndarray:
+def rendered(scene: bpy.types.Scene, folder: Path) -> NDArray[Any]:
     """(H, W) the alpha of the scene's render, top row first."""
     scene.frame_set(FRAME)
     scene.render.image_settings.file_format, scene.render.image_settings.color_mode = "PNG", "RGBA"
@@ -38,7 +39,7 @@ def rendered(scene: bpy.types.Scene, folder: Path) -> np.ndarray:
     return read_pixels(scene.render.filepath)[..., 3]
 
 
-def corners(nora: SimpleNamespace, path: Path) -> np.ndarray:
+def corners(nora: SimpleNamespace, path: Path) -> NDArray[Any]:
     """(F, 3, 2) pixels of the proxy's triangles through the sampled camera."""
     scene = bpy.context.scene
     scene.frame_set(FRAME)
@@ -51,7 +52,7 @@ def corners(nora: SimpleNamespace, path: Path) -> np.ndarray:
     return (seen[:, :2] / seen[:, 2:])[triangles]
 
 
-def covered(triangles: np.ndarray, width: int, height: int) -> np.ndarray:
+def covered(triangles: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """(height, width) whether a pixel's centre lies in any triangle."""
     y, x = np.mgrid[:height, :width] + 0.5
     mask = np.zeros((height, width), bool)

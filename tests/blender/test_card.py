@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 from support import read_pixels, run_python
 
 FRAMES = range(11, 14)
@@ -71,7 +72,7 @@ def place(nora: SimpleNamespace, addon: AddonModules, scene: bpy.types.Scene, fo
     return addon.card.place_frames(shown, scene, sequence, addon.card.CardAnimation.from_camera(table, path, FRAMES, 1))
 
 
-def rendered(scene: bpy.types.Scene, folder: Path, frame: int) -> np.ndarray:
+def rendered(scene: bpy.types.Scene, folder: Path, frame: int) -> NDArray[Any]:
     scene.frame_set(frame)
     scene.render.filepath = str(folder / "out.exr")
     bpy.ops.render.render(write_still=True)

@@ -13,7 +13,7 @@ from addon_modules import AddonModules
 from support import ROOT
 
 
-def run(addon: AddonModules, capfd: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+def run(addon: AddonModules, capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     code = addon.cli.main([str(a) for a in arguments])
     said = capfd.readouterr()
     return code, said.out, said.err

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 from support import get_armature, read_pixels, run_python
 
 SIZE = 64
@@ -51,7 +52,7 @@ def needed(transform: str) -> float:
     return 0.95 if transform == "AgX" and bpy.app.version < (5, 0, 0) else 1.0
 
 
-def shown(scene: bpy.types.Scene, folder: Path) -> np.ndarray:
+def shown(scene: bpy.types.Scene, folder: Path) -> NDArray[Any]:
     """(SIZE, SIZE, 3) display values of the render."""
     scene.frame_set(1)
     scene.render.filepath = str(folder / "out.png")

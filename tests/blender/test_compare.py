@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import small_actor
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 from support import wait_for_preview
 
 
@@ -25,7 +26,7 @@ def footage(installed: Callable[[str], ModuleType]) -> Any:
     return installed("addon.scene.footage")
 
 
-def pixels(*rows: Any) -> np.ndarray:
+def pixels(*rows: Any) -> NDArray[Any]:
     return np.array(rows, np.uint8)
 
 
@@ -54,7 +55,7 @@ def test_what_is_made_of_both(compare: Any, mode: str, amount: float, expected: 
     assert np.array_equal(both[0][seen], np.array(expected)[seen])
 
 
-def still(folder: Path, index: int) -> np.ndarray:
+def still(folder: Path, index: int) -> NDArray[Any]:
     """(S, S, 3) a footage frame of the actor's folder, as Blender reads it."""
     image = bpy.data.images.load(str(folder / "frames" / f"{index:06d}.jpg"))
     values = np.array(image.pixels[:]).reshape(*reversed(image.size), 4)[::-1, :, :3] * 255

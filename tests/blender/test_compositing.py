@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 from support import get_armature, run_python
 
 SIZE = 24
@@ -66,7 +67,7 @@ def scene() -> Any:
     return made
 
 
-def composite(scene: bpy.types.Scene, frame: int, folder: Path) -> np.ndarray:
+def composite(scene: bpy.types.Scene, frame: int, folder: Path) -> NDArray[Any]:
     """(SIZE, SIZE) linear red of the composited picture."""
     scene.frame_set(frame)
     scene.render.image_settings.file_format = "OPEN_EXR"

@@ -49,7 +49,7 @@ def test_quaternions_agree_with_blender(addon: AddonModules) -> None:
         conv.rotate(QUATERNIONS, POINTS),
         strict=True,
     ):
-        assert np.allclose(Quaternion(q) @ Quaternion(p), product, atol=1e-6)
+        assert np.allclose(np.array(Quaternion(q) @ Quaternion(p)), product, atol=1e-6)
         assert np.allclose(Matrix.Rotation(0, 3, "X") @ (Quaternion(q) @ bpy_vector(v)), turned, atol=1e-5)
     matrices = np.array([Quaternion(q).to_matrix() for q in QUATERNIONS])
     assert same_turn(addon.contract.geometry.quaternion_from_matrix(matrices), QUATERNIONS)
@@ -76,8 +76,8 @@ def test_cameras_round_trip(addon: AddonModules, seed: Any) -> None:
     conv = addon.conventions
     random = np.random.default_rng(seed)
     view, armature = np.eye(4), np.eye(4)
-    view[:3, :3] = np.array(Quaternion(random.normal(size=4)).normalized().to_matrix())
-    armature[:3, :3] = 2.5 * np.array(Quaternion(random.normal(size=4)).normalized().to_matrix())
+    view[:3, :3] = np.array(Quaternion(random.normal(size=4).tolist()).normalized().to_matrix())
+    armature[:3, :3] = 2.5 * np.array(Quaternion(random.normal(size=4).tolist()).normalized().to_matrix())
     view[:3, 3], armature[:3, 3] = random.normal(size=3), random.normal(size=3)
     back = conv.camera_to_actor(conv.camera_to_blender(view, armature), armature)
     assert np.allclose(back, 2.5 * np.vstack([view[:3], [0, 0, 0, 0.4]]), atol=1e-6), (

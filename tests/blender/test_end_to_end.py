@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
+from numpy.typing import NDArray
 from support import run_backend, run_python
 
 FRAMES = range(10, 14)
@@ -31,7 +33,7 @@ def shot(trained: Path, addon: AddonModules) -> SimpleNamespace:
     return SimpleNamespace(armature=found.armature, face=found.face, scene=bpy.context.scene)
 
 
-def render(output: Path, frames: range = FRAMES, file_format: str = "png") -> dict[int, np.ndarray]:
+def render(output: Path, frames: range = FRAMES, file_format: str = "png") -> dict[int, NDArray[Any]]:
     """(H, W, 4) straight RGBA 0–1, top row first, of each frame that Render Actor writes as PNG."""
     bpy.ops.portrait_actor.render_actor(
         output=str(output), file_format=file_format, frame_start=frames[0], frame_end=frames[-1]
@@ -49,16 +51,16 @@ def render(output: Path, frames: range = FRAMES, file_format: str = "png") -> di
     return pictures
 
 
-def premultiplied(picture: np.ndarray) -> np.ndarray:
+def premultiplied(picture: NDArray[Any]) -> NDArray[Any]:
     return picture[..., :3] * picture[..., 3:]
 
 
-def change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def change(before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
     """(H, W) the largest difference of any colour."""
     return np.abs(premultiplied(before) - premultiplied(after)).max(-1)
 
 
-def points(shot: SimpleNamespace, frame: int) -> np.ndarray:
+def points(shot: SimpleNamespace, frame: int) -> NDArray[Any]:
     """(V, 2) pixels of the proxy's vertices as Blender poses and projects them."""
     shot.scene.frame_set(frame)
     depsgraph = bpy.context.evaluated_depsgraph_get()
@@ -68,14 +70,14 @@ def points(shot: SimpleNamespace, frame: int) -> np.ndarray:
     return np.array([(s.x * size[0], (1 - s.y) * size[1]) for s in seen])
 
 
-def around(pixels: np.ndarray, shape: tuple[int, ...], margin: float) -> np.ndarray:
+def around(pixels: NDArray[Any], shape: tuple[int, ...], margin: float) -> NDArray[Any]:
     """(H, W) whether a pixel lies in the box of some points, widened by a share of the picture's width."""
     y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     low, high = pixels.min(0) - margin * shape[1], pixels.max(0) + margin * shape[1]
     return (x > low[0]) & (x < high[0]) & (y > low[1]) & (y < high[1])
 
 
-def moved_by(shot: SimpleNamespace, channel: str) -> np.ndarray:
+def moved_by(shot: SimpleNamespace, channel: str) -> NDArray[Any]:
     """(V,) which vertices a channel moves by more than a fifth of what it moves most."""
     keys = shot.face.data.shape_keys.key_blocks
     count = len(shot.face.data.vertices)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from addon_modules import AddonModules
 from mathutils import Quaternion
+from numpy.typing import NDArray
 
 OPS = bpy.ops.portrait_actor
 
@@ -31,7 +32,7 @@ def test_what_is_exported_comes_back_as_a_take(nora: SimpleNamespace, tmp_path: 
     assert angle.min() > 0.9999, "the capture holds the head's turn against the torso"
 
 
-def relative(table: Any) -> np.ndarray:
+def relative(table: Any) -> NDArray[Any]:
     """(T, 4) the head's turn against the torso."""
     pairs = zip(table.torso_rotation, table.head_rotation, strict=True)
     return np.array([Quaternion(torso).conjugated() @ Quaternion(head) for torso, head in pairs])

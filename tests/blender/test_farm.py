@@ -40,7 +40,7 @@ def program(tmp_path: Path) -> Path:
     return file
 
 
-def start(bundle: Path, program: Path, chunk_start: int) -> subprocess.Popen:
+def start(bundle: Path, program: Path, chunk_start: int) -> subprocess.Popen[str]:
     """Runs one task."""
     tasks = json.dumps([{"ChunkStart": chunk_start}])
     command = [OPENJD, "run", bundle / "template.json", "--step", "RenderActor", "--tasks", tasks]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import addon_utils
 import bpy
@@ -68,7 +69,7 @@ def memory(pid: int) -> int:
 
 
 @contextmanager
-def another_blender(video: Path, folder: Path, on_quit: str) -> Iterator[subprocess.Popen]:
+def another_blender(video: Path, folder: Path, on_quit: str) -> Iterator[subprocess.Popen[str]]:
     """A Blender of its own that creates an actor."""
     command = [sys.executable, str(CREATING), str(video), str(folder), on_quit]
     blender = subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8")
@@ -79,7 +80,7 @@ def another_blender(video: Path, folder: Path, on_quit: str) -> Iterator[subproc
         blender.communicate()
 
 
-def shown(blender: subprocess.Popen, until: Callable[[dict], bool]) -> dict:
+def shown(blender: subprocess.Popen[str], until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """What its sidebar shows as soon as a condition holds."""
     for line in blender.stdout:
         if line.startswith("{") and until(now := json.loads(line)):

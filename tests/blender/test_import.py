@@ -14,6 +14,7 @@ import pytest
 import small_actor
 from addon_modules import AddonModules
 from bpy_extras.object_utils import world_to_camera_view
+from numpy.typing import NDArray
 
 needs_sound = pytest.mark.skipif(not bpy.app.build_options.audaspace, reason="this Blender is built without sound")
 
@@ -23,7 +24,7 @@ def counts() -> dict[str, int]:
     return {kind: len(getattr(bpy.data, kind)) for kind in kinds}
 
 
-def project(view: np.ndarray, k: np.ndarray, points: np.ndarray) -> np.ndarray:
+def project(view: NDArray[Any], k: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     """(N, 2) pixels of (N, 3) points of actor space."""
     seen = points @ view[:3, :3].T + view[:3, 3]
     return (seen / seen[:, 2:]) @ k[:2].T
@@ -220,7 +221,7 @@ def test_it_stands_at_the_cursor(actor_folder: Path, addon: AddonModules) -> Non
     bpy.context.scene.cursor.location = 1, 2, 3
     bpy.ops.portrait_actor.import_actor(directory=str(actor_folder))
     scene, armature = bpy.context.scene, bpy.data.objects["Nora"]
-    assert tuple(armature.location) == (1, 2, 3)
+    assert list(np.array(armature.location)) == [1, 2, 3]
     armature.animation_data.action = None
     face = armature.portrait_actor.face
     bpy.context.view_layer.update()

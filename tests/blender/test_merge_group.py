@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 from support import get_armature, run_python
 
 SIZE, EDGE, GREY, DEPTH = 64, 32, 0.25, 2.0
@@ -86,7 +87,7 @@ class Shot:
         mesh.materials.append(material)
         self.scene.collection.objects.link(bpy.data.objects.new("wall", mesh))
 
-    def picture(self, frame: int = 1) -> np.ndarray:
+    def picture(self, frame: int = 1) -> NDArray[Any]:
         """(SIZE, SIZE, 3) linear."""
         self.scene.frame_set(frame)
         self.scene.render.filepath = str(self.folder / "out.exr")
@@ -97,7 +98,7 @@ class Shot:
         bpy.data.images.remove(image)
         return pixels.reshape(SIZE, SIZE, 4)[..., :3]
 
-    def row(self) -> np.ndarray:
+    def row(self) -> NDArray[Any]:
         """(SIZE, 3) the middle row."""
         return self.picture()[SIZE // 2]
 
@@ -107,7 +108,7 @@ def shot(addon: AddonModules, tmp_path: Path) -> Shot:
     return Shot(addon, tmp_path)
 
 
-def matte(row: np.ndarray) -> np.ndarray:
+def matte(row: NDArray[Any]) -> NDArray[Any]:
     """(SIZE,) how much of the green of a row is the actor's."""
     return (row[:, 1] - GREY) / (linear(COLOR[1]) - GREY)
 

@@ -76,7 +76,7 @@ def test_the_overlay_runs_with_the_footage_s_take(reported: SimpleNamespace, add
     assert bpy.ops.portrait_actor.load_overlay() == {"FINISHED"}
     (clip,) = bpy.data.movieclips
     assert clip.name == f"{reported.armature.name} footage overlay"
-    assert tuple(clip.size) == (64, 48) and clip.frame_duration == small_actor.FRAMES
+    assert list(np.array(clip.size)) == [64, 48] and clip.frame_duration == small_actor.FRAMES
     assert clip.fps == pytest.approx(small_actor.FPS)
     action = reported.armature.animation_data.action
     assert clip.frame_start == round(action.frame_range[0]) == 7

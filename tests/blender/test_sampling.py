@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -191,7 +192,7 @@ def spoil_rig(nora: SimpleNamespace) -> None:
     bpy.ops.object.mode_set(mode="OBJECT")
 
 
-SPOILS = {
+SPOILS: dict[str, Callable[[SimpleNamespace], object]] = {
     "head": spoil_rig,
     "jawOpen": lambda nora: nora.face.shape_key_remove(nora.face.data.shape_keys.key_blocks["jawOpen"]),
     "perspective": lambda nora: setattr(bpy.context.scene.camera.data, "type", "ORTHO"),

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 
 OPS = bpy.ops.portrait_actor
 FRAMES = range(1, 81)
@@ -28,11 +29,11 @@ def still(actor: Any) -> None:
         owner.animation_data.action = None
 
 
-def channel(table: Any, name: str) -> np.ndarray:
+def channel(table: Any, name: str) -> NDArray[Any]:
     return table.channels[:, table.names.index(name)]
 
 
-def turn(table: Any) -> np.ndarray:
+def turn(table: Any) -> NDArray[Any]:
     return 2 * np.arccos(np.clip(np.abs(table.head_rotation[:, 0]), 0, 1))
 
 

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 import pytest
 from addon_modules import AddonModules
+from numpy.typing import NDArray
 from support import get_armature, read_pixels, run_python
 
 SIZE, SOLID, DARK = 64, 32, 0.01
@@ -33,12 +34,12 @@ for kind, data in (("exr", encode_exr(passes, 25.0, {})), ("png", encode_png(pas
 TRANSFORMS = pytest.mark.parametrize("transform", ["AgX", "Filmic"])
 
 
-def light_of(display: Any) -> np.ndarray:
+def light_of(display: Any) -> NDArray[Any]:
     """IEC 61966-2-1, for values over its linear foot."""
     return ((np.asarray(display) + 0.055) / 1.055) ** 2.4
 
 
-def plain_over(light: Any) -> np.ndarray:
+def plain_over(light: Any) -> NDArray[Any]:
     """(SIZE, 3) one row of the lower half: light at each column's alpha over the dark scene."""
     return THIN[:, None] * light + (1 - THIN[:, None]) * DARK
 
@@ -61,7 +62,7 @@ def scene(tmp_path: Path) -> Any:
     return made
 
 
-def rendered(scene: bpy.types.Scene, folder: Path, kind: str) -> np.ndarray:
+def rendered(scene: bpy.types.Scene, folder: Path, kind: str) -> NDArray[Any]:
     """(SIZE, SIZE, 3): scene-linear light for OPEN_EXR, display values for PNG."""
     scene.frame_set(1)
     settings = scene.render.image_settings

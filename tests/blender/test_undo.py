@@ -25,7 +25,7 @@ with VideoWriter(Path(sys.argv[1]), 64, 48, 25.0) as film:
 """
 
 
-def curves(action: bpy.types.Action) -> list[tuple]:
+def curves(action: bpy.types.Action) -> list[tuple[Any, ...]]:
     """What an action keys, with or without slots."""
     if hasattr(action, "layers"):
         bags = [bag for layer in action.layers for strip in layer.strips for bag in strip.channelbags]
@@ -38,7 +38,7 @@ def curves(action: bpy.types.Action) -> list[tuple]:
     )
 
 
-def actor_state(armature: bpy.types.Object) -> dict:
+def actor_state(armature: bpy.types.Object) -> dict[str, Any]:
     settings, face = armature.portrait_actor, armature.portrait_actor.face
     keys = face.data.shape_keys
     animated = {
@@ -60,7 +60,7 @@ def actor_state(armature: bpy.types.Object) -> dict:
     }  # fmt: skip
 
 
-def state(addon: AddonModules) -> dict:
+def state(addon: AddonModules) -> dict[str, Any]:
     """Everything of the file that an operator of the extension may change."""
     scene = bpy.context.scene
     trees = [t for t in (getattr(scene, n, None) for n in ("compositing_node_group", "node_tree")) if t]

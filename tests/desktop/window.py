@@ -100,7 +100,7 @@ class Window:
         self.machine.environment["DISPLAY"] = f":{number}"
         return screen
 
-    def query(self, command: str, timeout_seconds: float = 30.0, **arguments: Any) -> Any:
+    def query(self, command: str, timeout_seconds: Any = 30.0, **arguments: Any) -> Any:
         """What the driver inside Blender answers."""
         lab, number = self.machine.host_folder, next(self.question_ids)
         part = lab / "question.part"

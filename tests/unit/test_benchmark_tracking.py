@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.geometry import matrix_from_rotation_vector, quaternion_from_matrix
@@ -19,7 +22,7 @@ from benchmarks._ground_truth_errors import (
 FRAMES = 100
 
 
-def lids(left: list[int], right: list[int]) -> np.ndarray:
+def lids(left: list[int], right: list[int]) -> NDArray[Any]:
     """Channels with blinks of four frames that begin at these frames."""
     channels = np.zeros((FRAMES, len(CHANNELS)))
     for side, starts in (("Left", left), ("Right", right)):

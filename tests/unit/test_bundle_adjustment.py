@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.geometry import FLIP_YZ, matrix_from_rotation_vector, project_points, rotation_angle_degrees
 from backend.tracking.pose.bundle_adjustment import PointTracks, Poses, adjust_bundle, solve_pnp
@@ -16,7 +19,7 @@ FRAMES = 60
 FREE = np.array([np.inf])  # noise without a limit
 
 
-def body(seed: int = 0) -> np.ndarray:
+def body(seed: int = 0) -> NDArray[Any]:
     """150 points on a bulge of the size of a face."""
     xy = np.random.default_rng(seed).uniform(-0.07, 0.07, (150, 2))
     return np.column_stack([xy, 0.04 - 8 * (xy**2).sum(1)])
@@ -30,7 +33,7 @@ def motion() -> Poses:
     )
 
 
-def seen(points: np.ndarray, poses: Poses, noise: float = 0.0) -> PointTracks:
+def seen(points: NDArray[Any], poses: Poses, noise: float = 0.0) -> PointTracks:
     pixels = project_points(points, poses.rotation, poses.translation, CAMERA)
     pixels = pixels + np.random.default_rng(1).normal(0, noise, pixels.shape)
     count = len(points)

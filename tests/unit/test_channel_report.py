@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.geometry import FLIP_YZ, project_points
@@ -16,7 +19,7 @@ FRAMES, NOISE = 120, 0.0004  # metres
 SHAPE = 0.006  # metres that a landmark moves at 1
 
 
-def clip(moves: dict[str, float], alike: tuple[str, str] | None = None) -> tuple[TrackingResult, np.ndarray]:
+def clip(moves: dict[str, float], alike: tuple[str, str] | None = None) -> tuple[TrackingResult, NDArray[Any]]:
     """A head looking at the camera whose channels own ten landmarks each and swing from 0 to `moves`."""
     rng = np.random.default_rng(0)
     neutral = np.concatenate(

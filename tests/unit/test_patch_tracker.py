@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.tracking.pose.patch_tracker import PatchTracker
 
 
-def picture(height: int, width: int, seed: int = 3) -> np.ndarray:
+def picture(height: int, width: int, seed: int = 3) -> NDArray[Any]:
     """Spots of several sizes, as skin and cloth have them."""
     rng = np.random.default_rng(seed)
     layers = [cv2.GaussianBlur(rng.normal(size=(height, width, 3)), (0, 0), s) * s for s in (2.0, 6.0, 12.0)]
     return np.clip(128 + 90 * sum(layers), 0, 255).astype(np.uint8)
 
 
-def grid(height: int, width: int, offset: float = 0.0) -> np.ndarray:
+def grid(height: int, width: int, offset: float = 0.0) -> NDArray[Any]:
     y, x = (np.mgrid[:height, :width] + 0.5 + offset).astype(np.float32)
     return np.stack([x, y], -1)
 

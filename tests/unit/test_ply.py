@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from backend.__main__ import main
 from backend.contract.actor_folder import ActorFolder
@@ -21,7 +23,7 @@ from backend.training.pose_refinement import pose_from_tables
 CPU = torch.device("cpu")
 
 
-def read(file: Path) -> dict[str, np.ndarray]:
+def read(file: Path) -> dict[str, NDArray[Any]]:
     """A reader of its own, from the format's description."""
     head, body = file.read_bytes().split(b"end_header\n", 1)
     lines = head.decode().split("\n")

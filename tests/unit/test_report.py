@@ -7,10 +7,12 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo, FootageCamera
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
@@ -76,11 +78,11 @@ def make(path: Path, **info) -> ActorFolder:
     return folder
 
 
-def picture(index: int) -> np.ndarray:
+def picture(index: int) -> NDArray[Any]:
     return np.full((SIZE, SIZE, 3), 40 + 5 * index, np.uint8)
 
 
-def matte(_index: int) -> np.ndarray:
+def matte(_index: int) -> NDArray[Any]:
     alpha = np.zeros((SIZE, SIZE, 3), np.float32)
     alpha[20:, 30:100, 0] = 1
     alpha[20:80, 30:100, 1] = 1
@@ -199,7 +201,7 @@ def test_the_film_has_every_frame_the_clip_s_rate_and_its_sound(folder: ActorFol
 def test_a_missing_frame_stops_the_film_and_leaves_none(folder: ActorFolder) -> None:
     folder.file_path(OVERLAY_FILE).unlink()
 
-    def broken(index: int) -> np.ndarray:
+    def broken(index: int) -> NDArray[Any]:
         if index == 7:
             raise UserError("damaged_actor", "Frame 7 is damaged.")
         return picture(index)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.errors import UserError
@@ -31,12 +33,12 @@ SIZE = 256
 FPS = 25.0
 
 
-def load(path: Path) -> tuple[list[np.ndarray], GroundTruth]:
+def load(path: Path) -> tuple[list[NDArray[Any]], GroundTruth]:
     return [rgb for _, _, rgb in read_frames(path)], GroundTruth.load(ground_truth_path(path))
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[np.ndarray], GroundTruth]:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[NDArray[Any]], GroundTruth]:
     path = tmp_path_factory.mktemp("sample") / "sample.mp4"
     make_sample(path, SampleOptions(seconds=2.4, size=SIZE, fps=FPS, depth=True))
     return path, *load(path)
@@ -84,7 +86,7 @@ def test_another_seed_moves_and_speaks_differently(said: list[phones.TimedPhone]
     assert not np.array_equal(voice.synthesize_speech(said, 0), voice.synthesize_speech(said, 1))
 
 
-def test_the_film_has_every_frame_of_the_truth(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
+def test_the_film_has_every_frame_of_the_truth(clip: tuple[Path, list[NDArray[Any]], GroundTruth]) -> None:
     _, pictures, truth = clip
     assert len(pictures) == len(truth) == len(truth.landmarks) == len(truth.mouth_opening) == 60
     assert pictures[0].shape == (SIZE, SIZE, 3)
@@ -92,20 +94,20 @@ def test_the_film_has_every_frame_of_the_truth(clip: tuple[Path, list[np.ndarray
     assert truth.mattes is not None and truth.mattes.shape == (60, 4, SIZE, SIZE)
 
 
-def test_it_starts_at_the_rest_pose_and_then_moves(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
+def test_it_starts_at_the_rest_pose_and_then_moves(clip: tuple[Path, list[NDArray[Any]], GroundTruth]) -> None:
     motion_of = clip[2].performance
     assert np.abs(motion_of.head_rotation[:5] - [1, 0, 0, 0]).max() < 1e-3
     assert np.abs(motion_of.head_translation[:5]).max() < 1e-3
     assert np.abs(motion_of.head_rotation[20:] - [1, 0, 0, 0]).max() > 0.02
 
 
-def test_true_landmarks_lie_on_the_painted_features(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
+def test_true_landmarks_lie_on_the_painted_features(clip: tuple[Path, list[NDArray[Any]], GroundTruth]) -> None:
     _, pictures, truth = clip
     lids = truth.performance.channels[:, [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkRight"]]].max(1)
     for frame in (0, 12, 30, 55):
         rgb = pictures[frame].astype(float)
 
-        def at(landmark: int, rgb: np.ndarray = rgb, frame: int = frame) -> np.ndarray:
+        def at(landmark: int, rgb: NDArray[Any] = rgb, frame: int = frame) -> NDArray[Any]:
             x, y = np.floor(truth.landmarks[frame, landmark]).astype(int)
             return rgb[y - 1 : y + 2, x - 1 : x + 2].mean((0, 1))
 
@@ -121,7 +123,7 @@ def test_true_landmarks_lie_on_the_painted_features(clip: tuple[Path, list[np.nd
 
 
 def test_truth_poses_move_rigid_landmarks_as_the_picture_does(
-    clip: tuple[Path, list[np.ndarray], GroundTruth], studio: SampleRenderer
+    clip: tuple[Path, list[NDArray[Any]], GroundTruth], studio: SampleRenderer
 ) -> None:
     truth = clip[2]
     rest = (studio.mesh.subdivision_matrix @ studio.mesh.cage.vertices)[:468]
@@ -136,7 +138,7 @@ def test_truth_poses_move_rigid_landmarks_as_the_picture_does(
         assert np.abs(pixels[:, :2] / pixels[:, 2:] - truth.landmarks[frame, rigid]).max() < 0.6
 
 
-def test_mattes_part_the_person_softly(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
+def test_mattes_part_the_person_softly(clip: tuple[Path, list[NDArray[Any]], GroundTruth]) -> None:
     truth = clip[2]
     assert truth.mattes is not None
     head, hair, torso, mouth = truth.mattes.astype(int).transpose(1, 0, 2, 3)
@@ -149,7 +151,7 @@ def test_mattes_part_the_person_softly(clip: tuple[Path, list[np.ndarray], Groun
     assert shown[opening.argmax()] > 20 * 255 and shown[opening.argmin()] < 0.1 * shown[opening.argmax()]
 
 
-def test_depth_is_that_of_the_head(clip: tuple[Path, list[np.ndarray], GroundTruth]) -> None:
+def test_depth_is_that_of_the_head(clip: tuple[Path, list[NDArray[Any]], GroundTruth]) -> None:
     truth = clip[2]
     assert truth.depth is not None
     x, y = np.floor(truth.landmarks[0, 4]).astype(int)
@@ -300,7 +302,7 @@ def test_a_line_to_speak_is_not_from_the_footage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"seconds": 0}, {"size": 8}, {"motion": "dance"}, {"subsamples": 9}, {"fps": 0}])
-def test_senseless_options_are_refused(tmp_path: Path, wrong: dict) -> None:
+def test_senseless_options_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="cannot be made"):
         make_sample(tmp_path / "x.mp4", SampleOptions(**wrong))
     assert not list(tmp_path.iterdir())

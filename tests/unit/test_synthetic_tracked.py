@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import mediapipe as mp
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.geometry import matrix_from_quaternion
 from backend.contract.performance import Performance
@@ -23,7 +26,7 @@ def network(*, static: bool):
     return mp.solutions.face_mesh.FaceMesh(static_image_mode=static, refine_landmarks=True, max_num_faces=3)
 
 
-def look(mesh, rgb: np.ndarray) -> np.ndarray:
+def look(mesh, rgb: NDArray[Any]) -> NDArray[Any]:
     """(faces, 478, 2) pixels."""
     found = mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
     size = [rgb.shape[1], rgb.shape[0]]
@@ -31,7 +34,7 @@ def look(mesh, rgb: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundTruth, list[np.ndarray]]:
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundTruth, list[NDArray[Any]]]:
     path = tmp_path_factory.mktemp("tracked") / "sample.mp4"
     make_sample(path, SampleOptions(seconds=2, size=SIZE, motion="range", mattes=False))
     mesh = network(static=False)
@@ -43,12 +46,12 @@ def studio() -> SampleRenderer:
     return SampleRenderer(PinholeCamera.head_and_shoulders(SIZE), 0, False, 2)
 
 
-def test_one_face_in_every_frame(tracked: tuple[GroundTruth, list[np.ndarray]]) -> None:
+def test_one_face_in_every_frame(tracked: tuple[GroundTruth, list[NDArray[Any]]]) -> None:
     assert [len(found) for found in tracked[1]] == [1] * 50
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_landmarks_lie_on_the_features(tracked: tuple[GroundTruth, list[np.ndarray]], name: str) -> None:
+def test_landmarks_lie_on_the_features(tracked: tuple[GroundTruth, list[NDArray[Any]]], name: str) -> None:
     truth, seen = tracked
     points = list(FEATURES[name])
     error = [
@@ -57,7 +60,7 @@ def test_landmarks_lie_on_the_features(tracked: tuple[GroundTruth, list[np.ndarr
     assert np.mean(error) * 512 / SIZE < 4.0, "pixels at 512"
 
 
-def turned(studio: SampleRenderer, yaw: float, pitch: float) -> tuple[np.ndarray, np.ndarray]:
+def turned(studio: SampleRenderer, yaw: float, pitch: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """The picture and the true head rotation (3, 3) of a neutral face turned by degrees."""
     done = Performance.rest_pose(1, 25)
     a, b = np.radians([yaw, pitch]) / 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.channels import CHANNEL_INDEX, FACIAL_CHANNELS, ORAL_CHANNELS
@@ -39,14 +41,14 @@ def rig(sample_actor: ActorFolder) -> BlendshapeRig:
     return build_rig(load_track(sample_actor).rig.neutral)
 
 
-def rotation_errors(ours: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def rotation_errors(ours: NDArray[Any], truth: NDArray[Any]) -> NDArray[Any]:
     """(T,) degrees, after the one constant turn by which the two define "straight ahead"."""
     relative = matrix_from_quaternion(truth).transpose(0, 2, 1) @ matrix_from_quaternion(ours)
     u, _, vt = np.linalg.svd(relative.mean(0))
     return rotation_angle_degrees(np.swapaxes(relative, 1, 2) @ (u @ vt))
 
 
-def poses(count: int) -> tuple[np.ndarray, np.ndarray]:
+def poses(count: int) -> tuple[NDArray[Any], NDArray[Any]]:
     rng = np.random.default_rng(1)
     turn = matrix_from_rotation_vector(rng.uniform(-0.3, 0.3, (count, 3))) @ FLIP_YZ
     return turn, np.array([0.02, -0.03, 1.2]) + rng.uniform(-0.03, 0.03, (count, 3))

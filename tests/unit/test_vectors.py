@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from backend.contract.channels import CHANNELS
 from backend.portrait.model import Portrait, PortraitSize, Pose
@@ -35,7 +38,7 @@ def moment(head_x: float = 0.0, torso_y: float = 0.0, camera_x: float = 0.0, foc
     return Moment(pose, CameraView(view, intrinsics, WIDTH, HEIGHT))
 
 
-def vectors(portrait: Portrait, *moments: Moment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def vectors(portrait: Portrait, *moments: Moment) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Those at the head's blob, at the torso's and in an empty corner."""
     plane = render_motion_vectors(portrait, moments)
     assert plane.shape == (HEIGHT, WIDTH, 4)
