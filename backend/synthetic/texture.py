@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 
 from ..contract.arrays import F32, F64, U8
-from .cage import EYE_RADIUS, FACE_OVAL, Cage
+from ..tracking.detection.topology import FACE_OVAL
+from .cage import EYE_RADIUS, Cage
 from .landmarks import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER, closed_loop
 
 ATLAS_SIZE = (2048, 2048)  # rows, columns
