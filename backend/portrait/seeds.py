@@ -12,7 +12,8 @@ from ..contract.arrays import F64, I32, I64
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.geometry import matrix_from_rotation_vector
 from ..tracking.detection import topology as topo
-from ..tracking.face.blendshape_rig import JAW_HINGE, JAW_OPEN_ANGLE, BlendshapeRig
+from ..tracking.face.blendshape_rig import JAW_OPEN_ANGLE, BlendshapeRig
+from ..tracking.face.blendshape_tables import JAW_HINGE
 from .labels import FACE, HAIR, MOUTH
 from .model import ORAL_CHANNEL_COUNT, Portrait, PortraitSize
 
