@@ -1,4 +1,4 @@
-"""Trains the portrait: alternating optimisation, losses, regularizers, densification.
+"""Optimization of the portrait: phases, losses, regularizers, densification and checkpoints.
 
-It may import the packages up to `speech`. The way from a video to an actor is in `pipeline`.
+It may import the packages up to `speech`.
 """

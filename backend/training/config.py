@@ -1,4 +1,8 @@
-"""The presets: how large an actor is and how long each phase of training lasts. Data only."""
+"""The presets of training: the size of an actor, the length of each phase, learning rates and loss weights.
+
+The numbers were found on the train clips (build.py bench quality), unless a comment says otherwise. A larger learning
+rate or weight makes its parameter or term act more strongly.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,22 @@ from ..portrait.initialization import InitialPortrait
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Adam's learning rates at the start of training; they fall exponentially to a fiftieth at the end, those of the
-    corrections to a third only: a frame is seen a few times, in each of which it must go most of its way.
+    """Adam's learning rates at the start of training.
+
+    They fall exponentially over training, see `trainer.FINAL_LEARNING_RATE_SCALE`. Those of the pose refinement fall
+    less, see `trainer.FINAL_REFINEMENT_RATE_SCALE`: a frame is seen a few times only, and each time it has to move far.
 
     Attributes:
-        means: metres. scales: natural log. quats, opacities (logit), colours (0–1), skin (logit).
-        basis: offsets of the branches (centimetres, 0–1 and logit). network: the branches' networks.
-        pose, channels: steps of the frames' corrections at a usual gradient; radians and decimetres, and 0–1.
+        means: metres.
+        scales: natural logarithm of the Gaussians' size.
+        quats: quaternion components before normalization.
+        opacities: logit.
+        colors: 0–1.
+        skinning: logit of the head weight.
+        basis: offsets of the branches (centimetres, 0–1 and logit).
+        network: weights of the branches' networks.
+        pose: step of a frame's pose at a usual gradient, radians and decimetres.
+        channels: step of a frame's channels at a usual gradient, 0–1.
     """
 
     means: float = 3e-4
@@ -33,15 +46,16 @@ class LearningRates:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term of the loss counts for.
+    """The weight of each term of the loss.
 
     Attributes:
-        ssim: structural dissimilarity beside L1. alpha: alpha against the person matte.
-        motion: mean absolute learned offset (keeps the branches near the identity).
-        coherence: difference of learned offsets between neighbouring Gaussians of a branch.
-        neck: difference of motion between neighbouring Gaussians of head and torso.
-        solid: what is not solid inside the outline at head poses beyond the footage.
-        pixels: how much each pixel counts, see `PixelWeights`.
+        ssim: structural dissimilarity; L1 gets the rest to 1. 0.2 as in 3D Gaussian splatting (Kerbl et al., 2023).
+        alpha: difference between alpha and the person matte.
+        offset_magnitude: mean absolute learned offset; keeps the branches near the identity.
+        offset_coherence: difference of learned offsets between neighbouring Gaussians of a branch.
+        neck_consistency: difference of motion between neighbouring Gaussians of head and torso.
+        hole: missing opacity inside the outline at head poses beyond the footage.
+        pixels: weights of the pixels by the part of the person that they show.
     """
 
     ssim: float = 0.2
@@ -55,14 +69,15 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class MethodSwitches:
-    """The method's parts, each of which `ablate` leaves out once to see what it is worth.
+    """The parts of the method. An ablation switches each of them off once to measure its worth.
 
     Attributes:
-        alternation: oral, facial and pose phases in turn, in each of which the other parts rest; else all at once.
-        consistency: head over torso is supervised as one portrait, neighbours at the neck keep together, and the
-            portrait stays solid beyond the footage's poses; else head and torso are each supervised over the footage.
-        refinement: poses and channels of the training frames are corrected.
-        prior: Gaussians follow the tracked mesh; else the branches have to learn all motion of the face.
+        alternation: train in oral, facial and pose phases, in each of which the other parts are frozen; else all parts
+            train at once.
+        consistency: supervise head and torso as one portrait, keep neighbours at the neck together, and keep the
+            portrait opaque beyond the footage's poses; else supervise head and torso separately over the footage.
+        refinement: refine poses and channels of the training frames.
+        prior: let Gaussians follow the tracked mesh; else the branches have to learn all motion of the face.
     """
 
     alternation: bool = True
@@ -76,17 +91,23 @@ class Preset:
     """One quality level.
 
     Attributes:
-        size: side of the training crops in pixels.
+        crop_size: side of the training crops in pixels.
         spacing: distance between neighbouring Gaussians on plain skin, in pixels of the crop.
-        warm_up: steps in which branches rest and only the static picture is learned.
-        cycles, cycle: alternating cycles, and steps per cycle: a third oral, a third facial, a third poses and looks.
-        joint: steps in which everything is polished together.
-        budget: Gaussians at most; each cycle begins with splitting those that carry most error, until it is spent.
-        other_backgrounds: share of steps over a made-up background, so that alpha is clean over any plate.
-        uncorrected: share of steps that take poses and channels as they were tracked, so that the model forgives
-            errors of tracking and does not rely on corrections that new footage will not have.
-        facial, oral, rigid: shapes per branch.
-        method: which parts of the method are used.
+        warm_up_steps: steps in which the branches are frozen and only the static image is learned.
+        cycle_count: number of alternating cycles.
+        cycle_steps: steps per cycle: a third oral, a third facial, a third poses.
+        joint_steps: steps at the end in which all parts train together.
+        max_gaussians: maximum number of Gaussians. Each cycle begins by splitting those with the largest error until
+            it is reached.
+        random_background_share: share 0–1 of steps over a random background, so that alpha is clean over any plate.
+        unrefined_pose_share: share 0–1 of steps with poses and channels as tracked, so that the model tolerates
+            tracking errors and does not depend on a refinement that new footage will not have.
+        facial_shapes: learned shapes of the facial branch.
+        oral_shapes: learned shapes of the oral branch.
+        rigid_shapes: learned shapes of the rigid branch.
+        learning_rates: Adam's learning rates.
+        loss_weights: weights of the loss terms.
+        method: parts of the method that are used.
     """
 
     crop_size: int = 256
@@ -107,12 +128,12 @@ class Preset:
 
     @property
     def initial(self) -> InitialPortrait:
-        """How the portrait is laid out before training."""
+        """The layout of the portrait before training."""
         return InitialPortrait(self.spacing, self.facial_shapes, self.oral_shapes, self.rigid_shapes, self.method.prior)
 
     @property
     def total_steps(self) -> int:
-        """All steps together."""
+        """Number of steps of all phases together."""
         return self.warm_up_steps + self.cycle_count * self.cycle_steps + self.joint_steps
 
 
@@ -142,26 +163,32 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 
-WARM_UP_PHASE, ORAL_PHASE, FACIAL_PHASE, POSE_PHASE, JOINT_PHASE = "static", "oral", "facial", "pose", "joint"
+WARM_UP_PHASE = "static"
+ORAL_PHASE = "oral"
+FACIAL_PHASE = "facial"
+POSE_PHASE = "pose"
+JOINT_PHASE = "joint"
+ALTERNATING_PHASES = (ORAL_PHASE, FACIAL_PHASE, POSE_PHASE)  # equal parts of each cycle, in this order
 
 
 def next_gaussian_count(preset: Preset, step: int, current_count: int) -> int | None:
-    """How many Gaussians there shall be from this step on, of `count` now; None where nothing changes.
+    """Return the number of Gaussians to have from this step on, or None if it does not change.
 
-    They reach the budget in equal parts, at the beginnings of the cycles.
+    The count grows to `Preset.max_gaussians` in equal parts, one at the beginning of each cycle.
     """
-    since = step - preset.warm_up_steps
-    if since < 0 or since % preset.cycle_steps or since >= preset.cycle_count * preset.cycle_steps:
+    cycle_step = step - preset.warm_up_steps
+    if cycle_step < 0 or cycle_step % preset.cycle_steps or cycle_step >= preset.cycle_count * preset.cycle_steps:
         return None
-    left = preset.cycle_count - since // preset.cycle_steps
-    return current_count + max(preset.max_gaussians - current_count, 0) // left
+    remaining_cycles = preset.cycle_count - cycle_step // preset.cycle_steps
+    return current_count + max(preset.max_gaussians - current_count, 0) // remaining_cycles
 
 
 def phase_at_step(preset: Preset, step: int) -> str:
-    """Which phase a step of the schedule belongs to."""
+    """Return the phase that a step of the schedule belongs to."""
     if step < preset.warm_up_steps:
         return WARM_UP_PHASE
     step -= preset.warm_up_steps
     if step >= preset.cycle_count * preset.cycle_steps or not preset.method.alternation:
         return JOINT_PHASE
-    return (ORAL_PHASE, FACIAL_PHASE, POSE_PHASE)[step % preset.cycle_steps * 3 // preset.cycle_steps]
+    position = step % preset.cycle_steps
+    return ALTERNATING_PHASES[position * len(ALTERNATING_PHASES) // preset.cycle_steps]

@@ -1,4 +1,4 @@
-"""What training may correct in the tracking: a small turn, shift and channel change per training frame."""
+"""Refinement of the tracking during training: a small rotation, translation and channel correction per frame."""
 
 from __future__ import annotations
 
@@ -10,16 +10,30 @@ from ..contract.channels import CHANNELS
 from ..portrait.model import Pose
 
 CORRECTION_NAMES = ("head", "torso", "channels")
-METERS_PER_DECIMETER = 0.1  # so that turns and shifts of the same visible size have parameters of the same size
-NEIGHBOR_FRAMES, NEIGHBOR_DECAY = (
-    3,
-    0.6,
-)  # frames to either side that learn from a frame too, each by this share of the one before
-POWER_DECAY = 0.99  # of the mean squared gradients
+# Unit of the translations: rotations (radians) and translations of the same visible size then have parameters of the
+# same size, and one learning rate serves both.
+METERS_PER_DECIMETER = 0.1
+# Frames to either side that follow a frame's step: more smooth the corrections over time. Not tuned.
+NEIGHBOR_FRAMES = 3
+# Share of the step that is passed on from frame to frame: smaller keeps corrections more local. Not tuned.
+NEIGHBOR_DECAY = 0.6
+# Share of the mean squared gradient that each step keeps: larger averages over more frames. Not tuned.
+POWER_DECAY = 0.99
+# Upper limit of a refined channel: above 1, a frame can exceed the largest tracked expression. Not tuned.
+MAX_REFINED_CHANNEL = 1.2
+# Keeps the normalized step finite where a parameter has never had a gradient.
+MIN_GRADIENT_SCALE = 1e-12
 
 
 class PoseRefinement(nn.Module):
-    """Per frame: head turn (radians) and shift (decimetres), the same for the torso, and channels."""
+    """Corrections per frame.
+
+    Attributes:
+        head: (T, 6) rotation in radians and translation in decimetres of the head.
+        torso: (T, 6) the same of the torso.
+        channels: (T, 52) differences of the channels.
+        visits: () number of steps so far.
+    """
 
     visits: Tensor
 
@@ -34,40 +48,42 @@ class PoseRefinement(nn.Module):
 
     @torch.no_grad()
     def update_frame(self, frame_index: int, learning_rates: dict[str, float]) -> None:
-        """Steps frame `row` against its gradients, which one backward pass left, and forgets them.
+        """Step one frame against its gradients of the last backward pass, and clear them.
 
-        A frame is seen a few times only, so what Adam would remember of it is noise: a step is as long as the frame's
-        gradient against the mean square of all frames' gradients. Errors of tracking change slowly (it is smoothed),
-        so neighbouring frames follow.
+        A frame is seen a few times only, so Adam's moments of it would be noise. A step is as long as the frame's
+        gradient relative to the root mean square of all frames' gradients. Tracking errors change slowly (tracking is
+        smoothed), so neighbouring frames follow.
 
         Args:
-            rates: for each of `TABLES`, the step at a usual gradient.
+            frame_index: the frame.
+            learning_rates: for each of `CORRECTION_NAMES`, the step at a usual gradient.
         """
-        if self.head.grad is None:  # a step on poses as they were tracked
+        if self.head.grad is None:  # the step used the tracked pose
             return
         self.visits += 1
         for name in CORRECTION_NAMES:
             table, power = getattr(self, name), getattr(self, f"{name}_power")
-            slope = table.grad[frame_index]
-            power.mul_(POWER_DECAY).add_((1 - POWER_DECAY) * slope.square())
-            usual = (power / (1 - POWER_DECAY**self.visits)).sqrt() + 1e-12
-            for apart in range(-NEIGHBOR_FRAMES, NEIGHBOR_FRAMES + 1):
-                if 0 <= frame_index + apart < len(table):
-                    table[frame_index + apart] -= learning_rates[name] * NEIGHBOR_DECAY ** abs(apart) * slope / usual
+            gradient = table.grad[frame_index]
+            power.mul_(POWER_DECAY).add_((1 - POWER_DECAY) * gradient.square())
+            usual = (power / (1 - POWER_DECAY**self.visits)).sqrt() + MIN_GRADIENT_SCALE
+            for distance in range(-NEIGHBOR_FRAMES, NEIGHBOR_FRAMES + 1):
+                if 0 <= frame_index + distance < len(table):
+                    step = learning_rates[name] * NEIGHBOR_DECAY ** abs(distance)
+                    table[frame_index + distance] -= step * gradient / usual
             table.grad = None
 
     def refine_pose(self, pose: Pose, frame_index: int) -> Pose:
-        """The tracked pose of frame `row`, corrected."""
+        """Return the tracked pose of a frame with its corrections."""
         head, torso = self.head[frame_index], self.torso[frame_index]
         return Pose(
             quaternion_multiply(quaternion_from_small_rotation(head[:3]), pose.head_rotation),
             pose.head_translation + head[3:] * METERS_PER_DECIMETER,
             quaternion_multiply(quaternion_from_small_rotation(torso[:3]), pose.torso_rotation),
             pose.torso_translation + torso[3:] * METERS_PER_DECIMETER,
-            (pose.channels + self.channels[frame_index]).clamp(0, 1.2),
+            (pose.channels + self.channels[frame_index]).clamp(0, MAX_REFINED_CHANNEL),
         )
 
 
 def pose_from_tables(poses: dict[str, Tensor], frame_index: int) -> Pose:
-    """Row `row` of tables of poses keyed by the fields of `Pose`."""
+    """Return one frame of pose tables that are keyed by the fields of `Pose`."""
     return Pose(*(poses[name][frame_index] for name in Pose._fields))
