@@ -11,7 +11,7 @@ import numpy as np
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.arrays import F64
 from backend.contract.progress import Reporter
-from backend.dataset.crops import crop_box, to_crop_space, write_crops
+from backend.dataset.crops import CropBox, write_crops
 from backend.dataset.frame_store import FrameStore
 from backend.dataset.split import first_held_out_frame
 from backend.pipeline.prepare import track_segment
@@ -59,8 +59,8 @@ def prepare_clip(clip: Path, actor: Path, size: int, max_frames: int | None = No
     clocks.append(time.perf_counter())
     count = min(len(chosen.landmarks), max_frames or len(chosen.landmarks))
     chosen = SegmentSelection(chosen.first, chosen.first + count - 1, chosen.landmarks[:count])
-    box = crop_box(chosen.landmarks, found.frame_size)
-    side = min(size, max(96, int(box[2]) // 16 * 16))
+    box = CropBox.from_landmarks(chosen.landmarks, found.frame_size, size)
+    side = box.crop_size
     folder = ActorFolder.create(
         actor,
         ActorInfo(
@@ -68,9 +68,9 @@ def prepare_clip(clip: Path, actor: Path, size: int, max_frames: int | None = No
             source={"name": clip.name, "frames": len(found.landmarks)},
         ),
     )  # fmt: skip
-    write_crops(clip, folder, chosen, box, side, reporter)
+    write_crops(clip, folder, chosen, box, reporter)
     clocks.append(time.perf_counter())
-    track = track_segment(folder, chosen, box, side, found.frame_size, reporter)
+    track = track_segment(folder, chosen, box, reporter)
     clocks.append(time.perf_counter())
     store = FrameStore(folder)
     write_overlay_video(folder, lambda t: store.read_frame(t, use_cache=False), store.read_matte, reporter)
@@ -78,6 +78,5 @@ def prepare_clip(clip: Path, actor: Path, size: int, max_frames: int | None = No
     clocks.append(time.perf_counter())
     frames = (len(found.landmarks), count, count, count)
     seconds = {s: float(d) / n for s, d, n in zip(STAGES, np.diff(clocks), frames, strict=True)}
-    return PreparedClip(
-        folder, track, to_crop_space(chosen.landmarks, box, side), chosen.first, side, info.fps, seconds
-    )
+    landmarks = box.to_crop_space(chosen.landmarks)
+    return PreparedClip(folder, track, landmarks, chosen.first, side, info.fps, seconds)

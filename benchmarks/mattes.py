@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.arrays import F32, U8
 from backend.contract.progress import Reporter
-from backend.dataset.crops import crop_box, write_crops
+from backend.dataset.crops import CropBox, write_crops
 from backend.dataset.frame_store import MATTE_HAIR, MATTE_HEAD, MATTE_MOUTH, MATTE_PERSON, FrameStore
 from backend.matting.metrics import alpha_error, edge_band, fill_columns, flicker, gradient_error
 from backend.matting.person import PersonSegmenter
@@ -73,7 +73,8 @@ def sample_figures(folder: Path, motion: str, seed: int) -> dict[str, float]:
     clip = folder / f"{motion}{seed}.mp4"
     make_sample(clip, SampleOptions(SECONDS, SIZE, seed=seed, has_loose_hairs=True, noise=0.01, motion=motion))
     truth = GroundTruth.load(ground_truth_path(clip))
-    made = matte_clip(clip, truth.landmarks, (0.0, 0.0, float(SIZE)), folder / f"{motion}{seed}.actor")
+    box = CropBox(0.0, 0.0, float(SIZE), SIZE, (SIZE, SIZE))
+    made = matte_clip(clip, truth.landmarks, box, folder / f"{motion}{seed}.actor")
     rows: list[dict[str, float]] = []
     before: tuple[F32, F32, F32] | None = None
     with PersonSegmenter() as person:
@@ -115,7 +116,7 @@ def frame_errors(matte: F32, mask: F32, true_matte: F32, truth: GroundTruth, fra
 def clip_figures(video: Path, folder: Path) -> dict[str, float]:
     """What can be measured without a truth: how much the edge trembles where the picture rests, and the speed."""
     _, found, chosen = scan_footage(video, None, Reporter())
-    box = crop_box(chosen.landmarks, found.frame_size)
+    box = CropBox.from_landmarks(chosen.landmarks, found.frame_size, SIZE)
     made = matte_clip(video, chosen.landmarks, box, folder / f"{video.stem}.actor", chosen.first)
     changes, widths = [], []
     before: tuple[F32, U8] | None = None
@@ -134,17 +135,15 @@ def clip_figures(video: Path, folder: Path) -> dict[str, float]:
 
 
 def matte_clip(
-    video: Path, landmarks: NDArray[np.floating], box: tuple[float, float, float], actor: Path, first_frame: int = 0
+    video: Path, landmarks: NDArray[np.floating], box: CropBox, actor: Path, first_frame: int = 0
 ) -> MattedClip:
     """Crops and mattes of frames of a clip, landmarks (T, 478, ≥2) in its pixels."""
     count = min(len(landmarks), 300)
     if landmarks.shape[2] == 2:
         landmarks = np.dstack([landmarks, np.zeros_like(landmarks[..., 0])])
-    size = min(SIZE, int(box[2]) // 16 * 16)
-    folder = ActorFolder.create(actor, ActorInfo(name="matted", size=size))
+    folder = ActorFolder.create(actor, ActorInfo(name="matted", size=box.crop_size))
     started = time.perf_counter()
-    by_plate = write_crops(
-        video, folder, SegmentSelection(first_frame, first_frame + count - 1, landmarks[:count]), box, size, Reporter()
-    )
+    selection = SegmentSelection(first_frame, first_frame + count - 1, landmarks[:count])
+    by_plate = write_crops(video, folder, selection, box, Reporter())
     spent = time.perf_counter() - started
     return MattedClip(FrameStore(folder), count, by_plate, 1000 * spent / count)

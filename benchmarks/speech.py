@@ -20,7 +20,7 @@ from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
-from backend.dataset.crops import crop_box, write_crops
+from backend.dataset.crops import CropBox, write_crops
 from backend.media.audio_io import SAMPLE_RATE, load_audio, save_wav
 from backend.pipeline.prepare import track_segment
 from backend.pipeline.scan import scan_footage, write_audio
@@ -116,10 +116,9 @@ def write_tracked_actor(clip: Path, path: Path) -> ActorFolder:
     folder = ActorFolder.create(path, ActorInfo(clip.stem, fps=info.fps, size=SIZE, complete=True))
     folder.info.frame_count = chosen.last - chosen.first + 1
     write_audio(clip, folder, chosen, info, reporter)
-    box = crop_box(chosen.landmarks, found.frame_size)
-    size = min(SIZE, int(box[2]) // 16 * 16)
-    write_crops(clip, folder, chosen, box, size, reporter)
-    track_segment(folder, chosen, box, size, found.frame_size, reporter)
+    box = CropBox.from_landmarks(chosen.landmarks, found.frame_size, SIZE)
+    write_crops(clip, folder, chosen, box, reporter)
+    track_segment(folder, chosen, box, reporter)
     return folder
 
 

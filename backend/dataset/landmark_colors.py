@@ -1,4 +1,4 @@
-"""The color of the face at each landmark, measured on the crops."""
+"""The colour of the face at each landmark, measured on the crops."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ import numpy as np
 from ..contract.arrays import F64
 from .frame_store import FrameStore
 
+# Frames that are sampled evenly over the clip: more take longer and change the median little. Not tuned.
+MAX_SAMPLED_FRAMES = 60
+
 
 def median_vertex_colors(landmarks: F64, store: FrameStore) -> F64:
-    """(478, 3) median colour of each landmark over up to 60 frames, 0–1."""
-    chosen = np.unique(np.linspace(0, len(landmarks) - 1, min(len(landmarks), 60)).astype(int))
-    seen = []
-    for t in chosen:
-        at = np.ascontiguousarray(landmarks[t, None, :, :2].astype(np.float32)) - 0.5
-        seen.append(cv2.remap(store.read_frame(int(t)), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
-    return np.median(np.stack(seen).astype(np.float64), 0) / 255
+    """Return the median colour (478, 3) in 0–1 of each landmark over the sampled frames.
+
+    Args:
+        landmarks: (T, 478, ≥2) crop pixels.
+        store: the crops.
+    """
+    frame_count = len(landmarks)
+    frame_indices = np.unique(np.linspace(0, frame_count - 1, min(frame_count, MAX_SAMPLED_FRAMES)).astype(int))
+    samples = []
+    for index in frame_indices.tolist():
+        points = np.ascontiguousarray(landmarks[index, None, :, :2].astype(np.float32)) - 0.5
+        frame = store.read_frame(index)
+        samples.append(cv2.remap(frame, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0])
+    colors: F64 = np.median(np.stack(samples).astype(np.float64), 0) / 255
+    return colors

@@ -12,7 +12,7 @@ from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.arrays import F32, U8
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.progress import Reporter
-from backend.dataset.crops import write_crops
+from backend.dataset.crops import CropBox, write_crops
 from backend.dataset.frame_store import MATTE_HEAD, MATTE_PERSON, FrameStore
 from backend.matting.clip import ClipMatting
 from backend.matting.edges import EdgeRefiner, apply_guided_filter, remove_islands
@@ -275,7 +275,8 @@ def written_crops(clip: Path, folder: ActorFolder, reporter: Reporter) -> list[t
     """All files of the crops of a clip's first 12 frames."""
     truth = GroundTruth.load(ground_truth_path(clip), should_load_images=False)
     landmarks = np.dstack([truth.landmarks[:12], np.zeros_like(truth.landmarks[:12, :, 0])])
-    share = write_crops(clip, folder, SegmentSelection(0, 11, landmarks), (0.0, 0.0, 256.0), 128, reporter)
+    box = CropBox(0.0, 0.0, 256.0, 128, (256, 256))
+    share = write_crops(clip, folder, SegmentSelection(0, 11, landmarks), box, reporter)
     assert 0 <= share <= 1
     files = sorted(p for p in folder.path.rglob("*") if p.is_file() and p.name != "actor.json")
     return [(str(path.relative_to(folder.path)), path.read_bytes()) for path in files]

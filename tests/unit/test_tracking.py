@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from backend.contract.geometry import (
     rotation_angle_degrees,
 )
 from backend.contract.progress import Reporter
-from backend.dataset.crops import crop_box, write_crops
+from backend.dataset.crops import CropBox, write_crops
 from backend.pipeline.prepare import track_segment
 from backend.pipeline.scan import scan_footage
 from backend.synthetic import GroundTruth, ground_truth_path
@@ -147,9 +148,9 @@ def test_head_and_torso_of_the_sample_actor_are_steady(sample_clip: Path, tmp_pa
     reporter, size = Reporter(), 256
     info, found, chosen = scan_footage(sample_clip, None, reporter)
     folder = ActorFolder.create(tmp_path / "steady.actor", ActorInfo(name="steady", fps=info.fps, size=size))
-    box = crop_box(chosen.landmarks, found.frame_size)
-    write_crops(sample_clip, folder, chosen, box, size, reporter)
-    track = track_segment(folder, chosen, box, size, found.frame_size, reporter)
+    box = replace(CropBox.from_landmarks(chosen.landmarks, found.frame_size, size), crop_size=size)
+    write_crops(sample_clip, folder, chosen, box, reporter)
+    track = track_segment(folder, chosen, box, reporter)
     head = rotation_errors(track.head_rotation, truth.head_rotation)
     assert head.mean() < 0.4 and head.max() < 1.2
     assert rotation_errors(track.torso_rotation, truth.torso_rotation).mean() < 1.0
