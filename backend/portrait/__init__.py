@@ -1,4 +1,4 @@
-"""The model of the actor's picture: Gaussians, their motion branches, their initial state and their storage.
+"""The portrait: the actor's Gaussians, their branches, their initial state and their storage.
 
-It may import the packages up to `dataset`.
+The package may import the packages up to `dataset`.
 """

@@ -1,8 +1,8 @@
-"""The actor's picture: one set of Gaussians, moved by head, torso and channels.
+"""The portrait: the set of Gaussians that is the actor's appearance, moved by head, torso and channels.
 
-Rest space is actor space at the rest pose. A frame is made in four steps: the tracked mesh's blend shapes carry every
-Gaussian (the prior, so that each channel does something plausible), the facial, oral and rigid branches add what was
-learned, head and torso poses move the result (the neck by smooth skinning), and the rasteriser draws it.
+Rest space is actor space at the rest pose. A frame is drawn in four steps: the blend shapes of the tracked mesh move
+every Gaussian (the prior, which gives each channel a plausible effect), the facial, oral and rigid branches add what
+training learned, head and torso poses move the result (the neck by smooth skinning), and the rasteriser draws it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,17 @@ from .branch import COLOR, OPACITY, POSITION, Branch
 from .labels import LABEL_NAMES
 from .storage import pack_state, unpack_state
 
-MODEL_VERSION = 4
+MODEL_VERSION = 4  # raised whenever older model files no longer fit
 ORAL_CHANNEL_COUNT = len(ORAL_CHANNELS)
 RIGID_CONTROL_COUNT = 12
 METERS_PER_CENTIMETER = 0.01
-MAX_PORTRAIT_SIZE = 2_000_000  # Gaussians, or shapes, of a model that is read
-PER_GAUSSIAN_PARAMETERS = (
-    "means",
-    "quats",
-    "log_scales",
-    "opacity_logits",
-    "colours",
-    "skin_logits",
-)  # a row for each Gaussian
-TensorReindex = Callable[[Tensor], Tensor]
+MAX_PORTRAIT_SIZE = 2_000_000  # largest number of Gaussians or shapes in a file; above it the file counts as damaged
+PER_GAUSSIAN_PARAMETERS = ("means", "quats", "log_scales", "opacity_logits", "colours", "skin_logits")
+# Gains that bring the rigid controls of usual motion near 1: per unit of sin(angle), and per metre. Larger makes the
+# rigid branch react more strongly to small motion. Not tuned.
+ROTATION_GAIN = 4
+TRANSLATION_GAIN = 20
+TensorReindex = Callable[[Tensor], Tensor]  # old tensor → tensor for a new selection of Gaussians
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,12 @@ class PortraitSize:
     """How large the parts are.
 
     Attributes:
-        gaussians: N. facial, oral, rigid: shapes (K) per branch. facial_members, oral_members: Gaussians they move.
+        gaussians: number of Gaussians.
+        facial_members: Gaussians that the facial branch moves.
+        oral_members: Gaussians that the oral branch moves.
+        facial: shapes of the facial branch.
+        oral: shapes of the oral branch.
+        rigid: shapes of the rigid branch.
         hidden: width of the facial and the oral branch's networks.
     """
 
@@ -64,13 +66,21 @@ class PortraitSize:
 
 
 class Pose(NamedTuple):
-    """Where head and torso are and what the face does, for one frame."""
+    """Head, torso and face of one frame.
 
-    head_rotation: Tensor  # (4,) wxyz, rest → actor space
-    head_translation: Tensor  # (3,) metres
-    torso_rotation: Tensor  # (4,)
-    torso_translation: Tensor  # (3,)
-    channels: Tensor  # (52,) 0–1
+    Attributes:
+        head_rotation: (4,) unit quaternion wxyz, rest → actor space.
+        head_translation: (3,) metres.
+        torso_rotation: (4,) unit quaternion wxyz, rest → actor space.
+        torso_translation: (3,) metres.
+        channels: (52,) in the order of `CHANNELS`, 0–1.
+    """
+
+    head_rotation: Tensor
+    head_translation: Tensor
+    torso_rotation: Tensor
+    torso_translation: Tensor
+    channels: Tensor
 
     @classmethod
     def from_performance(cls, performance: Performance, row: int, device: torch.device) -> Pose:
@@ -80,16 +90,32 @@ class Pose(NamedTuple):
 
 
 class RenderedFrame(NamedTuple):
-    """A rendered frame. Everything is premultiplied with its coverage."""
+    """A rendered frame, premultiplied with its coverage.
 
-    rgb: Tensor  # (H, W, 3) display-referred sRGB
-    alpha: Tensor  # (H, W)
-    depth: Tensor  # (H, W) metres
-    mattes: Tensor  # (H, W, 4) coverage of face, hair, mouth interior, torso
+    Attributes:
+        rgb: (H, W, 3) display-referred sRGB.
+        alpha: (H, W) 0–1.
+        depth: (H, W) metres.
+        mattes: (H, W, 4) coverage of face, hair, mouth interior and torso.
+    """
+
+    rgb: Tensor
+    alpha: Tensor
+    depth: Tensor
+    mattes: Tensor
 
 
 class Portrait(nn.Module):
-    """See the module's description. Parameters are raw: log scales, opacity logits."""
+    """The appearance model of one actor, described at the top of this file.
+
+    Scales are stored as logarithms, opacities and head weights as logits.
+
+    Attributes:
+        prior: (52, N · 3) offsets at channel value 1, metres.
+        growth: (52, N) increase of the log scales at channel value 1.
+        label: (N,) uint8, see `labels`.
+        method: the rasteriser's implementation for this device.
+    """
 
     prior: Tensor
     growth: Tensor
@@ -104,44 +130,43 @@ class Portrait(nn.Module):
         self.log_scales = nn.Parameter(torch.zeros(n, 3))
         self.opacity_logits = nn.Parameter(torch.zeros(n))
         self.colours = nn.Parameter(torch.zeros(n, 3))
-        self.skin_logits = nn.Parameter(torch.zeros(n))  # share that follows the head
+        self.skin_logits = nn.Parameter(torch.zeros(n))  # logit of the share that follows the head
         self.register_buffer("prior", torch.zeros(len(CHANNELS), n * 3))
         self.register_buffer("growth", torch.zeros(len(CHANNELS), n))
         self.register_buffer("label", torch.zeros(n, dtype=torch.uint8))
-        everyone = torch.arange(n)
         facial, oral = torch.zeros(size.facial_members).long(), torch.zeros(size.oral_members).long()
         self.facial = Branch(
             len(CHANNELS) - ORAL_CHANNEL_COUNT, size.facial, size.hidden, facial, torch.zeros(size.facial_members)
         )
         self.oral = Branch(ORAL_CHANNEL_COUNT, size.oral, size.hidden, oral, torch.zeros(size.oral_members))
-        # no network: what it would learn of shading and cloth holds for the poses of the footage, not for new ones
-        self.rigid = Branch(RIGID_CONTROL_COUNT, size.rigid, 0, everyone, torch.ones(n))
+        # no network: what it would learn of shading and cloth holds only for the poses of the footage
+        self.rigid = Branch(RIGID_CONTROL_COUNT, size.rigid, 0, torch.arange(n), torch.ones(n))
         self.method: Implementation = "cpu"
 
     def deform(self, pose: Pose) -> Gaussians:
-        """The Gaussians as they stand in actor space for a pose."""
+        """Return the Gaussians of a pose, in actor space."""
         channels = pose.channels
         rest = self.means + (channels @ self.prior).view(-1, 3)
-        extra = self.rigid(rigid_controls(pose))
-        extra = extra.index_add(0, self.oral.members, self.oral(channels[:ORAL_CHANNEL_COUNT]))
-        extra = extra.index_add(0, self.facial.members, self.facial(channels[ORAL_CHANNEL_COUNT:]))
-        rest = rest + extra[:, POSITION] * METERS_PER_CENTIMETER
-        share = torch.sigmoid(self.skin_logits)[:, None]
+        offsets = self.rigid(rigid_controls(pose))
+        offsets = offsets.index_add(0, self.oral.members, self.oral(channels[:ORAL_CHANNEL_COUNT]))
+        offsets = offsets.index_add(0, self.facial.members, self.facial(channels[ORAL_CHANNEL_COUNT:]))
+        rest = rest + offsets[:, POSITION] * METERS_PER_CENTIMETER
+        head_weight = torch.sigmoid(self.skin_logits)[:, None]
         head = rest @ rotation_matrix(pose.head_rotation).T + pose.head_translation
         torso = rest @ rotation_matrix(pose.torso_rotation).T + pose.torso_translation
-        near = torch.where((pose.head_rotation * pose.torso_rotation).sum() < 0, -1.0, 1.0)  # q and −q are one rotation
-        turn = share * (near * pose.head_rotation) + (1 - share) * pose.torso_rotation
+        sign = torch.where((pose.head_rotation * pose.torso_rotation).sum() < 0, -1.0, 1.0)  # q and −q are one rotation
+        rotation = head_weight * (sign * pose.head_rotation) + (1 - head_weight) * pose.torso_rotation
         return Gaussians(
-            torso + share * (head - torso),
-            quaternion_multiply(turn, self.quats),
+            torso + head_weight * (head - torso),
+            quaternion_multiply(rotation, self.quats),
             (self.log_scales + (channels @ self.growth)[:, None]).exp(),
-            torch.sigmoid(self.opacity_logits + extra[:, OPACITY].squeeze(1)),
-            self.colours + extra[:, COLOR],
+            torch.sigmoid(self.opacity_logits + offsets[:, OPACITY].squeeze(1)),
+            self.colours + offsets[:, COLOR],
         )
 
     @torch.no_grad()
     def fit_control_ranges(self, poses: Sequence[Pose]) -> None:
-        """Keeps the branches within what these poses show."""
+        """Limit the branches' controls to the range of these poses."""
         channels = torch.stack([pose.channels for pose in poses])
         self.oral.fit_control_range(channels[:, :ORAL_CHANNEL_COUNT])
         self.facial.fit_control_range(channels[:, ORAL_CHANNEL_COUNT:])
@@ -149,20 +174,23 @@ class Portrait(nn.Module):
 
     @torch.no_grad()
     def reindex_gaussians(self, source_indices: Tensor) -> dict[nn.Parameter, tuple[nn.Parameter, TensorReindex]]:
-        """Makes Gaussian `source[i]` of now the i-th, for each i (N',); some may be left out, some stand twice.
+        """Replace the Gaussians by a selection of them.
+
+        Args:
+            source_indices: (N',) the present index of each new Gaussian; indices may be missing or repeated.
 
         Returns:
-            For each parameter of changed shape the one that replaces it, and what does the same change to a tensor of
-            the old shape (an optimiser's).
+            For each parameter of changed shape its replacement, and a function that makes the same change to another
+            tensor of the old shape (an optimiser's).
         """
-        old = self.size.gaussians
-        self.prior = self.prior.view(-1, old, 3)[:, source_indices].reshape(len(CHANNELS), -1)
+        old_count = self.size.gaussians
+        self.prior = self.prior.view(-1, old_count, 3)[:, source_indices].reshape(len(CHANNELS), -1)
         self.growth, self.label = self.growth[:, source_indices], self.label[source_indices]
         changes: list[tuple[nn.Module, str, TensorReindex]] = [
             (self, name, lambda value: value[source_indices]) for name in PER_GAUSSIAN_PARAMETERS
         ]
         for branch in (self.facial, self.oral, self.rigid):
-            changes.append((branch, "basis", branch.reindex_members(source_indices, old)))
+            changes.append((branch, "basis", branch.reindex_members(source_indices, old_count)))
         replaced = {}
         for owner, name, change in changes:
             before = getattr(owner, name)
@@ -200,30 +228,42 @@ class Portrait(nn.Module):
         return RenderedFrame(features[..., :3], alpha, depth, features[..., 3:])
 
     def save(self, folder: ActorFolder, name: str = "model.safetensors") -> None:
-        """Writes the weights and sizes as `name` in the actor folder."""
-        meta = {"version": str(MODEL_VERSION), "size": json.dumps(asdict(self.size))}
+        """Write weights and sizes as `name` in the actor folder.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        metadata = {"version": str(MODEL_VERSION), "size": json.dumps(asdict(self.size))}
         with folder.write_atomically(name) as part:
             state = pack_state({name: value.cpu() for name, value in self.state_dict().items()})
-            part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=meta))
+            part.write_bytes(save({name: value.contiguous() for name, value in state.items()}, metadata=metadata))
 
     def to_device(self, device: torch.device) -> Portrait:
-        """Moves to a device, to be drawn by the rasteriser of that device from now on. Returns itself."""
+        """Move the portrait to a device and choose the rasteriser for it. Return the portrait itself."""
         self.method = "cuda" if device.type == "cuda" else "cpu"
         return self.to(device)
 
     @classmethod
     def from_tensors(cls, state: dict[str, Tensor], size_fields: dict[str, int]) -> Portrait:
-        """The portrait of a state that a file holds, with the fields of its `PortraitSize`.
+        """Return the portrait of a state dict read from a file.
+
+        Shapes and types are compared before memory is allocated, so a damaged size cannot exhaust it.
+
+        Args:
+            state: the state dict.
+            size_fields: the fields of its `PortraitSize`.
 
         Raises:
-            ValueError, TypeError, RuntimeError: it is damaged; no memory was taken for more than there is.
+            ValueError: the values do not fit together.
+            TypeError: a field of the size is missing or unknown.
+            RuntimeError: torch refuses the state.
         """
         if not all(type(count) is int and 0 <= count <= MAX_PORTRAIT_SIZE for count in size_fields.values()):
             raise ValueError("size")
         size = PortraitSize(**size_fields)
         with torch.device("meta"):
-            planned = {name: (value.shape, value.dtype) for name, value in cls(size).state_dict().items()}
-        if planned != {name: (value.shape, value.dtype) for name, value in state.items()}:
+            expected = {name: (value.shape, value.dtype) for name, value in cls(size).state_dict().items()}
+        if expected != {name: (value.shape, value.dtype) for name, value in state.items()}:
             raise ValueError("size")
         if not all(torch.isfinite(value).all() for value in state.values()):
             raise ValueError("not finite")
@@ -234,15 +274,15 @@ class Portrait(nn.Module):
         return portrait
 
     def _has_valid_indices(self) -> bool:
-        """Whether every label and every index is one that there is: what a damaged file may get wrong."""
+        """Check that labels and member indices exist, which a damaged file may break."""
         count = len(self.means)
         members = [branch.members for branch in (self.facial, self.oral, self.rigid)]
-        known = count > 0 and int(self.label.max()) < len(LABEL_NAMES)
-        return known and all(((m >= 0) & (m < count)).all() for m in members)
+        are_labels_valid = count > 0 and int(self.label.max()) < len(LABEL_NAMES)
+        return are_labels_valid and all(((m >= 0) & (m < count)).all() for m in members)
 
     @classmethod
     def load(cls, folder: ActorFolder, device: torch.device, name: str = "model.safetensors") -> Portrait:
-        """The trained portrait of an actor.
+        """Read the trained portrait of an actor.
 
         Raises:
             UserError: the file is missing, damaged, or does not fit this version.
@@ -252,28 +292,35 @@ class Portrait(nn.Module):
             raise damaged_file_error(path)
         try:
             with safe_open(path, framework="pt") as file:
-                meta = file.metadata()
+                metadata = file.metadata()
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-            if int(meta["version"]) != MODEL_VERSION:
+            if int(metadata["version"]) != MODEL_VERSION:
                 raise UserError(
                     "other_model",
                     f"The model of {folder.path.name} was trained by another version of Portrait Actor.",
-                    "Create the actor again from its video: what was tracked is kept, only training runs anew.",
+                    "Create the actor again from its video. The tracking is kept; only training runs again.",
                 )
-            portrait = cls.from_tensors(unpack_state(state), json.loads(meta["size"]))
+            portrait = cls.from_tensors(unpack_state(state), json.loads(metadata["size"]))
         except UserError:
             raise
-        except Exception as error:  # safetensors raises its own kinds on a damaged file
+        except Exception as error:  # safetensors raises exceptions of its own on a damaged file
             raise damaged_file_error(path) from error
         return portrait.to_device(device).eval()
 
 
 def rigid_controls(pose: Pose) -> Tensor:
-    """(12,) what shading, hair and collar follow: the head's turn against the camera and against the torso."""
+    """Return the controls (12,) of the rigid branch, which moves shading, hair and collar.
+
+    They are the rotations of the head, of the head against the torso and of the torso, each as about the sines of its
+    angles around x, y and z, and the head's position in the torso's axes.
+    """
     head, torso = rotation_matrix(pose.head_rotation), rotation_matrix(pose.torso_rotation)
     relative = torso.T @ head
-    apart = torso.T @ (pose.head_translation - pose.torso_translation)
-    tilt = torch.stack([head[2, 1], head[0, 2], head[1, 0]])
-    bend = torch.stack([relative[2, 1], relative[0, 2], relative[1, 0]])
-    lean = torch.stack([torso[2, 1], torso[0, 2], torso[1, 0]])
-    return torch.cat([tilt * 4, bend * 4, lean * 4, apart * 20])
+    position = torso.T @ (pose.head_translation - pose.torso_translation)
+    rotations = [_axis_sines(rotation) * ROTATION_GAIN for rotation in (head, relative, torso)]
+    return torch.cat([*rotations, position * TRANSLATION_GAIN])
+
+
+def _axis_sines(rotation: Tensor) -> Tensor:
+    """Return elements (3,) of a rotation matrix that are near the sines of its angles around x, y and z."""
+    return torch.stack([rotation[2, 1], rotation[0, 2], rotation[1, 0]])

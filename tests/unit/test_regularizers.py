@@ -8,10 +8,11 @@ import torch
 
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
+from backend.portrait.anatomy.eyes import LID_CLEARANCE_METERS, EyeColors, seed_eyes
+from backend.portrait.anatomy.face import LOG_GROWTH_RANGE, seed_face_mesh, skin_growth
 from backend.portrait.branch import OFFSET_COMPONENTS
 from backend.portrait.labels import FACE, MOUTH
 from backend.portrait.model import Portrait
-from backend.portrait.seeds import LID_CLEARANCE_METERS, LOG_GROWTH_RANGE, seed_eyes, seed_face_mesh, skin_growth
 from backend.tracking.detection import topology as topo
 from backend.tracking.storage import load_track
 from backend.training.config import LossWeights
@@ -78,7 +79,7 @@ def test_gaussians_grow_with_the_skin_they_lie_on(sample_actor: ActorFolder) -> 
 
 def test_an_eye_lies_behind_its_closed_lid_and_stays_when_the_other_one_closes(sample_actor: ActorFolder) -> None:
     rig = load_track(sample_actor).rig
-    seeds = seed_eyes(rig, 0.002, {"iris": np.zeros(3), "sclera": np.ones(3)})
+    seeds = seed_eyes(rig, 0.002, EyeColors(iris=np.zeros(3), sclera=np.ones(3)))
     left = seeds.means[:, 0] > 0  # the actor's left is +x
     for side, own in (("Left", left), ("Right", ~left)):
         back = seeds.prior[CHANNEL_INDEX[f"eyeBlink{side}"], :, 2]

@@ -310,8 +310,8 @@ MESSAGES: dict[str, str] = {
         "Das Gerät „CPU“ wählen oder einen Treiber und ein PyTorch mit CUDA installieren.",
     "Close other programs, or choose a smaller size or preset.":
         "Andere Programme schließen oder eine kleinere Größe oder Qualität wählen.",
-    "Create the actor again from its video: what was tracked is kept, only training runs anew.":
-        "Den Darsteller aus seinem Video erneut erstellen: das Tracking bleibt, nur das Training läuft neu.",
+    "Create the actor again from its video. The tracking is kept; only training runs again.":
+        "Den Darsteller noch einmal aus seinem Video erstellen. Das Tracking bleibt; nur das Training läuft erneut.",
     "Frames with motion blur have no Vector pass: they would be blurred twice.":
         "Bilder mit Bewegungsunschärfe haben keinen Vektor-Durchgang: sie würden doppelt unscharf.",
     "Frames {} to {} are no range.": "Bild {} bis {} ist kein Bereich.",

@@ -18,6 +18,7 @@ MESH_VERTEX_COUNT = 468  # the mesh without the irises
 CHIN = 152
 FOREHEAD = 10
 NOSE_TIP = 4
+NOSE_BASE = 2  # where the septum meets the lip
 NOSE_MIDDLE = 5
 NOSE_WING_RIGHT, NOSE_WING_LEFT = 98, 327
 EYE_OUTER_RIGHT, EYE_OUTER_LEFT = 33, 263
