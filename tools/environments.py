@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from backend.contract.errors import UserError
-from backend.setup import install, install_torch
+from backend.setup import environment, install, install_torch
 
 from . import pythons
 from .processes import ROOT, run_step, write_line
@@ -41,10 +41,10 @@ def ensure_backend_python() -> Path:
     """
     target = ROOT / ".venv"
     pins = install.read_requirements(include_dev=True, include_cuda=install_torch.has_nvidia_driver())
-    if install.inspect_environment(target, pins) is not install.InstallState.READY:
+    if environment.inspect_environment(target, pins) is not environment.InstallState.READY:
         write_line(f"Setting up {target} (about 2.5 GB, some minutes the first time)")
         run_step([sys.executable, ROOT / "backend" / "setup" / "install.py", "--target", target, "--dev"])
-    return install.environment_python(target)
+    return environment.environment_python(target)
 
 
 def ensure_bpy_python(version: str) -> Path:
@@ -60,7 +60,7 @@ def ensure_bpy_python(version: str) -> Path:
         f"bpy=={release}",
         *(pin for pin in install.read_requirements(include_dev=True) if pin.startswith("pytest==")),
     ]
-    if install.inspect_environment(target, pins) is not install.InstallState.READY:
+    if environment.inspect_environment(target, pins) is not environment.InstallState.READY:
         python = pythons.find_python((needed,))
         if python is None:
             raise MissingRequirement(
@@ -71,7 +71,7 @@ def ensure_bpy_python(version: str) -> Path:
         write_line(f"Setting up {target} (Blender {release} as a Python module, about 1 GB)")
         run_step([python, ROOT / "backend" / "setup" / "install.py", "--target", target, "--pins", *pins])
     require_libraries()
-    return install.environment_python(target)
+    return environment.environment_python(target)
 
 
 def require_libraries() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backend import __version__
 from backend.contract.errors import UserError
-from backend.setup.install import environment_python
+from backend.setup.environment import environment_python
 
 from .processes import ROOT, run_step, write_line
 

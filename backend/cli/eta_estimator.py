@@ -1,4 +1,4 @@
-"""How long a job still takes, from the pace of the stage that runs. Standard library only."""
+"""Estimates the remaining time of a job from the pace of the current stage. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-MIN_PACE_SECONDS = 2.0  # a pace measured over less time is no base for an estimate
-MAX_INTERVAL_SHARE = 0.6  # nor is one of which a single interval makes up more: it compiled or loaded something
+MIN_PACE_SECONDS = 2.0  # least time that a pace is measured over; shorter gives wild first estimates; not tuned
+MAX_INTERVAL_SHARE = 0.6  # largest share of one interval in that time; above it, that step compiled or loaded something
 
 
 @dataclass
 class _PaceMark:
-    """Where a measurement of the pace begins.
+    """The start of a measurement of the pace.
 
     Attributes:
-        done: units that were done then.
+        done: finished units at that time.
         time: seconds on the clock.
-        longest: seconds, the longest interval between two reports since then.
+        longest_interval: seconds of the longest interval between two reports since then.
     """
 
     done: int
@@ -26,15 +26,15 @@ class _PaceMark:
 
 
 class EtaEstimator:
-    """The seconds a job still needs, from what its last stages usually take.
+    """Estimates the seconds that a job still needs.
 
-    The pace is that of the newer half of the units at least. The first unit never counts: it loads the model and
-    compiles kernels, and may take a hundred times as long as the others.
+    The pace is measured over at least the newer half of the finished units. The first unit never counts: it loads the
+    model and compiles kernels, and may take a hundred times as long as the others.
 
     Args:
-        shares: how long the last stages usually take beside each other, in the order of running. Before them nothing
-            is told. Without any, each stage counts as the whole job.
-        clock: gives seconds.
+        stage_shares: durations of the last stages relative to each other, in their order. Earlier stages give no
+            estimate. If empty, each stage counts as the whole job.
+        clock: returns seconds.
     """
 
     def __init__(self, stage_shares: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,9 +44,9 @@ class EtaEstimator:
         self._begin_stage(0)
 
     def estimate_eta(self, stage: str, done: int, total: int) -> float:
-        """Seconds to the end of the job, negative when it cannot be told yet."""
+        """Return the seconds until the job ends, negative when unknown."""
         if stage != self._stage:
-            # What is done already when a stage is first heard of was kept from an earlier run and cost nothing.
+            # Units that are done when a stage starts were kept from an earlier run and took no time.
             self._stage = stage
             self._begin_stage(done)
         elif done > self._last_mark.done:
@@ -57,13 +57,13 @@ class EtaEstimator:
         return pace * (total - done) + pace * total * self._remaining_share(stage)
 
     def _begin_stage(self, done: int) -> None:
-        """Starts a stage of which `done` units are there already."""
+        """Start a stage of which `done` units are finished already."""
         self._done_at_start = done
         self._last_mark = _PaceMark(done, self._clock())
         self._marks: list[_PaceMark] = []
 
     def _record(self, done: int) -> None:
-        """Takes in that more units are done, and sets a mark whenever their number has doubled since the last mark."""
+        """Record that more units are done; set a mark whenever their number has doubled since the last mark."""
         now = self._clock()
         for mark in self._marks:
             mark.longest_interval = max(mark.longest_interval, now - self._last_mark.time)
@@ -72,7 +72,7 @@ class EtaEstimator:
             self._marks = [*self._marks[-1:], _PaceMark(done, now)]
 
     def _estimate_pace(self) -> float | None:
-        """Seconds per unit since the older mark, or None while that is too little to judge by."""
+        """Return the seconds per unit since the older mark, or None while the measurement is too short."""
         if len(self._marks) < 2:
             return None
         start = self._marks[0]
@@ -82,7 +82,7 @@ class EtaEstimator:
         return elapsed / (self._last_mark.done - start.done)
 
     def _remaining_share(self, stage: str) -> float:
-        """What the stages after this one take, beside it."""
+        """Return the duration of all later stages relative to this one."""
         names = list(self._stage_shares)
-        after = names[names.index(stage) + 1 :] if stage in names else []
-        return sum(self._stage_shares[name] for name in after) / self._stage_shares[stage] if after else 0.0
+        later = names[names.index(stage) + 1 :] if stage in names else []
+        return sum(self._stage_shares[name] for name in later) / self._stage_shares[stage] if later else 0.0

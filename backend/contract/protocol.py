@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 PROTOCOL_VERSION = 1
+JOB_ID = "job"  # id of the job in messages of a process that runs only one
 MAX_LINE_BYTES = 1 << 20  # a longer line is refused; the longest real message is some kilobytes
 MAX_EXACT_INTEGER = 2**53  # largest number in a field: every JSON reader represents integers up to it exactly
 

@@ -1,4 +1,4 @@
-"""What is installed, which device works, what is missing and how to get it. Runs in a half-installed backend too."""
+"""Reports what is installed, which device works, what is missing and how to get it. Works in an incomplete backend."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .device import choose_device, core_count, device_name
 
 PYPROJECT_PATH = Path(__file__).resolve().parents[2] / "pyproject.toml"
 SETUP_REMEDY = "Set up the backend again (Preferences ▸ Portrait Actor, or backend/setup/install.py)."
-MIN_FREE_BYTES = 2 << 30  # free space for one actor with its crops and frames
-TRACKER_MODELS = (
+MIN_FREE_BYTES = 2 << 30  # for one actor with its crops and rendered frames; an estimate
+TRACKER_MODELS = (  # in mediapipe's folder `modules`
     "face_landmark/face_landmark_with_attention.tflite",
     "face_detection/face_detection_full_range_sparse.tflite",
     "selfie_segmentation/selfie_segmentation.tflite",
@@ -29,19 +29,19 @@ TRACKER_MODELS = (
 SPEECH_MODEL_FOLDER = Path(__file__).resolve().parents[1] / "speech" / "models" / "en-us"
 SPEECH_FILES = ("means", "variances", "mdef", "sendump")
 REINSTALL_REMEDY = "Install Portrait Actor again."
-CODECS = (("h264", "r"), ("hevc", "r"), ("libx264", "w"), ("aac", "w"))
+CODECS = (("h264", "r"), ("hevc", "r"), ("libx264", "w"), ("aac", "w"))  # PyAV's name; decoder or encoder
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: e.g. "torch".
+        what: the checked part, e.g. "torch".
         state: what was found, e.g. "2.13.0+cpu".
         ok: whether the backend can work with it.
-        remedy: how to get it, when it is not.
-        needed: False for what only adds speed.
+        remedy: what to do if not.
+        needed: False for parts that only add speed.
     """
 
     what: str
@@ -52,11 +52,11 @@ class Finding:
 
 
 def diagnose() -> dict[str, Any]:
-    """Looks at everything.
+    """Run all checks.
 
     Returns:
         {"version", "protocol", "python", "platform", "device", "device_name", "cores", "ok", "findings": [{"what",
-        "state", "ok", "remedy", "needed"}]}; "ok" is False when something needed is missing.
+        "state", "ok", "remedy", "needed"}]}; "ok" is False if something needed is missing.
     """
     findings = [
         _check_python(),
@@ -66,27 +66,28 @@ def diagnose() -> dict[str, Any]:
         *_check_gpu(),
         _check_disk_space(Path(tempfile.gettempdir())),
     ]
-    kind, name = _detect_device()
+    device, name = _detect_device()
     return {
         "version": __version__, "protocol": PROTOCOL_VERSION, "python": platform.python_version(),
-        "platform": platform.platform(), "device": kind, "device_name": name, "cores": core_count(),
-        "ok": all(f.ok for f in findings if f.needed), "findings": [asdict(f) for f in findings],
+        "platform": platform.platform(), "device": device, "device_name": name, "cores": core_count(),
+        "ok": all(finding.ok for finding in findings if finding.needed),
+        "findings": [asdict(finding) for finding in findings],
     }  # fmt: skip
 
 
 def format_report(report: dict[str, Any]) -> str:
-    """The report for a terminal."""
+    """Format the report for a terminal."""
     lines = [
         f"Portrait Actor backend {report['version']}, protocol {report['protocol']}",
         f"Python {report['python']} on {report['platform']}",
         f"Jobs run on: {report['device_name'] or 'nothing yet'}",
         "",
     ]
-    width = max(len(f["what"]) for f in report["findings"])
-    for found in report["findings"]:
-        mark = "ok     " if found["ok"] else "MISSING" if found["needed"] else "none   "
-        rest = f"  → {found['remedy']}" if found["remedy"] and not found["ok"] else ""
-        lines.append(f"  {mark}  {found['what']:{width}}  {found['state']}{rest}")
+    width = max(len(finding["what"]) for finding in report["findings"])
+    for finding in report["findings"]:
+        mark = "ok     " if finding["ok"] else "MISSING" if finding["needed"] else "none   "
+        remedy = f"  → {finding['remedy']}" if finding["remedy"] and not finding["ok"] else ""
+        lines.append(f"  {mark}  {finding['what']:{width}}  {finding['state']}{remedy}")
     lines += ["", "Everything needed is there." if report["ok"] else "Something needed is missing: see above."]
     return "\n".join(lines)
 
@@ -99,7 +100,7 @@ def _check_python() -> Finding:
 
 
 def _check_packages() -> list[Finding]:
-    """Every pinned package against what is installed."""
+    """Compare every pinned package with the installed version."""
     findings = []
     for pin in _read_pyproject().get("dependencies", []):
         name, _, wanted = pin.partition("==")
@@ -108,27 +109,28 @@ def _check_packages() -> list[Finding]:
         except importlib.metadata.PackageNotFoundError:
             findings.append(Finding(name, f"not installed (wanted: {wanted})", False, SETUP_REMEDY))
             continue
-        same = found.split("+")[0] == wanted  # "+cpu" and the like name a build, not a version
-        findings.append(Finding(name, found if same else f"{found} (wanted: {wanted})", same, SETUP_REMEDY))
+        is_wanted = found.split("+")[0] == wanted  # a suffix such as "+cpu" names a build, not a version
+        findings.append(Finding(name, found if is_wanted else f"{found} (wanted: {wanted})", is_wanted, SETUP_REMEDY))
     return findings
 
 
 def _check_models() -> list[Finding]:
-    """The tracker's networks, which lie inside the mediapipe package, and the phone recogniser's files."""
+    """Check the tracker's networks, which are inside the mediapipe package, and the phone recognizer's files."""
     package = importlib.util.find_spec("mediapipe")
     folder = Path(package.origin).parent / "modules" if package and package.origin else None
     missing = [name for name in TRACKER_MODELS if folder is None or not (folder / name).is_file()]
     state = f"{len(TRACKER_MODELS) - len(missing)} of {len(TRACKER_MODELS)} networks in mediapipe"
-    lost = [name for name in SPEECH_FILES if not (SPEECH_MODEL_FOLDER / name).is_file()]
-    heard = f"missing: {', '.join(lost)}" if lost else f"{len(SPEECH_FILES)} of {len(SPEECH_FILES)} files"
+    missing_speech = [name for name in SPEECH_FILES if not (SPEECH_MODEL_FOLDER / name).is_file()]
+    complete = f"{len(SPEECH_FILES)} of {len(SPEECH_FILES)} files"
+    speech_state = f"missing: {', '.join(missing_speech)}" if missing_speech else complete
     return [
         Finding("face tracker", state, not missing, SETUP_REMEDY),
-        Finding("phone recogniser", heard, not lost, REINSTALL_REMEDY),
+        Finding("phone recogniser", speech_state, not missing_speech, REINSTALL_REMEDY),
     ]
 
 
 def _check_codecs() -> list[Finding]:
-    """What films can be read and written."""
+    """Check the codecs that reading and writing videos needs."""
     if importlib.util.find_spec("av") is None:
         return [Finding("codecs", "PyAV is not installed", False, SETUP_REMEDY)]
     import av.codec
@@ -146,10 +148,10 @@ def _check_codecs() -> list[Finding]:
 
 
 def _check_gpu() -> list[Finding]:
-    """The optional fast path."""
+    """Check torch, the GPU and its rasterizer."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # OSError: a library that torch brings cannot be loaded
+    except (ImportError, OSError) as error:  # OSError: a library of torch cannot be loaded
         return [Finding("torch", f"cannot be loaded ({error})", False, SETUP_REMEDY)]
     if not torch.cuda.is_available():
         state = "no CUDA GPU that torch can use; the CPU does the work"
@@ -160,11 +162,11 @@ def _check_gpu() -> list[Finding]:
         found = importlib.metadata.version("gsplat")
     except importlib.metadata.PackageNotFoundError:
         return [gpu, Finding("gsplat", "not installed", False, "pip install gsplat, for work on the GPU.", False)]
-    ready = choose_device("auto").type == "cuda"
+    is_ready = choose_device("auto").type == "cuda"
     remedy = "Install the CUDA toolkit (nvcc), which builds its kernels."
     return [
         gpu,
-        Finding("gsplat", found if ready else f"{found}, but its kernels cannot be built", ready, remedy, False),
+        Finding("gsplat", found if is_ready else f"{found}, but its kernels cannot be built", is_ready, remedy, False),
     ]
 
 
@@ -176,13 +178,13 @@ def _check_disk_space(folder: Path) -> Finding:
 def _detect_device() -> tuple[str, str]:
     try:
         device = choose_device("auto")
-    except (ImportError, OSError):  # told by `_gpu`
+    except (ImportError, OSError):  # reported by `_check_gpu`
         return "", ""
     return device.type, device_name(device)
 
 
 def _read_pyproject() -> dict[str, Any]:
-    """The [project] table of pyproject.toml; empty when the file is not beside the backend."""
+    """Return the [project] table of pyproject.toml, or {} if the file is not beside the backend."""
     try:
         return dict(tomllib.loads(PYPROJECT_PATH.read_text(encoding="utf-8"))["project"])
     except FileNotFoundError:

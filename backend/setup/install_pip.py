@@ -1,4 +1,4 @@
-"""Runs venv and pip for `install`: as a child that can be cancelled, with its progress, and failures in one sentence.
+"""Runs venv and pip for `install`: a child process that can be cancelled, its progress, and its failures as errors.
 
 Standard library only.
 """
@@ -17,19 +17,27 @@ from contextlib import suppress
 from pathlib import Path
 
 from backend.contract.errors import Cancelled, UserError
-from backend.contract.protocol import Message, Progress
+from backend.contract.protocol import JOB_ID, Message, Progress
 
-JOB_ID = "job"
 MessageSink = Callable[[Message], None]
+MAX_REASON_LENGTH = 200  # characters of an unknown failure in its error; the log has all of it
+MIN_PERCENT_STEP = 10  # between two progress messages of a download; smaller floods the log
+MAX_PROGRESS_LENGTH = 100  # characters of a line of pip in the interface; longer ones lose their middle
 
 
 def normalize_package_name(name: str) -> str:
-    """A package name as the index compares them (PEP 503)."""
+    """Return the name as package indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class PipProgress:
-    """Turns pip's output into progress: the packages named in `wanted` are counted as pip comes to them."""
+    """Turns pip's output into progress messages.
+
+    Args:
+        stage: the stage of the messages.
+        requirements: the packages that are counted when pip mentions them.
+        send: receives the messages.
+    """
 
     def __init__(self, stage: str, requirements: Sequence[str], send: MessageSink) -> None:
         self.stage, self.send = stage, send
@@ -38,12 +46,12 @@ class PipProgress:
         self.current_step, self.percent = "", 0
 
     def read_line(self, text: str) -> None:
-        """One line of pip's output."""
-        if named := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", text):
-            self.pending.discard(normalize_package_name(named[1]))
-        if part := re.match(r"Progress (\d+) of (\d+)", text):
-            percent = 100 * int(part[1]) // max(int(part[2]), 1)
-            if percent >= self.percent + 10:
+        """Process one line of pip's output."""
+        if match := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", text):
+            self.pending.discard(normalize_package_name(match[1]))
+        if match := re.match(r"Progress (\d+) of (\d+)", text):
+            percent = 100 * int(match[1]) // max(int(match[2]), 1)
+            if percent >= self.percent + MIN_PERCENT_STEP:
                 self.percent = percent
                 self.send_progress(f"{self.current_step}: {percent} %")
         elif text.startswith(("Collecting", "Downloading", "Processing", "Installing collected")):
@@ -51,17 +59,17 @@ class PipProgress:
             self.send_progress(text)
 
     def send_progress(self, text: str) -> None:
-        """Reports `text` with how many of the wanted packages pip has come to."""
-        shown = text if len(text) <= 100 else text[:60] + "…" + text[-39:]
+        """Send `text` with the number of packages that pip has mentioned."""
+        shown = text if len(text) <= MAX_PROGRESS_LENGTH else text[:60] + "…" + text[-39:]
         self.send(Progress(JOB_ID, self.stage, self.total - len(self.pending), self.total, message=shown))
 
     def finish(self) -> None:
-        """The step is done."""
+        """Send the end of the stage."""
         self.send(Progress(JOB_ID, self.stage, self.total, self.total))
 
 
 class ChildProcess:
-    """The one process that runs at a time, with everything that it starts."""
+    """Runs one process at a time and, when cancelled, ends it with all its children."""
 
     def __init__(self) -> None:
         self.is_cancelled = False
@@ -70,14 +78,19 @@ class ChildProcess:
         self.lock = threading.Lock()
 
     def run(self, command: Sequence[str], log_path: Path, on_line: Callable[[str], None] | None = None) -> str:
-        """Runs `command`, appends what it writes to `log`, and returns that. Its exit code is then in `code`.
+        """Run `command`, append its output to the log, and return it; `exit_code` is then set.
+
+        Args:
+            command: program and arguments.
+            log_path: the log file.
+            on_line: called with every line of output.
 
         Raises:
-            Cancelled: `cancel` was called before or meanwhile.
+            Cancelled: `cancel` was called before or during the run.
         """
         lines: list[str] = []
-        with log_path.open("a", encoding="utf-8") as record:
-            record.write(f"$ {' '.join(command)}\n")
+        with log_path.open("a", encoding="utf-8") as log:
+            log.write(f"$ {' '.join(command)}\n")
             with self.lock:
                 if self.is_cancelled:
                     raise Cancelled
@@ -88,7 +101,7 @@ class ChildProcess:
             try:
                 assert self.process.stdout is not None
                 for text in self.process.stdout:
-                    record.write(text)
+                    log.write(text)
                     lines.append(text)
                     if on_line is not None:
                         on_line(text.strip())
@@ -100,13 +113,13 @@ class ChildProcess:
         return "".join(lines)
 
     def cancel(self) -> None:
-        """Ends the running process; may be called from another thread."""
+        """End the running process; may be called from another thread."""
         with self.lock:
             self.is_cancelled = True
         self.kill()
 
     def kill(self) -> None:
-        """Ends the process and what it started, and waits for it."""
+        """End the process and its children, and wait for it."""
         process = self.process
         if process is None or process.poll() is not None:
             return
@@ -119,13 +132,13 @@ class ChildProcess:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment for pip: without what Blender or an outer venv set for their own Python, messages in English."""
+    """Return the environment for pip: without the settings of Blender's or a venv's Python, with English messages."""
     dropped = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "PIP_TARGET", "PIP_USER")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | {"PYTHONIOENCODING": "utf-8", "LC_MESSAGES": "C"}
 
 
-# What venv, pip and the system say when they fail: a pattern, the error's code, its sentence and its remedy.
+# Known output of venv, pip and the system when they fail: pattern, error code, message, remedy.
 KNOWN_FAILURES = (
     (r"No space left on device|Errno 28\b|WinError 112|Disk quota exceeded|Errno 122\b", "disk_full",
      "The disk became full during the installation.", "Free about 4 GB and set up again."),
@@ -154,7 +167,13 @@ KNOWN_FAILURES = (
 
 
 def error_from_output(output: str, wheel_folder: Path | None, log_path: Path) -> UserError:
-    """The one sentence, with its remedy, for the `output` of venv, pip or the system when they failed."""
+    """Return the error for the output of venv, pip or the system when they failed.
+
+    Args:
+        output: what was printed.
+        wheel_folder: the folder of wheels, if packages come from one.
+        log_path: the log; without its suffix it is the environment's folder.
+    """
     package = re.search(r"No matching distribution found for ([\w.=-]+)|ERROR: ([\w.=-]+\.whl) is not", output)
     facts = {
         "python": "{}.{}".format(*sys.version_info),
@@ -166,6 +185,6 @@ def error_from_output(output: str, wheel_folder: Path | None, log_path: Path) ->
     for pattern, code, message, remedy in KNOWN_FAILURES:
         if re.search(pattern, output, re.IGNORECASE):
             return UserError(code, message.format(**facts), remedy.format(**facts))
-    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["nothing was said"]
-    said = next((line for line in lines if line.lower().startswith("error")), lines[-1])
-    return UserError("install_failed", f"The installation failed: {said[:200]}", f"See {log_path}.")
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["there was no output"]
+    reason = next((line for line in lines if line.lower().startswith("error")), lines[-1])
+    return UserError("install_failed", f"The installation failed: {reason[:MAX_REASON_LENGTH]}", f"See {log_path}.")

@@ -1,6 +1,6 @@
-"""One creation at a time on a machine: others wait for their turn, so that they do not fight for its cores or its GPU.
+"""One creation at a time on a machine: others wait, so that they do not compete for the cores or the GPU.
 
-Standard library only. The system takes the lock back from a process that dies, so nobody waits for the dead.
+Standard library only. The system releases the lock of a process that dies.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pathlib import Path
 from ..contract.progress import Reporter
 
 WAIT_STAGE = "wait for another actor"
-POLLS_PER_SECOND = 5
+POLL_INTERVAL_SECONDS = 0.2  # of the lock; also the delay of a cancellation
 
 
 @contextmanager
 def hold_process_lock(reporter: Reporter, lock_path: Path | None = None) -> Iterator[None]:
-    """The block runs while no other process of this person is in one.
+    """Run the block when no other process of this user is in such a block.
 
     Args:
-        file: what is locked; by default one in the system's folder for temporary files.
+        reporter: receives the waiting stage, or a note when locking is impossible.
+        lock_path: the file to lock; by default one in the system's folder for temporary files.
 
     Raises:
-        Cancelled: while it was waiting.
+        Cancelled: the user cancelled while it was waiting.
     """
     try:
-        handle = os.open(
-            lock_path or _default_lock_path(), os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600
-        )
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        handle = os.open(lock_path or _default_lock_path(), flags, 0o600)
     except OSError as error:
         reporter.note(f"This does not wait for other actors that are being created: {error.strerror}.")
         yield
@@ -40,19 +40,19 @@ def hold_process_lock(reporter: Reporter, lock_path: Path | None = None) -> Iter
     try:
         while not _try_lock(handle):
             reporter.progress(WAIT_STAGE, 0, 1)
-            time.sleep(1 / POLLS_PER_SECOND)
+            time.sleep(POLL_INTERVAL_SECONDS)
         yield
     finally:
         os.close(handle)
 
 
 def _default_lock_path() -> Path:
-    owner = f"_{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows the folder is the person's own
+    owner = f"_{os.getuid()}" if hasattr(os, "getuid") else ""  # on Windows every user has a temporary folder
     return Path(tempfile.gettempdir()) / f"portrait_actor{owner}.turn"
 
 
 def _try_lock(handle: int) -> bool:
-    """Takes the lock if nobody has it; it ends with the file or the process."""
+    """Take the lock if it is free; closing the file or ending the process releases it."""
     try:
         if sys.platform == "win32":
             import msvcrt

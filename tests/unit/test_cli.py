@@ -1,4 +1,4 @@
-"""The commands as people, Blender and farms run them: real processes, real files, every way to fail in one sentence."""
+"""The commands as users, Blender and farms run them: real processes and files, and every kind of failure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from child import (
     REPO,
     TIMEOUT_SECONDS,
     BackendProcess,
-    assert_one_sentence,
+    assert_one_line_error,
     backend_command,
     can_mount,
     requires_posix,
@@ -37,34 +37,32 @@ def actor(tmp_path: Path, make_actor: Callable[[Path], ActorFolder]) -> ActorFol
     return make_actor(tmp_path / "tiny.actor")
 
 
-def save(path: Path, count: int) -> Path:
+def save_performance(path: Path, count: int) -> Path:
+    """Write a performance of `count` frames that moves the head."""
     moving = Performance.rest_pose(count, 25, first_frame=-1)
     moving.head_translation[:, 0] = np.linspace(-0.03, 0.03, count)
     moving.save(path)
     return path
 
 
-def camera_file(path: Path) -> Path:
+def save_camera(path: Path) -> Path:
     view = np.diag([1.0, -1, -1, 1])
     view[2, 3] = 0.7
     CameraPath(64, 40, np.array([1]), view[None], np.array([[90.0, 90.0, 32.0, 20.0]])).save(path)
     return path
 
 
-# What works
-
-
-def test_render_for_blender(actor: ActorFolder, tmp_path: Path) -> None:
-    table, camera = save(tmp_path / "say.npz", 3), camera_file(tmp_path / "camera.json")
+def test_render_with_json_lines_reports_progress_and_writes_passes(actor: ActorFolder, tmp_path: Path) -> None:
+    table, camera = save_performance(tmp_path / "say.npz", 3), save_camera(tmp_path / "camera.json")
     out = tmp_path / "frames"
     with BackendProcess("render", actor.path, table, "--camera", camera, "--out", out, "--format", "exr") as blender:
-        said, code = blender.read_to_end()
+        received, code = blender.read_to_end()
     assert code == 0
-    assert isinstance(said[0], Hello) and said[0].device in ("cpu", "cuda") and said[0].device_name
-    steps = [m for m in said if isinstance(m, Progress)]
+    assert isinstance(received[0], Hello) and received[0].device in ("cpu", "cuda") and received[0].device_name
+    steps = [m for m in received if isinstance(m, Progress)]
     assert steps[0].done == 0 and steps[-1].done == steps[-1].total == 3
     assert [s.done for s in steps] == sorted(s.done for s in steps)
-    result = said[-1]
+    result = received[-1]
     assert isinstance(result, Result) and result.id == "job"
     assert (result.data["first"], result.data["last"], result.data["pattern"]) == (-1, 1, "tiny_####.exr")
     assert Path(result.data["folder"]) == out
@@ -76,30 +74,31 @@ def test_render_for_blender(actor: ActorFolder, tmp_path: Path) -> None:
     assert planes["Actor.Depth.Z"][20, 36] == pytest.approx(0.62, abs=0.03), "the front of a ball of 8 cm"
 
 
-def test_render_for_a_person_with_an_awkward_path(make_actor: Callable[[Path], ActorFolder], tmp_path: Path) -> None:
-    """Spaces, quotes and non-Latin letters, in a terminal that knows only ASCII; a film with sound."""
-    place = tmp_path / ("a b 'c' \"d\" 肖像 портрет" if os.name != "nt" else "a b 'c' 肖像")
-    actor = make_actor(place / "jané.actor")
-    table, sound = save(place / "sage “ja”.npz", 5), place / "tön.wav"
+def test_render_in_an_ascii_terminal_handles_paths_with_any_letters(
+    make_actor: Callable[[Path], ActorFolder], tmp_path: Path
+) -> None:
+    folder = tmp_path / ("a b 'c' \"d\" 肖像 портрет" if os.name != "nt" else "a b 'c' 肖像")
+    actor = make_actor(folder / "jané.actor")
+    table, sound = save_performance(folder / "sage “ja”.npz", 5), folder / "tön.wav"
     with wave.open(str(sound), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes(np.zeros(16000, "<i2").tobytes())
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
-    words = ("render", actor.path, table, "--out", place / "out", "--format", "mp4", "--sound", sound)
-    answer = run_backend(*words, env=env)
+    arguments = ("render", actor.path, table, "--out", folder / "out", "--format", "mp4", "--sound", sound)
+    answer = run_backend(*arguments, env=env)
     assert answer.returncode == 0, answer.stderr
     assert "5 frames are in " in answer.stdout and "Traceback" not in answer.stderr
-    info = video.probe_video(place / "out" / "jané.mp4")
+    info = video.probe_video(folder / "out" / "jané.mp4")
     assert (info.width, info.height, info.frame_count, info.has_audio) == (48, 48, 5, True)
 
 
-def test_doctor_tells_the_truth() -> None:
+def test_doctor_reports_installed_versions_and_its_exit_code() -> None:
     with BackendProcess("doctor") as blender:
-        said, code = blender.read_to_end()
-    result = said[-1]
-    assert isinstance(said[0], Hello) and isinstance(result, Result)
+        received, code = blender.read_to_end()
+    result = received[-1]
+    assert isinstance(received[0], Hello) and isinstance(result, Result)
     found = {f["what"]: f for f in result.data["findings"]}
     assert found["numpy"]["state"].startswith(np.__version__)
     assert code == (0 if result.data["ok"] else 2)
@@ -107,36 +106,33 @@ def test_doctor_tells_the_truth() -> None:
     assert found["face tracker"]["ok"] and found["codecs"]["ok"]
 
 
-def test_help_names_every_command() -> None:
+def test_help_lists_every_command() -> None:
     answer = run_backend("--help")
     assert answer.returncode == 0
     for name in ("create", "speak", "render", "evaluate", "serve", "doctor", "sample"):
         assert f"  {name} " in answer.stdout
 
 
-# What cannot work
-
-
-def _text(path: Path) -> None:
+def write_text(path: Path) -> None:
     path.write_text("a shopping list\n" * 99, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
-    ("make", "code"), [(_text, "not_a_video"), (Path.touch, "empty_file"), (lambda p: None, "missing_file")]
+    ("make", "code"), [(write_text, "not_a_video"), (Path.touch, "empty_file"), (lambda p: None, "missing_file")]
 )
-def test_create_refuses_what_is_no_video(tmp_path: Path, make: Callable[[Path], None], code: str) -> None:
+def test_create_refuses_a_file_that_is_not_a_video(tmp_path: Path, make: Callable[[Path], None], code: str) -> None:
     clip, actor = tmp_path / "my clip.mp4", tmp_path / "x.actor"
     make(clip)
     with BackendProcess("create", clip, actor, "--preset", "tiny") as blender:
-        said, exit_code = blender.read_to_end()
-    error = said[-1]
+        received, exit_code = blender.read_to_end()
+    error = received[-1]
     assert exit_code == 2 and isinstance(error, Error) and error.code == code and error.remedy and not error.log
     assert "my clip.mp4" in error.message and error.message.count(".") <= 3
     assert not (actor / "actor.json").exists() or not json.loads((actor / "actor.json").read_text())["complete"]
 
 
 @pytest.mark.parametrize(
-    ("words", "part"),
+    ("arguments", "part"),
     [
         (("render", "{tmp}/none.actor", "{tmp}/say.npz", "--out", "{tmp}/o"), "no actor at"),
         (("render", "{actor}", "{tmp}/none.npz", "--out", "{tmp}/o"), "no performance at"),
@@ -151,65 +147,59 @@ def test_create_refuses_what_is_no_video(tmp_path: Path, make: Callable[[Path], 
         (("sample", "{tmp}/say.npz/a.wav"), "written"),
     ],
 )
-def test_bad_input_is_one_sentence(actor: ActorFolder, tmp_path: Path, words: tuple[str, ...], part: str) -> None:
-    save(tmp_path / "say.npz", 2)
-    given = [word.format(tmp=tmp_path, actor=actor.path) for word in words]
-    assert_one_sentence(run_backend(*given), part)
+def test_invalid_input_is_reported_in_one_line(
+    actor: ActorFolder, tmp_path: Path, arguments: tuple[str, ...], part: str
+) -> None:
+    save_performance(tmp_path / "say.npz", 2)
+    assert_one_line_error(
+        run_backend(*(argument.format(tmp=tmp_path, actor=actor.path) for argument in arguments)), part
+    )
 
 
-def test_a_damaged_model_is_one_sentence(actor: ActorFolder, tmp_path: Path) -> None:
+def test_damaged_model_is_reported_without_a_traceback(actor: ActorFolder, tmp_path: Path) -> None:
     model = actor.file_path("model.safetensors")
     model.write_bytes(model.read_bytes()[: model.stat().st_size // 2])
-    answer = run_backend("render", actor.path, save(tmp_path / "say.npz", 2), "--out", tmp_path / "o")
+    answer = run_backend("render", actor.path, save_performance(tmp_path / "say.npz", 2), "--out", tmp_path / "o")
     assert "damaged" in answer.stderr and answer.returncode == 2 and "Traceback" not in answer.stderr
 
 
 @requires_posix
-def test_a_folder_that_may_not_be_written(actor: ActorFolder, tmp_path: Path) -> None:
-    """A read-only mount for the administrator, whom permissions do not stop; permissions for everyone else."""
-    table, out = save(tmp_path / "say.npz", 2), tmp_path / "locked"
+def test_output_folder_without_write_permission_is_reported(actor: ActorFolder, tmp_path: Path) -> None:
+    """A read-only mount for the administrator, who may write despite permissions; permissions for everyone else."""
+    table, out = save_performance(tmp_path / "say.npz", 2), tmp_path / "locked"
     out.mkdir()
+    render = backend_command("render", actor.path, table, "--out", out)
     if os.geteuid() != 0:
         out.chmod(0o500)
-        words = backend_command("render", actor.path, table, "--out", out)
+        command = render
     elif can_mount():
         script = 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"'
-        words = [
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            script,
-            str(out),
-            *backend_command("render", actor.path, table, "--out", out),
-        ]
+        command = ["unshare", "--mount", "sh", "-c", script, str(out), *render]
     else:
-        pytest.skip("an administrator without the right to mount writes everywhere")
-    answer = subprocess.run(words, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+        pytest.skip("an administrator who may not mount can write everywhere")
+    answer = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
     assert answer.returncode == 2 and "cannot be written" in answer.stderr and "Traceback" not in answer.stderr
 
 
 @requires_posix
 @pytest.mark.parametrize(("file_format", "size", "scale"), [("exr", "64k", 3), ("mp4", "8k", 8)])
-def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size: str, scale: int) -> None:
-    """What fits on a very small disk is whole, the rest is told, and nothing half-made stays."""
+def test_full_disk_leaves_only_complete_files(
+    actor: ActorFolder, tmp_path: Path, file_format: str, size: str, scale: int
+) -> None:
     if os.geteuid() != 0 or not can_mount():
         pytest.skip("only an administrator may mount a small disk")
     out, kept = tmp_path / "small", tmp_path / "kept"
     out.mkdir()
     kept.mkdir()
     render = backend_command(
-        "render", actor.path, save(tmp_path / "say.npz", 30), "--out", out, "--format", file_format
+        "render", actor.path, save_performance(tmp_path / "say.npz", 30), "--out", out, "--format", file_format
     )
     script = 'mount -t tmpfs -o size="$SIZE" tmpfs "$0" && "$@"; code=$?; cp -r "$0/." "$KEPT"; exit $code'
     answer = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, str(out), *render, "--scale", str(scale)],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
+        cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS,
         env={**os.environ, "KEPT": str(kept), "SIZE": size},
-    )
+    )  # fmt: skip
     assert answer.returncode == 2 and "The disk is full" in answer.stderr and "Traceback" not in answer.stderr
     files = [p for p in kept.iterdir() if not p.name.startswith(".")]
     assert all(p.suffix == ".exr" for p in files)
@@ -219,11 +209,8 @@ def test_a_full_disk(actor: ActorFolder, tmp_path: Path, file_format: str, size:
             assert picture.channels()
 
 
-# Being stopped
-
-
-def whole_frames(out: Path) -> list[Path]:
-    """The finished frames, each of which must be readable."""
+def list_complete_frames(out: Path) -> list[Path]:
+    """Return the frames under their final names, each of which must be readable."""
     found = sorted(out.glob("tiny_*.exr"))
     for path in found:
         with OpenEXR.File(str(path)) as file:
@@ -231,24 +218,24 @@ def whole_frames(out: Path) -> list[Path]:
     return found
 
 
-def test_cancel_is_answered(actor: ActorFolder, tmp_path: Path) -> None:
-    table, out = save(tmp_path / "say.npz", 3000), tmp_path / "o"
+def test_cancel_request_ends_the_job_and_keeps_complete_frames(actor: ActorFolder, tmp_path: Path) -> None:
+    table, out = save_performance(tmp_path / "say.npz", 3000), tmp_path / "o"
     with BackendProcess("render", actor.path, table, "--out", out) as blender:
         blender.read_until_frames(5)
         blender.send_request("cancel")
-        said, code = blender.read_to_end()
+        received, code = blender.read_to_end()
         assert blender.process.stderr is not None and "Traceback" not in blender.process.stderr.read()
-    assert code == 130 and isinstance(said[-1], Error) and said[-1].code == "cancelled"
-    assert sum(isinstance(m, (Error, Result)) for m in said) == 1, "one last word"
-    assert 5 <= len(whole_frames(out)) < 3000 and not list(out.glob("*.part"))
+    assert code == 130 and isinstance(received[-1], Error) and received[-1].code == "cancelled"
+    assert sum(isinstance(m, (Error, Result)) for m in received) == 1, "exactly one last message"
+    assert 5 <= len(list_complete_frames(out)) < 3000 and not list(out.glob("*.part"))
 
 
 @requires_posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_ends_quietly(actor: ActorFolder, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_ends_the_job_without_a_traceback(actor: ActorFolder, tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "o"
     child = subprocess.Popen(
-        backend_command("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", out),
+        backend_command("render", actor.path, save_performance(tmp_path / "say.npz", 3000), "--out", out),
         cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -261,33 +248,37 @@ def test_ctrl_c_ends_quietly(actor: ActorFolder, tmp_path: Path, number: signal.
         child.kill()
     assert child.returncode == 130
     assert errors.endswith("Cancelled. Run the same command again to go on.\n") and "Traceback" not in errors
-    assert output == "" and whole_frames(out) and not list(out.glob("*.part"))
+    assert output == "" and list_complete_frames(out) and not list(out.glob("*.part"))
 
 
-def test_it_ends_when_its_input_closes(actor: ActorFolder, tmp_path: Path) -> None:
-    with BackendProcess("render", actor.path, save(tmp_path / "say.npz", 3000), "--out", tmp_path / "o") as blender:
+def test_job_is_cancelled_when_its_input_closes(actor: ActorFolder, tmp_path: Path) -> None:
+    with BackendProcess(
+        "render", actor.path, save_performance(tmp_path / "say.npz", 3000), "--out", tmp_path / "o"
+    ) as blender:
         blender.read_until_frames(1)
         assert blender.process.stdin is not None
         blender.process.stdin.close()
-        said, code = blender.read_to_end()
-    assert code == 130 and isinstance(said[-1], Error) and said[-1].code == "cancelled"
+        received, code = blender.read_to_end()
+    assert code == 130 and isinstance(received[-1], Error) and received[-1].code == "cancelled"
 
 
 @requires_posix
-def test_a_killed_child_leaves_only_whole_files(actor: ActorFolder, tmp_path: Path) -> None:
-    table, out = save(tmp_path / "say.npz", 3000), tmp_path / "o"
+def test_killed_job_leaves_complete_files_and_the_next_run_continues(actor: ActorFolder, tmp_path: Path) -> None:
+    table, out = save_performance(tmp_path / "say.npz", 3000), tmp_path / "o"
     with BackendProcess("render", actor.path, table, "--out", out) as blender:
         blender.read_until_frames(3)
         blender.process.kill()
-        said, code = blender.read_to_end()
-    assert code == -signal.SIGKILL and not any(isinstance(m, (Error, Result)) for m in said), "the parent sees it"
-    assert len(whole_frames(out)) >= 3
-    count = len(whole_frames(out))
-    with BackendProcess("render", actor.path, save(table, 3000), "--out", out) as blender:
+        received, code = blender.read_to_end()
+    assert code == -signal.SIGKILL and not any(isinstance(m, (Error, Result)) for m in received), (
+        "only the exit code says so"
+    )
+    assert len(list_complete_frames(out)) >= 3
+    count = len(list_complete_frames(out))
+    with BackendProcess("render", actor.path, save_performance(table, 3000), "--out", out) as blender:
         note = next(message.message for message in blender.read_messages() if isinstance(message, Note))
         blender.read_until_frames(1)
         blender.send_request("cancel")
         blender.read_to_end()
-    assert len(whole_frames(out)) > count, "the next run goes on where this one stopped"
+    assert len(list_complete_frames(out)) > count, "the next run must continue where this one stopped"
     kept = int(note.removesuffix(" of 3000 frames are unchanged and were kept."))
-    assert kept in (count, count - 1), "a frame may have been renamed and not yet entered"
+    assert kept in (count, count - 1), "the last frame may have been renamed but not recorded"

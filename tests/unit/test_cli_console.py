@@ -1,7 +1,8 @@
-"""The two ways a command talks, and what it says of every kind of failure."""
+"""Consoles for terminals and Blender, cancellation, error messages, the choice of device and the doctor."""
 
 from __future__ import annotations
 
+import ast
 import errno
 import importlib.metadata
 import io
@@ -16,22 +17,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from child import REPO, TIMEOUT_SECONDS
 
-from backend.cli import console
-from backend.cli.console import TerminalConsole, error_from_exception, exit_code, format_duration, to_json_value
+from backend.cli.commands import build_parser
+from backend.cli.console import TerminalConsole
+from backend.cli.failures import error_from_exception, exit_code
+from backend.cli.formatting import format_duration, to_json_value
 from backend.contract.errors import Cancelled, UserError
+from backend.contract.presets import PRESET_NAMES
 from backend.contract.protocol import Error, Hello, Message, Progress, Result, decode_message, encode_message
 from backend.setup import device, doctor
+from backend.synthetic import SampleOptions
+from backend.training.config import PRESETS
 
-REPO = Path(__file__).resolve().parents[2]
 
-
-def python(script: str, *words: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def run_python(script: str, *words: object, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, words)]
-    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120, input=stdin)
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, input=stdin)
 
 
-def messages(text: str) -> Iterator[Message]:
+def decode_lines(text: str) -> Iterator[Message]:
     return (decode_message(line) for line in text.splitlines())
 
 
@@ -51,17 +56,17 @@ def messages(text: str) -> Iterator[Message]:
         (ModuleNotFoundError("No module named 'librosa.core'", name="librosa.core"), "missing_package", "librosa"),
     ],
 )
-def test_known_failures_are_sentences(error: BaseException, code: str, words: str, tmp_path: Path) -> None:
-    told = error_from_exception(error, tmp_path)
-    assert told.code == code and words in told.message and told.remedy and not told.log
-    assert exit_code(told) == (130 if code == "cancelled" else 2)
-    assert not list(tmp_path.iterdir()), "a person's failure needs no log"
+def test_known_failure_becomes_a_user_error(error: BaseException, code: str, words: str, tmp_path: Path) -> None:
+    message = error_from_exception(error, tmp_path)
+    assert message.code == code and words in message.message and message.remedy and not message.log
+    assert exit_code(message) == (130 if code == "cancelled" else 2)
+    assert not list(tmp_path.iterdir()), "only a bug needs a log"
 
 
-def test_what_a_program_needs_for_the_remedy_reaches_it(tmp_path: Path) -> None:
+def test_error_data_is_sent_as_json(tmp_path: Path) -> None:
     faces = {"faces": [[1, 2, 3, 4]], "pictures": [tmp_path / "face_1.png"]}
-    told = error_from_exception(UserError("several_faces", "Two faces.", "Choose one.", faces), None)
-    received = decode_message(encode_message(told))
+    message = error_from_exception(UserError("several_faces", "Two faces.", "Choose one.", faces), None)
+    received = decode_message(encode_message(message))
     assert isinstance(received, Error)
     assert received.data == {"faces": [[1, 2, 3, 4]], "pictures": [str(tmp_path / "face_1.png")]}
     assert error_from_exception(UserError("no_face", "No face."), None).data == {}
@@ -72,43 +77,44 @@ def test_what_a_program_needs_for_the_remedy_reaches_it(tmp_path: Path) -> None:
     [KeyError("speech"), ZeroDivisionError("division by zero"), FileNotFoundError(errno.ENOENT, "No such file", "x"),
      ImportError("cannot import name", name="backend.model"), RuntimeError("shape '[3, 4]' is\n invalid" + "x" * 999)],
 )  # fmt: skip
-def test_bugs_leave_a_log(error: Exception, tmp_path: Path) -> None:
+def test_bug_writes_a_log(error: Exception, tmp_path: Path) -> None:
     try:
         raise error
     except Exception as raised:
-        told = error_from_exception(raised, tmp_path)
-    assert told.code == "internal" and exit_code(told) == 1
-    assert "\n" not in told.message and len(told.message) < 300 and type(error).__name__ in told.message
-    log = Path(told.log)
+        message = error_from_exception(raised, tmp_path)
+    assert message.code == "internal" and exit_code(message) == 1
+    assert "\n" not in message.message and len(message.message) < 300 and type(error).__name__ in message.message
+    log = Path(message.log)
     assert log.parent == tmp_path
-    assert "Traceback" in log.read_text(encoding="utf-8") and "test_bugs_leave_a_log" in log.read_text(encoding="utf-8")
+    assert "Traceback" in log.read_text(encoding="utf-8") and "test_bug_writes_a_log" in log.read_text(encoding="utf-8")
 
 
-def test_the_log_goes_where_it_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console.tempfile, "gettempdir", lambda: str(tmp_path))
+def test_log_is_written_to_the_first_writable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert Path(error_from_exception(KeyError("a"), tmp_path / "gone.actor").log).parent == tmp_path
-    monkeypatch.setattr(console.tempfile, "gettempdir", lambda: str(tmp_path / "gone"))
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "gone"))
     assert error_from_exception(KeyError("a"), None).log == ""
 
 
-def test_an_unexpected_error_in_a_command(tmp_path: Path) -> None:
+def test_bug_in_a_command_is_reported_with_its_log() -> None:
     script = """
         import sys
-        from backend import __main__ as commands
-        def broken(options, console):
+        from backend.cli import commands
+        from backend.setup import doctor
+        def diagnose():
             raise KeyError("a bug")
-        commands.COMMANDS["doctor"] = broken
-        sys.exit(commands.main(["doctor", *sys.argv[1:]]))
+        doctor.diagnose = diagnose
+        sys.exit(commands.main(["doctor"]))
     """
-    person = python(script)
-    assert person.returncode == 1 and "Traceback" not in person.stderr
-    assert "An unexpected error stopped the job (KeyError: 'a bug')." in person.stderr
-    log = Path(person.stderr.strip().splitlines()[-1].removeprefix("The details are in "))
+    result = run_python(script)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "An unexpected error stopped the job (KeyError: 'a bug')." in result.stderr
+    log = Path(result.stderr.strip().splitlines()[-1].removeprefix("The details are in "))
     assert "KeyError" in log.read_text(encoding="utf-8")
 
 
-def test_nothing_but_messages_reaches_blender() -> None:
-    """Python's print, C's stdout and a child's: all of it lands in the log."""
+def test_only_messages_reach_standard_output() -> None:
+    """What Python, C code and a child process print goes to standard error."""
     script = """
         import os, subprocess, sys
         from backend.cli.console import JsonLinesConsole
@@ -122,15 +128,15 @@ def test_nothing_but_messages_reaches_blender() -> None:
         console.finish("well", {"path": "肖像", "bad": float("nan")})
         console.finish("twice", {})
     """
-    answer = python(script)
-    said = list(messages(answer.stdout))
-    assert [type(m) for m in said] == [Hello, Progress, Progress, Result]
-    assert isinstance(said[0], Hello) and said[0].version == "1.2.3" and said[0].pid > 0
-    assert isinstance(said[3], Result) and said[3].data == {"path": "肖像", "bad": None}
-    assert all(f"noise of {who}" in answer.stderr for who in ("Python", "C", "a child"))
+    answer = run_python(script)
+    received = list(decode_lines(answer.stdout))
+    assert [type(m) for m in received] == [Hello, Progress, Progress, Result]
+    assert isinstance(received[0], Hello) and received[0].version == "1.2.3" and received[0].pid > 0
+    assert isinstance(received[3], Result) and received[3].data == {"path": "肖像", "bad": None}
+    assert all(f"noise of {source}" in answer.stderr for source in ("Python", "C", "a child"))
 
 
-def test_libraries_do_not_tear_the_bar() -> None:
+def test_library_output_does_not_reach_the_terminal() -> None:
     script = """
         import os, sys
         from backend.cli.console import TerminalConsole, redirect_library_output
@@ -138,43 +144,52 @@ def test_libraries_do_not_tear_the_bar() -> None:
         os.write(2, b"W0000 inference_feedback_manager\\n")
         TerminalConsole().note("12 frames were left out: 肖像.")
     """
-    assert python(script).stderr == "12 frames were left out: 肖像.\n"
+    assert run_python(script).stderr == "12 frames were left out: 肖像.\n"
 
 
-def test_hello_comes_first_even_when_it_fails_at_once() -> None:
+def test_hello_is_first_when_the_job_fails_at_once() -> None:
     script = """
-        from backend.cli.console import JsonLinesConsole, error_from_exception
+        from backend.cli.console import JsonLinesConsole
+        from backend.cli.failures import error_from_exception
         console = JsonLinesConsole("1")
         console.fail(error_from_exception(ValueError("x"), None))
         console.begin("cpu", "late")
     """
-    said = list(messages(python(script).stdout))
-    assert [type(m) for m in said] == [Hello, Error]
+    received = list(decode_lines(run_python(script).stdout))
+    assert [type(m) for m in received] == [Hello, Error]
 
 
-STUCK = """
-    import sys, time
+class Terminal(io.StringIO):
+    """Standard error that claims to be a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+BUSY_JOB = """
+    import threading
     from backend.cli.console import Canceller, JsonLinesConsole, watch_requests
     console = JsonLinesConsole("1")
     canceller = Canceller(console)
     watch_requests(lambda request: canceller.cancel(), canceller.cancel)
     console.begin("cpu", "")
-    time.sleep(100)
+    threading.Event().wait()
 """
 
 
-@pytest.mark.parametrize("given", ['rubbish\n{"event": "request", "id": "job", "verb": "cancel"}\n', ""])
-def test_a_job_that_does_not_react_is_ended(given: str) -> None:
-    """100 s of work that never looks up: the request, or the closed input, is answered all the same."""
-    answer = python(STUCK, stdin=given)
-    said = list(messages(answer.stdout))
+@pytest.mark.parametrize("requests", ['rubbish\n{"event": "request", "id": "job", "verb": "cancel"}\n', ""])
+def test_job_that_ignores_a_cancellation_is_ended(requests: str) -> None:
+    """The job never checks for a cancellation; a request or the end of its input ends it nevertheless."""
+    answer = run_python(BUSY_JOB, stdin=requests)
+    received = list(decode_lines(answer.stdout))
     assert answer.returncode == 130
-    assert isinstance(said[-1], Error) and said[-1].code == "cancelled" and len(said) == 2
+    assert isinstance(received[-1], Error) and received[-1].code == "cancelled" and len(received) == 2
 
 
-def test_cancel_after_the_end_changes_nothing() -> None:
+def test_cancel_after_the_end_has_no_effect() -> None:
     script = """
-        import sys, time
+        import sys, threading
         from backend.cli.console import Canceller, JsonLinesConsole
         console = JsonLinesConsole("1")
         canceller = Canceller(console)
@@ -182,14 +197,16 @@ def test_cancel_after_the_end_changes_nothing() -> None:
         canceller.disarm()
         console.finish("well", {})
         canceller.cancel()
-        time.sleep(1.5)
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join()
         sys.exit(0)
     """
-    answer = python(script)
-    assert answer.returncode == 0 and [type(m) for m in messages(answer.stdout)] == [Hello, Result]
+    answer = run_python(script)
+    assert answer.returncode == 0 and [type(m) for m in decode_lines(answer.stdout)] == [Hello, Result]
 
 
-def test_a_reader_that_has_gone_ends_the_process() -> None:
+def test_process_ends_when_its_reader_is_gone() -> None:
     script = """
         from backend.cli.console import JsonLinesConsole
         console = JsonLinesConsole("1")
@@ -202,91 +219,88 @@ def test_a_reader_that_has_gone_ends_the_process() -> None:
     assert child.stdout is not None and child.stderr is not None
     child.stdout.readline()
     child.stdout.close()
-    assert child.wait(60) == 130 and b"Traceback" not in child.stderr.read()
+    assert child.wait(TIMEOUT_SECONDS) == 130 and b"Traceback" not in child.stderr.read()
 
 
-def test_terminal_tells_stages_and_ends_on_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_prints_stages_and_raises_on_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
     errors, output = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", errors)
     monkeypatch.setattr(sys, "stdout", output)
-    person = TerminalConsole()
+    console = TerminalConsole()
     for done in range(4):
-        person.progress("find_face", done, 3)
-    person.note("12 frames were left out.")
-    person.progress("train", 0, 1, "Training the mouth")
-    person.progress("train", 1, 9, "Training the mouth")
-    person.finish("Jane is in jane.actor.", {})
+        console.progress("find_face", done, 3)
+    console.note("12 frames were left out.")
+    console.progress("train", 0, 1, "Training the mouth")
+    console.progress("train", 1, 9, "Training the mouth")
+    console.finish("Jane is in jane.actor.", {})
     assert errors.getvalue().splitlines() == ["Find face", "12 frames were left out.", "Training the mouth"]
     assert output.getvalue() == "Jane is in jane.actor.\n"
-    person.is_cancelled = True
+    console.is_cancelled = True
     with pytest.raises(Cancelled):
-        person.progress("train", 1, 9)
+        console.progress("train", 1, 9)
 
 
-def test_terminal_bar_shows_only_the_time_that_the_forecast_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    errors, told = Terminal(), iter([-1.0, -1.0, 150.0, -1.0])
+def test_terminal_bar_shows_only_the_estimated_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors, estimates = Terminal(), iter([-1.0, -1.0, 150.0, -1.0])
     monkeypatch.setattr(sys, "stderr", errors)
-    person = TerminalConsole()
-    monkeypatch.setattr(person.eta_estimator, "estimate_eta", lambda *_: next(told))
+    console = TerminalConsole()
+    monkeypatch.setattr(console.eta_estimator, "estimate_eta", lambda *_: next(estimates))
     shown = []
     for done in range(4):
-        person.progress("train", done, 3000)
-        person._progress_bar.refresh()
+        console.progress("train", done, 3000)
+        console._progress_bar.refresh()
         shown.append(errors.getvalue().rpartition("\r")[2])
-    assert not any("<" in text or "?" in text for text in shown), "tqdm's own guess stands as [elapsed<left, rate]"
+    # tqdm's own estimate would be shown as [elapsed<left, rate]
+    assert not any("<" in text or "?" in text for text in shown), (
+        "tqdm's own estimate would be shown as [elapsed<left, rate]"
+    )
     assert ["left" in text for text in shown] == [False, False, True, False]
     assert "whole job 2:30 left" in shown[2]
 
 
-def test_terminal_draws_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
+def test_terminal_bar_shows_stage_count_and_error(monkeypatch: pytest.MonkeyPatch) -> None:
     errors = Terminal()
     monkeypatch.setattr(sys, "stderr", errors)
-    person = TerminalConsole()
-    person.progress("render", 0, 4)
-    person.progress("render", 4, 4)
-    person.fail(Error("job", "disk_full", "The disk is full.", "Free some space.", "a.log"))
+    console = TerminalConsole()
+    console.progress("render", 0, 4)
+    console.progress("render", 4, 4)
+    console.fail(Error("job", "disk_full", "The disk is full.", "Free some space.", "a.log"))
     shown = errors.getvalue()
     assert "Render" in shown and "4/4" in shown
     assert shown.endswith("Error: The disk is full. Free some space.\nThe details are in a.log\n")
 
 
-def test_results_are_plain_json() -> None:
+def test_result_data_becomes_plain_json() -> None:
     data = {"a": np.float32(0.5), "b": np.int64(3), "c": float("inf"), "d": [Path("x"), (1, None)], 5: True}
     assert json.loads(json.dumps(to_json_value(data), allow_nan=False)) == {
         "a": 0.5, "b": 3, "c": None, "d": ["x", [1, None]], "5": True,
     }  # fmt: skip
 
 
-def test_durations() -> None:
+def test_duration_is_formatted_with_hours_if_needed() -> None:
     assert [format_duration(s) for s in (0, 59.6, 75, 3600, 36061)] == ["0:00", "1:00", "1:15", "1:00:00", "10:01:01"]
 
 
 @pytest.mark.parametrize(
-    ("gpu", "gsplat", "wish", "wanted"),
+    ("gpu", "gsplat", "requested", "expected"),
     [(True, True, "auto", "cuda"), (True, True, "cuda", "cuda"), (True, True, "cpu", "cpu"),
      (True, False, "auto", "cpu"), (True, False, "cuda", "no_gsplat"), (False, True, "auto", "cpu"),
      (False, True, "cuda", "no_cuda"), (True, True, "tpu", "bad_device")],
 )  # fmt: skip
-def test_choice_of_device(monkeypatch: pytest.MonkeyPatch, gpu: bool, gsplat: bool, wish: str, wanted: str) -> None:
-    """What was asked for by name is given or refused, never replaced."""
+def test_requested_device_is_returned_or_refused(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, gsplat: bool, requested: str, expected: str
+) -> None:
+    """A device named by the user is never replaced by another."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(device, "has_gsplat", lambda: gsplat)
     try:
-        chosen = device.choose_device(wish).type
+        chosen = device.choose_device(requested).type
     except UserError as error:
         chosen = error.code
-    assert chosen == wanted
+    assert chosen == expected
 
 
-def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_names_missing_and_outdated_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.metadata.version
 
     def version(name: str) -> str:
@@ -294,7 +308,7 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0" if name == "scipy" else real(name)
 
-    monkeypatch.setattr(doctor.importlib.metadata, "version", version)
+    monkeypatch.setattr("importlib.metadata.version", version)
     report = doctor.diagnose()
     found: dict[str, dict[str, Any]] = {f["what"]: f for f in report["findings"]}
     assert not report["ok"] and not found["librosa"]["ok"] and not found["scipy"]["ok"] and found["numpy"]["ok"]
@@ -302,15 +316,43 @@ def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "MISSING  librosa" in table and "1.0 (wanted: " in table and "Set up the backend again" in table
 
 
-def test_doctor_without_the_project_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_works_without_the_project_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "PYPROJECT_PATH", tmp_path / "none.toml")
     assert any(f["what"] == "face tracker" for f in doctor.diagnose()["findings"])
 
 
-def test_doctor_names_a_missing_file_of_the_phone_recogniser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_names_a_missing_file_of_the_phone_recognizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("means", "variances", "mdef"):
         (tmp_path / name).touch()
     monkeypatch.setattr(doctor, "SPEECH_MODEL_FOLDER", tmp_path)
     report = doctor.diagnose()
     found: dict[str, dict[str, Any]] = {f["what"]: f for f in report["findings"]}
     assert not report["ok"] and found["phone recogniser"]["state"] == "missing: sendump"
+
+
+def constant_named(path: str, name: str) -> ast.expr:
+    """Return the value of a module's constant without importing the module."""
+    for node in ast.parse((REPO / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return node.value
+    raise AssertionError(f"{path} has no constant {name}")
+
+
+def option_choices(path: str, option: str) -> tuple[str, ...]:
+    """Return the choices of an argparse option in a module that is not imported."""
+    for node in ast.walk(ast.parse((REPO / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.args[0]) == repr(option):
+            return tuple(ast.literal_eval(next(word.value for word in node.keywords if word.arg == "choices")))
+    raise AssertionError(f"{path} has no option {option}")
+
+
+def test_all_lists_of_presets_have_the_same_names() -> None:
+    sidebar = [item[0] for item in ast.literal_eval(constant_named("addon/properties.py", "PRESET_ITEMS"))]
+    assert sorted(PRESET_NAMES) == sorted(sidebar)
+    assert option_choices("build.py", "--preset") == PRESET_NAMES
+    assert tuple(PRESETS) == PRESET_NAMES
+
+
+def test_default_sample_is_that_of_its_options() -> None:
+    options, expected = build_parser().parse_args(["sample", "clip.mp4"]), SampleOptions()
+    assert (options.seconds, options.size, options.seed) == (expected.seconds, expected.size, expected.seed)

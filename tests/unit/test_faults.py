@@ -19,7 +19,7 @@ from child import (
     REPO,
     TIMEOUT_SECONDS,
     BackendProcess,
-    assert_one_sentence,
+    assert_one_line_error,
     backend_command,
     can_mount,
     requires_posix,
@@ -184,7 +184,7 @@ def test_a_read_only_actor_speaks_and_is_not_created_again(
     before, table = snapshot(sample_actor.path), tmp_path / "say.npz"
     spoken = locked("speak", sample_actor.path, sample_actor.file_path("audio.wav"), table)
     assert spoken.returncode == 0 and len(Performance.load(table)), spoken.stderr
-    assert_one_sentence(locked("create", sample_clip, sample_actor.path, *TINY), "cannot be written")
+    assert_one_line_error(locked("create", sample_clip, sample_actor.path, *TINY), "cannot be written")
     assert snapshot(sample_actor.path) == before
 
 
@@ -223,7 +223,7 @@ def test_an_actor_of_a_newer_format_is_one_sentence_and_untouched(
         "speak": (actor.path, file, out),
         "render": (actor.path, file, "--out", out),
     }
-    assert_one_sentence(run_backend(verb, *words[verb], env=own_turn), "newer Portrait Actor", "Update")
+    assert_one_line_error(run_backend(verb, *words[verb], env=own_turn), "newer Portrait Actor", "Update")
     assert snapshot(actor.path) == before and not out.exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.cli.console import error_from_exception
+from backend.cli.failures import error_from_exception
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.atomic_write import write_bytes_atomically
 from backend.contract.channels import ORAL_CHANNELS

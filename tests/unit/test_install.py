@@ -1,4 +1,4 @@
-"""The backend's environment, made for real from small wheels that the tests write: no network is used."""
+"""The backend's environment, installed from small wheels that the tests write; no network is used."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from child import TIMEOUT_SECONDS
 
 from backend.contract import protocol
 from backend.contract.errors import Cancelled, UserError
 from backend.contract.protocol import Error, Hello, Message, Note, Progress, Request, Result
-from backend.setup import install, install_pip, install_torch
-from backend.setup.install import InstallState
+from backend.setup import environment, install, install_pip, install_torch
+from backend.setup.environment import InstallState, environment_python, inspect_environment
 from tools import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ SCRIPT = ROOT / "backend" / "setup" / "install.py"
 
 
 def write_wheel(folder: Path, version: str, name: str = "sprite") -> Path:
-    """A package whose version is its only content, with a command `sprite` that prints it."""
+    """Write a package that contains only its version and a command `sprite` that prints it."""
     info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": f"VERSION = {version!r}\n\n\ndef main():\n    print(VERSION)\n",
@@ -51,7 +52,7 @@ def write_wheel(folder: Path, version: str, name: str = "sprite") -> Path:
 
 
 @pytest.fixture
-def wheels(tmp_path: Path) -> Path:
+def wheel_folder(tmp_path: Path) -> Path:
     """A folder of wheels: sprite 1.0 and 2.0."""
     folder = tmp_path / "wheels"
     folder.mkdir()
@@ -60,95 +61,100 @@ def wheels(tmp_path: Path) -> Path:
     return folder
 
 
-def run(
-    target: Path, wheels: Path | None, version: str, *options: str, package: str = "sprite", **environment: str
+def run_installer(
+    target: Path, wheel_folder: Path | None, version: str, *options: str, package: str = "sprite", **environment: str
 ) -> tuple[int, list[Message]]:
-    """Runs the installer as Blender does, and returns its exit code and its messages."""
+    """Run the installer as Blender does; return its exit code and its messages."""
     command = [sys.executable, str(SCRIPT), "--target", str(target), "--pins", f"{package}=={version}", "--json-lines"]
-    command += [*options, "--wheels", str(wheels)] if wheels else options
+    command += [*options, "--wheels", str(wheel_folder)] if wheel_folder else options
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", env={**os.environ, **environment}
     )
     assert process.stdout is not None
     messages = [protocol.decode_message(line) for line in process.stdout]
-    code = process.wait(60)
+    code = process.wait(TIMEOUT_SECONDS)
     assert process.stdin is not None
     process.stdin.close()
     return code, messages
 
 
-def ask(target: Path, code: str) -> str:
-    """What the environment's Python prints for `code`."""
-    command = [str(install.environment_python(target)), "-I", "-c", code]
+def run_code(target: Path, code: str) -> str:
+    """Return what the environment's Python prints for `code`."""
+    command = [str(environment_python(target)), "-I", "-c", code]
     return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.strip()
 
 
-def beside(target: Path) -> list[str]:
-    """What lies beside the environment: traces of an upgrade."""
+def list_siblings(target: Path) -> list[str]:
+    """Return the environment's name and those of files beside it that begin with it."""
     return sorted(p.name for p in target.parent.iterdir() if p.name.startswith(target.name))
 
 
-def test_an_environment_from_its_first_day_to_a_failed_upgrade(tmp_path: Path, wheels: Path) -> None:
+def test_environment_is_installed_upgraded_and_kept_when_an_upgrade_fails(tmp_path: Path, wheel_folder: Path) -> None:
     target = tmp_path / "Umgebung — «日本»" / "env"
 
-    code, messages = run(target, wheels, "1.0")
+    code, messages = run_installer(target, wheel_folder, "1.0")
     assert code == 0
     assert isinstance(messages[0], Hello)
     assert {m.stage for m in messages if isinstance(m, Progress)} == {"environment", "packages"}
-    assert isinstance(messages[-1], Result) and messages[-1].data["python"] == str(install.environment_python(target))
-    assert ask(target, "import sprite; print(sprite.VERSION)") == "1.0"
-    assert install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
-    assert beside(target) == ["env", "env.log"] and not (target / ".incomplete").exists()
+    assert isinstance(messages[-1], Result) and messages[-1].data["python"] == str(environment_python(target))
+    assert run_code(target, "import sprite; print(sprite.VERSION)") == "1.0"
+    assert inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
+    assert list_siblings(target) == ["env", "env.log"] and not (target / ".incomplete").exists()
 
     (target.parent / "env.log").unlink()
-    code, messages = run(target, wheels, "1.0")  # nothing is started when all is there
-    assert code == 0 and beside(target) == ["env"]
+    code, messages = run_installer(target, wheel_folder, "1.0")  # nothing to do
+    assert code == 0 and list_siblings(target) == ["env"]
     assert not [m for m in messages if isinstance(m, Progress)]
 
-    code, _ = run(target, wheels, "2.0")
+    code, _ = run_installer(target, wheel_folder, "2.0")
     assert code == 0
-    assert ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
-    assert beside(target) == ["env", "env.log"]
-    if os.name != "nt":  # its commands start the Python of this environment, not of the place where it was built
+    assert run_code(target, "import sprite; print(sprite.VERSION)") == "2.0"
+    assert list_siblings(target) == ["env", "env.log"]
+    if os.name != "nt":  # the command scripts start this environment's Python, not the one in the build folder
         assert subprocess.run([target / "bin" / "sprite"], capture_output=True, text=True).stdout.strip() == "2.0"
 
-    code, messages = run(target, wheels, "3.0")
+    code, messages = run_installer(target, wheel_folder, "3.0")
     assert code == 2
     error = messages[-1]
     assert isinstance(error, Error) and error.code == "no_wheel" and "sprite==3.0" in error.message and error.remedy
     assert Path(error.log).read_text(encoding="utf-8")
-    assert ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
-    assert install.inspect_environment(target, ["sprite==2.0"]) is InstallState.READY
-    assert beside(target) == ["env", "env.log"]
+    assert run_code(target, "import sprite; print(sprite.VERSION)") == "2.0"
+    assert inspect_environment(target, ["sprite==2.0"]) is InstallState.READY
+    assert list_siblings(target) == ["env", "env.log"]
 
-    target.rename(target.with_name("env.old"))  # as if an upgrade had been killed between its two renames
-    code, _ = run(target, wheels, "2.0")
-    assert code == 0 and ask(target, "import sprite; print(sprite.VERSION)") == "2.0"
-    assert "env.old" not in beside(target)
+    target.rename(target.with_name("env.old"))  # as after an upgrade that was killed between its two renames
+    code, _ = run_installer(target, wheel_folder, "2.0")
+    assert code == 0 and run_code(target, "import sprite; print(sprite.VERSION)") == "2.0"
+    assert "env.old" not in list_siblings(target)
 
 
-def test_a_broken_environment_is_made_anew_and_stays_if_that_fails(tmp_path: Path, wheels: Path) -> None:
+def test_rebuild_replaces_a_broken_environment_only_on_success(tmp_path: Path, wheel_folder: Path) -> None:
     target = tmp_path / "env"
-    assert run(target, wheels, "1.0")[0] == 0
-    broken = Path(ask(target, "import sprite; print(sprite.__file__)"))
+    assert run_installer(target, wheel_folder, "1.0")[0] == 0
+    broken = Path(run_code(target, "import sprite; print(sprite.__file__)"))
     broken.unlink()
     (tmp_path / "nothing").mkdir()
-    code, messages = run(target, tmp_path / "nothing", "1.0", "--again")
-    assert code == 2 and isinstance(messages[-1], Error) and beside(target) == ["env", "env.log"]
-    assert install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY and not broken.exists()
-    assert run(target, wheels, "1.0", "--again")[0] == 0
-    assert ask(target, "import sprite; print(sprite.VERSION)") == "1.0" and beside(target) == ["env", "env.log"]
+    code, messages = run_installer(target, tmp_path / "nothing", "1.0", "--again")
+    assert code == 2 and isinstance(messages[-1], Error) and list_siblings(target) == ["env", "env.log"]
+    assert inspect_environment(target, ["sprite==1.0"]) is InstallState.READY and not broken.exists()
+    assert run_installer(target, wheel_folder, "1.0", "--again")[0] == 0
+    assert run_code(target, "import sprite; print(sprite.VERSION)") == "1.0" and list_siblings(target) == [
+        "env",
+        "env.log",
+    ]
 
 
-def test_torch_comes_from_the_index_that_is_named(tmp_path: Path) -> None:
-    shelf = tmp_path / "index" / "torch"
-    shelf.mkdir(parents=True)
-    wheel = write_wheel(shelf, "0.0.9+cpu", "torch")
-    (shelf / "index.html").write_text(f'<a href="{quote(wheel.name)}">{wheel.name}</a>')
+def test_torch_is_installed_from_the_given_index(tmp_path: Path) -> None:
+    index_folder = tmp_path / "index" / "torch"
+    index_folder.mkdir(parents=True)
+    wheel = write_wheel(index_folder, "0.0.9+cpu", "torch")
+    (index_folder / "index.html").write_text(f'<a href="{quote(wheel.name)}">{wheel.name}</a>')
     target = tmp_path / "env"
-    code, messages = run(target, None, "0.0.9", "--torch-index", shelf.parent.as_uri(), package="torch")
+    code, messages = run_installer(
+        target, None, "0.0.9", "--torch-index", index_folder.parent.as_uri(), package="torch"
+    )
     assert code == 0, messages[-1]
-    assert ask(target, "import torch; print(torch.VERSION)") == "0.0.9+cpu"
+    assert run_code(target, "import torch; print(torch.VERSION)") == "0.0.9+cpu"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +168,7 @@ def test_torch_comes_from_the_index_that_is_named(tmp_path: Path) -> None:
         ("Darwin", "arm64", False, ""),
     ],
 )
-def test_the_index_has_the_build(
+def test_torch_index_depends_on_system_and_build(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, cuda: bool, ending: str
 ) -> None:
     monkeypatch.setattr(platform, "system", lambda: system)
@@ -171,7 +177,7 @@ def test_the_index_has_the_build(
 
 
 @pytest.mark.parametrize(
-    ("settings", "chooses"),
+    ("settings", "expected"),
     [
         ("", False),
         ("global.timeout='60'\ninstall.cert='/etc/studio.pem'", False),
@@ -180,167 +186,175 @@ def test_the_index_has_the_build(
         (":env:.extra-index-url=''", False),
     ],
 )
-def test_a_studios_own_index_decides(settings: str, chooses: bool) -> None:
-    assert install_torch.has_custom_index(settings) is chooses
+def test_custom_index_is_found_in_pip_settings(settings: str, expected: bool) -> None:
+    assert install_torch.has_custom_index(settings) is expected
 
 
-def test_a_gpu_without_the_toolkit_is_told_before_the_work(tmp_path: Path, wheels: Path) -> None:
-    without = {"PATH": str(tmp_path), "CUDA_HOME": "", "CUDA_PATH": ""}
-    code, messages = run(tmp_path / "env", wheels, "1.0", "--device", "cuda", **without)
+def test_missing_cuda_toolkit_is_noted_before_the_installation(tmp_path: Path, wheel_folder: Path) -> None:
+    no_toolkit = {"PATH": str(tmp_path), "CUDA_HOME": "", "CUDA_PATH": ""}
+    code, messages = run_installer(tmp_path / "env", wheel_folder, "1.0", "--device", "cuda", **no_toolkit)
     assert code == 0
     assert isinstance(messages[1], Note) and "nvcc" in messages[1].message
-    assert not [m for m in run(tmp_path / "other", wheels, "1.0", "--device", "cpu")[1] if isinstance(m, Note)]
+    assert not [
+        m for m in run_installer(tmp_path / "other", wheel_folder, "1.0", "--device", "cpu")[1] if isinstance(m, Note)
+    ]
 
 
-def test_a_killed_installation_is_begun_again(tmp_path: Path, wheels: Path) -> None:
+def test_interrupted_installation_is_started_again(tmp_path: Path, wheel_folder: Path) -> None:
     target = tmp_path / "env"
     (target / "lib").mkdir(parents=True)
     (target / ".incomplete").touch()
     (target / "lib" / "half.py").write_text("half")
-    assert install.inspect_environment(target, ["sprite==1.0"]) is InstallState.INCOMPLETE
-    code, _ = run(target, wheels, "1.0")
-    assert code == 0 and install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
+    assert inspect_environment(target, ["sprite==1.0"]) is InstallState.INCOMPLETE
+    code, _ = run_installer(target, wheel_folder, "1.0")
+    assert code == 0 and inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
     assert not (target / "lib" / "half.py").exists()
 
 
-def test_a_first_installation_that_fails_leaves_nothing_but_its_log(tmp_path: Path, wheels: Path) -> None:
-    code, messages = run(tmp_path / "env", wheels, "9.9")
+def test_failed_first_installation_leaves_only_its_log(tmp_path: Path, wheel_folder: Path) -> None:
+    code, messages = run_installer(tmp_path / "env", wheel_folder, "9.9")
     assert code == 2 and isinstance(messages[-1], Error)
-    assert beside(tmp_path / "env") == ["env.log"]
+    assert list_siblings(tmp_path / "env") == ["env.log"]
 
 
-def test_no_network_is_one_sentence(tmp_path: Path) -> None:
-    """pip is sent to a port of this machine where nothing listens."""
-    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
-    alone = {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "NO_PROXY": "127.0.0.1"}
-    code, messages = run(tmp_path / "env", None, "1.0", **nowhere, **alone)
+def test_missing_network_is_reported(tmp_path: Path) -> None:
+    """pip uses a port of this machine on which nothing listens."""
+    index = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1", "PIP_CONFIG_FILE": os.devnull}
+    no_other_source = {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "NO_PROXY": "127.0.0.1"}
+    code, messages = run_installer(tmp_path / "env", None, "1.0", **index, **no_other_source)
     error = messages[-1]
     assert code == 2 and isinstance(error, Error) and error.code == "no_network"
     assert "wheels" in error.remedy
 
 
-def test_it_ends_when_its_input_ends(tmp_path: Path, wheels: Path) -> None:
+def test_installation_is_cancelled_when_its_input_closes(tmp_path: Path, wheel_folder: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--target", str(tmp_path / "env"), "--pins", "sprite==1.0", "--json-lines"]
-    ended = subprocess.run(
-        [*command, "--wheels", str(wheels)], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=60
-    )
-    error = protocol.decode_message(ended.stdout.splitlines()[-1])
-    assert ended.returncode == 130 and isinstance(error, Error) and error.code == "cancelled"
-    assert "Traceback" not in ended.stderr
+    completed = subprocess.run(
+        [*command, "--wheels", str(wheel_folder)],
+        stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=TIMEOUT_SECONDS,
+    )  # fmt: skip
+    error = protocol.decode_message(completed.stdout.splitlines()[-1])
+    assert completed.returncode == 130 and isinstance(error, Error) and error.code == "cancelled"
+    assert "Traceback" not in completed.stderr
     assert not (tmp_path / "env").exists()
 
 
-def test_it_ends_when_it_is_asked_to(tmp_path: Path, wheels: Path) -> None:
+def test_installation_is_cancelled_on_request(tmp_path: Path, wheel_folder: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--target", str(tmp_path / "env"), "--pins", "sprite==1.0", "--json-lines"]
     process = subprocess.Popen(
-        [*command, "--wheels", str(wheels)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        [*command, "--wheels", str(wheel_folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     )
     assert process.stdin is not None and process.stdout is not None
     assert isinstance(protocol.decode_message(process.stdout.readline()), Hello)
     process.stdin.write("not a message\n" + protocol.encode_message(Request("job", "cancel")) + "\n")
     process.stdin.flush()
     last = protocol.decode_message(process.stdout.read().splitlines()[-1])
-    assert process.wait(60) == 130 and isinstance(last, Error) and last.code == "cancelled"
+    assert process.wait(TIMEOUT_SECONDS) == 130 and isinstance(last, Error) and last.code == "cancelled"
 
 
-def test_cancelling_ends_the_whole_family(tmp_path: Path) -> None:
-    """A child that starts a child of its own, as pip does when it compiles."""
-    inner = "import time; time.sleep(60)"
-    start_it = f"p = subprocess.Popen([sys.executable, '-c', {inner!r}])"
-    outer = f"import subprocess, sys; {start_it}; print(p.pid, flush=True); p.wait()"
+def test_cancel_ends_the_child_and_its_children(tmp_path: Path) -> None:
+    """The child starts a child itself, as pip does when it compiles; both run until they are killed."""
+    inner = "import threading; threading.Event().wait()"
+    start_inner = f"p = subprocess.Popen([sys.executable, '-c', {inner!r}])"
+    outer = f"import subprocess, sys; {start_inner}; print(p.pid, flush=True); p.wait()"
     child, pids = install_pip.ChildProcess(), list[int]()
 
-    def stop(line: str) -> None:
+    def cancel_at_output(line: str) -> None:
         pids.append(int(line))
         threading.Thread(target=child.cancel).start()
 
-    start = time.monotonic()
     with pytest.raises(Cancelled):
-        child.run([sys.executable, "-c", outer], tmp_path / "log", stop)
-    assert time.monotonic() - start < 30  # it does not wait for the minute
+        child.run([sys.executable, "-c", outer], tmp_path / "log", cancel_at_output)
     if os.name != "nt":
-        deadline = time.monotonic() + 5
-        while alive(pids[0]) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not alive(pids[0])
+        wait_until_dead(pids[0])
     with pytest.raises(Cancelled):
         child.run([sys.executable, "-c", "pass"], tmp_path / "log")
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs (one that has ended and is not yet collected does not)."""
+def wait_until_dead(pid: int) -> None:
+    """Wait for the end of a process that is not a child of this one; it may end a moment after its signal."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while is_running(pid):
+        assert time.monotonic() < deadline, "the process was not ended"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path: Path, wheels: Path) -> None:
+def test_foreign_folder_is_refused_and_left_unchanged(tmp_path: Path, wheel_folder: Path) -> None:
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "photo.jpg").write_bytes(b"jpeg")
     (tmp_path / "notes").write_text("mine")
     for name in ("holiday", "notes"):
-        code, messages = run(tmp_path / name, wheels, "1.0")
+        code, messages = run_installer(tmp_path / name, wheel_folder, "1.0")
         assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "not_an_environment"
     assert (tmp_path / "holiday" / "photo.jpg").read_bytes() == b"jpeg" and (tmp_path / "notes").read_text() == "mine"
     assert len(list((tmp_path / "holiday").iterdir())) == 1
 
 
-def test_a_venv_made_by_hand_counts_when_it_holds_the_pins(tmp_path: Path, wheels: Path) -> None:
+def test_venv_made_by_hand_is_adopted_if_it_has_the_pins(tmp_path: Path, wheel_folder: Path) -> None:
     target = tmp_path / "env"
     venv.create(target)
-    assert not install.adopt_environment(target, ["sprite==1.0"])
-    site = Path(ask(target, "import sysconfig; print(sysconfig.get_path('purelib'))"))
-    with zipfile.ZipFile(wheels / "sprite-1.0-py3-none-any.whl") as wheel:
+    assert not environment.adopt_environment(target, ["sprite==1.0"])
+    site = Path(run_code(target, "import sysconfig; print(sysconfig.get_path('purelib'))"))
+    with zipfile.ZipFile(wheel_folder / "sprite-1.0-py3-none-any.whl") as wheel:
         wheel.extractall(site)
     before = sorted(p.name for p in site.iterdir())
-    code, _ = run(target, wheels, "2.0")
-    assert code == 2 and not (target / ".complete").exists()  # another version: it is not ours to change
-    code, _ = run(target, wheels, "1.0")
-    assert code == 0 and install.inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
+    code, _ = run_installer(target, wheel_folder, "2.0")
+    assert code == 2 and not (target / ".complete").exists()  # another version, which must not be changed
+    code, _ = run_installer(target, wheel_folder, "1.0")
+    assert code == 0 and inspect_environment(target, ["sprite==1.0"]) is InstallState.READY
     assert sorted(p.name for p in site.iterdir()) == before
 
 
-def test_the_states(tmp_path: Path) -> None:
+def test_state_follows_from_markers_and_python(tmp_path: Path) -> None:
     target = tmp_path / "env"
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.ABSENT
+    assert inspect_environment(target, ["a==1"]) is InstallState.ABSENT
     target.mkdir()
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.ABSENT
+    assert inspect_environment(target, ["a==1"]) is InstallState.ABSENT
     (target / "file").touch()
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.FOREIGN
+    assert inspect_environment(target, ["a==1"]) is InstallState.FOREIGN
     (target / ".complete").write_text("{")
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.FOREIGN
+    assert inspect_environment(target, ["a==1"]) is InstallState.FOREIGN
     (target / ".complete").write_text(json.dumps({"pins": ["a==1", "b==2"]}))
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.INCOMPLETE  # its Python has gone
-    install.environment_python(target).parent.mkdir(parents=True)
-    install.environment_python(target).touch()
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.READY
-    assert install.inspect_environment(target, ["a==2"]) is InstallState.OUTDATED
+    assert inspect_environment(target, ["a==1"]) is InstallState.INCOMPLETE  # its Python is missing
+    environment_python(target).parent.mkdir(parents=True)
+    environment_python(target).touch()
+    assert inspect_environment(target, ["a==1"]) is InstallState.READY
+    assert inspect_environment(target, ["a==2"]) is InstallState.OUTDATED
     (target / ".incomplete").touch()
-    assert install.inspect_environment(target, ["a==1"]) is InstallState.INCOMPLETE
+    assert inspect_environment(target, ["a==1"]) is InstallState.INCOMPLETE
 
 
-def test_a_full_disk_is_seen_before_the_work(tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_before_the_installation(
+    tmp_path: Path, wheel_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(install_torch.MIN_FREE_BYTES, False, 1e18)
-    source = install.PackageSource(wheels)
+    source = install.PackageSource(wheel_folder)
     with pytest.raises(UserError) as caught:
-        install.install(tmp_path / "env", ["sprite==1.0"], source, lambda message: None, install_pip.ChildProcess())
+        install.Installation(tmp_path / "env", ["sprite==1.0"], source, lambda message: None).run()
     assert caught.value.code == "disk_full" and not (tmp_path / "env").exists()
 
 
-def test_a_place_that_cannot_be_made_is_one_sentence(tmp_path: Path, wheels: Path) -> None:
+def test_target_below_a_file_is_reported(tmp_path: Path, wheel_folder: Path) -> None:
     (tmp_path / "file").touch()
-    code, messages = run(tmp_path / "file" / "env", wheels, "1.0")
+    code, messages = run_installer(tmp_path / "file" / "env", wheel_folder, "1.0")
     assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "read_only"
 
 
-def test_missing_wheels_are_one_sentence(tmp_path: Path) -> None:
-    code, messages = run(tmp_path / "env", tmp_path / "none", "1.0")
+def test_missing_wheel_folder_is_reported(tmp_path: Path) -> None:
+    code, messages = run_installer(tmp_path / "env", tmp_path / "none", "1.0")
     assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "missing_file"
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "word"),
+    ("output", "code", "word"),
     [
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk_full", "GB"),
         ("urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool: Read timed out.", "no_network", "wheels"),
@@ -356,45 +370,44 @@ def test_missing_wheels_are_one_sentence(tmp_path: Path) -> None:
         ("", "install_failed", "env.log"),
     ],
 )  # fmt: skip
-def test_what_pip_says_becomes_one_sentence(said: str, code: str, word: str) -> None:
-    error = install_pip.error_from_output(said, None, Path("env.log"))
+def test_output_of_pip_becomes_an_error_with_a_remedy(output: str, code: str, word: str) -> None:
+    error = install_pip.error_from_output(output, None, Path("env.log"))
     assert error.code == code and word in error.remedy
     assert "\n" not in str(error) and "{" not in str(error)
 
 
-def test_progress_counts_the_wanted_packages() -> None:
+def test_progress_counts_the_required_packages() -> None:
     messages: list[Message] = []
-    watch = install_pip.PipProgress("packages", ["big_one==1", "other.two==2"], messages.append)
+    progress = install_pip.PipProgress("packages", ["big_one==1", "other.two==2"], messages.append)
     for line in (
         "Collecting big-one==1", "Downloading big_one-1.whl (100 MB)", "Progress 10 of 100", "Progress 11 of 100",
         "Progress 60 of 100", "Collecting needed>=3", "Requirement already satisfied: other-two==2 in /lib", "noise",
     ):  # fmt: skip
-        watch.read_line(line)
-    watch.finish()
-    progress = [m for m in messages if isinstance(m, Progress)]
-    assert [m.done for m in progress] == [1, 1, 1, 1, 1, 2]
-    assert {m.total for m in progress} == {2}
-    assert [m.message[-4:] for m in progress[2:4]] == ["10 %", "60 %"]
+        progress.read_line(line)
+    progress.finish()
+    sent = [m for m in messages if isinstance(m, Progress)]
+    assert [m.done for m in sent] == [1, 1, 1, 1, 1, 2]
+    assert {m.total for m in sent} == {2}
+    assert [m.message[-4:] for m in sent[2:4]] == ["10 %", "60 %"]
 
 
-def test_the_pins_are_exact_and_in_one_place() -> None:
-    everything = install.read_requirements(include_dev=True, include_cuda=True)
-    assert all(pin.count("==") == 1 for pin in everything)
-    assert set(install.read_requirements()) < set(everything)
+def test_pins_are_exact_versions() -> None:
+    all_pins = install.read_requirements(include_dev=True, include_cuda=True)
+    assert all(pin.count("==") == 1 for pin in all_pins)
+    assert set(install.read_requirements()) < set(all_pins)
     assert [pin for pin in install.read_requirements() if pin.startswith(("torch==", "numpy=="))]
 
 
-def test_the_pythons_are_named_alike_everywhere() -> None:
+def test_supported_pythons_are_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     low, high = install.SUPPORTED_PYTHONS[0], install.SUPPORTED_PYTHONS[-1]
     assert project["requires-python"] == f">={low[0]}.{low[1]},<{high[0]}.{high[1] + 1}"
     assert pythons.BACKEND_VERSIONS == install.SUPPORTED_PYTHONS
 
 
-def test_another_python_is_told_so() -> None:
-    """The script's own word to a Python that cannot hold the packages, if this machine has such a one."""
+def test_unsupported_python_is_refused() -> None:
     other = pythons.find_python(((3, 13), (3, 10), (3, 14)))
     if other is None or other == sys.executable:
         pytest.skip("no Python 3.10, 3.13 or 3.14 on this machine")
-    ended = subprocess.run([other, str(SCRIPT), "--target", "never_made"], capture_output=True, encoding="utf-8")
-    assert ended.returncode == 2 and "3.11 or 3.12" in ended.stderr and "Traceback" not in ended.stderr
+    completed = subprocess.run([other, str(SCRIPT), "--target", "never_made"], capture_output=True, encoding="utf-8")
+    assert completed.returncode == 2 and "3.11 or 3.12" in completed.stderr and "Traceback" not in completed.stderr

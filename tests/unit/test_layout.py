@@ -19,7 +19,12 @@ PACKAGES = (
 )  # fmt: skip
 # The packages inside `tracking`, in the same order; `tracking`'s own modules stand above them.
 TRACKING = ("detection", "pose", "face")
-INSTALLER = ("install_torch", "install_pip", "install")  # runs before anything is installed: imports `contract` only
+INSTALLER = (
+    "install_torch",
+    "install_pip",
+    "environment",
+    "install",
+)  # runs before anything is installed: imports `contract` only
 STANDARD_ONLY = (
     "contract/protocol", "contract/errors", "contract/atomic_write", "contract/channels", "contract/progress",
     "setup/process_lock", *(f"setup/{name}" for name in INSTALLER),

@@ -13,7 +13,7 @@ from backend.contract.actor_folder import PROXY_LAYOUT, ActorFolder
 from backend.contract.atomic_write import write_bytes_atomically
 from backend.contract.errors import UserError
 from backend.contract.safe_io import read_arrays, read_bytes
-from backend.setup import install
+from backend.setup.environment import environment_python, swap_environment
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_frame_that_is_a_link_is_refused(actor_path: Path) -> None:
 
 
 def test_write_does_not_follow_a_link(tmp_path: Path, actor_path: Path) -> None:
-    from backend.cli.console import error_from_exception
+    from backend.cli.failures import error_from_exception
 
     (tmp_path / "new.json.part").symlink_to("secret")
     write_bytes_atomically(tmp_path / "new.json", b"new")
@@ -66,14 +66,14 @@ def test_write_does_not_follow_a_link(tmp_path: Path, actor_path: Path) -> None:
 def test_upgrade_through_a_link_keeps_the_linked_environment(tmp_path: Path) -> None:
     shared, link = tmp_path / "shared", tmp_path / "env"
     for folder in (shared, tmp_path / "env.new"):
-        install.environment_python(folder).parent.mkdir(parents=True)
-        install.environment_python(folder).write_text("")
+        environment_python(folder).parent.mkdir(parents=True)
+        environment_python(folder).write_text("")
         (folder / ".complete").write_text("{}")
     try:
         link.symlink_to(shared, target_is_directory=True)
     except OSError:
         pytest.skip("this system does not allow links")
-    install.swap_environment(tmp_path / "env.new", link, tmp_path / "env.old")
-    assert install.environment_python(shared).exists() and (shared / ".complete").exists()
-    assert install.environment_python(link).exists() and not link.is_symlink()
+    swap_environment(tmp_path / "env.new", link, tmp_path / "env.old")
+    assert environment_python(shared).exists() and (shared / ".complete").exists()
+    assert environment_python(link).exists() and not link.is_symlink()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["env", "shared"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from backend.cli.console import error_from_exception
+from backend.cli.failures import error_from_exception
 from backend.cli.preview_service import PreviewRequest, PreviewService, warp_to_camera
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.arrays import U8

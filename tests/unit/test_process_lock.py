@@ -1,4 +1,4 @@
-"""Actors that are created at the same time wait for each other, and never for a process that is gone."""
+"""The process lock: creations wait for each other, but never for a process that has ended."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from backend.contract.progress import Reporter
 from backend.setup.process_lock import WAIT_STAGE, hold_process_lock
 
 ROOT = Path(__file__).resolve().parents[2]
-HOLD = """
-import sys, time
+HOLD_LOCK = """
+import sys, threading
 from pathlib import Path
 from backend.contract.progress import Reporter
 from backend.setup.process_lock import hold_process_lock
 with hold_process_lock(Reporter(), Path(sys.argv[1])):
     print("holds", flush=True)
-    time.sleep(60)
+    threading.Event().wait()
 """
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process, whose turn it is."""
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "turn")]
+def lock_holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds the lock until it is killed."""
+    command = [sys.executable, "-c", HOLD_LOCK, str(tmp_path / "lock")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None and process.stdout.readline() == "holds\n"
     yield process
@@ -36,50 +36,59 @@ def other(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
-class Waiting(Reporter):
-    """Does something when it has been told a few times that others come first."""
+class WaitingReporter(Reporter):
+    """Kills the lock holder, or cancels, at the third report of waiting."""
 
-    def __init__(self, other: subprocess.Popen[str] | None = None) -> None:
+    def __init__(self, lock_holder: subprocess.Popen[str] | None = None) -> None:
         self.stages: list[str] = []
-        self.other = other
+        self.lock_holder = lock_holder
 
     def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
         self.stages.append(stage)
         if len(self.stages) == 3:
-            if self.other is None:
+            if self.lock_holder is None:
                 raise Cancelled
-            self.other.kill()
+            self.lock_holder.kill()
 
 
-def test_it_waits_until_the_other_is_gone_even_killed(other: subprocess.Popen[str], tmp_path: Path) -> None:
-    reporter = Waiting(other)
-    with hold_process_lock(reporter, tmp_path / "turn"):
+class NoteReporter(Reporter):
+    """Collects notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        """Keep a note."""
+        self.notes.append(message)
+
+
+def test_waits_until_the_other_process_is_killed(lock_holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    reporter = WaitingReporter(lock_holder)
+    with hold_process_lock(reporter, tmp_path / "lock"):
         assert set(reporter.stages) == {WAIT_STAGE} and len(reporter.stages) >= 3
 
 
-def test_who_waits_can_be_cancelled(other: subprocess.Popen[str], tmp_path: Path) -> None:
-    with pytest.raises(Cancelled), hold_process_lock(Waiting(), tmp_path / "turn"):
-        raise AssertionError("it is the other's turn")
-    assert other.poll() is None
+def test_waiting_can_be_cancelled(lock_holder: subprocess.Popen[str], tmp_path: Path) -> None:
+    with pytest.raises(Cancelled), hold_process_lock(WaitingReporter(), tmp_path / "lock"):
+        raise AssertionError("the lock is held")
+    assert lock_holder.poll() is None
 
 
-def test_nobody_waits_alone_and_the_turn_passes_on(tmp_path: Path) -> None:
+def test_free_lock_is_taken_at_once_and_released(tmp_path: Path) -> None:
     for _ in range(2):
-        reporter = Waiting()
-        with hold_process_lock(reporter, tmp_path / "turn"):
+        reporter = WaitingReporter()
+        with hold_process_lock(reporter, tmp_path / "lock"):
             assert not reporter.stages
 
 
-def test_a_place_that_cannot_be_locked_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
-    notes: list[str] = []
-    reporter = Reporter()
-    reporter.note = notes.append  # type: ignore[method-assign]
-    with hold_process_lock(reporter, tmp_path / "nowhere" / "turn"):
-        assert len(notes) == 1 and "does not wait" in notes[0]
+def test_block_runs_with_a_note_when_the_lock_file_cannot_be_made(tmp_path: Path) -> None:
+    reporter = NoteReporter()
+    with hold_process_lock(reporter, tmp_path / "nowhere" / "lock"):
+        assert len(reporter.notes) == 1 and "does not wait" in reporter.notes[0]
 
 
-def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
-    target = tmp_path / "somebody's"
-    (tmp_path / "turn").symlink_to(target)
-    with hold_process_lock(Reporter(), tmp_path / "turn"):
+def test_link_at_the_lock_path_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    (tmp_path / "lock").symlink_to(target)
+    with hold_process_lock(Reporter(), tmp_path / "lock"):
         assert not target.exists()

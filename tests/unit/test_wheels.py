@@ -21,40 +21,40 @@ from backend.setup.install import SUPPORTED_PYTHONS, read_requirements
 # uv's name of each system → whether the CUDA extra is installed there.
 SYSTEMS = {"x86_64-pc-windows-msvc": True, "aarch64-apple-darwin": False, "x86_64-unknown-linux-gnu": True}
 MACOS = "14.0"  # the oldest macOS for which torch 2.13 has wheels
-LIMIT = 300  # seconds that one resolution may take on a slow network
+TIMEOUT_SECONDS = 600  # for one resolution on a slow network or a busy machine
 NO_NETWORK = re.compile(r"error sending request|client error \(Connect\)|dns error|Failed to connect|timed out", re.I)
 
 
-class NoNetwork(Exception):
+class NoNetworkError(Exception):
     """The package index could not be reached."""
 
 
 def read_settings(listing: str) -> dict[str, str]:
-    """pip's settings by name, from what `pip config list` printed; a later line replaces an earlier one."""
+    """Return pip's settings by name from the output of `pip config list`; later lines replace earlier ones."""
     pairs = [line.partition("=") for line in listing.splitlines() if "=" in line]
     return {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, _, value in pairs}
 
 
 def pip_settings() -> dict[str, str]:
-    """The settings of the pip that runs here, from its files and from the environment."""
+    """Return the settings of this Python's pip, from its files and the environment."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     return read_settings(subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout)
 
 
 def index_options(settings: dict[str, str]) -> list[str]:
-    """uv's options for the indexes that pip's settings name. As in pip, no index goes before another."""
+    """Return uv's options for the indexes in pip's settings. As in pip, no index has priority."""
     options = ["--no-config", "--index-strategy", "unsafe-best-match"]
     if "index-url" in settings:
         options += ["--default-index", settings["index-url"]]
     for url in settings.get("extra-index-url", "").split():
         options += ["--index", url]
-    for place in settings.get("find-links", "").split():
-        options += ["--find-links", place]
+    for folder in settings.get("find-links", "").split():
+        options += ["--find-links", folder]
     return options + (["--no-index"] if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else [])
 
 
 def network_environment(settings: dict[str, str]) -> dict[str, str]:
-    """This process's environment, with pip's certificates and proxy for uv."""
+    """Return this process's environment with pip's certificates and proxy for uv."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
     known = {"SSL_CERT_FILE": settings.get("cert"), "HTTPS_PROXY": settings.get("proxy")}
     chosen = {name: value for name, value in known.items() if value}
@@ -62,10 +62,10 @@ def network_environment(settings: dict[str, str]) -> dict[str, str]:
 
 
 def resolve(pins: list[str], system: str, python: str, settings: dict[str, str]) -> str:
-    """What prevents `pins` from being installed from wheels alone; empty when nothing does.
+    """Return what prevents an installation of `pins` from wheels alone, or an empty string.
 
     Raises:
-        NoNetwork: the package index could not be reached.
+        NoNetworkError: the package index could not be reached.
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header", "--only-binary", ":all:"]
     command += [
@@ -77,15 +77,15 @@ def resolve(pins: list[str], system: str, python: str, settings: dict[str, str])
         python,
         *index_options(settings),
     ]
-    ended = subprocess.run(
-        command, input="\n".join(pins), capture_output=True, encoding="utf-8", timeout=LIMIT,
+    completed = subprocess.run(
+        command, input="\n".join(pins), capture_output=True, encoding="utf-8", timeout=TIMEOUT_SECONDS,
         env=network_environment(settings),
     )  # fmt: skip
-    if ended.returncode == 0:
+    if completed.returncode == 0:
         return ""
-    if "No solution found" not in ended.stderr and NO_NETWORK.search(ended.stderr):
-        raise NoNetwork(ended.stderr.strip().splitlines()[-1])
-    return ended.stderr.strip() or f"uv ended with exit code {ended.returncode}"
+    if "No solution found" not in completed.stderr and NO_NETWORK.search(completed.stderr):
+        raise NoNetworkError(completed.stderr.strip().splitlines()[-1])
+    return completed.stderr.strip() or f"uv ended with exit code {completed.returncode}"
 
 
 @pytest.mark.parametrize("python", [f"{major}.{minor}" for major, minor in SUPPORTED_PYTHONS])
@@ -94,18 +94,15 @@ def test_every_pin_has_a_wheel(system: str, python: str) -> None:
     pins = read_requirements(include_dev=True, include_cuda=SYSTEMS[system])
     try:
         reason = resolve(pins, system, python, pip_settings())
-    except NoNetwork as error:
+    except NoNetworkError as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"the package index cannot be reached: {error}")
     assert not reason, reason
 
 
-# The check itself
-
-
 def write_wheel(folder: Path, tag: str) -> None:
-    """An empty package, sprite 1.0, as a wheel for `tag`."""
+    """Write an empty package, sprite 1.0, as a wheel for `tag`."""
     info = "sprite-1.0.dist-info"
     with zipfile.ZipFile(folder / f"sprite-1.0-{tag}.whl", "w") as wheel:
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: sprite\nVersion: 1.0\n")
@@ -130,12 +127,12 @@ def test_pin_without_a_wheel_for_that_python_or_system_is_found(
     assert has_wheel or "sprite==1.0" in reason
 
 
-def test_unreachable_index_is_told_apart_from_a_missing_wheel() -> None:
-    with pytest.raises(NoNetwork):
+def test_unreachable_index_raises_no_network() -> None:
+    with pytest.raises(NoNetworkError):
         resolve(["sprite==1.0"], "x86_64-unknown-linux-gnu", "3.11", {"index-url": "http://127.0.0.1:9/simple"})
 
 
-def test_settings_of_pip_become_options_of_uv() -> None:
+def test_pip_settings_become_uv_options() -> None:
     listing = (
         "global.extra-index-url='https://a.example/simple https://b.example/simple'\n"
         "global.index-url='https://old.example/simple'\n"

@@ -57,7 +57,7 @@ MESSAGES: dict[str, str] = {
     "Set it up again.": "Bitte neu einrichten.",
     "Set up the backend again (Preferences ▸ Portrait Actor, or backend/setup/install.py).":
         "Das Backend neu einrichten (Einstellungen ▸ Portrait Actor oder backend/setup/install.py).",
-    "gsplat builds its GPU kernels at the first job on the GPU, which takes minutes and wants the CUDA toolkit (nvcc); "
+    "gsplat builds its GPU kernels at the first job on the GPU, which takes minutes and needs the CUDA toolkit (nvcc); "
     "without it, jobs run on the CPU.":
         "gsplat übersetzt seine GPU-Kernel beim ersten Auftrag auf der GPU; das dauert Minuten und braucht das "
         "CUDA-Toolkit (nvcc). Ohne es laufen Aufträge auf der CPU.",
