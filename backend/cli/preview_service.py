@@ -1,8 +1,8 @@
-"""The warm process behind the live preview: the model stays loaded, and the newest request wins.
+"""The process behind the live preview: the model stays loaded, and only the newest request is rendered.
 
-A `frame` request carries a pose and a camera; the answer is a `preview` event that names a memory-mapped file of
-width×height RGBA uint8, top row first, display sRGB with straight alpha, and beside it one with the footage when that
-is asked for. Two files take turns, so the one that Blender reads is never being written.
+A `frame` request contains a pose and a camera. The answer is a `preview` message that names a memory-mapped file of
+width×height RGBA uint8, top row first, display sRGB with straight alpha, and on request a second one of the footage.
+Two files alternate, so the one that Blender reads is never being written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.actor_folder import ActorFolder
 from ..contract.arrays import F32, F64, U8
 from ..contract.camera import CameraPath, footage_camera_path
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..portrait.model import Portrait
 
 SERVICE_JOB_ID = "serve"
-MAX_PREVIEW_SIDE = 4096  # pixels of a preview
+MAX_PREVIEW_SIDE = 4096  # pixels; a request beyond it is an error, since no viewport is that large
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +41,12 @@ class PreviewRequest:
     """A checked `frame` request.
 
     Attributes:
-        id: of the request. frame: the scene's frame number, given back with the picture.
-        performance: one row. camera: still.
-        footage: the footage's frame that is wanted beside the picture; None for none.
-        cut_out: show the footage's person alone, over black.
+        id: the request's id.
+        frame: the scene's frame number, which the answer repeats.
+        performance: one row.
+        camera: a still camera.
+        footage_frame: the frame of the footage to show beside the actor, or None.
+        cut_out: whether the footage shows only the person, over black.
     """
 
     id: str
@@ -56,16 +58,17 @@ class PreviewRequest:
 
     @classmethod
     def from_request(cls, request: Request, folder: ActorFolder) -> PreviewRequest:
-        """Reads `request.data`: {"width", "height", "frame", "head_rotation" [4], "head_translation" [3],
-        "torso_rotation" [4], "torso_translation" [3], "channels" (52 numbers, or {name: number}), "view" 4×4,
-        "intrinsics" [fx, fy, cx, cy], "footage" number, "cut_out" bool}. What is missing is the rest pose, the
-        footage's camera at width×width, and no footage.
+        """Read and check `request.data`.
+
+        Its keys are "width", "height", "frame", "head_rotation" [4], "head_translation" [3], "torso_rotation" [4],
+        "torso_translation" [3], "channels" (52 numbers, or {name: number}), "view" 4×4, "intrinsics" [fx, fy, cx, cy],
+        "footage" (frame index) and "cut_out" (bool). Defaults are the rest pose, the footage's camera at width×width,
+        and no footage.
 
         Raises:
             UserError: bad_request, bad_camera, bad_performance or no_footage.
         """
         data = request.data
-        wrong = UserError("bad_request", "The preview request cannot be read.", "Update the extension and the backend.")
         try:
             size = int(data.get("width", folder.info.size)), int(data.get("height", folder.info.size))
             frame = int(data.get("frame", 0))
@@ -77,10 +80,13 @@ class PreviewRequest:
             camera = _camera_from_json(data, size, folder)
             footage = int(data["footage"]) if "footage" in data else None
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise wrong from error
+            message = "The preview request cannot be read."
+            raise UserError("bad_request", message, "Update the extension and the backend.") from error
         if max(size) > MAX_PREVIEW_SIDE:
             raise UserError(
-                "bad_request", f"A preview has at most {MAX_PREVIEW_SIDE} pixels a side.", "Ask for a smaller one."
+                "bad_request",
+                f"The preview has {size[0]}×{size[1]} pixels, and at most {MAX_PREVIEW_SIDE} are possible on a side.",
+                "Request a smaller one.",
             )
         count = folder.info.frame_count
         if footage is not None and not 0 <= footage < count:
@@ -90,7 +96,16 @@ class PreviewRequest:
 
 
 class PreviewService:
-    """Answers `frame` requests until it is told to `quit` or `close`d. `post` and `close` may come from any thread."""
+    """Answers `frame` requests until `quit` is requested or `close` is called.
+
+    `post_request` and `close` may be called from any thread.
+
+    Args:
+        folder: the actor.
+        send: sends a message to Blender.
+        error_from_exception: converts any exception to an error message, whose id is then replaced.
+        image_folder: where the mapped files are made; by default the system's folder for temporary files.
+    """
 
     def __init__(
         self,
@@ -99,18 +114,8 @@ class PreviewService:
         error_from_exception: Callable[[BaseException], Error],
         image_folder: Path | None = None,
     ) -> None:
-        """
-        Args:
-            send: writes a message to Blender.
-            explain: turns any exception into an error message; its id is replaced.
-            pictures: where the pictures go; by default the system's folder for temporary files.
-        """
-        self._folder, self._send, self._error_from_exception, self._image_folder = (
-            folder,
-            send,
-            error_from_exception,
-            image_folder,
-        )
+        self._folder, self._send = folder, send
+        self._error_from_exception, self._image_folder = error_from_exception, image_folder
         self._condition = threading.Condition()
         self._pending_request: Request | None = None
         self._quit_request: Request | None = None
@@ -118,7 +123,7 @@ class PreviewService:
         self._frame_store = FrameStore(folder)
 
     def post_request(self, request: Request) -> None:
-        """Takes a request. A `frame` that still waits is dropped: only the newest is worth drawing."""
+        """Accept a request. A `frame` request replaces one that still waits."""
         with self._condition:
             if request.verb == "quit":
                 self._quit_request, self._is_closed = request, True
@@ -127,39 +132,38 @@ class PreviewService:
             elif request.verb == "frame":
                 self._pending_request = request
             else:
-                told = f"The preview service does not know “{request.verb}”."
-                self._send(Error(request.id, "bad_request", told, "Update the extension and the backend."))
+                message = f"The preview service does not know “{request.verb}”."
+                self._send(Error(request.id, "bad_request", message, "Update the extension and the backend."))
             self._condition.notify()
 
     def close(self) -> None:
-        """Ends `run` after the present frame."""
+        """End `run` after the current frame."""
         with self._condition:
             self._is_closed = True
             self._condition.notify()
 
     def run(self, load_portrait: Callable[[ActorFolder, torch.device], Portrait], device: torch.device) -> None:
-        """Loads the model, then draws until the end. `progress` load 1/1 says that the first frame will come at once.
+        """Load the model, then render until the end; the progress message load 1/1 announces that the service is ready.
 
         Raises:
-            UserError: the actor cannot be loaded. What goes wrong with one request is only told.
+            UserError: the actor cannot be loaded. An error in one request is only sent to Blender.
         """
         self._send(Progress(SERVICE_JOB_ID, "load", 0, 1))
         portrait = load_portrait(self._folder, device)
-        place = Path(tempfile.mkdtemp(prefix="portrait_actor_preview_", dir=self._image_folder))
-        renders, stills = _MappedImages(place, "preview"), _MappedImages(place, "footage")
+        folder = Path(tempfile.mkdtemp(prefix="portrait_actor_preview_", dir=self._image_folder))
+        renders, footage = _MappedImages(folder, "preview"), _MappedImages(folder, "footage")
         try:
-            self._render(
-                portrait, device, PreviewRequest.from_request(Request(SERVICE_JOB_ID, "frame"), self._folder)
-            )  # compiles the kernels
+            warm_up = PreviewRequest.from_request(Request(SERVICE_JOB_ID, "frame"), self._folder)
+            self._render(portrait, device, warm_up)  # compiles the kernels
             self._send(Progress(SERVICE_JOB_ID, "load", 1, 1))
             while (request := self._wait_for_request()) is not None:
-                self._answer_request(portrait, device, request, renders, stills)
+                self._answer_request(portrait, device, request, renders, footage)
             if self._quit_request is not None:
                 self._send(Result(self._quit_request.id))
         finally:
             renders.close()
-            stills.close()
-            shutil.rmtree(place, ignore_errors=True)  # Windows keeps a file that Blender still maps
+            footage.close()
+            shutil.rmtree(folder, ignore_errors=True)  # Windows keeps a file that Blender still maps
 
     def _wait_for_request(self) -> Request | None:
         with self._condition:
@@ -176,26 +180,24 @@ class PreviewService:
         footage_files: _MappedImages,
     ) -> None:
         try:
-            shot = PreviewRequest.from_request(request, self._folder)
-            still = (
-                ""
-                if shot.footage_frame is None
-                else str(footage_files.write(self._view_footage(shot, shot.footage_frame)))
-            )
-            path = render_files.write(self._render(portrait, device, shot))
-        except Exception as error:  # one bad request must not end the service; it is told, and logged if it is a bug
+            preview = PreviewRequest.from_request(request, self._folder)
+            footage_path = ""
+            if preview.footage_frame is not None:
+                footage_path = str(footage_files.write(self._view_footage(preview, preview.footage_frame)))
+            path = render_files.write(self._render(portrait, device, preview))
+        except Exception as error:  # one bad request must not end the service; the error is sent, and logged if a bug
             self._send(dataclasses.replace(self._error_from_exception(error), id=request.id))
             return
-        self._send(Preview(shot.id, str(path), shot.camera.width, shot.camera.height, shot.frame, still))
+        width, height = preview.camera.width, preview.camera.height
+        self._send(Preview(preview.id, str(path), width, height, preview.frame, footage_path))
 
     def _view_footage(self, preview: PreviewRequest, frame_index: int) -> U8:
-        """The footage as the shot's camera sees it; see `through`."""
-        assert self._folder.info.camera is not None
-        picture = self._frame_store.read_frame(frame_index)
+        """Return the footage as the preview's camera shows it; see `warp_to_camera`."""
+        image = self._frame_store.read_frame(frame_index)
         if preview.cut_out:
             person = self._frame_store.read_matte(frame_index)[..., MATTE_PERSON, None]
-            picture = np.rint(picture * person).astype(np.uint8)
-        return warp_to_camera(preview.camera, picture, self._folder.info.camera.crop_intrinsics(len(picture)))
+            image = np.rint(image * person).astype(np.uint8)
+        return warp_to_camera(preview.camera, image, self._folder.require_camera().crop_intrinsics(len(image)))
 
     def _render(self, portrait: Portrait, device: torch.device, preview: PreviewRequest) -> U8:
         import torch
@@ -212,14 +214,15 @@ class PreviewService:
 
 
 def warp_to_camera(camera: CameraPath, image: U8, intrinsics: F64) -> U8:
-    """What a picture taken from the camera's place shows through the camera's own lens.
+    """Warp an image taken from the camera's position to the camera's intrinsics.
 
     Args:
-        camera: still.
-        picture: (S, S, 3) uint8. intrinsics: (3, 3) of the lens that it was taken with, at that size.
+        camera: a still camera.
+        image: (S, S, 3) uint8.
+        intrinsics: (3, 3) of the image, in its pixels.
 
     Returns:
-        (height, width, 4) uint8 RGBA; alpha is 0 beyond the picture's edges.
+        (height, width, 4) uint8 RGBA; alpha is 0 beyond the image's edges.
     """
     fx, fy, cx, cy = camera.intrinsics[0]
     scale = np.array([fx, fy]) / intrinsics[[0, 1], [0, 1]]
@@ -227,16 +230,17 @@ def warp_to_camera(camera: CameraPath, image: U8, intrinsics: F64) -> U8:
     size = np.array(image.shape[1::-1])
     smaller = np.maximum(1, np.rint(size * np.minimum(scale, 1))).astype(int)
     rgba = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
-    if (smaller < size).any():  # averaged, as one pixel of the preview is; what is left to do is a shift
+    if (smaller < size).any():  # average first: warpAffine would sample single pixels
         rgba, scale = cv2.resize(rgba, smaller.tolist(), interpolation=cv2.INTER_AREA), scale * size / smaller
-    # OpenCV's pixel centres lie at whole numbers
+    # OpenCV's pixel centres are at whole numbers, ours at +0.5.
     matrix = np.column_stack([np.diag(scale), shift + (scale - 1) / 2])
-    seen = cv2.warpAffine(rgba, matrix, (camera.width, camera.height), flags=cv2.INTER_LINEAR)
-    return seen.astype(np.uint8, copy=False)
+    warped = cv2.warpAffine(rgba, matrix, (camera.width, camera.height), flags=cv2.INTER_LINEAR)
+    result: U8 = warped.astype(np.uint8, copy=False)
+    return result
 
 
 class _MappedImages:
-    """Two memory-mapped files that take turns; new ones when the size changes, so a mapped file never shrinks."""
+    """Two memory-mapped files that alternate; a new size gets new files, so a mapped file never shrinks."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
@@ -245,7 +249,7 @@ class _MappedImages:
         self._current = self._generation = 0
 
     def write(self, image: U8) -> Path:
-        """Puts (H, W, 4) uint8 into the file whose turn it is."""
+        """Write (H, W, 4) uint8 to the file that was not written last."""
         if not self._maps or self._maps[0].shape != image.shape:
             self.close()
             self._generation += 1
@@ -256,17 +260,17 @@ class _MappedImages:
         return self._paths[self._current]
 
     def close(self) -> None:
-        """Lets go of the files; those of the last but one size are removed."""
+        """Unmap and delete the files."""
         self._maps = []
         for path in self._paths:
             try:
                 path.unlink(missing_ok=True)
             except PermissionError:
-                continue  # Windows: Blender still maps it; the folder is cleared away later
+                continue  # Windows: Blender still maps it; the folder is deleted later
 
 
 def _channels_from_json(json_value: Any) -> F32:
-    """(1, 52)"""
+    """Parse the channels of a request as a (1, 52) row."""
     row = np.zeros((1, len(CHANNELS)), np.float32)
     if isinstance(json_value, dict):
         for name, value in json_value.items():
@@ -277,9 +281,7 @@ def _channels_from_json(json_value: Any) -> F32:
 
 def _camera_from_json(data: dict[str, Any], size: tuple[int, int], folder: ActorFolder) -> CameraPath:
     if "view" not in data and "intrinsics" not in data:
-        if folder.info.camera is None:
-            raise damaged_file_error(folder.file_path("actor.json"))
-        return footage_camera_path(folder.info.camera, size[0])
+        return footage_camera_path(folder.require_camera(), size[0])
     return CameraPath(
         width=size[0],
         height=size[1],

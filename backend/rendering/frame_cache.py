@@ -1,4 +1,4 @@
-"""What is on disk and need not be rendered again."""
+"""The record of finished frames, so that unchanged ones are not rendered again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from ..contract.safe_io import read_bytes
 
 
 class FrameCache:
-    """Which inputs each finished file was made from: one JSON line a file, the last one counts.
+    """The fingerprint of the inputs of each finished file: one JSON line per file, of which the last one counts.
+
+    Args:
+        path: the record, which may not exist yet.
 
     Raises:
-        UserError: the ledger is there and cannot be read.
+        UserError: the record exists and cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,17 +34,17 @@ class FrameCache:
                 entry = json.loads(line)
                 self.fingerprints[str(entry["file"])] = str(entry["inputs"])
             except (ValueError, TypeError, KeyError, RecursionError):
-                continue  # a line that a crash cut off: that frame is rendered again
+                continue  # a line that a crash cut off; its frame is rendered again
 
     def add_frame(self, name: str, fingerprint: str) -> None:
-        """Writes down that a file is there, made from these inputs.
+        """Record that a file was made from inputs with this fingerprint.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the record cannot be written.
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                # The line break comes first, so a line that a crash cut off spoils only itself.
+                # The line break comes first, so that a line that a crash cut off damages only itself.
                 file.write("\n" + json.dumps({"file": name, "inputs": fingerprint}))
         except OSError as error:
             raise error_from_failed_write(self.path, error) from error

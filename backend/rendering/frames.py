@@ -1,10 +1,12 @@
-"""Actor + performance + camera → frames on disk. A frame whose inputs did not change is not rendered again."""
+"""Renders an actor, a performance and a camera to files. Frames whose inputs are unchanged are kept."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ STAGE = "render"
 
 
 def load_portrait(folder: ActorFolder, device: torch.device) -> Portrait:
-    """The actor's model on `device`; torch is imported only now."""
+    """Load the actor's model; imports torch only now."""
     from ..portrait.model import Portrait
 
     return Portrait.load(folder, device)
@@ -51,36 +53,37 @@ def render_performance(
     reporter: Reporter,
     portrait_loader: Callable[[ActorFolder, torch.device], Portrait] = load_portrait,
 ) -> dict[str, Any]:
-    """Renders every frame of `performance`.
+    """Render every frame of `performance`.
 
     Args:
-        performance: `options.samples` rows a frame.
-        camera: the scene's; None for the footage's own, looking at the training crop.
-        load: how the model is read, for tests.
+        folder: the actor.
+        performance: `options.samples_per_frame` rows per frame.
+        camera: the scene's camera; None shows the training crop with the footage's camera.
+        options: the files and how they are rendered.
+        reporter: receives the progress and notes, and can cancel.
+        portrait_loader: loads the model; tests replace it.
 
     Returns:
         {"folder", "pattern" (e.g. "jane_####.exr") or "file", "first", "last", "count", "rendered", "skipped", "width",
         "height", "fps", "format", "seconds", "device"}.
 
     Raises:
-        UserError: an input cannot be used, or the output not be written.
-        Cancelled: whole frames stay on disk.
+        UserError: an input cannot be used, or the output cannot be written.
+        Cancelled: the user asked to stop; finished frames stay on disk.
     """
     options = validate_options(options, folder, camera)
-    view = (camera or footage_camera_path(_require_footage_camera(folder), folder.info.size)).check()
+    view = (camera or footage_camera_path(folder.require_camera(), folder.info.size)).check()
     if options.scale != 1:
         size = (max(1, round(view.width * options.scale)), max(1, round(view.height * options.scale)))
         view = view.resize(*size)
-    for number in performance.frames:  # before the first minute of work is done
+    for number in performance.frames:  # fails before the rendering rather than in its middle
         view.matrices_at(int(number))
     frames = frame_numbers(performance, options.samples_per_frame)
     make_folder(options.out)
 
     start = time.monotonic()
     device = choose_device(options.device)
-    job = _RenderJob(
-        folder, performance, frames, view, options, reporter, device, lambda: portrait_loader(folder, device)
-    )
+    job = _RenderJob(folder, performance, view, options, reporter, lambda: portrait_loader(folder, device), device)
     data = job.render_video() if options.format == "mp4" else job.render_sequence()
     return {
         "folder": str(options.out), "first": frames[0], "last": frames[-1],
@@ -90,45 +93,47 @@ def render_performance(
 
 
 def frame_file_name(prefix: str, frame_number: int, suffix: str) -> str:
-    """`NAME_0001.exr`, as Blender numbers a sequence; negative frames are `NAME_-0001.exr`."""
+    """Return `NAME_0001.exr`, as Blender numbers a sequence; negative frames are `NAME_-0001.exr`."""
     return f"{prefix}_{'-' if frame_number < 0 else ''}{abs(frame_number):04d}.{suffix}"
 
 
+@dataclass(frozen=True)
 class _RenderJob:
     """One run of `render_performance`."""
 
-    def __init__(
-        self,
-        folder: ActorFolder,
-        performance: Performance,
-        frames: list[int],
-        camera: CameraPath,
-        options: RenderOptions,
-        reporter: Reporter,
-        device: torch.device,
-        portrait_loader: Callable[[], Portrait],
-    ) -> None:
-        self.folder, self.performance, self.frame_numbers, self.camera = folder, performance, frames, camera
-        self.options, self.reporter, self.device, self.portrait_loader = options, reporter, device, portrait_loader
+    folder: ActorFolder
+    performance: Performance
+    camera: CameraPath
+    options: RenderOptions
+    reporter: Reporter
+    portrait_loader: Callable[[], Portrait]
+    device: torch.device
+
+    @cached_property
+    def frame_numbers(self) -> list[int]:
+        return frame_numbers(self.performance, self.options.samples_per_frame)
 
     def render_sequence(self) -> dict[str, Any]:
-        """One file a frame; those that are there and whose inputs are the same are kept."""
+        """Render one file per frame, except for those with unchanged inputs."""
         options = self.options
-        ledger = FrameCache(options.out / f".{options.name}.{options.format}.jsonl")
-        rendered = self._render_changed_frames(options.out, options.format, ledger)
+        cache = FrameCache(options.out / f".{options.name}.{options.format}.jsonl")
+        rendered = self._render_changed_frames(options.out, options.format, cache)
         pattern = f"{options.name}_####.{options.format}"
         return {"pattern": pattern, "rendered": rendered, "skipped": len(self.frame_numbers) - rendered}
 
     def render_video(self) -> dict[str, Any]:
-        """One MP4 over the plate or a plain colour. Its frames are kept beside it as PNG, so that a film whose
-        rendering was stopped goes on, and one whose sound alone changed is not rendered again."""
+        """Render an MP4 over the plate or a plain colour.
+
+        Its frames are kept beside it as PNG, so that an interrupted rendering continues, and a film of which only the
+        sound changed is not rendered again.
+        """
         options, camera = self.options, self.camera
         background = self._load_background()
-        kept = options.out / f".{options.name}.frames"
-        make_folder(kept)
-        rendered = self._render_changed_frames(kept, "png", FrameCache(kept / "frames.jsonl"))
+        frame_folder = options.out / f".{options.name}.frames"
+        make_folder(frame_folder)
+        rendered = self._render_changed_frames(frame_folder, "png", FrameCache(frame_folder / "frames.jsonl"))
         path = options.out / f"{options.name}.mp4"
-        # Frames that are left out make a film of fewer frames a second, not a faster one: the sound fits.
+        # With only every n-th frame the film gets a lower frame rate, not a higher speed, so that the sound fits.
         step = (self.frame_numbers[-1] - self.frame_numbers[0]) / max(1, len(self.frame_numbers) - 1)
         writer = VideoWriter(
             path, camera.width, camera.height, self.performance.fps / max(step, 1), options.audio,
@@ -136,29 +141,29 @@ class _RenderJob:
         )  # fmt: skip
         with writer:
             for frame in self.frame_numbers:
-                file = kept / frame_file_name(options.name, frame, "png")
+                file = frame_folder / frame_file_name(options.name, frame, "png")
                 writer.write_frame(_read_png_passes(file, camera.width, camera.height).composite_over(background))
         return {"file": str(path), "rendered": rendered, "skipped": len(self.frame_numbers) - rendered}
 
     def _render_changed_frames(self, output_folder: Path, suffix: str, cache: FrameCache) -> int:
-        """Writes the frames whose inputs are not those of the ledger. Returns how many."""
+        """Render the frames whose inputs differ from those in the cache; return how many."""
         names = [frame_file_name(self.options.name, frame, suffix) for frame in self.frame_numbers]
-        marks = [self._frame_fingerprint(index) for index in range(len(names))]
-        todo = [
+        fingerprints = [self._frame_fingerprint(index) for index in range(len(names))]
+        changed = [
             index
-            for index, (mark, name) in enumerate(zip(marks, names, strict=True))
-            if cache.fingerprints.get(name) != mark or not (output_folder / name).is_file()
+            for index, (current, name) in enumerate(zip(fingerprints, names, strict=True))
+            if cache.fingerprints.get(name) != current or not (output_folder / name).is_file()
         ]
-        kept = len(names) - len(todo)
+        kept = len(names) - len(changed)
         if kept:
             self.reporter.note(f"{kept} of {len(names)} frames are unchanged and were kept.")
-        for index, passes in self._render_frames(todo):
+        for index, passes in self._render_frames(changed):
             write_bytes_atomically(output_folder / names[index], self._encode_frame(passes, self.frame_numbers[index]))
-            cache.add_frame(names[index], marks[index])
-        return len(todo)
+            cache.add_frame(names[index], fingerprints[index])
+        return len(changed)
 
     def _render_frames(self, indices: list[int]) -> Iterator[tuple[int, Passes]]:
-        """The passes of each of these frames, one at a time. The model is read when there is work to do."""
+        """Yield the passes of these frames; the model is loaded only if there are any."""
         self.reporter.progress(STAGE, 0, len(indices))
         if not indices:
             return
@@ -167,37 +172,39 @@ class _RenderJob:
             yield index, self._render_frame(portrait, index)
 
     def _render_frame(self, portrait: Portrait, index: int) -> Passes:
-        """One frame: the mean over the shutter's moments; those that are alike are drawn once."""
-        rows = self._sample_indices(index)
+        samples = self._sample_indices(index)
         if self.options.with_vectors:
             from .vectors import render_motion_vectors
 
-            passes = self._render_moment(portrait, rows[1])
-            passes.vectors = render_motion_vectors(portrait, [self._load_moment(row) for row in rows])
+            passes = self._render_moment(portrait, samples[1])
+            passes.vectors = render_motion_vectors(portrait, [self._load_moment(sample) for sample in samples])
         else:
-            alike: dict[str, list[int]] = {}
-            for row in rows:
-                alike.setdefault(self._moment_hash(row), []).append(row)
-            if len(alike) == 1:
-                passes = self._render_moment(portrait, rows[0])
-            else:
-                exposure = ShutterAccumulator()
-                for same in alike.values():
-                    if self.reporter.is_cancelled:
-                        raise Cancelled
-                    exposure.add_moment(self._render_moment(portrait, same[0]), len(same))
-                passes = exposure.average_passes()
+            passes = self._render_blurred(portrait, samples)
         if self.camera.border is None:
             return passes
         left, top, _, _ = self.camera.border
         return passes.expand_to_frame(self.camera.width, self.camera.height, left, top)
 
+    def _render_blurred(self, portrait: Portrait, samples: range) -> Passes:
+        """Return the mean over the moments of the shutter; identical moments are rendered once."""
+        identical: dict[str, list[int]] = {}
+        for sample in samples:
+            identical.setdefault(self._moment_hash(sample), []).append(sample)
+        if len(identical) == 1:
+            return self._render_moment(portrait, samples[0])
+        accumulator = ShutterAccumulator()
+        for group in identical.values():
+            if self.reporter.is_cancelled:
+                raise Cancelled
+            accumulator.add_moment(self._render_moment(portrait, group[0]), len(group))
+        return accumulator.average_passes()
+
     def _render_moment(self, portrait: Portrait, sample_index: int) -> Passes:
-        """One moment, as much of the picture as the border lets through."""
+        """Render one moment within the border."""
         import torch
 
         moment = self._load_moment(sample_index)
-        with_mattes = self.options.format == "exr"  # the other formats hold neither mattes nor depth
+        with_mattes = self.options.format == "exr"  # the other formats have neither mattes nor depth
         with torch.inference_mode():
             frame = portrait.render(moment.pose, moment.camera, with_mattes=with_mattes)
         return passes_from_frame(frame)
@@ -214,52 +221,51 @@ class _RenderJob:
         )
 
     def _border_camera(self) -> CameraPath:
-        """The camera of what lies within the border."""
+        """Return the camera of the part within the border."""
         return self.camera if self.camera.border is None else self.camera.crop(self.camera.border)
 
     def _sample_indices(self, index: int) -> range:
-        """The rows of the performance that make a frame."""
+        """Return the rows of the performance that belong to a frame."""
         count = self.options.samples_per_frame
         return range(index * count, (index + 1) * count)
 
     def _encode_frame(self, passes: Passes, frame: int) -> bytes:
         info = self.folder.info
-        name, agreed = info.name or self.options.name, describe_consent(info)
+        name, consent = info.name or self.options.name, describe_consent(info)
         if self.options.format == "exr":
-            texts = {"actor": name, "frame": str(frame), "consent": agreed}
+            texts = {"actor": name, "frame": str(frame), "consent": consent}
             return encode_exr(passes, self.performance.fps, {key: text for key, text in texts.items() if text})
-        texts = {"Title": name, "Frame": str(frame), "Consent": agreed}
+        texts = {"Title": name, "Frame": str(frame), "Consent": consent}
         return encode_png(passes, self.options.png_bits, {key: text for key, text in texts.items() if text})
 
     def _frame_fingerprint(self, index: int) -> str:
-        """A short hash over all that the picture of a frame depends on."""
+        """Return a short hash of everything that the image of a frame depends on."""
         options, camera = self.options, self.camera
-        moments = [self._moment_hash(row) for row in self._sample_indices(index)]
+        moments = [self._moment_hash(sample) for sample in self._sample_indices(index)]
         return fingerprint(
-            __version__, self._model_hash(), moments, (camera.width, camera.height), camera.border, options.format,
+            __version__, self._model_hash, moments, (camera.width, camera.height), camera.border, options.format,
             options.png_bits, options.with_vectors,
         )  # fmt: skip
 
     def _moment_hash(self, sample_index: int) -> str:
-        """A hash over pose and camera of one moment."""
+        """Return a hash of the pose and camera of one moment."""
         view, intrinsics = self.camera.matrices_at(int(self.performance.frames[sample_index]))
-        values = hashlib.sha256()
+        digest = hashlib.sha256()
         for array in (*_pose_arrays(self.performance, sample_index), view, intrinsics):
-            values.update(np.ascontiguousarray(array, np.float64).tobytes())
-        return values.hexdigest()
+            digest.update(np.ascontiguousarray(array, np.float64).tobytes())
+        return digest.hexdigest()
 
+    @cached_property
     def _model_hash(self) -> str:
-        if not hasattr(self, "_cached_model_hash"):
-            file = self.folder.file_path("model.safetensors")
-            try:
-                with file.open("rb") as data:
-                    self._cached_model_hash = hashlib.file_digest(data, "sha256").hexdigest()
-            except OSError as error:
-                raise damaged_file_error(file) from error
-        return self._cached_model_hash
+        file = self.folder.file_path("model.safetensors")
+        try:
+            with file.open("rb") as data:
+                return hashlib.file_digest(data, "sha256").hexdigest()
+        except OSError as error:
+            raise damaged_file_error(file) from error
 
     def _load_background(self) -> F32:
-        """(H, W, 3) display sRGB."""
+        """Return the (H, W, 3) display sRGB behind the actor."""
         height, width = self.camera.height, self.camera.width
         if not self.options.use_plate:
             return np.broadcast_to(np.asarray(self.options.background, np.float32), (height, width, 3))
@@ -268,26 +274,26 @@ class _RenderJob:
         from ..media.image_io import COLOR, read_image
 
         plate = read_image(self.folder.file_path("plate.png"), COLOR)
-        way = cv2.INTER_AREA if width < plate.shape[1] else cv2.INTER_CUBIC
-        return np.asarray(cv2.resize(plate, (width, height), interpolation=way)[..., ::-1], np.float32) / 255
+        interpolation = cv2.INTER_AREA if width < plate.shape[1] else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(plate, (width, height), interpolation=interpolation)[..., ::-1], np.float32) / 255
 
 
 def _read_png_passes(path: Path, width: int, height: int) -> Passes:
-    """Colour and alpha of a frame that `png_bytes` wrote.
+    """Read colour and alpha of a frame that `encode_png` wrote.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the file is damaged.
     """
     from ..media.image_io import decode_image
 
     try:
-        picture = decode_image(read_bytes(path), MAX_IMAGE_SIDE)
+        image = decode_image(read_bytes(path), MAX_IMAGE_SIDE)
     except (OSError, ValueError) as error:
         raise _unreadable_file_error(path) from error
-    if picture.shape != (height, width, 4) or picture.dtype.kind != "u":
+    if image.shape != (height, width, 4) or image.dtype.kind != "u":
         raise _unreadable_file_error(path)
-    top = np.float32(np.iinfo(picture.dtype).max)
-    color, alpha = (np.ascontiguousarray(part, np.float32) / top for part in (picture[..., 2::-1], picture[..., 3]))
+    max_value = np.float32(np.iinfo(image.dtype).max)
+    color, alpha = (np.ascontiguousarray(part, np.float32) / max_value for part in (image[..., 2::-1], image[..., 3]))
     return Passes(color, alpha, np.zeros_like(alpha), {})
 
 
@@ -304,9 +310,3 @@ def _pose_arrays(performance: Performance, sample_index: int) -> tuple[F32, ...]
         performance.torso_translation[sample_index],
         performance.channels[sample_index],
     )
-
-
-def _require_footage_camera(folder: ActorFolder) -> Any:
-    if folder.info.camera is None:
-        raise damaged_file_error(folder.file_path("actor.json"))
-    return folder.info.camera

@@ -1,4 +1,4 @@
-"""Single frames as files: multi-layer EXR and PNG, each complete or absent, each saying that it is synthetic."""
+"""Frames encoded as multi-layer EXR and as PNG, labelled as synthetic media."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..media.provenance import DIGITAL_SOURCE_TYPE, SYNTHETIC_LABEL
 from .passes import Passes, quantize
 
 EXR_LAYER = "Actor"
+PNG_COMPRESSION_LEVEL = 4  # of zlib, 0–9; higher levels are slower and barely smaller
 REC709_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)  # x, y of red, green, blue, white
 XMP_PACKET = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
@@ -26,13 +27,15 @@ XMP_PACKET = (
 
 
 def encode_exr(passes: Passes, fps: float, metadata: Mapping[str, str]) -> bytes:
-    """A multi-layer EXR as Blender reads it, `Layer.Pass.Channel`: `Actor.Combined` RGBA, half, scene-linear Rec.709,
-    premultiplied; `Actor.Depth.Z`, float, metres; `Actor.Head.X` and the other mattes, half; `Actor.Vector.X` to `.W`,
-    float, where there are vectors.
+    """Encode a multi-layer EXR with Blender's channel names, `Layer.Pass.Channel`.
+
+    `Actor.Combined` is RGBA, half, scene-linear Rec.709, premultiplied; `Actor.Depth.Z` float, metres; `Actor.Head.X`
+    and the other mattes half; `Actor.Vector.X` to `.W`, if there are vectors, float.
 
     Args:
+        passes: the frame.
         fps: frames per second, for the header.
-        texts: further text attributes of the header.
+        metadata: further text attributes of the header.
     """
     header = {
         "compression": OpenEXR.ZIP_COMPRESSION,
@@ -59,11 +62,12 @@ def encode_exr(passes: Passes, fps: float, metadata: Mapping[str, str]) -> bytes
 
 
 def encode_png(passes: Passes, bits: int, metadata: Mapping[str, str]) -> bytes:
-    """An RGBA PNG of 8 or 16 bits: display sRGB, straight alpha (as the format demands), tEXt and XMP labels.
+    """Encode an RGBA PNG: display sRGB, straight alpha (as the format requires), tEXt and XMP labels.
 
     Args:
-        bits: per channel, 8 or 16.
-        texts: further tEXt entries, Latin-1 keys.
+        passes: the frame.
+        bits: bits per channel, 8 or 16.
+        metadata: further tEXt entries, with Latin-1 keys.
     """
     rgba = np.concatenate([passes.color, passes.alpha[..., None]], axis=-1)
     height, width = rgba.shape[:2]
@@ -81,15 +85,15 @@ def encode_png(passes: Passes, bits: int, metadata: Mapping[str, str]) -> bytes:
             _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 6, 0, 0, 0)),
             _png_chunk(b"sRGB", b"\0"),
             *(
-                _png_chunk(b"tEXt", k.encode("latin-1") + b"\0" + v.encode("latin-1", "replace"))
-                for k, v in labels.items()
+                _png_chunk(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1", "replace"))
+                for key, value in labels.items()
             ),
             _png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP_PACKET.encode()),
-            _png_chunk(b"IDAT", zlib.compress(filtered.tobytes(), 4)),
+            _png_chunk(b"IDAT", zlib.compress(filtered.tobytes(), PNG_COMPRESSION_LEVEL)),
             _png_chunk(b"IEND", b""),
         ]
     )
 
 
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def _png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

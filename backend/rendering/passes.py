@@ -1,4 +1,4 @@
-"""What one rendered frame holds for the compositor, as plain arrays."""
+"""The render passes of one frame as numpy arrays, and motion blur over several."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from ..portrait.model import RenderedFrame
 
 
-EMPTY_DEPTH_METERS = 1e10  # metres where there is nothing, as Blender writes it
-MIN_DEPTH_ALPHA = 1 / 1024  # alpha below which a depth is not trusted
-MIN_COLOR_ALPHA = 1e-6  # alpha below which there is no colour; keeps the division finite
+EMPTY_DEPTH_METERS = 1e10  # depth of empty pixels, as Blender writes it
+MIN_DEPTH_ALPHA = 1 / 1024  # alpha below which depth is empty; smaller keeps noisy depths of nearly empty pixels
+MIN_COLOR_ALPHA = 1e-6  # lower limit of the alpha that colour is divided by; keeps the quotient finite
 MATTE_NAMES = ("Head", "Hair", "Mouth", "Torso")
 
 
 @dataclass
 class Passes:
-    """One frame.
+    """The passes of one frame.
 
     Attributes:
-        color: (H, W, 3) display-referred sRGB 0–1, *not* multiplied by alpha; 0 where there is nothing.
+        color: (H, W, 3) display-referred sRGB 0–1, *not* multiplied by alpha; 0 in empty pixels.
         alpha: (H, W) coverage 0–1.
-        depth: (H, W) metres along the camera's axis, `FAR` where there is nothing.
-        mattes: (H, W) coverage 0–1 per name of `MATTES`. "Head" holds face, hair and mouth; Head + Torso = alpha.
-            Empty when the frame was drawn without them; then the depth is `FAR` everywhere.
-        vectors: (H, W, 4) see `vectors.py`; None when they were not asked for.
+        depth: (H, W) metres along the camera's axis, `EMPTY_DEPTH_METERS` in empty pixels.
+        mattes: (H, W) coverage 0–1 per name of `MATTE_NAMES`. "Head" contains face, hair and mouth; Head + Torso =
+            alpha. Empty if the frame was rendered without mattes; then no pixel has a depth.
+        vectors: (H, W, 4) pixels, see `vectors.py`; None without the Vector pass.
     """
 
     color: F32
@@ -42,32 +42,35 @@ class Passes:
     vectors: F32 | None = None
 
     def composite_over(self, background: F32) -> U8:
-        """(H, W, 3) uint8 of the actor over a display-referred background, mixed as in training: in display values."""
-        cover: F32 = self.alpha[..., None]
-        return quantize(self.color * cover + background * (1 - cover), 255).astype(np.uint8)
+        """Composite over a display-referred (H, W, 3) background in display values, as in training; (H, W, 3) uint8."""
+        alpha: F32 = self.alpha[..., None]
+        return quantize(self.color * alpha + background * (1 - alpha), 255).astype(np.uint8)
 
     def to_scene_linear(self) -> F32:
-        """(H, W, 4) scene-linear Rec.709, premultiplied."""
+        """Return the (H, W, 4) scene-linear, premultiplied Rec.709 image."""
         return np.concatenate([linear_from_srgb(self.color) * self.alpha[..., None], self.alpha[..., None]], axis=-1)
 
     def expand_to_frame(self, width: int, height: int, left: int, top: int) -> Passes:
-        """These passes as a part of a larger, otherwise empty picture."""
+        """Return these passes as a part of a larger, otherwise empty frame."""
 
-        def place(plane: F32, empty: float = 0) -> F32:
-            whole = np.full((height, width, *plane.shape[2:]), empty, np.float32)
-            whole[top : top + plane.shape[0], left : left + plane.shape[1]] = plane
-            return whole
+        def expand(plane: F32, empty_value: float = 0) -> F32:
+            frame = np.full((height, width, *plane.shape[2:]), empty_value, np.float32)
+            frame[top : top + plane.shape[0], left : left + plane.shape[1]] = plane
+            return frame
 
         return Passes(
-            place(self.color), place(self.alpha), place(self.depth, EMPTY_DEPTH_METERS),
-            {name: place(matte) for name, matte in self.mattes.items()},
-            None if self.vectors is None else place(self.vectors),
+            expand(self.color), expand(self.alpha), expand(self.depth, EMPTY_DEPTH_METERS),
+            {name: expand(matte) for name, matte in self.mattes.items()},
+            None if self.vectors is None else expand(self.vectors),
         )  # fmt: skip
 
 
 class ShutterAccumulator:
-    """What the open shutter gathers: premultiplied scene-linear colour, alpha and mattes are averaged, the depth is
-    that of the nearest moment, so that a merge by depth keeps all of a blurred edge."""
+    """Accumulates the moments of an open shutter.
+
+    Premultiplied scene-linear colour, alpha and mattes are averaged. The depth is that of the nearest moment, so that a
+    merge by depth keeps all of a blurred edge.
+    """
 
     def __init__(self) -> None:
         self._weight = 0.0
@@ -76,7 +79,7 @@ class ShutterAccumulator:
         self._matte_sums: dict[str, F32]
 
     def add_moment(self, passes: Passes, weight: float) -> None:
-        """Gathers one moment."""
+        """Add a moment; its weight is the number of identical moments that it stands for."""
         light = passes.to_scene_linear() * np.float32(weight)
         mattes = {name: matte * np.float32(weight) for name, matte in passes.mattes.items()}
         self._weight += weight
@@ -89,8 +92,8 @@ class ShutterAccumulator:
             self._matte_sums[name] += matte
 
     def average_passes(self) -> Passes:
-        """The mean over all that was gathered."""
-        assert self._color_sum is not None, "nothing was gathered"
+        """Return the mean of all added moments."""
+        assert self._color_sum is not None, "no moment was added"
         light = self._color_sum / np.float32(self._weight)
         alpha = np.ascontiguousarray(light[..., 3])
         color = srgb_from_linear(light[..., :3] / np.maximum(alpha, MIN_COLOR_ALPHA)[..., None])
@@ -99,13 +102,13 @@ class ShutterAccumulator:
 
 
 def passes_from_frame(frame: RenderedFrame) -> Passes:
-    """The passes of what `Portrait.render` gives: everything there is premultiplied and in torch."""
+    """Convert the premultiplied tensors of `Portrait.render` to passes."""
     import torch
 
     alpha = frame.alpha.clamp(0, 1)
-    drawn = frame.mattes.shape[:2] == alpha.shape
+    has_mattes = frame.mattes.shape[:2] == alpha.shape
     depth = torch.full_like(alpha, EMPTY_DEPTH_METERS)
-    if drawn:
+    if has_mattes:
         depth = torch.where(alpha > MIN_DEPTH_ALPHA, frame.depth / alpha.clamp_min(MIN_DEPTH_ALPHA), EMPTY_DEPTH_METERS)
     face, hair, mouth, torso = frame.mattes.clamp(0, 1).unbind(-1)
     planes = ((face + hair + mouth).clamp(max=1), hair, mouth, torso)
@@ -113,22 +116,22 @@ def passes_from_frame(frame: RenderedFrame) -> Passes:
         color=_to_numpy(unpremultiply_color(frame)),
         alpha=_to_numpy(alpha),
         depth=_to_numpy(depth),
-        mattes={name: _to_numpy(plane) for name, plane in zip(MATTE_NAMES, planes, strict=True)} if drawn else {},
+        mattes={name: _to_numpy(plane) for name, plane in zip(MATTE_NAMES, planes, strict=True)} if has_mattes else {},
     )
 
 
 def unpremultiply_color(frame: RenderedFrame) -> Tensor:
-    """(H, W, 3) display sRGB 0–1 of a frame, freed from its alpha; 0 where there is nothing."""
+    """Return the (H, W, 3) display sRGB 0–1 of a frame, divided by alpha; 0 in empty pixels."""
     return (frame.rgb / frame.alpha.clamp_min(MIN_COLOR_ALPHA)[..., None]).clamp(0, 1)
 
 
 def preview_image(frame: RenderedFrame) -> U8:
-    """(H, W, 4) uint8 display sRGB with straight alpha."""
+    """Return (H, W, 4) uint8 display sRGB with straight alpha."""
     import torch
 
     rgba = torch.cat([unpremultiply_color(frame), frame.alpha.clamp(0, 1)[..., None]], -1)
-    picture: U8 = np.ascontiguousarray((rgba * 255 + 0.5).to(torch.uint8).cpu().numpy())
-    return picture
+    image: U8 = np.ascontiguousarray((rgba * 255 + 0.5).to(torch.uint8).cpu().numpy())
+    return image
 
 
 def _to_numpy(values: Tensor) -> F32:
@@ -136,6 +139,6 @@ def _to_numpy(values: Tensor) -> F32:
 
 
 def quantize(values: F32, max_value: int) -> F32:
-    """Values 0–1 as whole numbers from 0 to `top`."""
+    """Round values 0–1 to whole numbers from 0 to `max_value`."""
     rounded: F32 = np.rint(np.clip(values, 0, 1) * np.float32(max_value))
     return rounded

@@ -1,7 +1,7 @@
-"""How far every pixel's part of the actor moves between frames: the Vector pass, as Blender's own renderers write it.
+"""The Vector pass: how far each pixel's part of the actor moves between frames, as Blender's renderers write it.
 
-X and Y hold the way from a point's place in this frame to its place in the previous one, Z and W the way from its place
-in the next frame to its place in this one; pixels, x to the right, y up.
+X and Y are the displacement from a point's position in this frame to that in the previous one, Z and W from its
+position in the next frame to that in this one; pixels, x to the right, y up.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from ..rasterizer import CameraView
 
 
+MIN_PROJECTION_DEPTH = 1e-3  # metres; nearer points, and those behind the camera, are projected from this depth
+Y_UP_SIGNS = (1, -1, 1, -1)  # image y is down
+
+
 class Moment(NamedTuple):
-    """The actor and the camera at one time."""
+    """The actor's pose and the camera at one time."""
 
     pose: Pose
     camera: CameraView
@@ -29,23 +33,24 @@ class Moment(NamedTuple):
 
 @torch.no_grad()
 def render_motion_vectors(portrait: Portrait, moments: Sequence[Moment]) -> F32:
-    """(H, W, 4) pixels; 0 where there is nothing.
+    """Render the (H, W, 4) Vector pass in pixels; 0 in empty pixels.
 
     Args:
-        moments: the previous frame's, this frame's and the next one's.
+        portrait: the actor's model.
+        moments: those of the previous, this and the next frame.
     """
-    before, now, after = (_project_centers(portrait, moment) for moment in moments)
-    ways = torch.cat([before - now, now - after], 1) * now.new_tensor([1, -1, 1, -1])
-    moved = portrait.deform(moments[1].pose)
-    drawn, alpha, _ = portrait.rasterize_features(moved, ways, moments[1].camera, False)
-    drawn = torch.where(alpha[..., None] > MIN_DEPTH_ALPHA, drawn / alpha.clamp_min(MIN_DEPTH_ALPHA)[..., None], 0)
-    plane: F32 = drawn.float().cpu().numpy()
+    previous, current, following = (_project_centers(portrait, moment) for moment in moments)
+    displacements = torch.cat([previous - current, current - following], 1) * current.new_tensor(Y_UP_SIGNS)
+    gaussians = portrait.deform(moments[1].pose)
+    vectors, alpha, _ = portrait.rasterize_features(gaussians, displacements, moments[1].camera, with_depth=False)
+    vectors = torch.where(alpha[..., None] > MIN_DEPTH_ALPHA, vectors / alpha.clamp_min(MIN_DEPTH_ALPHA)[..., None], 0)
+    plane: F32 = vectors.float().cpu().numpy()
     return plane
 
 
 def _project_centers(portrait: Portrait, moment: Moment) -> Tensor:
-    """(N, 2) where the Gaussians' centres lie in the picture; what is behind the camera counts as just before it."""
+    """Return the pixels (N, 2) of the Gaussians' centres."""
     view = moment.camera.view
     points = portrait.deform(moment.pose).means @ view[:3, :3].T + view[:3, 3]
     pixels = points @ moment.camera.intrinsics.T
-    return pixels[:, :2] / pixels[:, 2:].clamp_min(1e-3)
+    return pixels[:, :2] / pixels[:, 2:].clamp_min(MIN_PROJECTION_DEPTH)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from backend.__main__ import main
+from backend.cli.commands import main
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.errors import UserError

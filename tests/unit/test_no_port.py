@@ -25,7 +25,7 @@ sys.addaudithook(watch)
 if sys.argv[1:] == ["talk"]:
     import socket
     socket.socket().bind(("127.0.0.1", 0))
-from backend.__main__ import main
+from backend.cli.commands import main
 code = main(sys.argv[1:])
 sockets = [f.path for f in os.scandir("/proc/self/fd") if os.path.islink(f.path) and "socket:" in os.readlink(f.path)]
 os._exit(98 if sockets else code)

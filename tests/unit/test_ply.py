@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backend.__main__ import main
+from backend.cli.commands import main
 from backend.contract.actor_folder import ActorFolder
 from backend.contract.arrays import F32
 from backend.contract.errors import UserError
