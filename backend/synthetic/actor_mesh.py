@@ -11,7 +11,7 @@ from ..contract.arrays import F32, F64, I32
 from ..contract.channels import CHANNEL_INDEX
 from ..contract.geometry import matrix_from_unit_quaternion, rotation_about_x
 from ..tracking.detection.topology import IRIS_LEFT, IRIS_RIGHT, LANDMARK_COUNT, MESH_VERTEX_COUNT
-from . import texture
+from .atlas import skin_uv, to_atlas_texels
 from .cage import EYE_RADIUS, build_cage
 from .hair import build_hair
 from .landmarks import LOWER_LIP_MIDDLE, UPPER_LIP_MIDDLE
@@ -21,6 +21,7 @@ from .rest_mesh import build_rest_mesh, find_skin_regions
 from .shading import ActorShading, cornea_highlight
 from .shapes import JAW_ANGLE, JAW_PIVOT, JAW_SLIDE, build_shapes
 from .subdivision import subdivide
+from .texture import IRIS_RADIUS, paint_atlas
 
 SUBDIVISION_LEVELS = 2  # 16 skin faces for one of the cage
 LID_THICKNESS = 0.0009  # metres that the lids stand off the eyeball
@@ -31,7 +32,7 @@ TONGUE_OUT_OPENING = 0.010  # metres between the lips from which the tongue come
 # Radians that an eyeball turns at eyeLook… 1, by the channel's direction.
 MAX_GAZE_ANGLES = {"In": np.radians(32), "Out": np.radians(32), "Up": np.radians(22), "Down": np.radians(26)}
 
-_IRIS_DISK = texture.IRIS_RADIUS * np.array([(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)], float)
+_IRIS_DISK = IRIS_RADIUS * np.array([(0, 0), (1, 0), (0, 1), (-1, 0), (0, -1)], float)
 # (5, 3) centre and rim of the iris on the eyeball, in the order of MediaPipe's landmarks, metres from its centre.
 IRIS_POINTS = np.column_stack([_IRIS_DISK, np.sqrt(EYE_RADIUS**2 - (_IRIS_DISK**2).sum(1))])
 
@@ -78,9 +79,9 @@ class ActorMesh:
             self.cage.faces, len(self.cage.vertices), SUBDIVISION_LEVELS, creases
         )
         vertices = self.subdivision_matrix @ self.cage.vertices
-        skin = MeshPart(vertices, skin_faces, texture.skin_uv(vertices))
+        skin = MeshPart(vertices, skin_faces, skin_uv(vertices))
         hair = build_hair(seed, has_loose_hairs)
-        self.atlas = texture.paint_atlas(self.cage, seed)
+        self.atlas = paint_atlas(self.cage, seed)
         self.rest = build_rest_mesh(self.cage, skin, find_skin_regions(self.cage, skin, parent), hair)
         self._shading = ActorShading(self.rest, hair, lip_center(self.cage)[2])
         self.visible_faces = self._shading.visible_faces
@@ -114,7 +115,7 @@ class ActorMesh:
         for iris, side, center in zip((IRIS_RIGHT, IRIS_LEFT), ("right", "left"), self.cage.eye_centers, strict=True):
             eyeball, rotation = self.rest.part_slices[f"eye_{side}"], eye_rotation(channels, side == "left")
             local = (self.rest.vertices[eyeball] - center) / EYE_RADIUS @ rotation
-            uv[eyeball] = texture.to_atlas_texels("eye", 0.5 + local[:, :2] * [0.5, -0.5])
+            uv[eyeball] = to_atlas_texels("eye", 0.5 + local[:, :2] * [0.5, -0.5])
             specular[eyeball] = cornea_highlight(local, head_rotation @ rotation, camera_position)
             landmarks[list(iris)] = (center + IRIS_POINTS @ rotation.T) @ head_rotation.T + head[1]
         irradiance = self._shading.irradiance(shape, head_rotation, torso_rotation, opening, camera_position)

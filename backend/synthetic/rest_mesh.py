@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..contract.arrays import F32, F64, I32, U8
-from . import parts, texture
+from . import parts
+from .atlas import to_atlas_texels
 from .cage import Cage
 from .mesh_part import MeshPart
 
@@ -90,7 +91,7 @@ def build_rest_mesh(cage: Cage, skin: MeshPart, skin_regions: U8, hair: MeshPart
     for name, part, rectangle, region in placed:
         slices[name] = slice(count, count + len(part.vertices))
         faces.append(part.faces + count)
-        uv.append(texture.to_atlas_texels(rectangle, part.uv))
+        uv.append(to_atlas_texels(rectangle, part.uv))
         regions.append(np.broadcast_to(np.asarray(region, np.uint8), len(part.faces)))
         count += len(part.vertices)
     vertices = np.concatenate([part.vertices for _, part, _, _ in placed])

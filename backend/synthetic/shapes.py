@@ -3,7 +3,7 @@
 A shape is given by handles, landmarks that are displaced by millimetres (x to the actor's left, y up, z to the front),
 and by landmarks that stay; between them lies the smoothest field. The left side is given, the right one is its mirror
 image. Most handles stand in `shapes.csv`, those of the lips and lids follow from formulas here. Channels that turn
-rigid parts (eyeballs, lower teeth, tongue) do so in `head.py`.
+rigid parts (eyeballs, lower teeth, tongue) do so in `actor_mesh.py`.
 """
 
 from __future__ import annotations
