@@ -1,4 +1,4 @@
-"""What the sample actor says: sentences as ARPAbet phones, and how each phone sounds and looks.
+"""What the synthetic actor says: sentences as ARPAbet phones, and how each phone sounds and looks.
 
 Formants are the women's averages of G. E. Peterson and H. L. Barney, "Control Methods Used in a Study of the Vowels",
 JASA 24, 1952, rounded; durations and mouth shapes are common phonetic knowledge.
@@ -10,6 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SILENCE = "SIL"
+STRESS_LENGTHENING = 1.25  # of a stressed phone
+FINAL_LENGTHENING = 1.35  # of the last two phones of a sentence, as speakers do
+FINAL_PHONE_COUNT = 2
+LENGTH_RANGE = (0.92, 1.12)  # by which a phone's length varies at random
+TEMPO = 1.08  # of all lengths; larger speaks more slowly
+PAUSE_RANGE = (0.7, 1.4)  # by which a pause varies at random
+COMMA_LENGTH = 0.6  # of a silence's usual length
+GLIDE_LENGTHS = (0.85, 0.65)  # of the two vowels of a diphthong
+
+# Channels that a mouth shape gives without a side and that exist on both sides.
+SIDED_CHANNELS = ("mouthSmile", "mouthStretch", "mouthLowerDown", "mouthUpperUp", "mouthPress", "mouthDimple")
+
 
 @dataclass(frozen=True)
 class Phone:
@@ -18,12 +31,15 @@ class Phone:
     Attributes:
         formants: first three formants in hertz.
         seconds: usual length.
-        voice: loudness of the voice, 0–1. nasal: it passes through the nose.
-        hiss: loudness of the noise, 0–1, around `hiss_at` hertz with `hiss_width` hertz.
-        closure: "lips" (p, b, m), "tongue" (t, d, n, k, g) or "" : the way out is shut.
-        burst: loudness of the noise when the closure opens.
-        mouth: channel → value at the middle of the phone.
-        weight: how firmly the mouth keeps to it against its neighbours.
+        voicing: loudness of the voice, 0–1.
+        is_nasal: whether it passes through the nose.
+        frication: loudness of the noise, 0–1.
+        frication_hertz: centre of the noise.
+        frication_bandwidth: of the noise, hertz.
+        closure: "lips" (p, b, m), "tongue" (t, d, n, k, g) or "" where the vocal tract stays open.
+        burst: loudness of the noise when the closure opens, 0–1.
+        mouth: (channel, value) at the middle of the phone.
+        dominance: how firmly the mouth keeps this shape against the neighbouring phones.
     """
 
     formants: tuple[float, float, float] = (500, 1500, 2600)
@@ -40,11 +56,10 @@ class Phone:
 
 
 def _mouth(jaw: float, **others: float) -> tuple[tuple[str, float], ...]:
-    """Channels of a mouth shape; a key without a side stands for both sides."""
+    """Channels of a mouth shape; a name in `SIDED_CHANNELS` stands for both sides."""
     table = {"jawOpen": jaw}
     for name, value in others.items():
-        sided = name in ("mouthSmile", "mouthStretch", "mouthLowerDown", "mouthUpperUp", "mouthPress", "mouthDimple")
-        for end in ("Left", "Right") if sided else ("",):
+        for end in ("Left", "Right") if name in SIDED_CHANNELS else ("",):
             table[name + end] = value
     return tuple(table.items())
 
@@ -53,6 +68,7 @@ def _vowel(f1: float, f2: float, f3: float, seconds: float, jaw: float, **mouth:
     return Phone((f1, f2, f3), seconds, voicing=1.0, mouth=_mouth(jaw, **mouth), dominance=1.0)
 
 
+# By ARPAbet symbol: formants in hertz, length in seconds, then as in `Phone`.
 PHONES: dict[str, Phone] = {
     "AA": _vowel(850, 1220, 2810, 0.15, 0.62, mouthLowerDown=0.25),
     "AE": _vowel(860, 2050, 2850, 0.15, 0.52, mouthStretch=0.30, mouthLowerDown=0.35, mouthUpperUp=0.15),
@@ -103,9 +119,10 @@ PHONES: dict[str, Phone] = {
                 mouth=_mouth(0.25), dominance=0.3),
     "SIL": Phone((500, 1500, 2600), 0.30, dominance=1.2),
 }  # fmt: skip
-_DIPHTHONGS = {"EY": ("EH", "IY"), "AY": ("AA", "IY"), "OW": ("AO", "UW"), "AW": ("AA", "UW"), "OY": ("AO", "IY")}
+DIPHTHONGS = {"EY": ("EH", "IY"), "AY": ("AA", "IY"), "OW": ("AO", "UW"), "AW": ("AA", "UW"), "OY": ("AO", "IY")}
 
-# (words, phones); 1 marks a stressed vowel, a comma is a short pause.
+# (words, phones); 1 marks a stressed vowel, a comma is a short pause. The footage speaks the first lines, speech lines
+# are what the finished actor speaks.
 FOOTAGE_LINES = (
     ("Hello, my name is Mona.", "HH AH L OW1 , M AY N EY1 M IH Z M OW1 N AH"),
     ("I was made by a small program, pixel by pixel.",
@@ -130,7 +147,14 @@ SPEECH_LINES = (
 
 @dataclass(frozen=True)
 class TimedPhone:
-    """A phone in time: seconds of its start and end, and whether it is stressed."""
+    """A phone in time.
+
+    Attributes:
+        name: key of `PHONES`.
+        start: seconds.
+        end: seconds.
+        is_stressed: whether it carries the stress of its word.
+    """
 
     name: str
     start: float
@@ -139,43 +163,50 @@ class TimedPhone:
 
     @property
     def middle(self) -> float:
+        """Seconds of its middle."""
         return (self.start + self.end) / 2
 
 
 def _parse_phones(text: str) -> list[tuple[str, bool, float]]:
-    """(phone, stressed, length factor) of a phone string; glides become two vowels."""
-    out: list[tuple[str, bool, float]] = []
+    """(phone, is stressed, length factor) of a phone string; diphthongs become two vowels."""
+    phones: list[tuple[str, bool, float]] = []
     for symbol in text.split():
-        name, stressed = symbol.rstrip("1"), symbol.endswith("1")
+        name, is_stressed = symbol.rstrip("1"), symbol.endswith("1")
         if name == ",":
-            out.append(("SIL", False, 0.6))
-        elif name in _DIPHTHONGS:
-            first, second = _DIPHTHONGS[name]
-            out += [(first, stressed, 0.85), (second, False, 0.65)]
+            phones.append((SILENCE, False, COMMA_LENGTH))
+        elif name in DIPHTHONGS:
+            first, second = DIPHTHONGS[name]
+            phones += [(first, is_stressed, GLIDE_LENGTHS[0]), (second, False, GLIDE_LENGTHS[1])]
         else:
-            out.append((name, stressed, 1.0))
-    return out
+            phones.append((name, is_stressed, 1.0))
+    return phones
 
 
 def schedule_phones(
     texts: list[str], rng: np.random.Generator, *, lead_seconds: float, pause_seconds: float, min_seconds: float
 ) -> list[TimedPhone]:
-    """Phone strings as a timeline from 0 to at least `until` seconds (0: as long as it takes), with silence around.
+    """Give phone strings their times, with silence around them.
 
     Args:
-        texts: phone strings; said in turn, and again when time is left.
-        lead: seconds of silence before the first. pause: usual seconds between two.
+        texts: phone strings; spoken in turn, and again while time is left.
+        rng: source of the lengths' variation.
+        lead_seconds: silence before the first string.
+        pause_seconds: usual silence after each string.
+        min_seconds: the timeline ends with the first string that ends later; 0 speaks each string once.
     """
-    said: list[TimedPhone] = [TimedPhone("SIL", 0.0, lead_seconds)]
+    timeline = [TimedPhone(SILENCE, 0.0, lead_seconds)]
     index = 0
-    while index < len(texts) or said[-1].end < min_seconds:
+    while index < len(texts) or timeline[-1].end < min_seconds:
         phones = _parse_phones(texts[index % len(texts)])
-        for place, (name, stressed, factor) in enumerate(phones):
-            slow = 1.35 if len(phones) - place <= 2 else 1.0
-            length = PHONES[name].seconds * factor * slow * (1.25 if stressed else 1.0) * rng.uniform(0.92, 1.12) * 1.08
-            said.append(TimedPhone(name, said[-1].end, said[-1].end + length, stressed))
-        said.append(TimedPhone("SIL", said[-1].end, said[-1].end + pause_seconds * rng.uniform(0.7, 1.4)))
+        for position, (name, is_stressed, factor) in enumerate(phones):
+            final = FINAL_LENGTHENING if len(phones) - position <= FINAL_PHONE_COUNT else 1.0
+            stress = STRESS_LENGTHENING if is_stressed else 1.0
+            length = PHONES[name].seconds * factor * final * stress * rng.uniform(*LENGTH_RANGE) * TEMPO
+            timeline.append(TimedPhone(name, timeline[-1].end, timeline[-1].end + length, is_stressed))
+        timeline.append(
+            TimedPhone(SILENCE, timeline[-1].end, timeline[-1].end + pause_seconds * rng.uniform(*PAUSE_RANGE))
+        )
         index += 1
-        if min_seconds and said[-1].end >= min_seconds:
+        if min_seconds and timeline[-1].end >= min_seconds:
             break
-    return said
+    return timeline
