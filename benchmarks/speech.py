@@ -27,7 +27,7 @@ from backend.pipeline.scan import scan_footage, write_audio
 from backend.speech.features import SpeechFeatures, analyze_speech
 from backend.speech.model import SpeechModel, speak, train_speech
 from backend.speech.mouth import CLOSURE_SEARCH_SECONDS, find_closures, pause_weights
-from backend.synthetic import motion, voice
+from backend.synthetic import lip_sync, motion, voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, schedule_phones
 from backend.tracking.detection import topology as topo
 
@@ -86,7 +86,7 @@ def sample_figures(parent: Path) -> dict[str, float]:
     save_wav(parent / "line.wav", resample_poly(voice.synthesize_speech(line, 5), 2, 3).astype(np.float32))
     spoken = speak(folder, parent / "line.wav")
     times, apart = np.arange(len(spoken)) / FPS, _lip_openness(folder, spoken.channels)
-    truth = motion.lip_channels(line, times)[:, CHANNEL_INDEX["jawOpen"]]
+    truth = lip_sync.lip_channels(line, times)[:, CHANNEL_INDEX["jawOpen"]]
     shut = [(p.start, p.end) for p in line if PHONES[p.name].closure == "lips"]
     figures["sample.line.jawOpen_r"] = float(np.corrcoef(spoken.channels[:, CHANNEL_INDEX["jawOpen"]], truth)[0, 1])
     figures["sample.line.closures_met_percent"] = _closed_percent(apart, times, shut)

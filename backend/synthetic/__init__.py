@@ -1,4 +1,4 @@
-"""The synthetic sample actor: a talking head made by code, with exact ground truth. It shows no real person.
+"""The synthetic actor: a talking head made by code, with exact ground truth. It shows no real person.
 
 It may import the packages up to `report`.
 """

@@ -1,4 +1,4 @@
-"""The exact truth about a sample clip, in one `.npz`."""
+"""The exact ground truth of a sample clip, in one `.npz`."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ GROUND_TRUTH_LAYOUT: ArrayLayout = {
 
 @dataclass
 class GroundTruth:
-    """What is exactly known about T frames of a clip of H×W pixels.
+    """The exact ground truth of T frames of H×W pixels.
 
     Attributes:
         performance: head and torso poses and channels, actor space.
-        view: (4, 4) actor space → OpenCV camera, the same for all frames.
+        view: (4, 4) actor space → OpenCV camera, the same in all frames.
         intrinsics: (3, 3) in pixels, pixel centres at +0.5.
-        landmarks: (T, 478, 2) pixels where MediaPipe's landmarks truly are; 468–477 are the irises.
+        landmarks: (T, 478, 2) pixels of MediaPipe's landmarks; 468–477 are the irises.
         mouth_opening: (T,) metres between the middles of the lips' inner edges, sideways shifts left out.
-        phones: (P,) names of the spoken phones. phone_times: (P, 2) seconds of their starts and ends.
+        phones: (P,) names of the spoken phones.
+        phone_times: (P, 2) seconds of their starts and ends.
         mattes: (T, 4, H, W) uint8 coverage of head (with hair and mouth), hair, torso (with neck), mouth interior, in
-            this order; None when it was not loaded or not made.
-        depth: (T, H, W) float16 metres from the camera, times coverage; None when not made.
+            this order; None when they were not loaded or not made.
+        depth: (T, H, W) float16 metres from the camera, times coverage; None when it was not loaded or not made.
     """
 
     performance: Performance
@@ -66,14 +67,18 @@ class GroundTruth:
 
     @classmethod
     def load(cls, path: Path, *, should_load_images: bool = True) -> GroundTruth:
-        """Reads `<stem>.truth.npz`; `pictures=False` leaves the mattes and the depth on the disk.
+        """Read `<stem>.truth.npz`.
+
+        Args:
+            path: the file.
+            should_load_images: whether the mattes and the depth are read too.
 
         Raises:
-            UserError: missing or damaged.
+            UserError: the file is missing or damaged.
         """
         try:
-            wanted = ("mattes", "depth") if should_load_images else ()
-            table = read_arrays(path, ("format", "fps", "phones", *GROUND_TRUTH_LAYOUT, *wanted))
+            images = ("mattes", "depth") if should_load_images else ()
+            table = read_arrays(path, ("format", "fps", "phones", *GROUND_TRUTH_LAYOUT, *images))
             if str(table["format"]) != GROUND_TRUTH_FORMAT or not matches_layout(table, GROUND_TRUTH_LAYOUT):
                 raise ValueError("format")
             frames = np.arange(len(table["channels"]), dtype=np.int64)
@@ -85,52 +90,56 @@ class GroundTruth:
                 performance=performance.check(path.name), view=table["view"], intrinsics=table["intrinsics"],
                 landmarks=table["landmarks"], mouth_opening=table["mouth_opening"],
                 phones=tuple(str(p) for p in table["phones"]), phone_times=table["phone_times"],
-                **{name: table[name] for name in wanted if name in table},
+                **{name: table[name] for name in images if name in table},
             )  # fmt: skip
         except FileNotFoundError as error:
-            raise UserError("missing_file", f"There is no sample truth at {path}.", "Make the sample again.") from error
+            raise UserError(
+                "missing_file", f"There is no ground truth at {path}.", "Make the sample clip again."
+            ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError("bad_truth", f"{path.name} is not a readable truth.", "Make the sample again.") from error
+            raise UserError(
+                "bad_truth", f"{path.name} is not a readable ground truth.", "Make the sample clip again."
+            ) from error
 
 
 class GroundTruthWriter:
-    """Writes a truth while the frames are made, so that the mattes never lie in memory together."""
+    """Writes a ground truth frame by frame, so that the mattes never lie in memory together."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._stream: IO[bytes] | None = None
 
     def begin_mattes(self, shape: tuple[int, ...]) -> None:
-        """Starts the mattes' array of this shape (T, 4, H, W)."""
+        """Begin the array of the mattes, of this shape (T, 4, H, W)."""
         self._stream = self._archive.open("mattes.npy", "w", force_zip64=True)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._stream, header)  # type: ignore[no-untyped-call]
 
     def write_mattes(self, mattes: F32) -> None:
-        """Adds the (4, H, W) mattes of the next frame."""
+        """Add the (4, H, W) mattes of the next frame; do nothing without `begin_mattes`."""
         if self._stream is not None:
             self._stream.write(np.ascontiguousarray(np.clip(mattes * 255 + 0.5, 0, 255).astype(np.uint8)).tobytes())
 
     def end_mattes(self) -> None:
-        """Ends the mattes' array."""
+        """End the array of the mattes."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
 
     def write_tables(self, truth: GroundTruth) -> None:
-        """Writes everything else."""
+        """Write everything else."""
         self.end_mattes()
-        done = truth.performance
+        performance = truth.performance
         arrays = {
             "format": np.array(GROUND_TRUTH_FORMAT),
-            "fps": np.float64(done.fps),
+            "fps": np.float64(performance.fps),
             "view": truth.view,
             "intrinsics": truth.intrinsics,
-            "head_rotation": done.head_rotation,
-            "head_translation": done.head_translation,
-            "torso_rotation": done.torso_rotation,
-            "torso_translation": done.torso_translation,
-            "channels": done.channels,
+            "head_rotation": performance.head_rotation,
+            "head_translation": performance.head_translation,
+            "torso_rotation": performance.torso_rotation,
+            "torso_translation": performance.torso_translation,
+            "channels": performance.channels,
             "names": np.array(CHANNELS),
             "landmarks": truth.landmarks,
             "mouth_opening": truth.mouth_opening,
@@ -146,7 +155,7 @@ class GroundTruthWriter:
 
 @contextmanager
 def open_writer(path: Path) -> Iterator[GroundTruthWriter]:
-    """A writer whose file appears under its name only when the block ends well.
+    """Yield a writer whose file appears under its name only when the block ends without an exception.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.

@@ -1,9 +1,10 @@
-"""Makes the sample clip: film, sound and truth; and a line for the actor to speak."""
+"""Writes the sample clip (film, sound and ground truth) and a line for the actor to speak."""
 
 from __future__ import annotations
 
 import tempfile
 import wave
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,19 +19,31 @@ from . import motion, phones, voice
 from .ground_truth import GroundTruth, open_writer
 from .render import PinholeCamera, SampleRenderer
 
+MIN_SIZE, MAX_SIZE = 64, 4096  # pixels of the frame's side
+MIN_FPS, MAX_FPS = 1, 240
+MAX_SUBSAMPLES = 4  # per pixel and axis; more take long and show no difference
+
+FOOTAGE_LEAD_SECONDS = 0.6  # silence before the first line of the footage: it begins at rest
+FOOTAGE_PAUSE_SECONDS = 0.45  # between its lines
+SPEECH_LEAD_SECONDS = 0.35  # the same of a line to speak
+SPEECH_PAUSE_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What clip to make.
+    """Options of the sample clip.
 
     Attributes:
-        seconds: length. size: side of the square frame in pixels, at least 64. fps: frames per second.
+        seconds: length; at least one frame.
+        size: side of the square frame in pixels, 64 to 4096.
+        fps: frames per second, 1 to 240.
         seed: another seed says, looks and moves differently; the same seed gives the same clip.
         noise: deviation of the camera's noise, 0–1 of the display range.
-        strands: loose hairs at the outline, for difficult mattes.
-        motion: "talk", "still_head", "range" or "parts", as in `motion.perform`.
-        mattes: write the mattes to the truth. depth: write the depth too.
-        samples: subsamples per pixel and axis.
+        has_loose_hairs: whether single hairs stand off the outline, for difficult mattes.
+        motion: "talk", "still_head", "range" or "parts", as in `motion.create_performance`.
+        mattes: whether the mattes are written to the ground truth.
+        depth: whether the depth is written to the ground truth.
+        subsamples: subsamples per pixel and axis, 1 to 4.
     """
 
     seconds: float = 12.0
@@ -44,80 +57,111 @@ class SampleOptions:
     depth: bool = False
     subsamples: int = 2
 
+    @property
+    def frame_count(self) -> int:
+        """Number of frames."""
+        return round(self.seconds * self.fps)
+
     def check(self) -> None:
-        """Raises UserError when no clip can be made like this."""
-        sound = self.seconds * self.fps >= 1 and 64 <= self.size <= 4096 and 1 <= self.fps <= 240
-        if not sound or self.motion not in motion.MOTIONS or not 1 <= self.subsamples <= 4:
-            raise UserError(
-                "bad_sample",
-                "A sample clip cannot be made with these options.",
-                f"Choose 64 to 4096 pixels, 1 to 240 frames per second and one of {', '.join(motion.MOTIONS)}.",
-            )
+        """Check the ranges.
+
+        Raises:
+            UserError: an option is out of its range.
+        """
+        problem = next((problem for is_good, problem in self._conditions() if not is_good), None)
+        if problem is not None:
+            raise UserError("bad_sample", *problem)
+
+    def _conditions(self) -> Iterator[tuple[bool, tuple[str, str]]]:
+        """Yield what must hold, and the message and remedy where it does not."""
+        yield (
+            MIN_FPS <= self.fps <= MAX_FPS,
+            (f"A sample clip cannot have {self.fps:g} frames per second.", f"Choose {MIN_FPS} to {MAX_FPS}."),
+        )
+        yield (
+            self.seconds * self.fps >= 1,
+            (f"A sample clip of {self.seconds:g} s has no frame.", "Choose a longer time."),
+        )
+        yield (
+            MIN_SIZE <= self.size <= MAX_SIZE,
+            (f"A sample clip cannot be {self.size} pixels wide.", f"Choose {MIN_SIZE} to {MAX_SIZE} pixels."),
+        )
+        yield (
+            self.motion in motion.MOTIONS,
+            (f"The sample actor has no motion {self.motion}.", f"Choose one of {', '.join(motion.MOTIONS)}."),
+        )
+        yield (
+            1 <= self.subsamples <= MAX_SUBSAMPLES,
+            (f"A pixel cannot have {self.subsamples} subsamples per axis.", f"Choose 1 to {MAX_SUBSAMPLES}."),
+        )
 
 
 def ground_truth_path(path: Path) -> Path:
-    """Where the truth of the clip at `path` lies."""
+    """Return where the ground truth of the clip at `path` lies: `<stem>.truth.npz` beside it."""
     return path.with_name(f"{path.stem}.truth.npz")
 
 
 def make_sample(path: Path, options: SampleOptions = SampleOptions(), reporter: Reporter | None = None) -> None:
-    """Writes the clip `path` (.mp4, with sound) and `<stem>.truth.npz` beside it.
+    """Write the clip `path` (.mp4, with sound) and its ground truth beside it.
 
     Raises:
-        UserError: the options make no sense, or the files cannot be written.
+        UserError: an option is out of its range, or the files cannot be written.
     """
     options.check()
     reporter = reporter or Reporter()
-    count = round(options.seconds * options.fps)
-    said = _build_script(phones.FOOTAGE_LINES, options.seed, count / options.fps)
-    performance = motion.create_performance(options.motion, count, options.fps, said, options.seed)
-    studio = SampleRenderer(
+    timeline = _schedule_footage(options.seed, options.frame_count / options.fps)
+    performance = motion.create_performance(options.motion, options.frame_count, options.fps, timeline, options.seed)
+    renderer = SampleRenderer(
         PinholeCamera.head_and_shoulders(options.size), options.seed, options.has_loose_hairs, options.subsamples
     )
-    grain = np.random.default_rng((options.seed, 4))
+    noise_rng = np.random.default_rng((options.seed, 4))
     landmarks, openings, depths = [], [], []
-    with tempfile.TemporaryDirectory() as folder, open_writer(ground_truth_path(path)) as record:
-        sound = Path(folder) / "voice.wav"
-        write_wav(sound, voice.synthesize_speech(said, options.seed, count / options.fps))
+    with tempfile.TemporaryDirectory() as folder, open_writer(ground_truth_path(path)) as writer:
+        audio = Path(folder) / "voice.wav"
+        write_wav(audio, voice.synthesize_speech(timeline, options.seed, options.frame_count / options.fps))
         if options.mattes:
-            record.begin_mattes((count, 4, options.size, options.size))
-        with VideoWriter(path, options.size, options.size, options.fps, sound, {"title": "Sample actor"}) as film:
-            for frame in reporter.report_items(range(count), "sample", count):
-                shot = studio.render(performance, frame)
-                film.write_frame(_add_noise(shot.image, options.noise, grain))
-                record.write_mattes(shot.mattes)
-                landmarks.append(shot.landmarks)
-                openings.append(shot.mouth_opening)
+            writer.begin_mattes((options.frame_count, 4, options.size, options.size))
+        with VideoWriter(path, options.size, options.size, options.fps, audio, {"title": "Sample actor"}) as video:
+            for index in reporter.report_items(range(options.frame_count), "sample", options.frame_count):
+                frame = renderer.render(performance, index)
+                video.write_frame(_add_noise(frame.image, options.noise, noise_rng))
+                writer.write_mattes(frame.mattes)
+                landmarks.append(frame.landmarks)
+                openings.append(frame.mouth_opening)
                 if options.depth:
-                    depths.append(shot.depth.astype(np.float16))
+                    depths.append(frame.depth.astype(np.float16))
         truth = GroundTruth(
-            performance=performance, view=studio.camera.view, intrinsics=studio.camera.intrinsics,
+            performance=performance, view=renderer.camera.view, intrinsics=renderer.camera.intrinsics,
             landmarks=np.stack(landmarks).astype(np.float32), mouth_opening=np.array(openings, np.float32),
-            phones=tuple(p.name for p in said), phone_times=np.array([(p.start, p.end) for p in said]),
+            phones=tuple(p.name for p in timeline), phone_times=np.array([(p.start, p.end) for p in timeline]),
             depth=np.stack(depths) if depths else None,
         )  # fmt: skip
-        record.write_tables(truth)
+        writer.write_tables(truth)
 
 
 def make_speech_line(path: Path, seed: int = 0) -> str:
-    """Writes a line to speak, not one of the footage's, as `path` (.wav, mono). Returns its words.
+    """Write a line to speak, not one of the footage's, as `path` (.wav, mono) and return its words.
 
     Raises:
         UserError: the file cannot be written.
     """
     words, text = phones.SPEECH_LINES[seed % len(phones.SPEECH_LINES)]
-    said = phones.schedule_phones(
-        [text], np.random.default_rng((seed, 7)), lead_seconds=0.35, pause_seconds=0.5, min_seconds=0
+    timeline = phones.schedule_phones(
+        [text],
+        np.random.default_rng((seed, 7)),
+        lead_seconds=SPEECH_LEAD_SECONDS,
+        pause_seconds=SPEECH_PAUSE_SECONDS,
+        min_seconds=0,
     )
     try:
-        write_wav(path, voice.synthesize_speech(said, seed))
+        write_wav(path, voice.synthesize_speech(timeline, seed))
     except OSError as error:
         raise error_from_failed_write(path, error) from error
     return words
 
 
 def write_wav(path: Path, samples: F32) -> None:
-    """Writes mono sound in −1…1 at `voice.RATE` as 16-bit wav."""
+    """Write mono samples in −1…1 at `voice.SAMPLE_RATE` as 16-bit WAV."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -125,17 +169,21 @@ def write_wav(path: Path, samples: F32) -> None:
         file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _build_script(lines: tuple[tuple[str, str], ...], seed: int, seconds: float) -> list[phones.TimedPhone]:
-    """The footage's timeline: the first line always comes first, the others in an order of the seed."""
+def _schedule_footage(seed: int, seconds: float) -> list[phones.TimedPhone]:
+    """Return the footage's timeline: the first line comes first, the others in an order of the seed."""
     rng = np.random.default_rng((seed, 6))
-    order = [0, *(1 + rng.permutation(len(lines) - 1))]
+    order = [0, *(1 + rng.permutation(len(phones.FOOTAGE_LINES) - 1))]
     return phones.schedule_phones(
-        [lines[i][1] for i in order], rng, lead_seconds=0.6, pause_seconds=0.45, min_seconds=seconds
+        [phones.FOOTAGE_LINES[i][1] for i in order],
+        rng,
+        lead_seconds=FOOTAGE_LEAD_SECONDS,
+        pause_seconds=FOOTAGE_PAUSE_SECONDS,
+        min_seconds=seconds,
     )
 
 
 def _add_noise(image: U8, noise: float, rng: np.random.Generator) -> U8:
-    """The picture with the camera's noise."""
+    """Return the image with the camera's noise."""
     if noise <= 0:
         return image
     noisy = image + rng.standard_normal(image.shape) * (255 * noise)

@@ -19,7 +19,7 @@ from backend.media.decode import probe_video
 from backend.pipeline.scan import measure_selection_offset, scan_footage, write_audio
 from backend.speech.av_sync import NATURAL_LEAD, measure_audio_offset
 from backend.speech.features import SpeechFeatures, analyze_speech
-from backend.synthetic import motion, voice
+from backend.synthetic import lip_sync, voice
 from backend.synthetic.phones import FOOTAGE_LINES, schedule_phones
 from backend.tracking.detection import topology as topo
 from backend.tracking.detection.selection import SegmentSelection
@@ -44,7 +44,7 @@ class Spoken:
         self.samples = resample_poly(voice.synthesize_speech(said, 4, SECONDS), 2, 3).astype(np.float32)
         self.track: SpeechFeatures = analyze_speech(self.samples)
         times = np.arange(round(SECONDS * FPS)) / FPS
-        channels = motion.lip_channels(said, times + NATURAL_LEAD)
+        channels = lip_sync.lip_channels(said, times + NATURAL_LEAD)
         face = rng.uniform(-60, 60, (topo.LANDMARK_COUNT, 2))
         points = np.tile(face, (len(times), 1, 1))
         lower = [*topo.LIP_INNER_LOWER, *topo.LIP_OUTER_LOWER, topo.CHIN]

@@ -23,7 +23,7 @@ from backend.speech.features import analyze_speech
 from backend.speech.model import SPEECH_FILE_NAME, Delivery, SpeechModel, pearson_correlation, speak, train_speech
 from backend.speech.mouth import pause_weights
 from backend.speech.network import NetworkOptions, fit_network
-from backend.synthetic import motion, voice
+from backend.synthetic import lip_sync, motion, voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, TimedPhone, schedule_phones
 from backend.tracking.detection import topology as topo
 
@@ -96,7 +96,7 @@ def test_a_new_line_is_spoken_as_its_phones_ask(actor: ActorFolder, tmp_path: Pa
     said = line(tmp_path / "line.wav")
     spoken = speak(actor, tmp_path / "line.wav")
     times = np.arange(len(spoken)) / FPS
-    truth = motion.lip_channels(said, times)
+    truth = lip_sync.lip_channels(said, times)
     assert pearson_correlation(spoken.channels[:, JAW], truth[:, JAW]) > 0.85
     mouth = SpeechModel.load(actor).mouth_profile
     apart = mouth.openness(spoken.channels[:, : len(ORAL_CHANNELS)])

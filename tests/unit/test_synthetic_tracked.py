@@ -1,4 +1,4 @@
-"""The face tracker's network must see the sample actor as a person."""
+"""The face tracker's network sees the synthetic actor as a person."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import cv2
 import mediapipe as mp
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from backend.contract.arrays import F64, U8
 from backend.contract.geometry import matrix_from_quaternion
 from backend.contract.performance import Performance
 from backend.media.decode import read_frames
@@ -17,41 +17,44 @@ from backend.synthetic import GroundTruth, SampleOptions, ground_truth_path, mak
 from backend.synthetic.cage import NECK_PIVOT
 from backend.synthetic.render import PinholeCamera, SampleRenderer
 
+Tracked = tuple[GroundTruth, list[F64]]
+
 SIZE = 320
-PAINTED = (33, 133, 362, 263, 4, 1, 2, 98, 327, 129, 358, 61, 291, 0, 17, 159, 145, 386, 374, 105, 334)
+PAINTED_LANDMARKS = (33, 133, 362, 263, 4, 1, 2, 98, 327, 129, 358, 61, 291, 0, 17, 159, 145, 386, 374, 105, 334)
 FEATURES = {"eye corners": (33, 133, 362, 263), "lip corners": (61, 291), "lips": (0, 13, 14, 17), "irises": (468, 473)}
 
 
-def network(*, static: bool):
-    return mp.solutions.face_mesh.FaceMesh(static_image_mode=static, refine_landmarks=True, max_num_faces=3)
+def open_network(*, is_static: bool) -> Any:
+    """The network, for single images or for a clip."""
+    return mp.solutions.face_mesh.FaceMesh(static_image_mode=is_static, refine_landmarks=True, max_num_faces=3)
 
 
-def look(mesh, rgb: NDArray[Any]) -> NDArray[Any]:
+def find_landmarks(network: Any, rgb: U8) -> F64:
     """(faces, 478, 2) pixels."""
-    found = mesh.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
+    found = network.process(np.ascontiguousarray(rgb)).multi_face_landmarks or []
     size = [rgb.shape[1], rgb.shape[0]]
-    return np.array([[(p.x, p.y) for p in face.landmark] for face in found]).reshape(-1, 478, 2) * size
+    return np.asarray(np.array([[(p.x, p.y) for p in face.landmark] for face in found]).reshape(-1, 478, 2) * size)
 
 
 @pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[GroundTruth, list[NDArray[Any]]]:
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     path = tmp_path_factory.mktemp("tracked") / "sample.mp4"
     make_sample(path, SampleOptions(seconds=2, size=SIZE, motion="range", mattes=False))
-    mesh = network(static=False)
-    return GroundTruth.load(ground_truth_path(path)), [look(mesh, rgb) for _, _, rgb in read_frames(path)]
+    network = open_network(is_static=False)
+    return GroundTruth.load(ground_truth_path(path)), [find_landmarks(network, rgb) for _, _, rgb in read_frames(path)]
 
 
 @pytest.fixture(scope="module")
-def studio() -> SampleRenderer:
+def renderer() -> SampleRenderer:
     return SampleRenderer(PinholeCamera.head_and_shoulders(SIZE), 0, False, 2)
 
 
-def test_one_face_in_every_frame(tracked: tuple[GroundTruth, list[NDArray[Any]]]) -> None:
+def test_network_finds_one_face_in_every_frame(tracked: Tracked) -> None:
     assert [len(found) for found in tracked[1]] == [1] * 50
 
 
 @pytest.mark.parametrize("name", FEATURES)
-def test_landmarks_lie_on_the_features(tracked: tuple[GroundTruth, list[NDArray[Any]]], name: str) -> None:
+def test_network_landmarks_lie_near_true_features(tracked: Tracked, name: str) -> None:
     truth, seen = tracked
     points = list(FEATURES[name])
     error = [
@@ -60,39 +63,39 @@ def test_landmarks_lie_on_the_features(tracked: tuple[GroundTruth, list[NDArray[
     assert np.mean(error) * 512 / SIZE < 4.0, "pixels at 512"
 
 
-def turned(studio: SampleRenderer, yaw: float, pitch: float) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The picture and the true head rotation (3, 3) of a neutral face turned by degrees."""
-    done = Performance.rest_pose(1, 25)
+def render_turned(renderer: SampleRenderer, yaw: float, pitch: float) -> tuple[U8, F64]:
+    """The image and the true head rotation (3, 3) of a neutral face turned by degrees."""
+    performance = Performance.rest_pose(1, 25)
     a, b = np.radians([yaw, pitch]) / 2
-    done.head_rotation[0] = [
+    performance.head_rotation[0] = [
         np.cos(a) * np.cos(b),
         np.cos(a) * np.sin(b),
         np.sin(a) * np.cos(b),
         -np.sin(a) * np.sin(b),
     ]
-    turn = matrix_from_quaternion(done.head_rotation[0])
-    done.head_translation[0] = NECK_PIVOT - turn @ NECK_PIVOT
-    return studio.render(done, 0).image, turn
+    turn = matrix_from_quaternion(performance.head_rotation[0])
+    performance.head_translation[0] = NECK_PIVOT - turn @ NECK_PIVOT
+    return renderer.render(performance, 0).image, turn
 
 
-def test_the_head_turns_as_it_truly_does(studio: SampleRenderer) -> None:
-    rest = (studio.mesh.subdivision_matrix @ studio.mesh.cage.vertices)[list(PAINTED)]
-    mesh = network(static=True)
+def test_rotation_from_network_landmarks_follows_true_rotation(renderer: SampleRenderer) -> None:
+    rest = (renderer.mesh.subdivision_matrix @ renderer.mesh.cage.vertices)[list(PAINTED_LANDMARKS)]
+    network = open_network(is_static=True)
     errors = []
     for yaw in (-16, -8, 0, 8, 16):
         for pitch in (-6, 0, 6):
-            picture, turn = turned(studio, yaw, pitch)
-            pixels = look(mesh, picture)[0, list(PAINTED)]
-            _, seen, _ = cv2.solvePnP(rest, pixels, studio.camera.intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
-            measured = studio.camera.view[:3, :3].T @ cv2.Rodrigues(seen)[0]
+            image, turn = render_turned(renderer, yaw, pitch)
+            pixels = find_landmarks(network, image)[0, list(PAINTED_LANDMARKS)]
+            _, seen, _ = cv2.solvePnP(rest, pixels, renderer.camera.intrinsics, None, flags=cv2.SOLVEPNP_SQPNP)
+            measured = renderer.camera.view[:3, :3].T @ cv2.Rodrigues(seen)[0]
             errors.append(cv2.Rodrigues(measured @ turn.T)[0][:, 0])
-    # What is constant is the network's idea of "straight ahead", which no picture tells.
+    # The network's convention of "straight ahead" is a constant rotation, which is taken out.
     error = np.degrees(np.array(errors) - np.mean(errors, 0))
-    # One still and no refinement; the whole tracker is held to 1.5° by the benchmark.
+    # A single image without refinement; the benchmark holds the whole tracker to 1.5°.
     assert np.linalg.norm(error, axis=1).mean() < 2.8
 
 
-def test_a_face_without_a_past_is_found_at_the_ends_of_the_range(studio: SampleRenderer) -> None:
-    mesh = network(static=True)
+def test_network_finds_single_images_at_ends_of_range(renderer: SampleRenderer) -> None:
+    network = open_network(is_static=True)
     for yaw, pitch in ((0, 0), (20, 12), (-20, 12), (20, -12), (-20, -12)):
-        assert len(look(mesh, turned(studio, yaw, pitch)[0])) == 1, (yaw, pitch)
+        assert len(find_landmarks(network, render_turned(renderer, yaw, pitch)[0])) == 1, (yaw, pitch)
