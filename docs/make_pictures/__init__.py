@@ -1,1 +1,1 @@
-"""Takes the pictures of the manual from the sample actor; `__main__` says how."""
+"""Makes the pictures of the manual from the sample actor; see `__main__`."""

@@ -1,11 +1,16 @@
-"""The manual's pictures, made anew from the sample actor into docs/pictures.
+"""Makes the manual's pictures in docs/pictures from the sample actor.
 
     python3 build.py demo                                    # once: the sample actor, in portrait_actor_demo/
     .venv/bin/python -m docs.make_pictures [NAME …] [--demo DIR]
 
-NAME is `shot` (composites and the GIF; Blender as a Python module, .venv-bpy-5.0), `work` or `steps` (Blender's window;
-what `build.py test desktop` needs) or `report` (chromium on PATH). Without one all are made, in about a quarter of an
-hour on two cores. Look at what comes out: places in the window are measured in pixels.
+NAME is one of these; without a NAME all are made, which takes about a quarter of an hour on two cores.
+
+    shot      composites and the GIF; needs Blender as a Python module, .venv-bpy-5.0
+    work      Blender's window with an actor; needs what `build.py test desktop` needs
+    steps     the sidebar's first steps; the same
+    report    the report's page; needs chromium on PATH
+
+Check the results: places in the window are given in pixels.
 """
 
 from __future__ import annotations
@@ -21,35 +26,38 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from backend.contract.arrays import Image
 from backend.contract.errors import UserError
 from tools import environments, package, pipeline
 from tools.processes import ROOT, StepFailed, child_environment, run_step, write_line
 
 from . import window_pictures
 
-Image = NDArray[np.uint8]
 PICTURES_FOLDER = ROOT / "docs" / "pictures"
-JPEG_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 88]
+JPEG_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 88]  # 0–100; lower shows artifacts around text
+MAX_PNG_WIDTH = 1000  # pixels; text is sharper as PNG, but wider pictures show the actor, which makes PNGs large
 NAMES = ("shot", "work", "steps", "report")
-GIF_WIDTH = 640
-SECURITY_POLICY_PATTERN = (
-    r'<meta http-equiv="Content-Security-Policy"[^>]*>'  # of the report: runs no script but its own
-)
-SEEK_SCRIPT = '<script>document.querySelector("video").currentTime = 4.32</script>'  # an open mouth
-GIF_FRAME_HUNDREDTHS = 8  # hundredths of a second between the GIF's frames: every second frame of 25 a second
+GIF_WIDTH = 640  # pixels
+PICTURE_GAP = 8  # pixels between two stills
+# The report's security policy, which allows no script but its own.
+SECURITY_POLICY_PATTERN = r'<meta http-equiv="Content-Security-Policy"[^>]*>'
+SEEK_SCRIPT = '<script>document.querySelector("video").currentTime = 4.32</script>'  # seconds; an open mouth
+GIF_FRAME_HUNDREDTHS = 8  # of a second between the GIF's frames: every second frame of 25 a second
+BROWSER_OPTIONS = (
+    "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1440,1300", "--virtual-time-budget=4000",
+)  # fmt: skip
 
 
 def save_picture(name: str, image: Image) -> None:
-    """Writes a picture of Blender's window; text is sharper as PNG, but the actor makes that large."""
-    file = PICTURES_FOLDER / f"{name}.{'png' if image.shape[1] < 1000 else 'jpg'}"
+    """Write a picture as PNG, or as JPEG when it is wide."""
+    file = PICTURES_FOLDER / f"{name}.{'png' if image.shape[1] < MAX_PNG_WIDTH else 'jpg'}"
     cv2.imwrite(str(file), image[:, :, ::-1], JPEG_OPTIONS if file.suffix == ".jpg" else [])
     write_line(f"{file.relative_to(ROOT)} ({file.stat().st_size / 1e3:.0f} kB)")
 
 
 def make_shot_pictures(demo_folder: Path) -> None:
-    """The actor speaking in a set: before and after, and a GIF."""
+    """Make the pictures of the actor speaking in a set: before and after the sliders, and a GIF."""
     with tempfile.TemporaryDirectory(prefix="portrait_actor_manual_") as name:
         folder = Path(name)
         inputs: list[str | Path] = [
@@ -58,27 +66,27 @@ def make_shot_pictures(demo_folder: Path) -> None:
             demo_folder / "sample_line.wav",
             folder,
         ]
-        places = child_environment(
+        environment = child_environment(
             BLENDER_USER_RESOURCES=folder / "user", PORTRAIT_ACTOR_PYTHON=environments.ensure_backend_python()
         )
         run_step(
             [environments.ensure_bpy_python("5.0"), ROOT / "docs" / "make_pictures" / "render_shot.py", "--", *inputs],
-            env=places,
+            env=environment,
         )
-        before, after = (read_image(folder / f"{each}.png") for each in ("as_it_comes", "with_sliders"))
-        save_picture("compositing", np.hstack([before, np.full((len(before), 8, 3), 255, np.uint8), after]))
+        before, after = (read_image(folder / f"{still}.png") for still in ("as_it_comes", "with_sliders"))
+        save_picture("compositing", np.hstack([before, np.full((len(before), PICTURE_GAP, 3), 255, np.uint8), after]))
         write_gif(
             [read_image(file) for file in sorted(folder.glob("speaking_*.png"))], PICTURES_FOLDER / "speaking.gif"
         )
 
 
 def read_image(file: Path) -> Image:
-    """(H, W, 3) RGB."""
+    """Read an image file, (H, W, 3) RGB."""
     return np.ascontiguousarray(cv2.imread(str(file))[:, :, ::-1])
 
 
 def write_gif(images: list[Image], file: Path) -> None:
-    """An animated GIF with one palette, GIF_WIDTH pixels wide."""
+    """Write an animated GIF with one palette, GIF_WIDTH pixels wide."""
     height = round(GIF_WIDTH * images[0].shape[0] / images[0].shape[1])
     graph = av.filter.Graph()
     source = graph.add_buffer(
@@ -92,8 +100,8 @@ def write_gif(images: list[Image], file: Path) -> None:
     palette.link_to(use, 0, 1)
     use.link_to(sink)
     graph.configure()
-    for number, picture in enumerate(images):
-        small = cv2.resize(picture, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA)
+    for number, image in enumerate(images):
+        small = cv2.resize(image, (GIF_WIDTH, height), interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(small, format="rgb24")
         frame.pts, frame.time_base = GIF_FRAME_HUNDREDTHS * number, Fraction(1, 100)
         source.push(frame)
@@ -110,10 +118,10 @@ def write_gif(images: list[Image], file: Path) -> None:
 
 
 def make_report_picture(demo_folder: Path) -> None:
-    """The report's page, as a browser shows it.
+    """Make the picture of the report's page, as a browser shows it.
 
     Raises:
-        UserError: there is no chromium.
+        UserError: chromium was not found.
     """
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
@@ -122,23 +130,16 @@ def make_report_picture(demo_folder: Path) -> None:
         file, page = Path(folder) / "report.png", Path(folder) / "report.html"
         text = (demo_folder / "sample.actor" / "report.html").read_text(encoding="utf-8")
         page.write_text(re.sub(SECURITY_POLICY_PATTERN, "", text) + SEEK_SCRIPT, encoding="utf-8")
-        look = [
-            "--headless",
-            "--no-sandbox",
-            "--hide-scrollbars",
-            "--window-size=1440,1300",
-            "--virtual-time-budget=4000",
-        ]
-        run_step([browser, *look, f"--user-data-dir={folder}", f"--screenshot={file}", page.as_uri()])
+        run_step([browser, *BROWSER_OPTIONS, f"--user-data-dir={folder}", f"--screenshot={file}", page.as_uri()])
         save_picture("report", read_image(file))
 
 
 def main() -> int:
-    """0, 2 with one sentence on standard error, or the failing step's code."""
+    """Make the pictures. Return 0, 2 with one sentence on standard error, or the failing step's exit code."""
     parser = argparse.ArgumentParser(prog="python -m docs.make_pictures", description="The manual's pictures.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; else all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; default: all")
     parser.add_argument(
-        "--demo", type=Path, default=ROOT / pipeline.DEMO_FOLDER, metavar="DIR", help="what the demo made"
+        "--demo", type=Path, default=ROOT / pipeline.DEMO_FOLDER, metavar="DIR", help="the demo's folder"
     )
     options = parser.parse_args()
     demo = options.demo.absolute()
