@@ -1,4 +1,4 @@
-"""Writes `report.html`: what was found in the footage and how well it was learned.
+"""Writes `report.html`: what tracking and matting found in the footage, and how well the actor was trained.
 
 It may import the packages up to `evaluation`.
 """

@@ -1,42 +1,54 @@
-"""What an artist should know about the footage, each with what to do about it."""
+"""Problems of the footage that an artist should know, each with a remedy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..contract.actor_folder import ActorInfo
+from ..contract.arrays import Floats
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..tracking.channel_report import NOT_MEASURABLE
 from ..tracking.detection import topology as topo
 from .channel_status import channel_statuses
 from .tracked import TrackingData
 
-MIN_FOOTAGE_SECONDS = 15.0  # seconds below which an actor stays generic
-MIN_YAW_DEGREES = 8.0  # degrees to either side
-MIN_BLINKS_PER_MINUTE = 4.0  # a minute; people blink 10 to 20 times
-BLINK_START, BLINK_END = 0.5, 0.3  # where a blink begins and ends
-MIN_FACE_HEIGHT_PIXELS = 160  # pixels of the footage
-MAX_RIGID_ERROR_PIXELS, MAX_MESH_ERROR_PIXELS = 1.0, 1.5  # pixels at 512²
-MIN_JAW_OPEN = 0.25  # of jawOpen
-MIN_MEASURED_CHANNELS = 30
+# Limits beyond which the report gives advice; estimates, not tuned.
+MIN_FOOTAGE_SECONDS = 15.0  # with less footage an actor stays generic
+MIN_YAW_DEGREES = 8.0  # to either side; with less, side views of the head are guessed
+MIN_BLINKS_PER_MINUTE = 4.0  # people blink 10 to 20 times
+MIN_BLINK_MINUTES = 0.2  # in a shorter clip one blink is enough
+BLINK_START = 0.5  # mean of both eyeBlink channels at which a blink begins
+BLINK_END = 0.3  # and below which it ends; the gap keeps noise from counting twice
+MIN_FACE_HEIGHT_PIXELS = 160  # in the footage; a smaller face has no skin detail
+MAX_RIGID_ERROR_PIXELS = 1.0  # of the head pose, at 512²
+MAX_MESH_ERROR_PIXELS = 1.5  # of the whole mesh, at 512²
+MIN_JAW_OPEN = 0.25  # 99th percentile of jawOpen; below it the mouth's interior is hardly seen
+MIN_MEASURED_CHANNELS = 30  # of 52
+ANGLE_MARGIN_DEGREES = 5  # how far beyond the footage's angles a shot may turn the head
 
 
 @dataclass(frozen=True)
 class Advice:
-    """One statement and its remedy, each a sentence or two."""
+    """A statement about the footage.
+
+    Attributes:
+        message: the problem, in a sentence or two.
+        remedy: what to do, likewise; empty for a mere note.
+    """
 
     message: str
     remedy: str = ""
 
 
 def list_advice(info: ActorInfo, tracking: TrackingData, mesh_error_pixels: float) -> list[Advice]:
-    """What stands out in this footage, the weightiest first; then the notes of preparation.
+    """Return the problems of this footage, the most important first, then the notes of its preparation.
 
     Args:
-        mesh_px: RMS distance between the rebuilt mesh and the landmarks, pixels at 512².
+        info: the actor.
+        tracking: its tracking.
+        mesh_error_pixels: RMS distance between the reconstructed mesh and the landmarks, pixels at 512².
     """
     rules = (
         _check_length(info),
@@ -49,17 +61,17 @@ def list_advice(info: ActorInfo, tracking: TrackingData, mesh_error_pixels: floa
         _check_channels(info),
         _check_consent(info),
     )
-    return [a for a in rules if a is not None] + [Advice(note) for note in info.notes]
+    return [advice for advice in rules if advice is not None] + [Advice(note) for note in info.notes]
 
 
-def count_blinks(lid_closure: NDArray[np.floating]) -> int:  # type: ignore[type-arg]
-    """Blinks in the mean of both lids' channels (T,): above `CLOSED`, and below `OPEN` again before the next."""
-    count, shut = 0, False
+def count_blinks(lid_closure: Floats) -> int:
+    """Count the blinks in the mean (T,) of both eyeBlink channels: above `BLINK_START`, then below `BLINK_END`."""
+    count, is_closed = 0, False
     for value in lid_closure:
-        if not shut and value > BLINK_START:
-            count, shut = count + 1, True
-        elif shut and value < BLINK_END:
-            shut = False
+        if not is_closed and value > BLINK_START:
+            count, is_closed = count + 1, True
+        elif is_closed and value < BLINK_END:
+            is_closed = False
     return count
 
 
@@ -85,30 +97,31 @@ def _check_audio(info: ActorInfo) -> Advice | None:
 def _check_resolution(info: ActorInfo, tracking: TrackingData) -> Advice | None:
     scale = info.camera.crop[2] / info.size if info.camera else 1.0
     points = tracking.landmarks[:, : topo.MESH_VERTEX_COUNT, 1]
-    tall = float(np.median(np.ptp(points, axis=1))) * scale
-    if tall >= MIN_FACE_HEIGHT_PIXELS:
+    height = float(np.median(np.ptp(points, axis=1))) * scale
+    if height >= MIN_FACE_HEIGHT_PIXELS:
         return None
     return Advice(
-        f"The face is only {tall:.0f} pixels tall in the footage.",
+        f"The face is only {height:.0f} pixels tall in the footage.",
         "Film closer or in a higher resolution (250 pixels or more); keep this actor small in your shot.",
     )
 
 
 def _check_head_range(tracking: TrackingData) -> Advice | None:
     left, right = np.percentile(tracking.head_angles()[:, 0], [95, 5])
-    middle, reach = (left + right) / 2, (left - right) / 2
-    if reach >= MIN_YAW_DEGREES:
+    center, half_range = (left + right) / 2, (left - right) / 2
+    if half_range >= MIN_YAW_DEGREES:
         return None
+    limit = abs(center) + half_range + ANGLE_MARGIN_DEGREES
     return Advice(
-        f"The head turns only {reach:.0f}° to either side.",
-        f"Keep it within about {abs(middle) + reach + 5:.0f}° in your shot, or film slow looks to the left and right.",
+        f"The head turns only {half_range:.0f}° to either side.",
+        f"Keep it within about {limit:.0f}° in your shot, or film slow looks to the left and right.",
     )
 
 
 def _check_blinks(info: ActorInfo, tracking: TrackingData) -> Advice | None:
     lids = tracking.channels[:, [CHANNEL_INDEX["eyeBlinkLeft"], CHANNEL_INDEX["eyeBlinkRight"]]].mean(1)
     minutes, blinks = info.frame_count / info.fps / 60, count_blinks(lids)
-    if blinks and (minutes < 0.2 or blinks / minutes >= MIN_BLINKS_PER_MINUTE):
+    if blinks and (minutes < MIN_BLINK_MINUTES or blinks / minutes >= MIN_BLINKS_PER_MINUTE):
         return None
     found = "One blink was" if blinks == 1 else f"{blinks or 'No'} blinks were"
     return Advice(
@@ -118,19 +131,19 @@ def _check_blinks(info: ActorInfo, tracking: TrackingData) -> Advice | None:
 
 
 def _check_mouth(tracking: TrackingData) -> Advice | None:
-    wide = float(np.percentile(tracking.channels[:, CHANNEL_INDEX["jawOpen"]], 99))
-    if wide >= MIN_JAW_OPEN:
+    jaw_open = float(np.percentile(tracking.channels[:, CHANNEL_INDEX["jawOpen"]], 99))
+    if jaw_open >= MIN_JAW_OPEN:
         return None
     return Advice(
-        f"The mouth hardly opens (jawOpen reaches {wide:.2f}).",
+        f"The mouth hardly opens (jawOpen reaches {jaw_open:.2f}).",
         "Film some lively talking: teeth and tongue that were never seen stay blurred.",
     )
 
 
 def _check_precision(info: ActorInfo, mesh_error_pixels: float) -> Advice | None:
-    rigid = info.figures.get("reprojection_px_512")
-    rough = isinstance(rigid, (int, float)) and rigid > MAX_RIGID_ERROR_PIXELS
-    if not rough and mesh_error_pixels <= MAX_MESH_ERROR_PIXELS:
+    rigid_error = info.figures.get("reprojection_px_512")
+    is_rough = isinstance(rigid_error, (int, float)) and rigid_error > MAX_RIGID_ERROR_PIXELS
+    if not is_rough and mesh_error_pixels <= MAX_MESH_ERROR_PIXELS:
         return None
     return Advice(
         f"Tracking is rough: the mesh lies {mesh_error_pixels:.1f} pixels beside the face (at 512²).",
@@ -139,7 +152,7 @@ def _check_precision(info: ActorInfo, mesh_error_pixels: float) -> Advice | None
 
 
 def _check_channels(info: ActorInfo) -> Advice | None:
-    missing = [name for name, verdict in channel_statuses(info).items() if verdict.state == NOT_MEASURABLE]
+    missing = [name for name, status in channel_statuses(info).items() if status.state == NOT_MEASURABLE]
     if len(CHANNELS) - len(missing) >= MIN_MEASURED_CHANNELS:
         return None
     return Advice(

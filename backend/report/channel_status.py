@@ -1,4 +1,4 @@
-"""Which channels the footage measured, and why the others are weak or missing."""
+"""Which channels could be measured in the footage, and why the others are weak or missing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ STATES = (MEASURED, WEAK, NOT_MEASURABLE)
 
 @dataclass(frozen=True)
 class ChannelStatus:
-    """What is known of one channel.
+    """The measurement of one channel.
 
     Attributes:
-        state: one of `STATES`. low, high: its usual range in the footage, 0–1. why: for the person; "" when measured.
+        state: one of `STATES`.
+        low: lower end of its usual range in the footage, 0–1.
+        high: upper end of that range.
+        reason: why it is not measured, for the user; "" if it is.
     """
 
     state: str
@@ -27,9 +30,9 @@ class ChannelStatus:
 
 
 def channel_statuses(info: ActorInfo) -> dict[str, ChannelStatus]:
-    """The verdict of every channel, in the order of `CHANNELS`.
+    """Return the status of every channel, in the order of `CHANNELS`.
 
-    An actor without a channel report (of an earlier version) counts as measured what has a range.
+    In an actor without a channel report (of an earlier version), the channels with a range are measured.
     """
     return {name: _channel_status(info, name) for name in CHANNELS}
 

@@ -1,4 +1,4 @@
-"""The figures of an actor as rows of a table."""
+"""An actor's figures and stage durations as rows of a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..contract.actor_folder import ActorInfo
 
-# Known figures by their path in `ActorInfo.figures`: name, how to write the value, what it means.
+# Known figures by their path in `ActorInfo.figures`: name, number format, meaning.
 KNOWN_FIGURES: dict[str, tuple[str, str, str]] = {
     "reprojection_px_512": ("Rigid points of the face", "{:.2f} px", "median distance from the landmarks, at 512²"),
     "sound_offset_ms": ("Sound after picture", "{:+.0f} ms", "measured from mouth and voice"),
@@ -28,14 +28,16 @@ STAGE_LABELS = {
     "train": "Train the actor",
     "speech": "Learn to speak",
 }
+# Figures that the page shows elsewhere, or of which only the known ones matter.
 HIDDEN_FIGURES = ("seconds", "train_seconds", "device", "tracker", "speech", "landmarker")
 
 
 def figure_rows(info: ActorInfo, mesh_error_pixels: float) -> Iterator[tuple[str, str, str]]:
-    """Name, value and meaning of each figure: the known ones, then what later versions add.
+    """Yield name, value and meaning of each figure: the known ones, then those of later versions.
 
     Args:
-        mesh_px: RMS distance between the rebuilt mesh and the landmarks, pixels at 512².
+        info: the actor.
+        mesh_error_pixels: RMS distance between the reconstructed mesh and the landmarks, pixels at 512².
     """
     yield (
         "Mesh rebuilt from pose and channels",
@@ -43,18 +45,18 @@ def figure_rows(info: ActorInfo, mesh_error_pixels: float) -> Iterator[tuple[str
         "RMS distance from the landmarks, at 512²",
     )
     flat = dict(_flatten_figures(info.figures, ""))
-    for path, (name, form, why) in KNOWN_FIGURES.items():
+    for path, (name, number_format, meaning) in KNOWN_FIGURES.items():
         if path in flat:
-            yield name, form.format(flat[path]), why
+            yield name, number_format.format(flat[path]), meaning
     for path, value in flat.items():
         if path not in KNOWN_FIGURES and path.split(".")[0] not in HIDDEN_FIGURES:
             yield path.replace("_", " ").replace(".", ": "), f"{value:g}", ""
 
 
 def stage_rows(info: ActorInfo) -> Iterator[tuple[str, str, str]]:
-    """Name, seconds and frames per second of each stage that has run, and their sum."""
-    seconds = {k: float(v) for k, v in info.figures.get("seconds", {}).items()}
-    for stage in [*STAGE_LABELS, *(s for s in seconds if s not in STAGE_LABELS)]:
+    """Yield name, seconds and frames per second of each stage that has run, then the total."""
+    seconds = {stage: float(value) for stage, value in info.figures.get("seconds", {}).items()}
+    for stage in [*STAGE_LABELS, *(stage for stage in seconds if stage not in STAGE_LABELS)]:
         if stage not in seconds:
             continue
         frames = int(info.source.get("frames", info.frame_count)) if stage == "scan" else info.frame_count
@@ -66,7 +68,7 @@ def stage_rows(info: ActorInfo) -> Iterator[tuple[str, str, str]]:
 
 
 def _flatten_figures(figures: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    """Every number in nested tables by its dotted path."""
+    """Yield every number in nested tables with its dotted path."""
     for name, value in figures.items():
         if isinstance(value, Mapping):
             yield from _flatten_figures(value, f"{prefix}{name}.")

@@ -1,4 +1,4 @@
-"""The overlay film: every crop with what was found in it, and the clip's sound, for the report and for Blender."""
+"""Writes the overlay video: the crops with mattes, mesh and axes drawn over them, and the clip's audio."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from .tracked import TrackingData
 
 OVERLAY_FILE = "overlay.mp4"
 OVERLAY_STAGE = "draw the report"
+MAX_WORKERS = 4  # drawing threads; not tuned
+# A keyframe every second and a fast preset: seeking in the page and in Blender is instant, the file small enough.
 SEEKABLE_COMPRESSION = CompressionSettings(crf=25, preset="veryfast", keyframe_interval=25)
 
 ReadFrame = Callable[[int], Image]
@@ -25,50 +27,52 @@ ReadMatte = Callable[[int], F32]
 
 
 def write_overlay_video(folder: ActorFolder, read_frame: ReadFrame, read_matte: ReadMatte, reporter: Reporter) -> None:
-    """Writes `overlay.mp4`; its frame n is the actor's footage frame n.
+    """Write `overlay.mp4`, whose frame n is frame n of the actor.
 
     Args:
-        frame: reads a crop (S, S, 3) uint8 RGB. matte: reads its alphas (S, S, 3 or 4) float32 0–1: person, head,
-            mouth interior and hair. Both are called from several threads.
+        folder: the actor.
+        read_frame: reads a crop (S, S, 3) uint8 RGB; called from several threads.
+        read_matte: reads its alphas (S, S, 3 or 4) float32 0–1: person, head, mouth interior and hair; likewise.
+        reporter: receives the progress.
 
     Raises:
         UserError: a frame is missing or damaged, or the disk is full.
     """
-    tracked, info = TrackingData.load(folder), folder.info
+    tracking, info = TrackingData.load(folder), folder.info
     side = overlay_side(info.size)
-    sound = folder.file_path("audio.wav") if info.has_audio else None
+    audio = folder.file_path("audio.wav") if info.has_audio else None
     title = {"title": f"{info.name}: tracking overlay"}
     with VideoWriter(
-        folder.file_path(OVERLAY_FILE), side, side, info.fps, sound, title, compression=SEEKABLE_COMPRESSION
-    ) as film:
-        for picture in reporter.report_items(
-            _draw_frames(tracked, read_frame, read_matte), OVERLAY_STAGE, len(tracked)
+        folder.file_path(OVERLAY_FILE), side, side, info.fps, audio, title, compression=SEEKABLE_COMPRESSION
+    ) as video:
+        for image in reporter.report_items(
+            _draw_frames(tracking, read_frame, read_matte), OVERLAY_STAGE, len(tracking)
         ):
-            film.write_frame(picture)
+            video.write_frame(image)
 
 
 def _draw_frames(tracking: TrackingData, read_frame: ReadFrame, read_matte: ReadMatte) -> Iterator[Image]:
-    """All drawn frames in order, some drawn ahead on other cores while the film is being compressed."""
+    """Yield all frames in order; threads draw some of them in advance while the video is being compressed."""
 
-    def draw_frame(t: int) -> Image:
+    def draw_frame(index: int) -> Image:
         return draw_overlay(
-            read_frame(t),
-            read_matte(t),
-            tracking.project_mesh(t),
-            tracking.project_head_axes(t),
-            tracking.project_torso_axes(t),
+            read_frame(index),
+            read_matte(index),
+            tracking.project_mesh(index),
+            tracking.project_head_axes(index),
+            tracking.project_torso_axes(index),
         )
 
-    workers, inner = min(4, os.cpu_count() or 1), cv2.getNumThreads()
-    cv2.setNumThreads(1)  # a frame is one thread's work: OpenCV's own threads would only wait for each other
+    workers, previous_threads = min(MAX_WORKERS, os.cpu_count() or 1), cv2.getNumThreads()
+    cv2.setNumThreads(1)  # each frame has its own thread; threads inside OpenCV would only wait for each other
     try:
         with ThreadPoolExecutor(workers, "overlay") as pool:
-            ahead: deque[Future[Image]] = deque()
-            for t in range(len(tracking)):
-                ahead.append(pool.submit(draw_frame, t))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            pending: deque[Future[Image]] = deque()
+            for index in range(len(tracking)):
+                pending.append(pool.submit(draw_frame, index))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
     finally:
-        cv2.setNumThreads(inner)
+        cv2.setNumThreads(previous_threads)

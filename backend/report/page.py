@@ -1,4 +1,4 @@
-"""`report.html`: one page about an actor's footage and what was made of it. It loads nothing from anywhere."""
+"""`report.html`: one page about an actor's footage and training. It loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..tracking.detection.landmarks import TRACKER_NAME
 from . import overlay
 from .advice import Advice, list_advice
 from .channel_status import ChannelStatus, channel_statuses
-from .curves import build_curves, to_script_json
+from .curves import ANGLE_NAMES, build_curves, to_script_json
 from .figures import figure_rows, stage_rows
 from .film import OVERLAY_FILE
 from .sources import ChannelAgreement, compare_sources
@@ -25,25 +25,27 @@ from .timeline import TimelineSpan, build_timeline, format_time, summarize_timel
 from .tracked import TrackingData
 
 REPORT_FILE = "report.html"
-MAX_EMBEDDED_VIDEO_BYTES = 24 << 20  # bytes: a larger film is played from the file beside the page
+MAX_EMBEDDED_VIDEO_BYTES = 24 << 20  # a larger video is played from the file beside the page
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; media-src blob: 'self' file:; "
     "img-src data:; base-uri 'none'; form-action 'none'"
 )
+# Seconds that the curves show (0: all), and the button's text.
 ZOOM_LEVELS = ((0, "Whole clip"), (30, "30 s"), (10, "10 s"), (3, "3 s"))
 
 
 def write_report(folder: ActorFolder, first_held_out_frame: int) -> Path:
-    """Writes `report.html` from what lies in the actor folder; called again when there are more figures.
+    """Write `report.html` from the files in the actor folder; call it again when there are more figures.
 
     Args:
-        held_out: the first frame that training does not see.
+        folder: the actor.
+        first_held_out_frame: the first frame that is not used for training.
 
     Returns:
-        the page.
+        The page's path.
 
     Raises:
-        UserError: tracking is missing or damaged, or the page cannot be written.
+        UserError: the tracking is missing or damaged, or the page cannot be written.
     """
     text = build_report(folder, first_held_out_frame)
     with folder.write_atomically(REPORT_FILE) as part:
@@ -52,26 +54,26 @@ def write_report(folder: ActorFolder, first_held_out_frame: int) -> Path:
 
 
 def build_report(folder: ActorFolder, first_held_out_frame: int) -> str:
-    """The whole page."""
-    info, tracked = folder.info, TrackingData.load(folder)
-    mesh_px = float(np.sqrt((tracked.reconstruction_error() ** 2).mean())) * 512 / info.size
-    total, parts = build_timeline(info, first_held_out_frame)
+    """Return the HTML of the page."""
+    info, tracking = folder.info, TrackingData.load(folder)
+    mesh_error_pixels = float(np.sqrt((tracking.reconstruction_error() ** 2).mean())) * 512 / info.size
+    total, spans = build_timeline(info, first_held_out_frame)
     body = (
         _header_html(info),
-        _advice_html(list_advice(info, tracked, mesh_px)),
-        _timeline_html(info, total, parts),
+        _advice_html(list_advice(info, tracking, mesh_error_pixels)),
+        _timeline_html(info, total, spans),
         _player_html(info, folder),
         '<div class="columns">',
-        _figures_html(info, mesh_px),
+        _figures_html(info, mesh_error_pixels),
         _unmeasured_html(info),
         "</div>",
         _sources_html(compare_sources(folder)),
-        "<footer>Made by Portrait Actor. This page and the film beside it hold a person's picture and voice: pass them "
-        "on as carefully as the footage.</footer>",
+        "<footer>Made by Portrait Actor. This page and the video beside it show a person's face and voice: share them "
+        "as carefully as the footage.</footer>",
     )
-    curves = to_script_json(build_curves(folder, tracked, first_held_out_frame))
-    here = Path(__file__).parent
-    style, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    curves = to_script_json(build_curves(folder, tracking, first_held_out_frame))
+    source_folder = Path(__file__).parent
+    style, script = ((source_folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     return "\n".join(
         (
             "<!doctype html>",
@@ -96,17 +98,17 @@ def build_report(folder: ActorFolder, first_held_out_frame: int) -> str:
 def _header_html(info: ActorInfo) -> str:
     camera, source = info.camera, info.source
     size = f"{camera.width} × {camera.height}" if camera else ""
-    used = info.frame_count / info.fps
+    seconds = info.frame_count / info.fps
     facts = [
         ("Footage", f"{source.get('name', 'unknown')}{f', {size}' if size else ''}"),
-        ("Used", f"{used:.1f} s, {info.frame_count} frames at {info.fps:g} fps"),
+        ("Used", f"{seconds:.1f} s, {info.frame_count} frames at {info.fps:g} fps"),
         ("Quality", f"{info.preset}, crops of {info.size} × {info.size}"),
         ("Shown, and agreed", describe_consent(info) or "not stated"),
         ("Face tracked by", str(info.figures.get("tracker", TRACKER_NAME))),
         ("Device", str(info.figures.get("device", "")) or "unknown"),
     ]
     rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
-    state = "" if info.complete else " · still in the making"
+    state = "" if info.complete else " · not finished"
     return (
         f'<header><p class="kicker">Portrait Actor · report{state}</p><h1>{escape(info.name)}</h1>'
         f'<dl class="facts">{rows}</dl></header>'
@@ -115,28 +117,28 @@ def _header_html(info: ActorInfo) -> str:
 
 def _advice_html(advice: list[Advice]) -> str:
     items = "".join(
-        f"<li{'' if a.remedy else ' class=note'}><strong>{escape(a.message)}</strong>"
-        f"{f'<span>{escape(a.remedy)}</span>' if a.remedy else ''}</li>"
-        for a in advice
+        f"<li{'' if item.remedy else ' class=note'}><strong>{escape(item.message)}</strong>"
+        f"{f'<span>{escape(item.remedy)}</span>' if item.remedy else ''}</li>"
+        for item in advice
     )
-    listed = f'<ul class="advice">{items}</ul>' if items else '<p class="fine">Nothing stands out: good footage.</p>'
-    return f"<section><h2>What to know about this footage</h2>{listed}</section>"
+    content = f'<ul class="advice">{items}</ul>' if items else '<p class="fine">Nothing stands out: good footage.</p>'
+    return f"<section><h2>What to know about this footage</h2>{content}</section>"
 
 
 def _timeline_html(info: ActorInfo, total: int, spans: list[TimelineSpan]) -> str:
     bars = []
-    for part in spans:
-        count = part.last - part.first + 1
-        span = f"{format_time(part.first / info.fps)} – {format_time((part.last + 1) / info.fps)}"
-        seek = "" if part.frame_index < 0 else f' data-row="{part.frame_index}" data-frames="{count}"'
-        label = escape(f"{span} {part.text}", quote=True)
+    for span in spans:
+        count = span.last - span.first + 1
+        time = f"{format_time(span.first / info.fps)} – {format_time((span.last + 1) / info.fps)}"
+        seek = "" if span.frame_index < 0 else f' data-row="{span.frame_index}" data-frames="{count}"'
+        label = escape(f"{time} {span.text}", quote=True)
         bars.append(
-            f'<button type="button" class="{part.kind}" style="width:{100 * count / total:.4f}%"{seek} '
+            f'<button type="button" class="{span.kind}" style="width:{100 * count / total:.4f}%"{seek} '
             f'title="{label}" aria-label="{label}"></button>'
         )
     rows = "".join(
-        f'<li><span class="dot {kind}"></span><b>{where}</b>{escape(text)}</li>'
-        for kind, where, text in summarize_timeline(spans, info.fps)
+        f'<li><span class="dot {kind}"></span><b>{time}</b>{escape(text)}</li>'
+        for kind, time, text in summarize_timeline(spans, info.fps)
     )
     return (
         f"<section><h2>The whole clip, {format_time(total / info.fps)}</h2>"
@@ -145,27 +147,28 @@ def _timeline_html(info: ActorInfo, total: int, spans: list[TimelineSpan]) -> st
 
 
 def _player_html(info: ActorInfo, folder: ActorFolder) -> str:
-    """Film and curves beside each other."""
+    """The overlay video and the curves."""
     source = "" if _is_video_embedded(folder) else f' src="{OVERLAY_FILE}"'
-    colours = (
+    legend = (
         ("Person's matte", overlay.PERSON_COLOR),
         ("Head's matte", overlay.HEAD_COLOR),
         ("Inside of the mouth", overlay.MOUTH_COLOR),
         ("Hair's matte", overlay.HAIR_COLOR),
-        ("Mesh, rebuilt from the curves", overlay.FEATURE_COLOR),
+        ("Mesh, reconstructed from the curves", overlay.FEATURE_COLOR),
         ("Left (x)", overlay.AXIS_COLORS[0]),
         ("Up (y)", overlay.AXIS_COLORS[1]),
         ("Front (z)", overlay.AXIS_COLORS[2]),
         ("Irises", overlay.IRIS_COLOR),
     )
     key = "".join(
-        f'<li><span style="background:rgb{c};box-shadow:0 0 0 1px rgba(128,128,128,.5)"></span>{n}</li>'
-        for n, c in colours
+        f'<li><span style="background:rgb{color};box-shadow:0 0 0 1px rgba(128,128,128,.5)"></span>{name}</li>'
+        for name, color in legend
     )
     zooms = "".join(
-        f'<button type="button" class="plain" data-zoom="{s}" aria-pressed="{str(s == 0).lower()}">{n}</button>'
-        for s, n in ZOOM_LEVELS
-        if s < info.frame_count / info.fps
+        f'<button type="button" class="plain" data-zoom="{length}" '
+        f'aria-pressed="{str(length == 0).lower()}">{text}</button>'
+        for length, text in ZOOM_LEVELS
+        if length < info.frame_count / info.fps
     )
     return (
         '<section class="bench"><div class="stage">'
@@ -184,18 +187,18 @@ def _player_html(info: ActorInfo, folder: ActorFolder) -> str:
 def _curves_html(info: ActorInfo) -> Iterable[str]:
     if info.has_audio:
         yield "<h3>Sound</h3>" + _curve_html("data-wave", "Waveform", tall=True)
-    turns = "".join(f'<b style="color:var(--{n})">{n}</b>' for n in ("yaw", "pitch", "roll"))
-    yield f'<h3 class="legend">Pose {turns}</h3>'
+    angles = "".join(f'<b style="color:var(--{name})">{name}</b>' for name in ANGLE_NAMES)
+    yield f'<h3 class="legend">Pose {angles}</h3>'
     yield _curve_html('data-angles="head"', "Head", tall=True) + _curve_html('data-angles="torso"', "Torso", tall=True)
-    known = channel_statuses(info)
-    weak = [name for name, verdict in known.items() if verdict.state == WEAK]
+    statuses = channel_statuses(info)
+    weak = [name for name, status in statuses.items() if status.state == WEAK]
     for group, names in CHANNEL_GROUPS.items():
-        shown = [name for name in names if known[name].state == MEASURED]
-        if shown:
-            part = "Oral" if shown[0] in ORAL_CHANNELS else "Facial"
-            yield f"<h3>{part} · {group}</h3>" + "".join(_channel_html(name, known[name]) for name in shown)
+        measured = [name for name in names if statuses[name].state == MEASURED]
+        if measured:
+            part = "Oral" if measured[0] in ORAL_CHANNELS else "Facial"
+            yield f"<h3>{part} · {group}</h3>" + "".join(_channel_html(name, statuses[name]) for name in measured)
     if weak:
-        yield "<h3>Weak</h3>" + "".join(_channel_html(name, known[name]) for name in weak)
+        yield "<h3>Weak</h3>" + "".join(_channel_html(name, statuses[name]) for name in weak)
 
 
 def _channel_html(name: str, status: ChannelStatus) -> str:
@@ -213,9 +216,9 @@ def _curve_html(attribute: str, name: str, *, title: str = "", tall: bool = Fals
 
 def _figures_html(info: ActorInfo, mesh_error_pixels: float) -> str:
     rows = "".join(
-        f"<tr><td>{escape(name)}{f'<br><small>{escape(why)}</small>' if why else ''}</td>"
+        f"<tr><td>{escape(name)}{f'<br><small>{escape(meaning)}</small>' if meaning else ''}</td>"
         f'<td class="n">{escape(value)}</td></tr>'
-        for name, value, why in figure_rows(info, mesh_error_pixels)
+        for name, value, meaning in figure_rows(info, mesh_error_pixels)
     )
     stages = "".join(
         f'<tr><td>{escape(name)}</td><td class="n">{escape(seconds)}</td><td class="n">{escape(rate)}</td></tr>'
@@ -229,41 +232,44 @@ def _figures_html(info: ActorInfo, mesh_error_pixels: float) -> str:
 
 
 def _unmeasured_html(info: ActorInfo) -> str:
-    """The channels that are not trusted, by reason."""
+    """The channels that are not measured, by reason."""
     reasons: dict[str, list[str]] = {}
-    for name, verdict in channel_statuses(info).items():
-        if verdict.reason:
-            reasons.setdefault(verdict.reason, []).append(name)
-    rows = "".join(f"<tr><td>{why}<br><small>{', '.join(names)}</small></td></tr>" for why, names in reasons.items())
-    count = sum(v.state == MEASURED for v in channel_statuses(info).values())
-    return f"<section><h2>{count} of 52 channels measured; the others</h2><table>{rows}</table></section>"
+    statuses = channel_statuses(info)
+    for name, status in statuses.items():
+        if status.reason:
+            reasons.setdefault(status.reason, []).append(name)
+    rows = "".join(
+        f"<tr><td>{reason}<br><small>{', '.join(names)}</small></td></tr>" for reason, names in reasons.items()
+    )
+    count = sum(status.state == MEASURED for status in statuses.values())
+    return f"<section><h2>{count} of {len(statuses)} channels measured; the others</h2><table>{rows}</table></section>"
 
 
 def _sources_html(agreements: list[ChannelAgreement]) -> str:
     if not agreements:
         return ""
     rows = "".join(
-        f'<tr><td>{a.name}</td><td class="n">{"–" if a.correlation is None else f"{a.correlation:.2f}"}</td>'
-        f'<td class="n">{a.difference:.3f}</td></tr>'
-        for a in agreements
+        f'<tr><td>{row.name}</td><td class="n">{"–" if row.correlation is None else f"{row.correlation:.2f}"}</td>'
+        f'<td class="n">{row.difference:.3f}</td></tr>'
+        for row in agreements
     )
     return (
         "<section><h2>Two sources of the channels</h2><p>The actor's channels are the scores of the face landmarker "
-        "that was provided. Beside them, what Portrait Actor's own fit found: how alike the two curves run "
-        "(correlation, 1 is the same course) and how far they lie apart on average (0 to 1).</p>"
+        "that was provided. The table compares them with Portrait Actor's own fit: the correlation of the two curves "
+        "(1 is the same course) and their mean absolute difference (0 to 1).</p>"
         '<div class="two"><table><tr><th>Channel</th><th class="n">Correlation</th><th class="n">Difference</th></tr>'
         f"{rows}</table></div></section>"
     )
 
 
 def _is_video_embedded(folder: ActorFolder) -> bool:
-    film = folder.file_path(OVERLAY_FILE)
-    return film.exists() and film.stat().st_size <= MAX_EMBEDDED_VIDEO_BYTES
+    video = folder.file_path(OVERLAY_FILE)
+    return video.exists() and video.stat().st_size <= MAX_EMBEDDED_VIDEO_BYTES
 
 
 def _video_data_html(folder: ActorFolder) -> list[str]:
-    """The film inside the page, as text that the script turns into a file of the browser's own."""
+    """The video as text in the page, which the script turns into a blob."""
     if not _is_video_embedded(folder):
         return []
-    text = base64.b64encode(folder.file_path(OVERLAY_FILE).read_bytes()).decode("ascii")
-    return [f'<script type="text/plain" id="film-data">{text}</script>']
+    encoded = base64.b64encode(folder.file_path(OVERLAY_FILE).read_bytes()).decode("ascii")
+    return [f'<script type="text/plain" id="film-data">{encoded}</script>']

@@ -1,4 +1,4 @@
-"""Two sources of the channels beside each other: the own fit, and the scores of a face landmarker."""
+"""Compares two sources of the channels: the blendshape fit and the scores of a face landmarker."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from ..contract.actor_folder import ActorFolder, damaged_file_error
 from ..contract.channels import CHANNELS
 
 SOURCES_FILE = "landmarker.npz"
+MIN_STANDARD_DEVIATION = 1e-3  # of both curves; a smaller one has no meaningful correlation
 
 
 @dataclass(frozen=True)
 class ChannelAgreement:
-    """How two curves of one channel agree: Pearson's r (None where one does not move), mean absolute difference."""
+    """The agreement of two curves of one channel.
+
+    Attributes:
+        name: the channel.
+        correlation: Pearson's r, or None if a curve is constant.
+        difference: mean absolute difference.
+    """
 
     name: str
     correlation: float | None
@@ -22,7 +29,7 @@ class ChannelAgreement:
 
 
 def compare_sources(folder: ActorFolder) -> list[ChannelAgreement]:
-    """The agreement of every channel; empty for an actor that has one source only.
+    """Return the agreement of every channel, or nothing for an actor with a single source.
 
     Raises:
         UserError: the table of the second source is damaged.
@@ -30,13 +37,13 @@ def compare_sources(folder: ActorFolder) -> list[ChannelAgreement]:
     if not folder.file_path(SOURCES_FILE).exists():
         return []
     table = folder.load_arrays(SOURCES_FILE, {"fitted": ("T", len(CHANNELS)), "scores": ("T", len(CHANNELS))})
-    ours, theirs = (np.asarray(table[name], np.float64) for name in ("fitted", "scores"))
-    if not len(ours):
+    fitted, scores = (np.asarray(table[name], np.float64) for name in ("fitted", "scores"))
+    if not len(fitted):
         raise damaged_file_error(folder.file_path(SOURCES_FILE))
     result = []
     for index, name in enumerate(CHANNELS):
-        a, b = ours[:, index], theirs[:, index]
-        moves = min(float(a.std()), float(b.std())) > 1e-3
-        correlation = float(np.corrcoef(a, b)[0, 1]) if moves else None
+        a, b = fitted[:, index], scores[:, index]
+        varies = min(float(a.std()), float(b.std())) > MIN_STANDARD_DEVIATION
+        correlation = float(np.corrcoef(a, b)[0, 1]) if varies else None
         result.append(ChannelAgreement(name, correlation, float(np.abs(a - b).mean())))
     return result
