@@ -1,4 +1,4 @@
-"""Numerical building blocks with kernels of their own: compiled loops, SIMD vectors, SSIM, rotations in torch.
+"""Numerical building blocks: compiled kernels, SIMD vectors, structural similarity, rotations in torch.
 
-It may import `contract`, `setup` and `media`.
+The package may import `contract`, `setup` and `media`.
 """

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
-    """Hamilton product of (..., 4) and (..., 4): first b, then a."""
+    """Return the Hamilton product of (..., 4) and (..., 4), which rotates first by b, then by a."""
     w1, x1, y1, z1 = a.unbind(-1)
     w2, x2, y2, z2 = b.unbind(-1)
     return torch.stack(
@@ -22,7 +22,7 @@ def quaternion_multiply(a: Tensor, b: Tensor) -> Tensor:
 
 
 def rotation_matrix(q: Tensor) -> Tensor:
-    """Rotation matrices (..., 3, 3) of quaternions (..., 4) of any length above 1e-12."""
+    """Return the rotation matrices (..., 3, 3) of quaternions (..., 4) of any length above 1e-12."""
     w, x, y, z = torch.nn.functional.normalize(q, dim=-1).unbind(-1)
     rows = [
         torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
@@ -33,5 +33,5 @@ def rotation_matrix(q: Tensor) -> Tensor:
 
 
 def quaternion_from_small_rotation(v: Tensor) -> Tensor:
-    """Unit quaternions (..., 4) of rotation vectors (..., 3) in radians, smooth at zero; meant for small angles."""
+    """Return unit quaternions (..., 4) of small rotation vectors (..., 3) in radians; smooth at zero."""
     return torch.nn.functional.normalize(torch.cat([torch.ones_like(v[..., :1]), v / 2], -1), dim=-1)

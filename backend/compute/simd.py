@@ -1,8 +1,8 @@
 """Eight float32 numbers as one value inside numba kernels.
 
-LLVM's own vectoriser may or may not find the vectors in a loop; a kernel written with these is vector code on every
-processor (AVX, or pairs of SSE or NEON registers). Only what the tile kernels need is here. The functions can only be
-called from compiled code.
+LLVM's vectoriser may or may not find the vectors in a loop; a kernel written with these functions is vector code on
+every processor (AVX, or pairs of SSE or NEON registers). The file holds only what the tile kernels use. The functions
+can only be called from compiled code.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _TupleType: Any = types.UniTuple
 
 
 def _define_intrinsic(define: Callable[..., Any]) -> Any:
-    """numba's `intrinsic`, whose own type is the definition's: kernels call it without the context."""
+    """Return `numba.extending.intrinsic` as Any: kernels call the function without the context it is defined with."""
     return intrinsic(define)
 
 
 def _define_literal_intrinsic(define: Callable[..., Any]) -> Any:
-    """The same for functions with an argument that must be a compile-time constant."""
+    """Do the same for functions with an argument that must be a compile-time constant."""
     return intrinsic(prefer_literal=True)(define)
 
 
@@ -48,14 +48,14 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _emit_broadcast(builder: Any, scalar: Any) -> Any:
-    """IR that repeats a float32 in every lane."""
+    """Return IR that repeats a float32 in every lane."""
     undefined = ir.Constant(_IR_VECTOR, ir.Undefined)
     first = builder.insert_element(undefined, scalar, ir.Constant(_IR_INDEX, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_IR_INDEX, LANES), [0] * LANES))
 
 
 def _emit_pointer(context: Any, builder: Any, array_type: Any, arguments: Any, element: Any) -> Any:
-    """IR for the address of element arguments[1] of arguments[0], a one-dimensional contiguous float32 array."""
+    """Return IR for the address of element arguments[1] of arguments[0], a contiguous one-dimensional float32 array."""
     array, index = arguments[:2]
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), element.as_pointer())
@@ -67,7 +67,7 @@ def _is_float32_buffer(array: Any) -> bool:
 
 @_define_intrinsic
 def broadcast(typing_context: Any, scalar: Any) -> Any:
-    """The same float32 in every lane."""
+    """Return the same float32 in every lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _emit_broadcast(builder, arguments[0])
@@ -77,7 +77,7 @@ def broadcast(typing_context: Any, scalar: Any) -> Any:
 
 @_define_intrinsic
 def lane_indices(typing_context: Any) -> Any:
-    """0, 1, … 7."""
+    """Return 0, 1, … 7."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return ir.Constant(_IR_VECTOR, [float(i) for i in range(LANES)])
@@ -87,7 +87,7 @@ def lane_indices(typing_context: Any) -> Any:
 
 @_define_intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
-    """array[index : index + LANES]"""
+    """Return array[index : index + LANES]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_emit_pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
@@ -97,7 +97,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
 
 @_define_intrinsic
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
-    """array[index : index + LANES] = vector"""
+    """Store array[index : index + LANES] = vector."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _emit_pointer(context, builder, array, arguments, _IR_VECTOR), align=4)
@@ -108,18 +108,18 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
 
 @_define_intrinsic
 def select_if_at_least(typing_context: Any, value: Any, limit: Any, if_true: Any, if_false: Any) -> Any:
-    """`then` in the lanes where value ≥ limit, else `otherwise`."""
+    """Return `if_true` in the lanes where value ≥ limit, else `if_false`."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, limit, then, otherwise = arguments
-        return builder.select(builder.fcmp_ordered(">=", value, limit), then, otherwise)
+        value, limit, if_true, if_false = arguments
+        return builder.select(builder.fcmp_ordered(">=", value, limit), if_true, if_false)
 
     return _VECTOR(_VECTOR, _VECTOR, _VECTOR, _VECTOR), build
 
 
 @_define_intrinsic
 def any_at_least(typing_context: Any, value: Any, limit: Any) -> Any:
-    """Whether value ≥ limit in some lane."""
+    """Return whether value ≥ limit in some lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lanes_true = builder.bitcast(builder.fcmp_ordered(">=", *arguments), ir.IntType(LANES))
@@ -129,7 +129,7 @@ def any_at_least(typing_context: Any, value: Any, limit: Any) -> Any:
 
 
 def _register_operator(function: Any, instruction: str) -> None:
-    """Give vectors the operator `function`; a float32 on either side is repeated in every lane."""
+    """Define the operator `function` for vectors; a float32 on either side is repeated in every lane."""
 
     @_define_intrinsic
     def combine(typing_context: Any, left: Any, right: Any) -> Any:
@@ -159,7 +159,7 @@ for _function, _instruction in (
     _register_operator(_function, _instruction)
 
 
-# A Gaussian's features are a tuple of vectors: one value in registers, whatever their number, without a loop.
+# A Gaussian's features are a tuple of vectors, which stays in registers for any number of them, without a loop.
 
 
 def _unpack_vectors(builder: Any, values: Any) -> list[Any]:
@@ -168,7 +168,7 @@ def _unpack_vectors(builder: Any, values: Any) -> list[Any]:
 
 @_define_literal_intrinsic
 def broadcast_each(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
-    """A tuple of `count` (a compile-time constant) vectors: array[index + k] in every lane."""
+    """Return a tuple of `count` (a compile-time constant) vectors: array[index + k] in every lane."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _emit_pointer(context, builder, array, arguments, ir.FloatType())
@@ -185,7 +185,7 @@ def broadcast_each(typing_context: Any, array: Any, index: Any, count: Any) -> A
 
 @_define_literal_intrinsic
 def zero_vectors(typing_context: Any, count: Any) -> Any:
-    """A tuple of `count` (a compile-time constant) vectors of zeros."""
+    """Return a tuple of `count` (a compile-time constant) vectors of zeros."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         zero = ir.Constant(_IR_VECTOR, [0.0] * LANES)
@@ -196,14 +196,14 @@ def zero_vectors(typing_context: Any, count: Any) -> Any:
 
 @_define_intrinsic
 def accumulate_scaled(typing_context: Any, array: Any, index: Any, weight: Any, vectors: Any) -> Any:
-    """array[index + LANES·k :] += weight · vectors[k], for every k."""
+    """Add to memory: array[index + LANES·k :] += weight · vectors[k], for every k."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _emit_pointer(context, builder, array, arguments, _IR_VECTOR)
         for k, vector in enumerate(_unpack_vectors(builder, arguments[3])):
-            place = builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])
+            address = builder.gep(pointer, [ir.Constant(_IR_INDEX, k)])
             product = builder.fmul(arguments[2], vector)
-            builder.store(builder.fadd(builder.load(place, align=4), product), place, align=4)
+            builder.store(builder.fadd(builder.load(address, align=4), product), address, align=4)
         return context.get_dummy_value()
 
     return types.none(array, types.intp, _VECTOR, vectors), build
@@ -211,7 +211,7 @@ def accumulate_scaled(typing_context: Any, array: Any, index: Any, weight: Any, 
 
 @_define_intrinsic
 def dot_vectors(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
-    """Σ over k of array[index + LANES·k :] · vectors[k]."""
+    """Return Σ over k of array[index + LANES·k :] · vectors[k]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _emit_pointer(context, builder, array, arguments, _IR_VECTOR)
@@ -226,7 +226,7 @@ def dot_vectors(typing_context: Any, array: Any, index: Any, vectors: Any) -> An
 
 @_define_intrinsic
 def multiply_add(typing_context: Any, vectors: Any, weight: Any, array: Any, index: Any) -> Any:
-    """The tuple of vectors[k] + weight · array[index + LANES·k :]."""
+    """Return the tuple of vectors[k] + weight · array[index + LANES·k :]."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, weight, *rest = arguments
@@ -242,7 +242,7 @@ def multiply_add(typing_context: Any, vectors: Any, weight: Any, array: Any, ind
 
 @_define_intrinsic
 def store_lane_sums(typing_context: Any, array: Any, index: Any, vectors: Any) -> Any:
-    """array[index + k] = the sum of vectors[k]'s lanes, for every k; the rest up to a multiple of LANES becomes 0."""
+    """Store array[index + k] = the sum of the lanes of vectors[k], for every k, and 0 up to a multiple of LANES."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _emit_pointer(context, builder, array, arguments, _IR_VECTOR)
@@ -256,8 +256,8 @@ def store_lane_sums(typing_context: Any, array: Any, index: Any, vectors: Any) -
     return types.none(array, types.intp, vectors), build
 
 
-# The pairs of lanes that each step of `_totals` adds: lane k of the sum of a and b is lanes FIRST[k] + SECOND[k] of a
-# followed by b. Within a 128-bit half, where processors shuffle fastest, except for the first step.
+# The pairs of lanes that each step of `_emit_lane_sums` adds: lane k of the sum is lane first[k] plus lane second[k] of
+# a followed by b. All but the first step stay within a 128-bit half, where processors shuffle fastest.
 _REDUCTION_SHUFFLES = (
     ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
     ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
@@ -267,7 +267,7 @@ _REDUCTION_INPUT_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # the order of the inputs tha
 
 
 def _emit_lane_sums(builder: Any, vectors: list[Any]) -> Any:
-    """IR for one vector whose lane k is the sum of vectors[k]: a third of the work of summing each by itself."""
+    """Return IR for a vector whose lane k is the sum of vectors[k], with a third of the work of separate sums."""
     vectors = [vectors[k] for k in _REDUCTION_INPUT_ORDER]
     for masks in _REDUCTION_SHUFFLES:
         first, second = (ir.Constant(ir.VectorType(_IR_INDEX, LANES), mask) for mask in masks)

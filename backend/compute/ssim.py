@@ -1,5 +1,7 @@
-"""Structural similarity (Wang et al., IEEE TIP 13(4), 2004) as a loss: most of a training step's time was once spent on
-it, so on the CPU it and its gradient are computed in one go by kernels of our own."""
+"""Structural similarity (Wang et al., IEEE TIP 13(4), 2004) as a loss.
+
+In torch it took most of a training step's time, so on the CPU kernels compute it together with its gradient.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,21 @@ from torch.nn import functional
 from ..contract.arrays import F32
 from .kernels import kernel, parallel_for
 
-C1, C2 = np.float32(0.01**2), np.float32(0.03**2)  # for values in 0–1
-WINDOW_SIZE = 7  # pixels; a uniform window, only at positions where it fits
+C1 = np.float32(0.01**2)  # (K₁ L)² and (K₂ L)² of the paper, for values in 0–1
+C2 = np.float32(0.03**2)
+# Pixels of the uniform window's side, used only where it fits. Larger compares coarser structure. 7 as in scikit-image.
+WINDOW_SIZE = 7
 WINDOW_MARGIN = WINDOW_SIZE // 2
 WINDOW_AREA = np.float32(WINDOW_SIZE * WINDOW_SIZE)
-STRIP_ROWS = 16  # rows that one core takes at a time
+STRIP_ROWS = 16  # rows that one thread computes at a time. Not tuned.
 
 
 def weighted_ssim(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """() weighted mean of structural similarity, mean over colours.
+    """Return the weighted mean of structural similarity over pixels and colour channels, a scalar.
 
     Args:
-        picture, target: (H, W, 3) in 0–1, at least `WINDOW` pixels on each side; only `picture` gets a gradient.
+        image: (H, W, 3) in 0–1, at least `WINDOW_SIZE` pixels on each side; only this argument gets a gradient.
+        target: (H, W, 3) in 0–1.
         weight: (H, W) ≥ 0.
     """
     if image.device.type == "cpu":
@@ -35,18 +40,19 @@ def weighted_ssim(image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """(H − 6, W − 6) structural similarity of two pictures (H, W, C) in 0–1, mean over channels."""
+    """Return the structural similarity (H − 6, W − 6) of two images (H, W, C) in 0–1, mean over channels."""
     moments = torch.stack([a, b, a * a, b * b, a * b]).permute(0, 3, 1, 2)
     mean_a, mean_b, aa, bb, ab = functional.avg_pool2d(moments, WINDOW_SIZE, 1)
     var_a, var_b, both = aa - mean_a * mean_a, bb - mean_b * mean_b, ab - mean_a * mean_b
     value = ((2 * mean_a * mean_b + C1) * (2 * both + C2)) / (
         (mean_a * mean_a + mean_b * mean_b + C1) * (var_a + var_b + C2)
     )
-    return value.mean(0)
+    mean: Tensor = value.mean(0)
+    return mean
 
 
 class _WeightedSsim(torch.autograd.Function):
-    """The weighted mean by the kernels below, and its gradient."""
+    """The weighted mean and its gradient by the kernels below."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -54,18 +60,22 @@ class _WeightedSsim(torch.autograd.Function):
         inner = np.ascontiguousarray(
             weight.detach().numpy()[WINDOW_MARGIN:-WINDOW_MARGIN, WINDOW_MARGIN:-WINDOW_MARGIN], np.float32
         )
-        share_of = inner / np.float32(len(a) * (inner.sum() + 1e-6))
+        window_weights = inner / np.float32(len(a) * (inner.sum() + 1e-6))
         height, width = inner.shape
         sums = np.zeros((len(a), -(-height // STRIP_ROWS)))
-        # what the result changes by with each window's moments; zeros around, so that every pixel has 7 × 7 windows
-        slopes = np.zeros((len(a), 3, height + 2 * (WINDOW_SIZE - 1), width + 2 * (WINDOW_SIZE - 1)), np.float32)
+        # padded with zeros, so that every pixel lies in 7 × 7 windows
+        moment_gradients = np.zeros(
+            (len(a), 3, height + 2 * (WINDOW_SIZE - 1), width + 2 * (WINDOW_SIZE - 1)), np.float32
+        )
 
-        def strip(index: int) -> None:
-            colour, row = index % len(a), index // len(a)
-            sums[colour, row] = _accumulate_ssim(a[colour], b[colour], share_of, slopes[colour], row * STRIP_ROWS)
+        def accumulate_strip(index: int) -> None:
+            channel, strip = index % len(a), index // len(a)
+            sums[channel, strip] = _accumulate_ssim(
+                a[channel], b[channel], window_weights, moment_gradients[channel], strip * STRIP_ROWS
+            )
 
-        parallel_for(strip, sums.size)
-        ctx.a, ctx.b, ctx.slopes = a, b, slopes
+        parallel_for(accumulate_strip, sums.size)
+        ctx.a, ctx.b, ctx.moment_gradients = a, b, moment_gradients
         return torch.tensor(sums.sum(), dtype=torch.float32)
 
     @staticmethod
@@ -73,17 +83,28 @@ class _WeightedSsim(torch.autograd.Function):
         a, b, scale = ctx.a, ctx.b, float(gradients[0])
         result = np.empty_like(a)
 
-        def strip(index: int) -> None:
-            colour, row = index % len(a), index // len(a)
-            _accumulate_ssim_gradient(a[colour], b[colour], ctx.slopes[colour], scale, row * STRIP_ROWS, result[colour])
+        def accumulate_strip(index: int) -> None:
+            channel, strip = index % len(a), index // len(a)
+            _accumulate_ssim_gradient(
+                a[channel], b[channel], ctx.moment_gradients[channel], scale, strip * STRIP_ROWS, result[channel]
+            )
 
-        parallel_for(strip, len(a) * -(-a.shape[1] // STRIP_ROWS))
+        parallel_for(accumulate_strip, len(a) * -(-a.shape[1] // STRIP_ROWS))
         return torch.from_numpy(result).permute(1, 2, 0), None, None
 
 
 @kernel
 def _accumulate_ssim(a: F32, b: F32, window_weights: F32, moment_gradients: F32, first_row: int) -> float:
-    """Sum of weighted similarity over `STRIP` rows of windows; fills in what it changes by with E[a], E[a²], E[ab]."""
+    """Sum the weighted similarity over `STRIP_ROWS` rows of windows.
+
+    Args:
+        a: (H, W) image.
+        b: (H, W) target.
+        window_weights: (H − 6, W − 6) weight of each window.
+        moment_gradients: (3, H + 6, W + 6) gradients of the sum by E[a], E[a²] and E[ab] of each window, offset by the
+            window's size; written.
+        first_row: first row of windows.
+    """
     height, width = window_weights.shape
     columns = np.empty((5, a.shape[1]), np.float32)
     moments = np.empty((5, width), np.float32)
@@ -123,7 +144,16 @@ def _accumulate_ssim(a: F32, b: F32, window_weights: F32, moment_gradients: F32,
 def _accumulate_ssim_gradient(
     a: F32, b: F32, moment_gradients: F32, scale: float, first_row: int, gradient: F32
 ) -> None:
-    """`STRIP` rows of the gradient: what a pixel does to E[a], E[a²] and E[ab] of every window that it lies in."""
+    """Compute `STRIP_ROWS` rows of the gradient: each pixel sums over the windows that it lies in.
+
+    Args:
+        a: (H, W) image.
+        b: (H, W) target.
+        moment_gradients: (3, H + 6, W + 6) see `_accumulate_ssim`.
+        scale: gradient of the loss by the sum.
+        first_row: first row of pixels.
+        gradient: (H, W) gradient by `a`; written.
+    """
     height, width = a.shape
     columns = np.empty((3, moment_gradients.shape[2]), np.float32)
     for y in range(first_row, min(first_row + STRIP_ROWS, height)):
