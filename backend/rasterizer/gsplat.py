@@ -16,7 +16,7 @@ import sys
 import torch
 from torch import Tensor
 
-from ..contract.errors import UserError
+from ..setup.device import no_cuda_error, no_gsplat_error
 from .constants import NEAR_PLANE_METERS, SCREEN_BLUR_VARIANCE
 from .types import CameraView, Gaussians, RasterOutput
 
@@ -31,23 +31,15 @@ def require_cuda() -> None:
             toolkit it is compiled with at its first use.
     """
     if not torch.cuda.is_available():
-        raise UserError(
-            "no_cuda",
-            "No NVIDIA GPU is available to this installation of PyTorch.",
-            "Choose the device cpu, or install a driver and a CUDA build of PyTorch.",
-        )
+        raise no_cuda_error()
     try:
         # gsplat announces its compilation on standard output, which belongs to the protocol.
         with contextlib.redirect_stdout(sys.stderr):
-            from gsplat.cuda._backend import _C
+            from gsplat.cuda import _backend
     except ImportError:
-        _C = None
-    if _C is None:
-        raise UserError(
-            "no_gsplat",
-            "The GPU rasteriser gsplat is not installed, or could not be compiled.",
-            "Install gsplat and the CUDA toolkit, or choose the device cpu.",
-        )
+        raise no_gsplat_error() from None
+    if getattr(_backend, "_C", None) is None:
+        raise no_gsplat_error()
 
 
 def rasterize_gsplat(

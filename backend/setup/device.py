@@ -44,18 +44,28 @@ def choose_device(requested: str) -> torch.device:
         raise UserError("bad_device", f"There is no device called {requested}.", "Choose auto, cpu or cuda.")
     has_gpu = requested != "cpu" and torch.cuda.is_available()
     if requested == "cuda" and not has_gpu:
-        raise UserError(
-            "no_cuda",
-            "No NVIDIA GPU is available to this installation of PyTorch.",
-            "Choose the device cpu, or install a driver and a CUDA build of PyTorch.",
-        )
+        raise no_cuda_error()
     if requested == "cuda" and not has_gsplat():
-        raise UserError(
-            "no_gsplat",
-            "The GPU rasteriser gsplat is not installed, or cannot be compiled.",
-            "Install gsplat and the CUDA toolkit, or choose the device cpu.",
-        )
+        raise no_gsplat_error()
     return torch.device("cuda" if has_gpu and has_gsplat() else "cpu")
+
+
+def no_cuda_error() -> UserError:
+    """Return the error of a machine without a GPU that torch can use."""
+    return UserError(
+        "no_cuda",
+        "No NVIDIA GPU is available to this installation of PyTorch.",
+        "Choose the device cpu, or install a driver and a CUDA build of PyTorch.",
+    )
+
+
+def no_gsplat_error() -> UserError:
+    """Return the error of a machine without gsplat or the compiler for its kernels."""
+    return UserError(
+        "no_gsplat",
+        "The GPU rasteriser gsplat is not installed, or cannot be compiled.",
+        "Install gsplat and the CUDA toolkit, or choose the device cpu.",
+    )
 
 
 def has_gsplat() -> bool:
