@@ -1,4 +1,4 @@
-"""How far recovered poses agree with landmarks and picture where there is no truth."""
+"""How well recovered poses agree with landmarks and images, for clips without ground truth."""
 
 from __future__ import annotations
 
@@ -10,55 +10,65 @@ import numpy as np
 
 from backend.contract.arrays import F32, F64, Floats, Image
 from backend.contract.geometry import project_points
-from backend.tracking.channel_report import head_to_camera_poses
 from backend.tracking.detection import topology as topo
 from backend.tracking.face.blendshape_fit import project_rig, unproject_landmarks
 from backend.tracking.face.calibration import estimate_landmark_bias
-from backend.tracking.pose.bundle_adjustment import Poses
 from backend.tracking.pose.head_template import HeadTemplate
-from backend.tracking.pose.mean_shape import estimate_mean_shape
+from backend.tracking.pose.mean_shape import RIGID_LANDMARKS, estimate_mean_shape
 from backend.tracking.pose.patch_tracker import normalize_contrast
+from backend.tracking.pose.poses import Poses, spread_frames
 from backend.tracking.tracker import (
-    FOCAL_PRIOR_FACE_HEIGHTS,
     TrackingResult,
     estimate_landmark_poses,
     pinhole_intrinsics,
+    usual_focal_length,
 )
 
+REFERENCE_SIZE = 512  # pixels of the crop to which distances are scaled
 FRAME_PAIRS = 100  # pairs of successive frames that are unwrapped
-FLOW_BLUR_PIXELS = 6.0  # pixels: what moves skin as a whole, not its grain
+FLOW_BLUR_PIXELS = 6.0  # of the optical flow, which then follows the skin as a whole and not its grain
 
 
 def fit_poses_per_frame(landmarks: F64, intrinsics: F64) -> tuple[Poses, F64, F64]:
-    """What a pose of each frame's own landmarks (T, 478, 3) gives: poses, the mean mesh (478, 3) and a usual lens.
+    """Fit a pose to the landmarks of each frame alone.
 
     Args:
-        intrinsics: only the principal point of it is used.
+        landmarks: (T, 478, 3) pixels.
+        intrinsics: (3, 3), of which only the principal point is used.
+
+    Returns:
+        Poses head → camera, the mean mesh (478, 3) and intrinsics (3, 3) with a usual focal length.
     """
-    focal = FOCAL_PRIOR_FACE_HEIGHTS * float(np.median(np.ptp(landmarks[:, :, 1], axis=1)))
-    lens, mean = pinhole_intrinsics(focal, (intrinsics[0, 2], intrinsics[1, 2])), estimate_mean_shape(landmarks)
-    return estimate_landmark_poses(landmarks[:, :, :2], mean, lens), mean, lens
+    principal_point = (intrinsics[0, 2], intrinsics[1, 2])
+    usual_intrinsics = pinhole_intrinsics(usual_focal_length(landmarks), principal_point)
+    mean_mesh = estimate_mean_shape(landmarks)
+    poses = estimate_landmark_poses(landmarks[:, :, :2], mean_mesh, usual_intrinsics)
+    return poses, mean_mesh, usual_intrinsics
 
 
-def landmark_errors(track: TrackingResult, landmarks: F64, size: int) -> dict[str, float]:
-    """RMS distances in pixels of a 512² crop between landmarks (T, 478, ≥2) and the mesh of pose and channels.
+def landmark_errors(tracking: TrackingResult, landmarks: F64, size: int) -> dict[str, float]:
+    """RMS distances between landmarks and the mesh of pose and channels, in pixels of a 512² crop.
 
-    `plain` compares as they stand. In the others what the landmark network adds because of turn, lids and jaw
-    (`calibrate.network_bias`, fitted on the same frames) is taken out.
+    `plain` compares them as they are. From the others the bias is removed that the landmark network adds with turn,
+    lids and jaw (`calibration.estimate_landmark_bias`, fitted to the same frames).
+
+    Args:
+        tracking: of T frames.
+        landmarks: (T, 478, ≥2) pixels of the crop.
+        size: of the crop, pixels.
     """
-    poses, scale, pixels = Poses(*head_to_camera_poses(track)), 512 / size, landmarks[:, :, :2]
-    points = track.rig.neutral + np.einsum("tk,kpc->tpc", track.channels, track.rig.shapes, optimize=True)
-    plain = pixels - project_points(points, poses.rotation, poses.translation, track.intrinsics)
-    seen, slope = unproject_landmarks(
-        pixels, track.rig.neutral[:, 2], poses.rotation, poses.translation, track.intrinsics
-    )
-    metres = seen - project_rig(track.rig, track.channels, slope)
-    metres = metres - estimate_landmark_bias(metres, poses.rotation, track.channels, track.rig.neutral)
-    unbiased = metres * (track.intrinsics[0, 0] / poses.translation[:, 2])[:, None, None]
-    rigid, lips = topo.index_array(*topo.RIGID_LANDMARK_WEIGHTS), topo.index_array(*topo.LIPS)
+    poses, scale, pixels = tracking.head_to_camera_poses(), REFERENCE_SIZE / size, landmarks[:, :, :2]
+    rig, intrinsics = tracking.rig, tracking.intrinsics
+    points = rig.neutral + np.einsum("tk,kpc->tpc", tracking.channels, rig.shapes, optimize=True)
+    plain = pixels - project_points(points, poses.rotation, poses.translation, intrinsics)
+    seen, slope = unproject_landmarks(pixels, rig.neutral[:, 2], poses.rotation, poses.translation, intrinsics)
+    metres = seen - project_rig(rig, tracking.channels, slope)
+    metres = metres - estimate_landmark_bias(metres, poses.rotation, tracking.channels, rig.neutral)
+    unbiased = metres * (intrinsics[0, 0] / poses.translation[:, 2])[:, None, None]
+    lips = topo.index_array(*topo.LIPS)
     return {
-        "reprojection_rms_px": scale * rms(track.reprojection),
-        "reprojection_plain_rms_px": scale * rms(plain[:, rigid]) * 2**0.5,
+        "reprojection_rms_px": scale * rms(tracking.reprojection),
+        "reprojection_plain_rms_px": scale * rms(plain[:, RIGID_LANDMARKS]) * 2**0.5,
         "mesh_rms_px": scale * rms(unbiased) * 2**0.5,
         "mesh_plain_rms_px": scale * rms(plain) * 2**0.5,
         "lips_rms_px": scale * rms(unbiased[:, lips]) * 2**0.5,
@@ -71,66 +81,82 @@ def rms(values: Floats) -> float:
     return float(np.sqrt((values**2).mean()))
 
 
-def photometric_gains(track: TrackingResult, landmarks: F64, frame: Callable[[int], Image]) -> dict[str, float]:
-    """What the rigid face, unwrapped by steadied poses, differs less than unwrapped by `unsteadied` ones, in percent.
+def photometric_gains(tracking: TrackingResult, landmarks: F64, read_frame: Callable[[int], Image]) -> dict[str, float]:
+    """Percentages by which the rigid face, unwrapped by refined poses, differs less than by per-frame poses.
 
-    `photometric`: mean absolute difference of the frames from their mean texture, in grey with evened contrast,
-    weighted by how rigid each place is. `shake`: the same between successive frames. Both hold what no pose can mend:
-    compression, light, wrinkles. `floor` is what is left of the first when steadied frames are laid over their mean by
-    dense optical flow instead; `photometric_above_floor` is the percentage without it, the share that a warp can mend.
+    `photometric`: mean absolute difference of the frames from their mean texture, in gray with normalised contrast,
+    weighted by the rigidity of each pixel. `shake`: the same between successive frames. Both contain what no pose can
+    correct: compression, light, wrinkles. `floor` is what remains of the first when refined frames are laid over their
+    mean by dense optical flow instead; `photometric_above_floor` is the percentage without it, the share that a warp
+    can correct.
+
+    Args:
+        tracking: of T frames.
+        landmarks: (T, 478, 3) pixels of the crop.
+        read_frame: reads the crop of a frame.
     """
-    poses, mean, lens = fit_poses_per_frame(landmarks, track.intrinsics)
-    steady = _photometric_errors(track.rig.neutral, Poses(*head_to_camera_poses(track)), track.intrinsics, frame)
-    rough = _photometric_errors(mean, poses, lens, frame)
+    poses, mean_mesh, usual_intrinsics = fit_poses_per_frame(landmarks, tracking.intrinsics)
+    refined_poses = tracking.head_to_camera_poses()
+    refined = _photometric_errors(tracking.rig.neutral, refined_poses, tracking.intrinsics, read_frame)
+    rough = _photometric_errors(mean_mesh, poses, usual_intrinsics, read_frame)
+    above_floor = (refined.from_mean - refined.after_flow) / max(rough.from_mean - refined.after_flow, 1e-6)
     return {
-        "photometric_less_percent": 100 * (1 - steady.from_mean / rough.from_mean),
-        "photometric_above_floor_less_percent": 100
-        * (1 - (steady.from_mean - steady.after_flow) / max(rough.from_mean - steady.after_flow, 1e-6)),
-        "shake_less_percent": 100 * (1 - steady.from_next_frame / rough.from_next_frame),
-        "photometric_grey": steady.from_mean, "photometric_unsteadied_grey": rough.from_mean,
-        "photometric_floor_grey": steady.after_flow,
-    }  # fmt: skip
+        "photometric_less_percent": 100 * (1 - refined.from_mean / rough.from_mean),
+        "photometric_above_floor_less_percent": 100 * (1 - above_floor),
+        "shake_less_percent": 100 * (1 - refined.from_next_frame / rough.from_next_frame),
+        "photometric_grey": refined.from_mean,
+        "photometric_unsteadied_grey": rough.from_mean,
+        "photometric_floor_grey": refined.after_flow,
+    }
 
 
 @dataclass
 class _PhotometricErrors:
-    """Grey levels by which unwrapped frames lie off their mean, as they stand and after flow, and off the next one."""
+    """Mean absolute differences of unwrapped frames, gray levels.
+
+    Attributes:
+        from_mean: from their mean.
+        after_flow: from their mean, after each is laid over it by optical flow.
+        from_next_frame: from the next frame.
+    """
 
     from_mean: float
     after_flow: float
     from_next_frame: float
 
 
-def _photometric_errors(neutral: F64, poses: Poses, lens: F64, frame: Callable[[int], Image]) -> _PhotometricErrors:
+def _photometric_errors(
+    neutral: F64, poses: Poses, intrinsics: F64, read_frame: Callable[[int], Image]
+) -> _PhotometricErrors:
     count = len(poses.rotation)
-    still = np.broadcast_to(np.zeros(1), (count, *neutral.shape))  # the pose alone moves it
-    nothing = np.zeros(frame(0).shape[:2], np.float32)
-    sheet = HeadTemplate(neutral, still, poses, lens, lambda _: nothing)
-    starts = np.unique(np.linspace(0, count - 2, FRAME_PAIRS).astype(int))
-    side = max(9, *(v // 8 for v in nothing.shape)) | 1
-    shown = [
-        [
-            normalize_contrast(sheet.patch_tracker.unwrap_frame(frame(t), sheet.compute_warp_map(t, poses)), side)
-            for t in (int(s), int(s) + 1)
-        ]
-        for s in starts
-    ]
-    mean = np.mean(shown, (0, 1), dtype=np.float32)
-    weight = sheet.patch_tracker.weight / sheet.patch_tracker.weight.sum()
+    no_displacement = np.broadcast_to(np.zeros(1), (count, *neutral.shape))  # the pose alone moves the mesh
+    no_mask = np.zeros(read_frame(0).shape[:2], np.float32)
+    template = HeadTemplate(neutral, no_displacement, poses, intrinsics, lambda _: no_mask)
+    window = max(9, *(v // 8 for v in no_mask.shape)) | 1
 
-    def usual(difference: list[F32]) -> float:
-        return float((np.abs(np.stack(difference)).mean(0) * weight).sum())
+    def unwrap(t: int) -> Image:
+        unwrapped = template.patch_tracker.unwrap_frame(read_frame(t), template.compute_warp_map(t, poses))
+        return normalize_contrast(unwrapped, window)
+
+    pairs = [[unwrap(int(start)), unwrap(int(start) + 1)] for start in spread_frames(count - 1, FRAME_PAIRS)]
+    mean = np.mean(pairs, (0, 1), dtype=np.float32)
+    weight = template.patch_tracker.weight / template.patch_tracker.weight.sum()
+
+    def weighted_mean(differences: list[F32]) -> float:
+        return float((np.abs(np.stack(differences)).mean(0) * weight).sum())
 
     return _PhotometricErrors(
-        from_mean=usual([g - mean for pair in shown for g in pair]),
-        after_flow=usual([_align_by_flow(pair[0], mean) - mean for pair in shown]),
-        from_next_frame=usual([b.astype(np.float32) - a for a, b in shown]),
+        from_mean=weighted_mean([image - mean for pair in pairs for image in pair]),
+        after_flow=weighted_mean([_align_by_flow(pair[0], mean) - mean for pair in pairs]),
+        from_next_frame=weighted_mean([b.astype(np.float32) - a for a, b in pairs]),
     )
 
 
 def _align_by_flow(gray: Image, mean: F32) -> F32:
-    """The picture (H, W) warped onto `mean` by dense optical flow, smoothed."""
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(np.rint(mean).astype(np.uint8), gray, None)
+    """The image (H, W) warped onto `mean` by smoothed dense optical flow."""
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow = estimator.calc(np.rint(mean).astype(np.uint8), gray, None)
     y, x = np.mgrid[: gray.shape[0], : gray.shape[1]].astype(np.float32)
-    at = np.stack([x, y], -1) + cv2.GaussianBlur(flow, (0, 0), FLOW_BLUR_PIXELS)
-    return cv2.remap(gray.astype(np.float32), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    source = np.stack([x, y], -1) + cv2.GaussianBlur(flow, (0, 0), FLOW_BLUR_PIXELS)
+    aligned: F32 = cv2.remap(gray.astype(np.float32), source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return aligned

@@ -43,7 +43,6 @@ def track_segment(
         store.read_frame,
         store.read_head_alpha,
         store.read_torso_alpha,
-        box.crop_size,
         box.principal_point,
         reporter,
     )

@@ -15,7 +15,7 @@ from ..dataset.frame_store import FrameStore
 from ..dataset.landmark_colors import median_vertex_colors
 from ..tracking.detection import topology as topo
 from ..tracking.face.blendshape_rig import BlendshapeRig
-from ..tracking.storage import load_track
+from ..tracking.storage import load_tracking
 from ..tracking.tracker import TrackingResult
 from .anatomy.eyes import EyeColors, seed_eyes
 from .anatomy.face import seed_face_mesh
@@ -84,7 +84,7 @@ def initialize_portrait(folder: ActorFolder, clip: Clip, options: InitialPortrai
         options: the layout.
         seed: of the random positions on the face.
     """
-    track, landmarks = load_track(folder), clip.landmarks.astype(np.float64)
+    track, landmarks = load_tracking(folder), clip.landmarks.astype(np.float64)
     colors = median_vertex_colors(landmarks, clip.store)
     portrait = portrait_from_track(track, landmarks, colors, clip.store, options, seed).to_device(clip.device)
     if not options.has_prior:

@@ -1,7 +1,7 @@
-"""Channels from a face landmarker that the person provides (MediaPipe's `face_landmarker.task`).
+"""Channels from a face landmarker that the user provides (MediaPipe's `face_landmarker.task`).
 
-Its blend-shape scores carry ARKit's names. They replace the channels of the own fit; the rig's shapes are then fitted
-again, so that the mesh driven by the scores lies on the landmarks.
+Its blend-shape scores have ARKit's names. They replace the channels that Portrait Actor fits; the rig's shapes are then
+fitted again, so that the mesh driven by the scores lies on the landmarks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 from ..contract.arrays import F64, U8, Mask
 from ..contract.channels import CHANNEL_INDEX, CHANNELS
 from ..contract.errors import UserError
-from ..contract.geometry import matrix_from_quaternion
 from ..contract.safe_io import read_bytes
 from .face.blendshape_fit import ChannelFitOptions, personalize_rig, unproject_landmarks
 from .face.blendshape_rig import build_rig
@@ -27,16 +26,22 @@ from .tracker import TrackingResult
 
 BLENDSHAPE_MODEL_FILE = "face_blendshapes.tflite"  # the part of the bundle that gives the scores
 REMEDY = "Choose MediaPipe's face_landmarker.task, or leave the choice empty."
-MAX_FILE_BYTES = 64 * 2**20  # of the file; MediaPipe's has 4
-MIN_FOUND_SHARE = 0.5  # share of frames in which the landmarker must find the face
+MAX_FILE_BYTES = 64 * 2**20  # MediaPipe's file has 4 MiB
+MIN_FOUND_SHARE = 0.5  # of the frames in which the landmarker must find the face; below, interpolation would guess most
 FIT_ROUNDS = 3  # of fitting the rig's shapes to the scores
-SHAPE_STIFFNESS = 5.0  # softer than for the own fit: what a score moves is not what the anatomical shape moves
+# Pull of the fitted shapes to the anatomical ones, softer than for fitted channels: a score does not move exactly what
+# the anatomical shape moves. Smaller overfits the clip. Not tuned.
+SHAPE_STIFFNESS = 5.0
 
 
 @dataclass(frozen=True)
 class BlendshapeScores:
-    """What a landmarker says of T frames: values (T, 52) in 0–1, columns in the order of `CHANNELS`; found (T,) whether
-    it saw a face there (elsewhere the values are those between the neighbours)."""
+    """A landmarker's scores of T frames.
+
+    Attributes:
+        values: (T, 52) 0–1, columns in the order of `CHANNELS`; interpolated where no face was found.
+        is_found: (T,) whether a face was found.
+    """
 
     values: F64
     is_found: Mask
@@ -44,7 +49,13 @@ class BlendshapeScores:
 
 @dataclass(frozen=True)
 class LandmarkerFile:
-    """A checked landmarker file: its name, its bytes, and their SHA-256."""
+    """A checked landmarker file.
+
+    Attributes:
+        name: of the file, without its folder.
+        data: its bytes.
+        sha256: hexadecimal digest of `data`.
+    """
 
     name: str
     data: bytes
@@ -52,10 +63,10 @@ class LandmarkerFile:
 
 
 def open_landmarker(path: Path) -> LandmarkerFile:
-    """Reads a landmarker's file.
+    """Read and check a landmarker file.
 
     Raises:
-        UserError: it is missing, cannot be read, or is no landmarker with blend shapes.
+        UserError: the file is missing, cannot be read, or is not a landmarker with blend shapes.
     """
     try:
         data = read_bytes(path, MAX_FILE_BYTES)
@@ -64,22 +75,28 @@ def open_landmarker(path: Path) -> LandmarkerFile:
     except OSError as error:
         raise UserError("unreadable_file", f"{path} cannot be read ({error.strerror or error}).", REMEDY) from error
     except ValueError as error:
-        raise UserError("bad_landmarker", f"{path.name} is too large for a face landmarker.", REMEDY) from error
+        problem = f"{path.name} is larger than 64 MiB, too large for a face landmarker."
+        raise UserError("bad_landmarker", problem, REMEDY) from error
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
             parts = set(bundle.namelist())
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise UserError("bad_landmarker", f"{path.name} is not a face landmarker.", REMEDY) from error
     if BLENDSHAPE_MODEL_FILE not in parts:
-        raise UserError("bad_landmarker", f"{path.name} holds no model of blend shapes.", REMEDY)
+        raise UserError("bad_landmarker", f"{path.name} contains no blend shape model.", REMEDY)
     return LandmarkerFile(path.name, data, hashlib.sha256(data).hexdigest())
 
 
 def score_frames(landmarker: LandmarkerFile, frames: Iterable[U8], fps: float) -> BlendshapeScores:
-    """The scores of frames (H, W, 3) RGB that follow each other at `fps`.
+    """Return the landmarker's scores of successive frames.
+
+    Args:
+        landmarker: the checked file.
+        frames: (H, W, 3) RGB each.
+        fps: frames per second.
 
     Raises:
-        UserError: the file is damaged inside, or it hardly ever finds the face.
+        UserError: the file is damaged inside, or the landmarker finds the face in less than half of the frames.
     """
     from mediapipe import Image, ImageFormat
 
@@ -90,26 +107,29 @@ def score_frames(landmarker: LandmarkerFile, frames: Iterable[U8], fps: float) -
             faces = task.detect_for_video(image, round(index * 1000 / fps)).face_blendshapes
             rows.append(_channels_from_categories(faces[0]) if faces else np.zeros(len(CHANNELS)))
             found.append(bool(faces))
-    seen = np.array(found, bool)
-    if not len(seen) or seen.mean() < MIN_FOUND_SHARE:
+    is_found = np.array(found, bool)
+    if not len(is_found) or is_found.mean() < MIN_FOUND_SHARE:
+        count = int(is_found.sum())
         raise UserError(
             "landmarker_blind",
-            f"The face landmarker {landmarker.name} found the face in only {int(seen.sum())} of {len(seen)} frames.",
-            "Leave the choice empty: Portrait Actor's own channels will do.",
+            f"The face landmarker {landmarker.name} found the face in only {count} of {len(is_found)} frames.",
+            "Leave the choice empty: Portrait Actor then measures the channels itself.",
         )
-    return BlendshapeScores(_interpolate_missing(np.stack(rows), seen), seen)
+    return BlendshapeScores(_interpolate_missing(np.stack(rows), is_found), is_found)
 
 
 def apply_scores(tracking: TrackingResult, pixels: F64, scores: F64) -> TrackingResult:
-    """The track with `scores` (T, 52) for channels, and the rig's neutral face and shapes fitted to them.
+    """Return the tracking with scores for channels, and the rig's neutral face and shapes fitted to them.
 
     Args:
+        tracking: of T frames.
         pixels: (T, 478, 2) landmarks in the crop.
+        scores: (T, 52) 0–1.
     """
-    turn, shift = tracking.view[:3, :3], tracking.view[:3, 3]
-    rotation = turn @ matrix_from_quaternion(tracking.head_rotation)
-    translation = tracking.head_translation @ turn.T + shift
-    xy, slope = unproject_landmarks(pixels, tracking.rig.neutral[:, 2], rotation, translation, tracking.intrinsics)
+    poses = tracking.head_to_camera_poses()
+    xy, slope = unproject_landmarks(
+        pixels, tracking.rig.neutral[:, 2], poses.rotation, poses.translation, tracking.intrinsics
+    )
     rig = build_rig(tracking.rig.neutral)
     for _ in range(FIT_ROUNDS):
         rig = personalize_rig(xy, slope, scores, rig, ChannelFitOptions(shape_stiffness=SHAPE_STIFFNESS))
@@ -117,6 +137,7 @@ def apply_scores(tracking: TrackingResult, pixels: F64, scores: F64) -> Tracking
 
 
 def _open_task(landmarker: LandmarkerFile) -> Any:
+    """Load the model into MediaPipe."""
     from mediapipe.tasks.python.core.base_options import BaseOptions
     from mediapipe.tasks.python.vision.core.vision_task_running_mode import VisionTaskRunningMode
     from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarker, FaceLandmarkerOptions
@@ -129,11 +150,11 @@ def _open_task(landmarker: LandmarkerFile) -> Any:
     try:
         return FaceLandmarker.create_from_options(options)
     except (RuntimeError, ValueError) as error:
-        raise UserError("bad_landmarker", f"{landmarker.name} cannot be loaded.", REMEDY) from error
+        raise UserError("bad_landmarker", f"The face landmarker {landmarker.name} cannot be loaded.", REMEDY) from error
 
 
 def _channels_from_categories(categories: Iterable[Any]) -> F64:
-    """(52,) by name; `_neutral` is no channel, and a channel that the landmarker does not know stays 0."""
+    """Channels (52,) by name; `_neutral` is no channel, and a channel that the landmarker does not know stays 0."""
     row = np.zeros(len(CHANNELS))
     for category in categories:
         if category.category_name in CHANNEL_INDEX:
@@ -142,7 +163,7 @@ def _channels_from_categories(categories: Iterable[Any]) -> F64:
 
 
 def _interpolate_missing(values: F64, is_found: Mask) -> F64:
-    """Values (T, 52) with the frames that were not found taken from between their neighbours."""
+    """Values (T, 52), interpolated linearly in frames without a face."""
     if is_found.all():
         return values
     frames = np.arange(len(values))

@@ -10,25 +10,35 @@ from .face.blendshape_rig import BlendshapeRig
 from .tracker import TrackingResult
 
 
-def write_tracking(folder: ActorFolder, track: TrackingResult, landmarks: F64) -> None:
-    """Writes `tracking.npz`; landmarks (T, 478, 3) are those of the crops."""
-    f32 = np.float32
+def write_tracking(folder: ActorFolder, tracking: TrackingResult, landmarks: F64) -> None:
+    """Write `tracking.npz`.
+
+    Args:
+        folder: of the actor.
+        tracking: of T frames.
+        landmarks: (T, 478, ≥2) pixels of the crop.
+    """
     folder.save_arrays(
         "tracking.npz",
-        landmarks=landmarks[:, :, :2].astype(f32),
-        intrinsics=track.intrinsics, view=track.view,
-        head_rotation=track.head_rotation.astype(f32), head_translation=track.head_translation.astype(f32),
-        torso_rotation=track.torso_rotation.astype(f32), torso_translation=track.torso_translation.astype(f32),
-        channels=track.channels.astype(f32),
-        neutral=track.rig.neutral, shapes=track.rig.shapes, reprojection=track.reprojection.astype(f32),
-    )  # fmt: skip
+        landmarks=landmarks[:, :, :2].astype(np.float32),
+        intrinsics=tracking.intrinsics,
+        view=tracking.view,
+        head_rotation=tracking.head_rotation.astype(np.float32),
+        head_translation=tracking.head_translation.astype(np.float32),
+        torso_rotation=tracking.torso_rotation.astype(np.float32),
+        torso_translation=tracking.torso_translation.astype(np.float32),
+        channels=tracking.channels.astype(np.float32),
+        neutral=tracking.rig.neutral,
+        shapes=tracking.rig.shapes,
+        reprojection=tracking.reprojection.astype(np.float32),
+    )
 
 
-def load_track(folder: ActorFolder) -> TrackingResult:
-    """Reads `tracking.npz` back.
+def load_tracking(folder: ActorFolder) -> TrackingResult:
+    """Read `tracking.npz`.
 
     Raises:
-        UserError: missing or damaged.
+        UserError: the file is missing or damaged.
     """
     table = {k: np.asarray(v, np.float64) for k, v in folder.load_tracking().items()}
     rig = BlendshapeRig(table.pop("neutral"), table.pop("shapes"))

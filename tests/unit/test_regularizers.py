@@ -14,7 +14,7 @@ from backend.portrait.branch import OFFSET_COMPONENTS
 from backend.portrait.labels import FACE, MOUTH
 from backend.portrait.model import Portrait
 from backend.tracking.detection import topology as topo
-from backend.tracking.storage import load_track
+from backend.tracking.storage import load_tracking
 from backend.training.config import LossWeights
 from backend.training.regularizers import (
     ANCHOR_GRADIENTS,
@@ -59,7 +59,7 @@ def test_the_gradient_that_is_added_is_that_of_the_cost(portrait: Portrait) -> N
 
 
 def test_gaussians_grow_with_the_skin_they_lie_on(sample_actor: ActorFolder) -> None:
-    rig = load_track(sample_actor).rig
+    rig = load_tracking(sample_actor).rig
     faces = topo.mesh_triangles(rig.neutral)
     wide = rig.__class__(rig.neutral, np.zeros_like(rig.shapes))
     wide.shapes[CHANNEL_INDEX["cheekPuff"]] = 0.5 * rig.neutral  # half as large again in every direction
@@ -78,7 +78,7 @@ def test_gaussians_grow_with_the_skin_they_lie_on(sample_actor: ActorFolder) -> 
 
 
 def test_an_eye_lies_behind_its_closed_lid_and_stays_when_the_other_one_closes(sample_actor: ActorFolder) -> None:
-    rig = load_track(sample_actor).rig
+    rig = load_tracking(sample_actor).rig
     seeds = seed_eyes(rig, 0.002, EyeColors(iris=np.zeros(3), sclera=np.ones(3)))
     left = seeds.means[:, 0] > 0  # the actor's left is +x
     for side, own in (("Left", left), ("Right", ~left)):

@@ -214,8 +214,8 @@ MESSAGES: dict[str, str] = {
     "Choose another folder, or remove that one.": "Einen anderen Ordner wählen oder jenen entfernen.",
     "Convert the video to MP4 (H.264) and try again.": "Das Video in MP4 (H.264) umwandeln und erneut versuchen.",
     "Copy or export the file again.": "Die Datei neu kopieren oder exportieren.",
-    "Leave the choice empty: Portrait Actor's own channels will do.":
-        "Die Auswahl leer lassen: die eigenen Kanäle von Portrait Actor genügen.",
+    "Leave the choice empty: Portrait Actor then measures the channels itself.":
+        "Die Auswahl leer lassen: Portrait Actor misst die Kanäle dann selbst.",
     "Choose MediaPipe's face_landmarker.task, or leave the choice empty.":
         "MediaPipes face_landmarker.task wählen oder die Auswahl leer lassen.",
     "No human face was found in this video.": "In diesem Video wurde kein menschliches Gesicht gefunden.",
@@ -223,6 +223,7 @@ MESSAGES: dict[str, str] = {
     "The face is only {} pixels tall.": "Das Gesicht ist nur {} Pixel hoch.",
     "The face is turned away from the camera most of the time.":
         "Das Gesicht ist die meiste Zeit von der Kamera abgewandt.",
+    "The face landmarker {} cannot be loaded.": "Der Face Landmarker {} lässt sich nicht laden.",
     "The face landmarker {} found the face in only {} of {} frames.":
         "Der Face Landmarker {} fand das Gesicht nur in {} von {} Bildern.",
     "The longest uninterrupted segment that shows one face clearly lasts only {} s.":
@@ -238,8 +239,10 @@ MESSAGES: dict[str, str] = {
         "Eine Aufnahme verwenden, in der es mindestens {} Pixel hoch ist.",
     "Use footage in which the person looks towards the camera.":
         "Eine Aufnahme verwenden, in der die Person zur Kamera schaut.",
-    "{} holds no model of blend shapes.": "{} enthält kein Modell für Blendshapes.",
+    "{} contains no blend shape model.": "{} enthält kein Modell für Blendshapes.",
     "{} holds no moving picture.": "{} enthält kein bewegtes Bild.",
+    "{} is larger than 64 MiB, too large for a face landmarker.":
+        "{} ist größer als 64 MiB, zu groß für einen Face Landmarker.",
     "{} is not a face landmarker.": "{} ist kein Face Landmarker.",
     "{} is not a video that can be read.": "{} ist kein lesbares Video.",
     "{} was made from other footage ({}).": "{} entstand aus einer anderen Aufnahme ({}).",

@@ -1,7 +1,8 @@
-"""Bundle adjustment: rigid points, poses and the focal length that explain a clip's tracks together.
+"""Bundle adjustment: the rigid points, poses and focal length that explain a clip's tracks together.
 
-Poses are eliminated (Schur complement), so the system that remains holds points and focal length only. Alternating
-between points and poses would creep along the one direction that matters: depth against rotation.
+Poses are eliminated (Schur complement; Triggs et al., Bundle Adjustment – A Modern Synthesis, 2000), so the system that
+remains holds points and focal length only. Alternating between points and poses would converge slowly along the
+direction that matters most: depth against rotation.
 """
 
 from __future__ import annotations
@@ -11,233 +12,197 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ...contract.arrays import F64, I64
-from ...contract.geometry import matrix_from_rotation_vector, project_points, rotation_vector_from_matrix
-from .initial_pose import linearize_projection
-from .pnp import solve_pnp_kernel
+from ...contract.arrays import F64
+from ...contract.geometry import project_points
+from .least_squares import huber_weights, linearize_projection
+from .pnp import HUBER_THRESHOLD, TRACK_NOISE_PIXELS
+from .poses import NO_POSE_PRIOR, PointTracks, PosePrior, Poses
 from .shape_prior import ShapePrior
 
-HUBER_THRESHOLD = 2.5  # deviations of the noise from which a track counts less (Huber)
-TRACK_NOISE_PIXELS = 0.4  # pixels: usual deviation of a track that was found
-NO_POSE_PRIOR = (0.0,) * 6
+# Deviation of the logarithm of the focal length about the usual one. Larger lets clips with little rotation choose a
+# wrong lens, smaller ignores what the tracks say about it. Not tuned.
+LOG_FOCAL_DEVIATION = 0.25
+FIXED_FOCAL_PRECISION = 1e12  # 1 / deviation² of the logarithm of a focal length that must not change
+MAX_LOG_FOCAL_STEP = 0.3  # of one iteration, so that a first step cannot invert the lens
+INITIAL_DAMPING = 1e-3  # share of the diagonal (Levenberg–Marquardt); not tuned
+DAMPING_INCREASE = 8  # factor after a step that made the fit worse
+DAMPING_DECREASE = 3  # divisor after a step that made it better
+MIN_RELATIVE_DECREASE = 1e-4  # of the cost; a smaller one ends the iteration
 
 
-@dataclass
-class PointTracks:
-    """Where P points of a body are seen in T frames.
+@dataclass(frozen=True)
+class Bundle:
+    """What bundle adjustment estimates together.
 
     Attributes:
-        pixels: (T, P, 2). trust: (T, P) 0–1. moved: (T, P, 3) what deformation adds to the points, metres.
-        sharpness: (P, 2, 2) what is multiplied to residuals before they count: an edge tells of shifts across it only.
+        points: (P, 3) metres, body space.
+        poses: body → camera, of T frames.
+        intrinsics: (3, 3) pixels.
     """
 
-    pixels: F64
-    confidence: F64
-    deformation: F64
-    sqrt_information: F64
+    points: F64
+    poses: Poses
+    intrinsics: F64
 
 
-@dataclass
-class Poses:
-    """Body → camera: rotation (T, 3, 3), translation (T, 3) in metres."""
+@dataclass(frozen=True)
+class BundlePriors:
+    """What is known before the tracks are seen.
 
-    rotation: F64
-    translation: F64
+    Attributes:
+        shape: of the points' displacements from their start.
+        deviation_scale: (P,) factor to the deviations of `shape`.
+        focal: usual focal length in pixels, or None to keep the one at the start.
+        poses: pull of the poses.
+    """
 
-    def select(self, frame_indices: I64) -> Poses:
-        """The poses of these frames."""
-        return Poses(self.rotation[frame_indices], self.translation[frame_indices])
-
-    def apply_step(self, step: F64) -> Poses:
-        """The poses after a small turn about the body (T, 3) and shift (T, 3), together (T, 6)."""
-        return Poses(matrix_from_rotation_vector(step[:, :3]) @ self.rotation, self.translation + step[:, 3:])
-
-    def correct_at_keyframes(self, keyframes: I64, keyframe_poses: Poses) -> Poses:
-        """These poses, corrected to `at_keys` at the key frames, and in between by interpolated corrections."""
-        step, frames = keyframe_poses.step_from(self.select(keyframes)), np.arange(len(self.rotation))
-        return self.apply_step(np.stack([np.interp(frames, keyframes, step[:, k]) for k in range(6)], 1))
-
-    def step_from(self, start: Poses) -> F64:
-        """(T, 6) turn and shift that lead from `start` to these poses."""
-        turn = rotation_vector_from_matrix(self.rotation @ np.swapaxes(start.rotation, 1, 2))
-        return np.concatenate([turn, self.translation - start.translation], 1)
+    shape: ShapePrior
+    deviation_scale: F64
+    focal: float | None = None
+    poses: PosePrior = NO_POSE_PRIOR
 
 
-def solve_pnp(
-    tracks: PointTracks,
-    points: F64,
-    poses: Poses,
-    intrinsics: F64,
-    *,
-    pose_precision: tuple[float, ...] = NO_POSE_PRIOR,
-    prior_poses: Poses | None = None,
-    iterations: int = 10,
-) -> Poses:
-    """Each frame's most likely pose for known points (P, 3) (Gauss–Newton, Huber weights).
+def adjust_bundle(tracks: PointTracks, start: Bundle, priors: BundlePriors, *, iterations: int = 6) -> Bundle:
+    """Return the most likely points, poses and focal length (Levenberg–Marquardt with Huber weights).
 
     Args:
-        hold: how firmly turn (x, y, z) and shift (x, y, z) stay at the poses `held`, or at the start: 1 / deviation²,
-            radians and metres.
+        tracks: of the poses' frames.
+        start: where the iteration begins; its points are the centre of the shape prior.
+        priors: what is known beforehand.
+        iterations: at most.
     """
-    start = prior_poses or poses
-    rotation, translation = poses.rotation.copy(), poses.translation.copy()
-    solve_pnp_kernel(
-        tracks.pixels,
-        tracks.confidence,
-        points + tracks.deformation,
-        tracks.sqrt_information,
-        rotation,
-        translation,
-        start.rotation,
-        start.translation,
-        intrinsics,
-        np.asarray(pose_precision),
-        TRACK_NOISE_PIXELS,
-        HUBER_THRESHOLD,
-        iterations,
-    )
-    return Poses(rotation, translation)
-
-
-def adjust_bundle(
-    tracks: PointTracks,
-    points: F64,
-    poses: Poses,
-    intrinsics: F64,
-    *,
-    shape_prior: ShapePrior,
-    deviation_scale: F64,
-    focal_prior: float | None = None,
-    pose_precision: tuple[float, ...] = NO_POSE_PRIOR,
-    prior_poses: Poses | None = None,
-    iterations: int = 6,
-) -> tuple[F64, Poses, F64]:
-    """The most likely points, poses and focal length (Levenberg–Marquardt, Huber weights).
-
-    Args:
-        points: (P, 3) start and prior. prior, loose: how far the points may move.
-        usual_focal: pixels that the lens is pulled to; the focal length is kept when it is None.
-        hold, held: as in `resect`.
-
-    Returns:
-        points (P, 3), poses, intrinsics (3, 3).
-    """
-    problem = _BundleProblem(
-        tracks,
-        points,
-        prior_poses or poses,
-        np.asarray(pose_precision),
-        shape_prior.information_matrix(points, deviation_scale),
-        focal_prior,
-    )
-    kept = state = points, poses, intrinsics
-    damping, best = 1e-3, np.inf
+    problem = _BundleProblem(tracks, start, priors)
+    best = current = start
+    damping, best_cost = INITIAL_DAMPING, np.inf
     for _ in range(iterations):
-        cost = problem.cost(*state)
-        if cost > best:
-            state, damping = kept, damping * 8
+        cost = problem.cost(current)
+        if cost > best_cost:
+            current, damping = best, damping * DAMPING_INCREASE
         else:
-            if best - cost < 1e-4 * cost:
-                return state
-            best, kept, damping = cost, state, damping / 3
-        state = problem.gauss_newton_step(*state, damping)
-    return state if problem.cost(*state) < best else kept
+            if best_cost - cost < MIN_RELATIVE_DECREASE * cost:
+                return current
+            best_cost, best, damping = cost, current, damping / DAMPING_DECREASE
+        current = problem.gauss_newton_step(current, damping)
+    return current if problem.cost(current) < best_cost else best
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Linearization:
+    """Whitened residuals (T, P, 2) and their derivatives at one bundle.
+
+    Attributes:
+        weights: (T, P) confidence times Huber weight, per pixel² of the usual noise.
+        by_pose: (T, P, 2, 6) turn about the body, then shift.
+        by_point: (T, P, 2, 3).
+        by_focal: (T, P, 2) logarithm of the focal length.
+    """
+
+    residual: F64
+    weights: F64
+    by_pose: F64
+    by_point: F64
+    by_focal: F64
+
+
 class _BundleProblem:
-    tracks: PointTracks
-    initial_points: F64
-    prior_poses: Poses
-    pose_precision: F64
-    shape_information: F64
-    focal_prior: float | None
+    """The cost of a bundle and the steps that reduce it."""
+
+    def __init__(self, tracks: PointTracks, start: Bundle, priors: BundlePriors) -> None:
+        self.tracks = tracks
+        self.start_points = start.points
+        self.shape_information = priors.shape.information_matrix(start.points, priors.deviation_scale)
+        self.focal_prior = priors.focal
+        self.prior_poses = priors.poses.poses or start.poses
+        self.pose_precision = np.asarray(priors.poses.precision)
+
+    def cost(self, bundle: Bundle) -> float:
+        """Return the negative logarithm of the likelihood, up to a constant."""
+        residual = self.tracks.pixels - self._project(bundle)
+        whitened = (self.tracks.sqrt_information @ residual[..., None])[..., 0]
+        length = np.linalg.norm(whitened, axis=-1) / TRACK_NOISE_PIXELS
+        huber = np.where(length < HUBER_THRESHOLD, 0.5 * length**2, HUBER_THRESHOLD * (length - 0.5 * HUBER_THRESHOLD))
+        displacement = (bundle.points - self.start_points).ravel()
+        focal_precision, focal_offset = self._focal_prior_terms(bundle.intrinsics)
+        pose_cost = (self.pose_precision * bundle.poses.step_from(self.prior_poses) ** 2).sum()
+        shape_cost = displacement @ self.shape_information @ displacement
+        return float(
+            (self.tracks.confidence * huber).sum() + 0.5 * (shape_cost + focal_precision * focal_offset**2 + pose_cost)
+        )
+
+    def gauss_newton_step(self, bundle: Bundle, damping: float) -> Bundle:
+        """Return the bundle after one damped Gauss–Newton step."""
+        normal, rhs, pose_cross, pose_rhs = self._reduced_normal_equations(bundle, damping)
+        focal_precision, focal_offset = self._focal_prior_terms(bundle.intrinsics)
+        normal[:-1, :-1] += self.shape_information
+        rhs[:-1] -= self.shape_information @ (bundle.points - self.start_points).ravel()
+        normal[-1, -1] += focal_precision
+        rhs[-1] -= focal_precision * focal_offset
+        normal[np.diag_indices_from(normal)] *= 1 + damping
+        step = cho_solve(cho_factor(normal, check_finite=False), rhs, check_finite=False)
+        focal_factor = np.exp(np.clip(step[-1], -MAX_LOG_FOCAL_STEP, MAX_LOG_FOCAL_STEP))
+        scale = np.array([focal_factor] * 2 + [1.0])
+        return Bundle(
+            bundle.points + step[:-1].reshape(-1, 3),
+            bundle.poses.apply_step(pose_rhs - pose_cross @ step),
+            bundle.intrinsics * np.where(np.eye(3) > 0, scale, 1),
+        )
+
+    def _project(self, bundle: Bundle) -> F64:
+        """Pixels (T, P, 2) of the deformed points."""
+        points = bundle.points + self.tracks.deformation
+        return project_points(points, bundle.poses.rotation, bundle.poses.translation, bundle.intrinsics)
 
     def _focal_prior_terms(self, intrinsics: F64) -> tuple[float, float]:
-        """Firmness and offset of the logarithm of the focal length."""
+        """Precision of the prior on the logarithm of the focal length, and the offset from its centre."""
         if self.focal_prior is None:
-            return 1e12, 0.0
+            return FIXED_FOCAL_PRECISION, 0.0
         return 1 / LOG_FOCAL_DEVIATION**2, float(np.log(intrinsics[0, 0] / self.focal_prior))
 
-    def cost(self, points: F64, poses: Poses, intrinsics: F64) -> float:
-        """Negative logarithm of the likelihood, up to a constant."""
-        plain = self.tracks.pixels - project_points(
-            points + self.tracks.deformation, poses.rotation, poses.translation, intrinsics
-        )
-        length = np.linalg.norm((self.tracks.sqrt_information @ plain[..., None])[..., 0], axis=-1) / TRACK_NOISE_PIXELS
-        huber = np.where(length < HUBER_THRESHOLD, 0.5 * length**2, HUBER_THRESHOLD * (length - 0.5 * HUBER_THRESHOLD))
-        bent = (points - self.initial_points).ravel()
-        firm, lens = self._focal_prior_terms(intrinsics)
-        held = (self.pose_precision * poses.step_from(self.prior_poses) ** 2).sum()
-        return float(
-            (self.tracks.confidence * huber).sum()
-            + 0.5 * (bent @ self.shape_information @ bent + firm * lens**2 + held)
-        )
+    def _linearize(self, bundle: Bundle) -> _Linearization:
+        whiten = self.tracks.sqrt_information
+        points = bundle.points + self.tracks.deformation
+        residual, jacobian = linearize_projection(self.tracks.pixels, points, bundle.poses, bundle.intrinsics)
+        residual, by_pose = (whiten @ residual[..., None])[..., 0], whiten @ jacobian
+        length = np.linalg.norm(residual, axis=-1) / TRACK_NOISE_PIXELS
+        weights = self.tracks.confidence * huber_weights(length, HUBER_THRESHOLD) / TRACK_NOISE_PIXELS**2
+        by_point = by_pose[..., 3:] @ bundle.poses.rotation[:, None]  # a point moves with the body's axes
+        from_center = self._project(bundle) - bundle.intrinsics[:2, 2]
+        return _Linearization(residual, weights, by_pose, by_point, (whiten @ from_center[..., None])[..., 0])
 
-    def gauss_newton_step(self, points: F64, poses: Poses, intrinsics: F64, damping: float) -> tuple[F64, Poses, F64]:
-        """One damped Gauss–Newton step."""
-        normal, right, cross, aim = self._reduced_normal_equations(points, poses, intrinsics, damping)
-        firm, lens = self._focal_prior_terms(intrinsics)
-        normal[:-1, :-1] += self.shape_information
-        right[:-1] -= self.shape_information @ (points - self.initial_points).ravel()
-        normal[-1, -1] += firm
-        right[-1] -= firm * lens
-        normal[np.diag_indices_from(normal)] *= 1 + damping
-        step = cho_solve(cho_factor(normal, check_finite=False), right, check_finite=False)
-        scale = np.array([np.exp(np.clip(step[-1], -0.3, 0.3))] * 2 + [1.0])
-        longer = intrinsics * np.where(np.eye(3) > 0, scale, 1)
-        return points + step[:-1].reshape(-1, 3), poses.apply_step(aim - cross @ step), longer
+    def _reduced_normal_equations(self, bundle: Bundle, damping: float) -> tuple[F64, F64, F64, F64]:
+        """The normal equations of the tracks without the poses.
 
-    def _reduced_normal_equations(
-        self, points: F64, poses: Poses, intrinsics: F64, damping: float
-    ) -> tuple[F64, F64, F64, F64]:
-        """The normal equations (3P + 1)² of points and log focal length, and what gives the eliminated poses back."""
-        tracks = self.tracks
-        residual, pose = _whitened_residuals(tracks, points, poses, intrinsics)
-        frames, count = residual.shape[:2]
+        Returns:
+            Matrix (3P + 1, 3P + 1) and right side (3P + 1,) of points and logarithm of the focal length, and what gives
+            the poses' step back as `pose_rhs − pose_cross @ step`: pose_cross (T, 6, 3P + 1) and pose_rhs (T, 6).
+        """
+        at = self._linearize(bundle)
+        frames, count = at.residual.shape[:2]
         size = 3 * count + 1
-        w = _huber_weights(tracks, residual)
-        shape = pose[..., 3:] @ poses.rotation[:, None]  # (T, P, 2, 3): a point moves with the body's axes
-        plain = (
-            project_points(points + tracks.deformation, poses.rotation, poses.translation, intrinsics)
-            - intrinsics[:2, 2]
-        )
-        lens = (tracks.sqrt_information @ plain[..., None])[..., 0]  # (T, P, 2): d pixel / d log focal
-        wp, ws = w[..., None, None] * pose, w[..., None, None] * shape
-        camera = np.einsum("tpci,tpcj->tij", wp, pose, optimize=True)
-        camera += (damping * np.einsum("tii->ti", camera) + self.pose_precision)[..., None] * np.eye(6)
+        weighted = at.weights[..., None, None] * at.by_pose
+        pose_block = np.einsum("tpci,tpcj->tij", weighted, at.by_pose, optimize=True)
+        pose_block += (damping * np.einsum("tii->ti", pose_block) + self.pose_precision)[..., None] * np.eye(6)
         cross = np.empty((frames, 6, size))
-        cross[..., :-1] = np.einsum("tpci,tpcj->tipj", wp, shape, optimize=True).reshape(frames, 6, -1)
-        cross[..., -1] = np.einsum("tpci,tpc->ti", wp, lens, optimize=True)
-        aim = np.einsum("tpci,tpc->ti", wp, residual, optimize=True) - self.pose_precision * poses.step_from(
-            self.prior_poses
-        )
-        solved = np.linalg.solve(camera, np.concatenate([cross, aim[..., None]], -1))
+        cross[..., :-1] = np.einsum("tpci,tpcj->tipj", weighted, at.by_point, optimize=True).reshape(frames, 6, -1)
+        cross[..., -1] = np.einsum("tpci,tpc->ti", weighted, at.by_focal, optimize=True)
+        pose_offset = bundle.poses.step_from(self.prior_poses)
+        pose_rhs = np.einsum("tpci,tpc->ti", weighted, at.residual, optimize=True) - self.pose_precision * pose_offset
+        solved = np.linalg.solve(pose_block, np.concatenate([cross, pose_rhs[..., None]], -1))
         normal = -(cross.reshape(-1, size).T @ solved[..., :-1].reshape(-1, size))
-        right = -(cross.reshape(-1, size).T @ solved[..., -1].ravel())
-        blocks = np.einsum("tpci,tpcj->pij", ws, shape, optimize=True)
-        for p in range(count):
-            normal[3 * p : 3 * p + 3, 3 * p : 3 * p + 3] += blocks[p]
-        mixed = np.einsum("tpci,tpc->pi", ws, lens, optimize=True).ravel()
-        normal[:-1, -1] += mixed
-        normal[-1, :-1] += mixed
-        normal[-1, -1] += np.einsum("tp,tpc,tpc->", w, lens, lens, optimize=True)
-        right[:-1] += np.einsum("tpci,tpc->pi", ws, residual, optimize=True).ravel()
-        right[-1] += np.einsum("tp,tpc,tpc->", w, lens, residual, optimize=True)
-        return normal, right, solved[..., :-1], solved[..., -1]
+        rhs = -(cross.reshape(-1, size).T @ solved[..., -1].ravel())
+        _add_point_and_focal_blocks(at, normal, rhs)
+        return normal, rhs, solved[..., :-1], solved[..., -1]
 
 
-LOG_FOCAL_DEVIATION = 0.25  # of the logarithm of the focal length about the usual one
-
-
-def _whitened_residuals(tracks: PointTracks, points: F64, poses: Poses, intrinsics: F64) -> tuple[F64, F64]:
-    """Whitened residuals (T, P, 2) and Jacobians (T, P, 2, 6) of the poses."""
-    place = points + tracks.deformation
-    residual, jacobian = linearize_projection(tracks.pixels, place, poses.rotation, poses.translation, intrinsics)
-    return (tracks.sqrt_information @ residual[..., None])[..., 0], tracks.sqrt_information @ jacobian
-
-
-def _huber_weights(tracks: PointTracks, residual: F64) -> F64:
-    """(T, P) trust, less for outliers, per pixel² of the usual noise."""
-    length = np.linalg.norm(residual, axis=-1) / TRACK_NOISE_PIXELS
-    return tracks.confidence * np.minimum(1, HUBER_THRESHOLD / np.maximum(length, 1e-9)) / TRACK_NOISE_PIXELS**2
+def _add_point_and_focal_blocks(at: _Linearization, normal: F64, rhs: F64) -> None:
+    """Add the blocks of points and focal length to the normal equations (3P + 1)²."""
+    weighted = at.weights[..., None, None] * at.by_point
+    blocks = np.einsum("tpci,tpcj->pij", weighted, at.by_point, optimize=True)
+    for p in range(len(blocks)):
+        normal[3 * p : 3 * p + 3, 3 * p : 3 * p + 3] += blocks[p]
+    mixed = np.einsum("tpci,tpc->pi", weighted, at.by_focal, optimize=True).ravel()
+    normal[:-1, -1] += mixed
+    normal[-1, :-1] += mixed
+    normal[-1, -1] += np.einsum("tp,tpc,tpc->", at.weights, at.by_focal, at.by_focal, optimize=True)
+    rhs[:-1] += np.einsum("tpci,tpc->pi", weighted, at.residual, optimize=True).ravel()
+    rhs[-1] += np.einsum("tp,tpc,tpc->", at.weights, at.by_focal, at.residual, optimize=True)

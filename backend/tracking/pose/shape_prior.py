@@ -1,4 +1,4 @@
-"""What is known of a body's shape before its tracks are seen: a Gaussian process over its points."""
+"""What is known about a body's shape before its tracks are seen: a Gaussian process over its points."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...contract.arrays import F64
 
 @dataclass(frozen=True)
 class ShapePrior:
-    """How far points may lie from where they were guessed.
+    """How far points may lie from their initial positions (Rasmussen & Williams, Gaussian Processes, 2006).
 
     Attributes:
-        bend: deviation (x, y, z) in metres of the smooth part, shared by neighbouring points.
-        reach: metres over which the smooth part is shared.
-        own: deviation in metres of each point by itself.
+        smooth_deviation: deviation (x, y, z) in metres of the smooth part, which neighbouring points share.
+        correlation_length: metres over which points share the smooth part.
+        independent_deviation: deviation in metres that each point has by itself.
     """
 
     smooth_deviation: tuple[float, float, float]
@@ -25,10 +25,11 @@ class ShapePrior:
     independent_deviation: float
 
     def information_matrix(self, points: F64, deviation_scale: F64) -> F64:
-        """(3P, 3P) inverse covariance of the displacements of points (P, 3), x, y, z of a point together.
+        """Return the inverse covariance (3P, 3P) of the points' displacements, x, y, z of a point side by side.
 
         Args:
-            loose: (P,) factor to all deviations of a point.
+            points: (P, 3) metres.
+            deviation_scale: (P,) factor to all deviations of a point.
         """
         count = len(points)
         result = np.zeros((count, 3, count, 3))
@@ -39,7 +40,15 @@ class ShapePrior:
     def propagate_displacement(
         self, points: F64, deviation_scale: F64, displacement: F64, query_points: F64, query_deviation_scale: F64
     ) -> F64:
-        """(O, 3) how others (O, 3) move when points (P, 3) move by offset (P, 3): the process' conditional mean."""
+        """Return how other points (Q, 3) move when `points` move: the conditional mean of the process.
+
+        Args:
+            points: (P, 3) metres.
+            deviation_scale: (P,) factor to all deviations of a point.
+            displacement: (P, 3) metres by which `points` move.
+            query_points: (Q, 3) metres.
+            query_deviation_scale: (Q,) as `deviation_scale`.
+        """
         across = self._scaled_correlation(query_points, points, query_deviation_scale, deviation_scale)
         result = np.empty_like(query_points)
         for axis, covariance in enumerate(self._covariances(points, deviation_scale)):
@@ -49,12 +58,13 @@ class ShapePrior:
         return result
 
     def _covariances(self, points: F64, deviation_scale: F64) -> list[F64]:
+        """Covariances (P, P) of the displacements along x, y and z."""
         shared = self._scaled_correlation(points, points, deviation_scale, deviation_scale)
-        alone = np.diag((self.independent_deviation * deviation_scale) ** 2)
-        return [deviation**2 * shared + alone for deviation in self.smooth_deviation]
+        independent = np.diag((self.independent_deviation * deviation_scale) ** 2)
+        return [deviation**2 * shared + independent for deviation in self.smooth_deviation]
 
     def _scaled_correlation(self, a: F64, b: F64, scale_a: F64, scale_b: F64) -> F64:
-        """(A, B) correlation of the smooth part times both factors."""
+        """Correlation (A, B) of the smooth part times both factors."""
         correlation: F64 = (
             np.exp(-0.5 / self.correlation_length**2 * cdist(a, b, "sqeuclidean")) * scale_a[:, None] * scale_b
         )
