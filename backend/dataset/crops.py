@@ -133,9 +133,9 @@ def write_crops(
                 store.write_frame(index - selection.first, crop)
                 yield crop
 
-    with PersonSegmenter() as segment_person, single_opencv_thread(), closing(prefetch(crop_frames())) as crops:
+    with PersonSegmenter() as segmenter, single_opencv_thread(), closing(prefetch(crop_frames())) as crops:
         for index, crop in enumerate(reporter.report_items(crops, "cut out the person", count)):
-            mask = segment_person(crop)
+            mask = segmenter.segment(crop)
             store.write_mask(index, mask)
             clip_matting.add_frame(crop, mask, crop_landmarks[index])
         clip_matting.learn()
@@ -164,7 +164,7 @@ def _write_mattes(store: FrameStore, clip_matting: ClipMatting, crop_landmarks: 
 
     def filter_mattes() -> Iterator[tuple[int, F32, float]]:
         for index, (frame, matte, plate_share) in enumerate(map_in_order(pool, refine, range(count))):
-            yield index, temporal_filter(frame, matte), plate_share
+            yield index, temporal_filter.filter(frame, matte), plate_share
 
     def write(item: tuple[int, F32, float]) -> float:
         index, matte, plate_share = item

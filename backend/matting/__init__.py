@@ -1,4 +1,4 @@
-"""Separates the person from the background: soft mattes, hair, the background plate.
+"""Separates the person from the background: soft mattes, hair, and the background plate.
 
 It may import the packages up to `tracking`.
 """

@@ -10,12 +10,14 @@ import numpy as np
 
 from ..contract.arrays import F32, U8
 
-MAX_HOLE_SHARE = 0.003  # share of the picture that a hole in the mask may have at most
-SEGMENTER_SIDE = 256  # of the pictures that the segmenter works on
+SEGMENTER_SIDE = 256  # pixels of the images that the segmenter works on
+MIN_PERSON_MASK = 0.9  # mask from which a pixel is surely the person's and not part of a hole
+# Share of the image up to which a hole in the mask is filled. The gap between arm and body is larger. Not tuned.
+MAX_HOLE_SHARE = 0.003
 
 
 class PersonSegmenter:
-    """Rough mask of the person, frame after frame. A context manager: it holds MediaPipe's segmenter."""
+    """MediaPipe's segmenter. A context manager that releases it."""
 
     def __init__(self) -> None:
         from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
@@ -30,21 +32,24 @@ class PersonSegmenter:
     ) -> None:
         self._model.close()
 
-    def __call__(self, rgb: U8) -> F32:
-        """(h, w) mask in 0–1 of an (H, W, 3) picture; not larger than the segmenter's own size."""
-        shrink = min(1.0, SEGMENTER_SIDE / max(rgb.shape[:2]))
-        size = round(rgb.shape[1] * shrink), round(rgb.shape[0] * shrink)
+    def segment(self, rgb: U8) -> F32:
+        """Return the rough mask (h, w) 0–1 of an image (H, W, 3), not larger than the segmenter's own size."""
+        scale = min(1.0, SEGMENTER_SIDE / max(rgb.shape[:2]))
+        size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
         small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         mask = self._model.process(np.ascontiguousarray(small)).segmentation_mask
         return fill_mask_holes(np.asarray(mask, np.float32))
 
 
 def fill_mask_holes(mask: F32) -> F32:
-    """The mask (h, w) with its small holes filled: an earring, a tie pin or a dark lock that the segmenter took for
-    background. A gap between arm and body is larger, or open to the picture's border, and stays."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((mask < 0.9).astype(np.uint8), connectivity=8)
+    """Return the mask (h, w) with small holes filled.
+
+    They are earrings, tie pins or dark locks that the segmenter took for background. Gaps that reach the image's
+    border stay.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((mask < MIN_PERSON_MASK).astype(np.uint8), connectivity=8)
     x, y, w, h, area = stats.T
-    inner = (x > 0) & (y > 0) & (x + w < mask.shape[1]) & (y + h < mask.shape[0])
-    hole = inner & (area < MAX_HOLE_SHARE * mask.size)
-    hole[0] = False
-    return np.where(hole[labels], np.float32(1), mask)
+    is_inside = (x > 0) & (y > 0) & (x + w < mask.shape[1]) & (y + h < mask.shape[0])
+    is_hole = is_inside & (area < MAX_HOLE_SHARE * mask.size)
+    is_hole[0] = False  # label 0 is the person
+    return np.where(is_hole[labels], np.float32(1), mask)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from ..contract.arrays import F32, F64, Floats
-from ..matting.plate import push_pull
+from ..matting.resampling import push_pull
 from ..tracking.detection import topology as topo
 
 # The jaw from ear to ear, and the way back over cheeks and under the nose.
