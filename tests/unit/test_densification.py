@@ -1,4 +1,4 @@
-"""Densification: the budget is kept, errors draw Gaussians, the picture stays, optimiser and checkpoint follow."""
+"""Densification: number of Gaussians, their share of the error, splits, pruning, and Adam's moments afterwards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from backend.contract.actor_folder import ActorFolder
 from backend.dataset.clip import Clip
+from backend.portrait.branch import OFFSET_COMPONENTS
 from backend.portrait.model import Portrait
 from backend.training.config import PRESETS, LossWeights, Preset, next_gaussian_count
 from backend.training.densification import accumulate_gaussian_errors, plan_densification, split_gaussians
@@ -17,6 +18,8 @@ from backend.training.pose_refinement import PoseRefinement, pose_from_tables
 from backend.training.trainer import Trainer
 
 CPU = torch.device("cpu")
+OPACITY_OFFSET = 6  # component of a branch's offsets
+FRAME_INDEX = 3  # the frame that is rendered
 
 
 @pytest.fixture(scope="module")
@@ -24,76 +27,87 @@ def clip(sample_actor: ActorFolder) -> Clip:
     return Clip(sample_actor, CPU)
 
 
-def test_gaussians_grow_to_the_budget_in_equal_parts() -> None:
+@pytest.fixture
+def portrait(sample_actor: ActorFolder) -> Portrait:
+    return Portrait.load(sample_actor, CPU)
+
+
+@pytest.fixture
+def no_refinement(clip: Clip) -> PoseRefinement:
+    return PoseRefinement(clip.train_frame_count)
+
+
+def test_gaussian_count_grows_to_the_maximum_in_equal_parts() -> None:
     preset = Preset(warm_up_steps=10, cycle_count=4, cycle_steps=30, joint_steps=50, max_gaussians=2000)
     count, counts = 1000, []
     for step in range(preset.total_steps):
-        wanted = next_gaussian_count(preset, step, count)
-        if wanted is not None:
-            counts.append((step, wanted))
-            count = wanted
+        next_count = next_gaussian_count(preset, step, count)
+        if next_count is not None:
+            counts.append((step, next_count))
+            count = next_count
     assert counts == [(10, 1250), (40, 1500), (70, 1750), (100, 2000)]
 
 
-def test_what_is_drawn_wrong_is_charged_to_the_gaussians_that_draw_it(clip: Clip, sample_actor: ActorFolder) -> None:
-    portrait = Portrait.load(sample_actor, CPU)
-    still = PoseRefinement(clip.train_frame_count)
-    before = accumulate_gaussian_errors(clip, portrait, still, LossWeights(), np.random.default_rng(0))
-    spoilt = torch.topk(before, 200).indices[100:]
+def test_gaussians_with_wrong_colors_have_larger_errors(
+    clip: Clip, portrait: Portrait, no_refinement: PoseRefinement
+) -> None:
+    before = accumulate_gaussian_errors(clip, portrait, no_refinement, LossWeights(), np.random.default_rng(0))
+    changed = torch.topk(before, 200).indices[100:]
     with torch.no_grad():
-        portrait.colours[spoilt] = 1 - portrait.colours[spoilt]
-    after = accumulate_gaussian_errors(clip, portrait, still, LossWeights(), np.random.default_rng(0))
-    assert (after[spoilt] / before[spoilt]).median() > 1.5
+        portrait.colours[changed] = 1 - portrait.colours[changed]
+    after = accumulate_gaussian_errors(clip, portrait, no_refinement, LossWeights(), np.random.default_rng(0))
+    assert (after[changed] / before[changed]).median() > 1.5
     assert after.sum() > before.sum()
 
 
-def test_split_gaussians_draw_nearly_the_same_picture(clip: Clip, sample_actor: ActorFolder) -> None:
-    portrait = Portrait.load(sample_actor, CPU)
-    pose = pose_from_tables(clip.poses, 3)
+def test_split_gaussians_render_nearly_the_same_image(
+    clip: Clip, portrait: Portrait, no_refinement: PoseRefinement
+) -> None:
+    pose = pose_from_tables(clip.poses, FRAME_INDEX)
     before = portrait.render(pose, clip.camera)
-    count = portrait.size.gaussians
-    still, rng = PoseRefinement(clip.train_frame_count), np.random.default_rng(0)
-    source, halves = plan_densification(clip, portrait, still, LossWeights(), count + 300, rng)
-    portrait.reindex_gaussians(source)
-    split_gaussians(portrait, halves)
+    count, rng = portrait.size.gaussians, np.random.default_rng(0)
+    source_indices, split_pairs = plan_densification(
+        clip, portrait, no_refinement, LossWeights(), max_gaussians=count + 300, rng=rng
+    )
+    portrait.reindex_gaussians(source_indices)
+    split_gaussians(portrait, split_pairs)
     assert portrait.size.gaussians == count + 300
     after = portrait.render(pose, clip.camera)
     assert (after.rgb - before.rgb).abs().mean() < 0.01
     assert (after.alpha - before.alpha).abs().mean() < 0.01
 
 
-def test_what_is_transparent_goes_and_branches_follow(clip: Clip, sample_actor: ActorFolder) -> None:
-    portrait = Portrait.load(sample_actor, CPU)
-    pose = pose_from_tables(clip.poses, 3)
-    faint = torch.arange(0, portrait.size.gaussians, 7)
+def test_transparent_gaussians_are_removed_and_the_image_stays(
+    clip: Clip, portrait: Portrait, no_refinement: PoseRefinement
+) -> None:
+    pose = pose_from_tables(clip.poses, FRAME_INDEX)
+    transparent = torch.arange(0, portrait.size.gaussians, 7)
     with torch.no_grad():
-        portrait.opacity_logits[faint] = -12.0
-        for branch in (portrait.oral, portrait.facial, portrait.rigid):  # which also change opacity
-            branch.basis.view(len(branch.basis), -1, 7)[:, torch.isin(branch.members, faint), 6] = 0
+        portrait.opacity_logits[transparent] = -12.0
+        for branch in (portrait.oral, portrait.facial, portrait.rigid):  # branches also change opacity
+            offsets = branch.basis.view(len(branch.basis), -1, OFFSET_COMPONENTS)
+            offsets[:, torch.isin(branch.members, transparent), OPACITY_OFFSET] = 0
     before = portrait.render(pose, clip.camera)
-    still, rng = PoseRefinement(clip.train_frame_count), np.random.default_rng(0)
-    source, halves = plan_densification(clip, portrait, still, LossWeights(), 0, rng)
-    assert len(halves) == 0 and not torch.isin(source, faint).any()
-    portrait.reindex_gaussians(source)
+    source_indices, split_pairs = plan_densification(
+        clip, portrait, no_refinement, LossWeights(), max_gaussians=0, rng=np.random.default_rng(0)
+    )
+    assert len(split_pairs) == 0 and not torch.isin(source_indices, transparent).any()
+    portrait.reindex_gaussians(source_indices)
     after = portrait.render(pose, clip.camera)
     assert (after.rgb - before.rgb).abs().max() < 0.02
 
 
-def test_training_goes_on_with_the_moments_of_those_that_stay(clip: Clip, sample_actor: ActorFolder) -> None:
+def test_adam_moments_and_checkpoints_fit_the_gaussians_after_densification(clip: Clip, portrait: Portrait) -> None:
     preset = replace(PRESETS["tiny"], warm_up_steps=3, cycle_steps=3, max_gaussians=4000)
-    trainer = Trainer(clip, Portrait.load(sample_actor, CPU), preset, seed=1)
+    count_before = portrait.size.gaussians
+    trainer = Trainer(clip, portrait, preset, seed=1)
     for _ in range(4):  # the first cycle begins at step 3
         trainer.step()
-    grown = trainer.portrait.size.gaussians
-    assert grown > Portrait.load(sample_actor, CPU).size.gaussians
+    assert trainer.portrait.size.gaussians > count_before
     for group in trainer.optimizer.param_groups:
         for parameter in group["params"]:
             for name, moment in trainer.optimizer.state[parameter].items():
                 assert name == "step" or moment.shape == parameter.shape
-    trainer.save_checkpoint(sample_actor)
-    file = sample_actor.file_path("checkpoints/training.safetensors")
-    again = Trainer.resume(file, clip, preset)
-    assert again is not None
-    file.unlink()
-    assert again.portrait.size == trainer.portrait.size
-    assert np.isfinite(again.step())
+    resumed = Trainer.from_checkpoint(trainer.to_checkpoint(""), clip, preset)
+    assert resumed.portrait.size == trainer.portrait.size
+    assert np.isfinite(resumed.step())

@@ -268,6 +268,11 @@ MESSAGES: dict[str, str] = {
     "the actor can be keyed and rendered, but it cannot learn to speak.":
         "der Darsteller kann animiert und gerendert werden, aber nicht sprechen lernen.",
     "Training goes on from step {} of {}.": "Das Training geht bei Schritt {} von {} weiter.",
+    "Training starts from the beginning: {}": "Das Training beginnt von vorn: {}",
+    "the checkpoint belongs to other footage or settings.":
+        "der Zwischenstand gehört zu einer anderen Aufnahme oder anderen Einstellungen.",
+    "the checkpoint does not fit this model.": "der Zwischenstand passt nicht zu diesem Modell.",
+    "the checkpoint is damaged.": "der Zwischenstand ist beschädigt.",
     "{} frames of the video are damaged and were left out.":
         "{} Bilder des Videos sind beschädigt und wurden ausgelassen.",
     "{} s of good footage lie outside that segment and were not used: "
