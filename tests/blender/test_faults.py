@@ -30,7 +30,7 @@ from support import PACKAGE, handler_lists, is_alive, receive_until, wait_for_ex
 OPS = bpy.ops.portrait_actor
 CREATING = Path(__file__).with_name("create_actor_process.py")
 TRAIN, WAIT = "train the actor", "wait for another actor"
-LIMIT = 120.0  # s after which a process counts as hanging
+LIMIT = 600.0  # s after which a process counts as hanging
 SOAK = float(os.environ.get("PORTRAIT_ACTOR_SOAK", "0"))
 GROWTH = 24 << 20  # bytes of memory that a long run may hold more than at its first quarter
 posix = pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads /proc and kills")
@@ -55,12 +55,17 @@ def held() -> dict[str, int]:
     }
 
 
-def settled(before: dict[str, int]) -> dict[str, int]:
-    """What is held when processes that were let go have ended, which they may do in the background."""
+def growth(before: dict[str, int], now: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the counts that are larger than before; threads of libraries may end at any time."""
+    return {name: (before[name], count) for name, count in now.items() if count > before[name]}
+
+
+def leaks(before: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Return the counts that stay larger than before; processes that were let go may end in the background."""
     end = time.monotonic() + LIMIT
-    while (now := held()) != before and time.monotonic() < end:
+    while (grown := growth(before, held())) and time.monotonic() < end:
         time.sleep(0.05)
-    return now
+    return grown
 
 
 def memory(pid: int) -> int:
@@ -166,7 +171,7 @@ def test_speak_and_cancel_again_and_again_leaves_nothing(
         job.cancel()
         with pytest.raises(addon.contract.errors.UserError, match="ancelled"):
             job.wait()
-    assert settled(before) == before
+    assert not leaks(before)
     assert len(list((addon.environment.cache_folder() / "jobs").iterdir())) <= addon.environment.MAX_JOB_FOLDERS
     assert OPS.speak(audio=scene.portrait_actor.line.audio) == {"FINISHED"}
 
@@ -175,13 +180,13 @@ def test_speak_and_cancel_again_and_again_leaves_nothing(
 def test_switched_on_and_off_fifty_times_nothing_grows(
     addon: AddonModules, installed: Callable[[str], ModuleType]
 ) -> None:
-    before = settled(held())
+    before = held()
     for _ in range(50):
         addon_utils.disable(PACKAGE)
         assert not any("portrait_actor" in f.__module__ for kind in handler_lists() for f in kind)
         assert not bpy.app.timers.is_registered(addon.main_thread._update_job)
         addon_utils.enable(PACKAGE)
-    assert settled(before) == before
+    assert not leaks(before)
 
 
 @posix
@@ -194,7 +199,7 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam: SimpleNamespace, live: Mo
 
     def scrub(seconds: float) -> tuple[dict[str, int], list[int]]:
         end, pictures = time.monotonic() + seconds, 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or not pictures:
             before = live.current_preview().image
             scene.frame_set(frames.randint(scene.frame_start, scene.frame_end))
             scene.portrait_actor.preview_size = frames.choice(("256", "256", "256", "512"))
@@ -208,10 +213,10 @@ def test_scrubbing_the_preview_makes_nothing_grow(sam: SimpleNamespace, live: Mo
     seconds = SOAK or 8.0
     early, small = scrub(seconds / 4)
     late, large = scrub(seconds * 3 / 4)
-    assert late == early
+    assert not growth(early, late)
     assert all(end - start < GROWTH for start, end in zip(small, large, strict=True)), (small, large)
     live.stop_preview()
-    assert settled(rest) == rest and wait_for_exit(backend)
+    assert not leaks(rest) and wait_for_exit(backend)
 
 
 @posix
@@ -225,9 +230,13 @@ def test_a_killed_preview_stays_told_and_leaves_no_file(
     pictures = {file.parent for file in (addon.environment.cache_folder() / "jobs").rglob("*.rgba")}
     assert pictures and all(painter._process.log.parent in folder.parents for folder in pictures)
     os.kill(painter._process.pid, signal.SIGKILL)
+    end = time.monotonic() + LIMIT
+    while not live.current_preview().error_text and time.monotonic() < end:
+        bpy.context.scene.frame_set(bpy.context.scene.frame_current + 1)
+        live.update_preview()
+        time.sleep(0.02)
     for frame in range(1, 6):
         bpy.context.scene.frame_set(frame)
-        time.sleep(0.2)
         live.update_preview()
     assert "was killed" in live.current_preview().error_text and not painter.is_rendering
     live.stop_preview()
@@ -236,7 +245,7 @@ def test_a_killed_preview_stays_told_and_leaves_no_file(
         "switched on again, it draws again"
     )
     live.stop_preview()
-    assert settled(before) == before
+    assert not leaks(before)
 
 
 def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon: AddonModules, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from child import TIMEOUT_SECONDS
 
 from backend import __version__
 from backend.contract.errors import UserError
@@ -24,10 +26,18 @@ from tools import environments, package, pipeline, processes, pythons, run_tests
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def own_process_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test its own temporary folder, so that it never waits for the creations of other processes."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, folder)
+
+
 def build(*arguments: str, python: str = sys.executable, **options: object) -> subprocess.CompletedProcess[str]:
     """Runs `build.py` as a person does."""
     command = [python, str(ROOT / "build.py"), *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT_SECONDS, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def one_sentence(ended: subprocess.CompletedProcess[str]) -> str:
@@ -219,7 +229,10 @@ def test_a_killed_step_is_told_as_such() -> None:
 
 
 def test_a_program_that_never_ends_is_ended() -> None:
-    assert processes.run_program([sys.executable, "-c", "import time; time.sleep(60)"], timeout_seconds=0.5) == 124
+    assert (
+        processes.run_program([sys.executable, "-c", "import threading; threading.Event().wait()"], timeout_seconds=0.5)
+        == 124
+    )
 
 
 def test_a_foreign_python_home_does_not_reach_children(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +251,8 @@ def stop(number, frame):
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGTERM, stop)
 (place / "started").touch()
-time.sleep(60)
+while True:
+    time.sleep(1)
 """
 PARENT = """
 import sys
@@ -260,16 +274,14 @@ def test_an_interrupt_ends_the_child_in_order(tmp_path: Path, how: str) -> None:
     command = [sys.executable, "-c", PARENT, str(ROOT), CHILD, str(tmp_path)]
     parent = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, encoding="utf-8")
     try:
-        for _ in range(300):
-            if (tmp_path / "started").exists():
-                break
+        while not (tmp_path / "started").exists():
             assert parent.poll() is None
-            subprocess.run(["sleep", "0.05"], check=True)
+            time.sleep(0.05)
         if how == "Ctrl-C":
             os.killpg(parent.pid, signal.SIGINT)
         else:
             parent.terminate()
-        _, said = parent.communicate(timeout=30)
+        _, said = parent.communicate(timeout=TIMEOUT_SECONDS)
     finally:
         if parent.poll() is None:
             os.killpg(parent.pid, signal.SIGKILL)
