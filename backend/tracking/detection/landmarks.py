@@ -70,8 +70,6 @@ def scan_frames(
         region: the only part to search, in footage pixels, when the user chose one of several faces.
         frame_size: width and height of the footage in pixels; by default those of the images.
     """
-    landmarks, thumbnails, sharpness, detections = [], [], [], []
-    scale = 1.0
     # The detectors keep no state between frames, so running them in another thread changes no result.
     with (
         _open_face_mesh() as mesh,
@@ -79,35 +77,10 @@ def scan_frames(
         _open_hand_detector() as hand_detector,
         ThreadPoolExecutor(1) as detector_thread,
     ):
-        detectors = _Detectors(face_detector, hand_detector)
-        window: _SearchWindow | None = None
-        pending: Future[_Detections] | None = None
+        scanner = _Scanner(mesh, _Detectors(face_detector, hand_detector), detector_thread, region, frame_size)
         for index, _, rgb in frames:
-            if window is None:
-                frame_size = frame_size or (rgb.shape[1], rgb.shape[0])
-                scale = frame_size[0] / rgb.shape[1]
-                window = _SearchWindow(mesh, _region_in_image(region, scale, rgb))
-            points = window.detect_landmarks(rgb)
-            if index % DETECTION_INTERVAL == 0:
-                if pending is not None:
-                    detections.append(pending.result())
-                if np.isnan(points[0, 0]) and window.is_downscaled():
-                    points = window.search_near_faces(rgb, detectors.detect_faces(rgb, window.search_area))
-                pending = detector_thread.submit(detectors.detect, rgb, window.search_area, points, scale)
-            landmarks.append(points * np.float32(scale))
-            sharpness.append(_face_sharpness(rgb, points))
-            thumbnails.append(_make_thumbnail(rgb, window.search_area))
-        if pending is not None:
-            detections.append(pending.result())
-    return Scan(
-        np.array(landmarks, np.float32).reshape(-1, topo.LANDMARK_COUNT, 3),
-        [found.face_boxes for found in detections],
-        np.array(thumbnails, np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE),
-        frame_size or (0, 0),
-        np.array(sharpness, np.float32),
-        [found.hands for found in detections],
-        [found.hand_scores for found in detections],
-    )
+            scanner.add_frame(index, rgb)
+        return scanner.finish()
 
 
 def _open_face_mesh() -> Any:
@@ -127,6 +100,70 @@ def _open_hand_detector() -> Any:
     from mediapipe.python.solutions.hands import Hands
 
     return Hands(static_image_mode=True, max_num_hands=2, model_complexity=0, min_detection_confidence=0.5)
+
+
+class _Scanner:
+    """Collects the results of one pass, frame by frame. Region and frame size are those of `scan_frames`."""
+
+    def __init__(
+        self,
+        face_mesh: Any,
+        detectors: _Detectors,
+        detector_thread: ThreadPoolExecutor,
+        region: Box | None,
+        frame_size: tuple[int, int] | None,
+    ) -> None:
+        self._window: _SearchWindow | None = None  # set by the first frame
+        self._face_mesh = face_mesh
+        self._detectors = detectors
+        self._detector_thread = detector_thread
+        self._region = region
+        self._frame_size = frame_size
+        self._scale = 1.0  # from pixels of the images to those of the footage
+        self._landmarks: list[F32] = []
+        self._thumbnails: list[Image] = []
+        self._sharpness: list[float] = []
+        self._detections: list[_Detections] = []
+        self._pending: Future[_Detections] | None = None
+
+    def add_frame(self, index: int, rgb: Image) -> None:
+        """Scan the next frame."""
+        window = self._window or self._open_window(rgb)
+        search_area = window.search_area
+        points = window.detect_landmarks(rgb)
+        if index % DETECTION_INTERVAL == 0:
+            self._wait_for_detections()
+            if np.isnan(points[0, 0]) and window.is_downscaled():
+                points = window.search_near_faces(rgb, self._detectors.detect_faces(rgb, search_area))
+            self._pending = self._detector_thread.submit(self._detectors.detect, rgb, search_area, points, self._scale)
+        self._landmarks.append(points * np.float32(self._scale))
+        self._sharpness.append(_face_sharpness(rgb, points))
+        self._thumbnails.append(_make_thumbnail(rgb, search_area))
+
+    def finish(self) -> Scan:
+        """Return the results of all frames."""
+        self._wait_for_detections()
+        return Scan(
+            np.array(self._landmarks, np.float32).reshape(-1, topo.LANDMARK_COUNT, 3),
+            [detections.face_boxes for detections in self._detections],
+            np.array(self._thumbnails, np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE),
+            self._frame_size or (0, 0),
+            np.array(self._sharpness, np.float32),
+            [detections.hands for detections in self._detections],
+            [detections.hand_scores for detections in self._detections],
+        )
+
+    def _open_window(self, rgb: Image) -> _SearchWindow:
+        """Set up the search from the first image, which shows how images and footage relate."""
+        self._frame_size = self._frame_size or (rgb.shape[1], rgb.shape[0])
+        self._scale = self._frame_size[0] / rgb.shape[1]
+        self._window = _SearchWindow(self._face_mesh, _region_in_image(self._region, self._scale, rgb))
+        return self._window
+
+    def _wait_for_detections(self) -> None:
+        if self._pending is not None:
+            self._detections.append(self._pending.result())
+            self._pending = None
 
 
 class _SearchWindow:
