@@ -40,7 +40,7 @@ Mat3 = tuple[Vec3, Vec3, Vec3]
 
 @kernel
 def _rotation_rows(w: float, x: float, y: float, z: float) -> Mat3:
-    """Return the rows of the rotation matrix of a unit quaternion."""
+    """Return the rows of the rotation matrix of a unit quaternion: numba cannot call `contract.geometry`."""
     return (
         (1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
