@@ -32,7 +32,7 @@ from ..rendering.frames import frame_file_name, load_portrait
 from ..rendering.images import encode_png
 from ..rendering.passes import Passes, passes_from_frame, quantize
 from ..setup.device import choose_device, device_name
-from ..speech.dialogue import Delivery, speak
+from ..speech.model import Delivery, speak
 from .blending import ColorMatch, face_height, lower_face_matte
 from .footage import FootageReader, ping_pong_indices
 

@@ -18,7 +18,7 @@ from backend.media.decode import probe_video, read_frames
 from backend.pipeline.blending import ColorMatch, lower_face_matte
 from backend.pipeline.dub import DubOptions, dub
 from backend.pipeline.footage import FootageReader, ping_pong_indices
-from backend.speech.dialogue import Delivery
+from backend.speech.model import Delivery
 from backend.synthetic import make_speech_line
 from backend.tracking.detection import topology as topo
 

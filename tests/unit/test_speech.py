@@ -18,13 +18,11 @@ from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
 from backend.dataset.split import first_held_out_frame
 from backend.media.audio_io import SAMPLE_RATE, load_audio, save_wav
-from backend.speech import dialogue, training
-from backend.speech.dialogue import Delivery, speak
+from backend.speech import model
 from backend.speech.features import analyze_speech
-from backend.speech.model import SPEECH_FILE_NAME, SPEECH_VERSION_KEY, SpeechModel
+from backend.speech.model import SPEECH_FILE_NAME, Delivery, SpeechModel, pearson_correlation, speak, train_speech
 from backend.speech.mouth import pause_weights
 from backend.speech.network import NetworkOptions, fit_network
-from backend.speech.training import pearson_correlation, train_speech
 from backend.synthetic import lip_sync, motion, voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, TimedPhone, schedule_phones
 from backend.tracking.detection import topology as topo
@@ -151,7 +149,7 @@ def test_any_file_with_the_same_voice_gives_the_same_speech(actor: ActorFolder, 
 def test_held_out_frames_never_touch_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other channels in the last eleventh leave every learned number as it was."""
     quick = NetworkOptions(components=16, ensemble_size=2, hidden_size=8, steps=20)
-    monkeypatch.setattr(training, "fit_network", partial(fit_network, options=quick))
+    monkeypatch.setattr(model, "fit_network", partial(fit_network, options=quick))
     folder = untrained(tmp_path / "a.actor")
     stored = []
     for corrupt in (False, True):
@@ -285,7 +283,7 @@ def test_lines_that_cannot_be_spoken(actor: ActorFolder, tmp_path: Path, monkeyp
     save_wav(tmp_path / "short.wav", noise[: SAMPLE_RATE // 10])
     save_wav(tmp_path / "silent.wav", 0 * noise[: SAMPLE_RATE // 2])
     save_wav(tmp_path / "long.wav", noise)
-    monkeypatch.setattr(dialogue, "MAX_LINE_SECONDS", 1.0)
+    monkeypatch.setattr(model, "MAX_LINE_SECONDS", 1.0)
     for name, code in (("short", "sound_too_short"), ("silent", "silent"), ("long", "sound_too_long")):
         with pytest.raises(UserError) as caught:
             speak(actor, tmp_path / f"{name}.wav")
@@ -307,7 +305,7 @@ def test_damaged_speech_is_refused(actor: ActorFolder, tmp_path: Path, damage: s
         del arrays["mouth.gap"]
     elif damage == "newer":
         version = "99"
-    save_file(arrays, file, metadata={SPEECH_VERSION_KEY: version})
+    save_file(arrays, file, metadata={model.SPEECH_VERSION_KEY: version})
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:1000])
     elif damage == "text":

@@ -281,9 +281,8 @@ MESSAGES: dict[str, str] = {
         "nur aus dem längsten ununterbrochenen Abschnitt.",
     # speaking, dubbing, captures
     "1 is the actor's own.": "1 ist die des Darstellers selbst.",
-    "The strength of {} must be between 0 and {}, not {}.":
-        "Die Stärke von {} muss zwischen 0 und {} liegen, nicht bei {}.",
-    "Choose a value in this range.": "Einen Wert in diesem Bereich wählen.",
+    "A strength is not between 0 and {}.": "Eine Stärke liegt nicht zwischen 0 und {}.",
+    "Choose 0 to {} s.": "0 bis {} s wählen.",
     "Choose a file with sound.": "Eine Datei mit Ton wählen.",
     "Choose a longer one.": "Einen längeren wählen.",
     "Choose a sound with a voice.": "Einen Ton mit einer Stimme wählen.",
