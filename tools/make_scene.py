@@ -1,4 +1,4 @@
-"""Runs inside Blender: installs the extension, brings an actor into the scene, lets it speak, saves the .blend.
+"""Runs inside Blender: installs the extension, imports an actor into the scene, lets it speak, saves the .blend.
 
 python make_scene.py -- ZIP ACTOR BLEND [AUDIO]
 """
@@ -14,14 +14,20 @@ import bpy
 
 
 def make_scene(archive: str, actor: str, blend: str, audio: str = "") -> None:
-    """The scene, saved at `blend`.
+    """Make the scene and save it.
+
+    Args:
+        archive: the extension's zip.
+        actor: the actor's folder.
+        blend: the file that is written.
+        audio: what the actor speaks; "" leaves its own performance.
 
     Raises:
-        RuntimeError: an operator failed; its message is the one that Blender shows.
+        RuntimeError: an operator failed; the message is the one that Blender shows.
     """
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.extensions.package_install_files(filepath=archive, repo="user_default", enable_on_install=True)
-    operators: Any = bpy.ops.portrait_actor  # type: ignore[attr-defined]  # of the extension that has just been installed
+    operators: Any = bpy.ops.portrait_actor  # type: ignore[attr-defined]
     operators.import_actor(directory=actor)
     if audio:
         operators.speak(audio=audio)
@@ -31,7 +37,7 @@ def make_scene(archive: str, actor: str, blend: str, audio: str = "") -> None:
 
 
 def show_camera_view() -> None:
-    """Lets every 3D view of the file show what the footage's camera saw, in the footage's colours, with the sidebar."""
+    """Show the footage camera's view, the footage's colors and the sidebar in every 3D view of the file."""
     for screen in bpy.data.screens:
         for area in screen.areas:
             if area.type == "VIEW_3D":
@@ -42,7 +48,7 @@ def show_camera_view() -> None:
 
 
 def main() -> int:
-    """0, or 2 with one sentence on standard error."""
+    """Make the scene. Return 0, or 2 with one line on standard error."""
     try:
         make_scene(*sys.argv[sys.argv.index("--") + 1 :])
     except RuntimeError as error:
@@ -55,4 +61,4 @@ if __name__ == "__main__":
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # Blender as a module may hang or crash while it ends
+    os._exit(code)  # Blender as a module may hang or crash while it exits

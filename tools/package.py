@@ -1,4 +1,4 @@
-"""The extension's zip, `dist/portrait_actor-VERSION.zip`: the same bytes for the same sources."""
+"""Builds the extension's zip, `dist/portrait_actor-VERSION.zip`: the same bytes for the same sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.setup.environment import environment_python
 
 from .processes import ROOT, run_step, write_line
 
-ENTRY_SOURCE = """# What Blender loads first; written by build.py.
+ENTRY_SOURCE = """# The module that Blender imports; written by build.py.
 from .addon import register, unregister
 
 __all__ = ["register", "unregister"]
@@ -26,10 +26,10 @@ TIMESTAMP = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
 
 
 def build_archive(folder: Path = ROOT / "dist") -> Path:
-    """Writes the zip into `folder` and returns its path.
+    """Write the zip into `folder` and return its path.
 
     Raises:
-        UserError: the manifest names another version than the backend.
+        UserError: the manifest and the backend have different versions.
     """
     manifest = tomllib.loads((ROOT / "blender_manifest.toml").read_text(encoding="utf-8"))
     if manifest["version"] != __version__:
@@ -51,19 +51,19 @@ def build_archive(folder: Path = ROOT / "dist") -> Path:
 
 
 def read_contents() -> Iterator[tuple[str, bytes]]:
-    """The name in the zip and the bytes of every file that Blender needs."""
+    """Yield the name in the zip and the bytes of every file that Blender needs."""
     yield "__init__.py", ENTRY_SOURCE.encode()
     for name in SINGLE_FILES:
         yield name, (ROOT / name).read_bytes()
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
-            hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(ROOT).parts)
-            if path.is_file() and not hidden and path.suffix not in UNWANTED_SUFFIXES:
+            is_hidden = any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(ROOT).parts)
+            if path.is_file() and not is_hidden and path.suffix not in UNWANTED_SUFFIXES:
                 yield path.relative_to(ROOT).as_posix(), path.read_bytes()
 
 
 def find_extension_tool() -> list[str | Path] | None:
-    """Blender's own program for extensions, out of a Blender module that is set up here, or None."""
+    """Return the command of Blender's own extension tool, from a Blender module that is set up here, or None."""
     for environment in sorted(ROOT.glob(".venv-bpy-*"), reverse=True):
         python = environment_python(environment)
         pattern = "**/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
@@ -74,34 +74,40 @@ def find_extension_tool() -> list[str | Path] | None:
 
 
 def validate_archive(archive: Path) -> None:
-    """Lets Blender itself check the zip.
+    """Let Blender check the zip.
 
     Raises:
-        StepFailed: Blender refuses it, and has said why.
+        StepFailedError: Blender refused it and has printed why.
     """
     tool = find_extension_tool()
     if tool is None:
-        write_line("Not checked by Blender: no Blender module is set up here (`build.py test blender` sets one up).")
+        write_line(
+            "Blender did not check the zip: no Blender module is set up here (`build.py test blender` sets one up)."
+        )
         return
     run_step([*tool, "validate", archive])
 
 
 def make_repository(archive: Path, folder: Path, tool: list[str | Path] | None = None) -> None:
-    """Makes `folder` a static repository of extensions that offers the zip: put it on any web server or shared disk,
-    and name its `index.json` in Blender's preferences.
+    """Make a folder a static repository of extensions that offers the zip.
+
+    Copy it to any web server or shared disk, and name its `index.json` in Blender's preferences.
 
     Args:
-        tool: Blender's program for extensions; by default `extension_tool`.
+        archive: the zip.
+        folder: the repository; made when missing.
+        tool: command of Blender's extension tool; by default that of `find_extension_tool`.
 
     Raises:
-        UserError: there is no such program. StepFailed: it failed, and has said why.
+        UserError: there is no such tool.
+        StepFailedError: it failed and has printed why.
     """
     tool = tool or find_extension_tool()
     if tool is None:
         raise UserError(
             "no_blender",
-            "A repository is made by Blender itself, and no Blender module is set up here.",
-            "`python3 build.py test blender` sets one up.",
+            "Blender makes the repository, and no Blender module is set up here.",
+            "Run `python3 build.py test blender`, which sets one up.",
         )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(archive, folder / archive.name)

@@ -1,4 +1,4 @@
-"""`build.py demo` and `build.py run`: a video becomes an actor that speaks, a film of it, and a Blender scene."""
+"""`build.py demo` and `build.py run`: a video becomes an actor, a film of it speaking, and a Blender scene."""
 
 from __future__ import annotations
 
@@ -16,31 +16,45 @@ from .processes import ROOT, child_environment, run_step, write_line
 
 MIN_FREE_BYTES = 2 << 30  # an actor's folder with its crops, checkpoints and film, for some minutes of footage
 DEMO_FOLDER = "portrait_actor_demo"
+DEMO_CONSENT = "nobody: the head is drawn by code"  # the demo's answer to who is shown and agreed
 
 
 class PipelineRun:
-    """One video on its way: where things are, which Python works, and how long each stage took."""
+    """The files, the Python and the durations of one run.
 
-    def __init__(self, out: Path, name: str, options: argparse.Namespace) -> None:
-        self.output_folder, self.name, self.options = out, name, options
-        self.actor = out / f"{name}.actor"
-        self.performance = out / f"{name}.npz"
-        self.film = out / f"{name}.mp4"
-        self.scene = out / f"{name}.blend"
-        self.figures = out / "figures.json"
+    Attributes:
+        output_folder: where the results go.
+        name: the actor's name.
+        options: of the command line.
+        actor: the actor's folder.
+        performance: what the actor speaks, `.npz`.
+        film: the rendered video.
+        scene: the `.blend`.
+        figures: the measured quality and durations, `.json`.
+        seconds: duration of each stage.
+        python: the backend's Python.
+    """
+
+    def __init__(self, output_folder: Path, name: str, options: argparse.Namespace) -> None:
+        self.output_folder, self.name, self.options = output_folder, name, options
+        self.actor = output_folder / f"{name}.actor"
+        self.performance = output_folder / f"{name}.npz"
+        self.film = output_folder / f"{name}.mp4"
+        self.scene = output_folder / f"{name}.blend"
+        self.figures = output_folder / "figures.json"
         self.seconds: dict[str, float] = {}
         self.python = environments.ensure_backend_python()
 
     def run_backend_stage(self, stage: str, title: str, *arguments: str | Path) -> None:
-        """Runs one command of the backend as `stage`, told to the person as `what`.
+        """Run one command of the backend as `stage`, under a printed title.
 
         Raises:
-            StepFailed, UserError, KeyboardInterrupt: see `step`.
+            StepFailedError, UserError, KeyboardInterrupt: as in `run_step`.
         """
         self.run_timed_stage(stage, title, [self.python, "-m", "backend", *arguments])
 
     def run_timed_stage(self, stage: str, title: str, command: list[str | Path], **env_changes: str | Path) -> None:
-        """Runs any command as `stage`, with `changes` to its environment."""
+        """Run any command as `stage`, under a printed title, with changes to its environment."""
         write_line(f"\n== {title} ==")
         start = time.monotonic()
         run_step(command, env=child_environment(**env_changes))
@@ -48,19 +62,19 @@ class PipelineRun:
 
 
 def run_demo(options: argparse.Namespace) -> None:
-    """The sample actor, from a clip that the backend makes to a speaking head in a scene."""
-    job = PipelineRun(make_output_folder(options.out or Path(DEMO_FOLDER)), "sample", options)
-    clip, line = job.output_folder / "sample_footage.mp4", job.output_folder / "sample_line.wav"
-    job.run_backend_stage("sample", "Making the sample footage", "sample", clip)
-    job.run_backend_stage("line", "Making the line that the sample actor shall say", "sample", line)
-    run_pipeline(job, clip, line, "--consent-who", "nobody: the head is drawn by code")
+    """Make the sample actor, from a clip that the backend makes to a speaking head in a scene."""
+    run = PipelineRun(make_output_folder(options.out or Path(DEMO_FOLDER)), "sample", options)
+    clip, line = run.output_folder / "sample_footage.mp4", run.output_folder / "sample_line.wav"
+    run.run_backend_stage("sample", "Making the sample footage", "sample", clip)
+    run.run_backend_stage("line", "Making the line that the sample actor speaks", "sample", line)
+    run_pipeline(run, clip, line, "--consent-who", DEMO_CONSENT)
 
 
 def run_video(options: argparse.Namespace) -> None:
-    """The person's video, and what they want it to say.
+    """Make an actor from the user's video and let it speak.
 
     Raises:
-        UserError: a file is missing, or the results' folder cannot be used.
+        UserError: a file is missing or would be overwritten, or the output folder cannot be used.
     """
     for path in (options.video, options.audio):
         if path is not None and not path.is_file():
@@ -70,90 +84,99 @@ def run_video(options: argparse.Namespace) -> None:
     name = options.name or options.video.stem
     if name != Path(name).name or name in (".", ".."):
         raise UserError("bad_name", f"{name} cannot be a file's name.", "Choose another --name.")
-    job = PipelineRun(make_output_folder(options.out or Path(f"{name}_portrait_actor")), name, options)
+    run = PipelineRun(make_output_folder(options.out or Path(f"{name}_portrait_actor")), name, options)
     for path in (options.video, options.audio):
-        if path is not None and path.resolve() in (job.film.resolve(), job.performance.resolve()):
+        if path is not None and path.resolve() in (run.film.resolve(), run.performance.resolve()):
             raise UserError("would_overwrite", f"{path} would be overwritten.", "Choose another folder with --out.")
     face = ("--face", str(options.face)) if options.face is not None else ()
     audio = options.audio.absolute() if options.audio else None
-    run_pipeline(job, options.video.absolute(), audio, "--consent-who", options.consent_who, *face)
+    run_pipeline(run, options.video.absolute(), audio, "--consent-who", options.consent_who, *face)
 
 
-def make_output_folder(out: Path) -> Path:
-    """The results' folder, made if need be, with space in it; absolute.
+def make_output_folder(folder: Path) -> Path:
+    """Make the output folder if it is missing, check it, and return it as an absolute path.
 
     Raises:
         UserError: it cannot be written, or the disk is too full.
     """
-    out = out.expanduser().absolute()
+    folder = folder.expanduser().absolute()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise UserError(
             "read_only",
-            f"The results cannot be written to {out} ({error.strerror}).",
+            f"The results cannot be written to {folder} ({error.strerror}).",
             "Choose another folder with --out.",
         ) from error
-    free = shutil.disk_usage(out).free
+    free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
         raise UserError(
             "disk_full",
-            f"Only {free / 1e9:.1f} GB are free at {out}, and {MIN_FREE_BYTES / 1e9:.0f} GB are needed.",
+            f"Only {free / 1e9:.1f} GB are free at {folder}, and {MIN_FREE_BYTES / 1e9:.0f} GB are needed.",
             "Free some space, or choose another folder with --out.",
         )
-    return out
+    return folder
 
 
-def run_pipeline(job: PipelineRun, video: Path, audio: Path | None, *create_options: str) -> None:
-    """From the video to everything that the person gets; `wishes` are options of the backend's `create`."""
-    device = ("--device", job.options.device)
-    preset = ("--preset", job.options.preset)
-    named = ("--name", job.name, *preset, *device, *create_options)
-    job.run_backend_stage("create", f"Creating {job.actor.name}", "create", video, job.actor, *named)
-    speech = audio or (video if (job.actor / "speech.safetensors").exists() else None)
+def run_pipeline(run: PipelineRun, video: Path, audio: Path | None, *create_options: str) -> None:
+    """Create the actor and everything that follows from it.
+
+    Args:
+        run: the run.
+        video: the footage.
+        audio: what the actor speaks; None: the footage's own words.
+        create_options: further options of the backend's `create`.
+    """
+    device = ("--device", run.options.device)
+    named = ("--name", run.name, "--preset", run.options.preset, *device, *create_options)
+    run.run_backend_stage("create", f"Creating {run.actor.name}", "create", video, run.actor, *named)
+    speech = audio or (video if (run.actor / "speech.safetensors").exists() else None)
     if speech is None:
         write_line("\nThe video has no voice and no --audio was given: the film shows the footage's own performance.")
-        performance, heard = job.actor / "footage.npz", job.actor / "audio.wav"
+        performance, sound = run.actor / "footage.npz", run.actor / "audio.wav"
     else:
-        performance, heard = job.performance, speech
-        job.run_backend_stage("speak", f"Speaking {speech.name}", "speak", job.actor, speech, performance)
-    sound = ("--sound", heard) if heard.exists() else ()
-    rendered = ("--out", job.output_folder, "--name", job.name, "--format", "mp4", "--plate", *sound, *device)
-    job.run_backend_stage("render", f"Rendering {job.film.name}", "render", job.actor, performance, *rendered)
-    job.run_backend_stage(
-        "evaluate", "Measuring the actor on held-out frames", "evaluate", job.actor, "--json", job.figures, *device
+        performance, sound = run.performance, speech
+        run.run_backend_stage("speak", f"Speaking {speech.name}", "speak", run.actor, speech, performance)
+    sound_options = ("--sound", sound) if sound.exists() else ()
+    render_options = ("--out", run.output_folder, "--name", run.name, "--format", "mp4", "--plate")
+    run.run_backend_stage(
+        "render", f"Rendering {run.film.name}",
+        "render", run.actor, performance, *render_options, *sound_options, *device,
+    )  # fmt: skip
+    run.run_backend_stage(
+        "evaluate", "Measuring the actor on held-out frames", "evaluate", run.actor, "--json", run.figures, *device
     )
-    make_scene(job, speech)
-    figures = json.loads(job.figures.read_text(encoding="utf-8"))
-    job.figures.write_text(json.dumps({**figures, "seconds": job.seconds}, indent=1) + "\n", encoding="utf-8")
-    report_results(job)
+    make_scene(run, speech)
+    figures = json.loads(run.figures.read_text(encoding="utf-8"))
+    run.figures.write_text(json.dumps({**figures, "seconds": run.seconds}, indent=1) + "\n", encoding="utf-8")
+    report_results(run)
 
 
-def make_scene(job: PipelineRun, speech: Path | None) -> None:
-    """The .blend: the zip installed in a Blender with a user folder of its own, the actor imported, the line spoken."""
+def make_scene(run: PipelineRun, speech: Path | None) -> None:
+    """Make the .blend in a Blender with a user folder of its own: install the zip, import the actor, let it speak."""
     archive = package.build_archive()
     script = ROOT / "tools" / "make_scene.py"
-    arguments: list[str | Path] = ["--", archive, job.actor, job.scene, *([speech] if speech else [])]
-    blender = job.options.blender
+    arguments: list[str | Path] = ["--", archive, run.actor, run.scene, *([speech] if speech else [])]
+    blender = run.options.blender
     with tempfile.TemporaryDirectory(prefix="portrait_actor_") as user_folder:
         command: list[str | Path] = (
             [blender, "--background", "--python-exit-code", "1", "--python", script, *arguments]
             if blender
             else [environments.ensure_bpy_python("5.0"), script, *arguments]
         )
-        places: dict[str, str | Path] = {"BLENDER_USER_RESOURCES": user_folder, "PORTRAIT_ACTOR_PYTHON": job.python}
-        job.run_timed_stage("scene", f"Making {job.scene.name}", command, **places)
+        run.run_timed_stage(
+            "scene",
+            f"Making {run.scene.name}",
+            command,
+            BLENDER_USER_RESOURCES=user_folder,
+            PORTRAIT_ACTOR_PYTHON=run.python,
+        )
 
 
-def report_results(job: PipelineRun) -> None:
-    """Says where everything is."""
-    write_line(f"\nDone in {sum(job.seconds.values()):.0f} s.")
-    for what, path in (
-        ("the actor", job.actor),
-        ("the film", job.film),
-        ("the scene", job.scene),
-        ("figures", job.figures),
-    ):
-        write_line(f"  {what:9} {path}")
+def report_results(run: PipelineRun) -> None:
+    """Print where the results are."""
+    write_line(f"\nDone in {sum(run.seconds.values()):.0f} s.")
+    for label, path in (("actor", run.actor), ("film", run.film), ("scene", run.scene), ("figures", run.figures)):
+        write_line(f"  {label:9} {path}")

@@ -1,4 +1,4 @@
-"""Finds the Pythons of this machine. Runs on Python 3.8 and later, because it looks for a better one."""
+"""Finds the Python interpreters of this machine. Runs on Python 3.8 and later."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-BACKEND_VERSIONS = ((3, 11), (3, 12))  # as in backend/setup/install.py: a test compares them
+BACKEND_VERSIONS = ((3, 11), (3, 12))  # as in backend/setup/install.py; a test compares them
+QUERY_TIMEOUT_SECONDS = 30  # a cold start on a busy machine takes seconds
 
 
 def find_python(versions: tuple[tuple[int, int], ...]) -> str | None:
-    """A Python of one of `versions`, or None: the running one if it fits, else the earlier the better."""
+    """Return a Python of one of `versions`, or None: the running one if it fits, else the first that is found."""
     if sys.version_info[:2] in versions:
         return sys.executable
     for version in versions:
@@ -21,12 +22,12 @@ def find_python(versions: tuple[tuple[int, int], ...]) -> str | None:
                 maxsplit=2
             )
             if len(answer) == 3 and (int(answer[0]), int(answer[1])) == version:
-                return answer[2].strip()  # the executable itself, free of shims and launchers
+                return answer[2].strip()  # the executable itself, not a shim or launcher
     return None
 
 
 def candidate_commands(version: str) -> list[list[str]]:
-    """Commands that may start Python `version` ("3.11"): on PATH, Windows' launcher, pyenv, where installers put it."""
+    """Return commands that may start Python `version` ("3.11"): on PATH, py.exe, pyenv, and where installers put it."""
     home = Path.home()
     commands = [[name] for name in ("python" + version, "python3", "python") if shutil.which(name)]
     if os.name == "nt":
@@ -41,9 +42,11 @@ def candidate_commands(version: str) -> list[list[str]]:
 
 
 def query_python(command: list[str], code: str) -> str:
-    """What `command` prints for a line of Python, or nothing when it cannot be started."""
+    """Return what the Python `command` prints for `code`, or "" when it cannot be started."""
     try:
-        run = subprocess.run([*command, "-I", "-c", code], capture_output=True, encoding="utf-8", timeout=30)
+        run = subprocess.run(
+            [*command, "-I", "-c", code], capture_output=True, encoding="utf-8", timeout=QUERY_TIMEOUT_SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return run.stdout if run.returncode == 0 else ""

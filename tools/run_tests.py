@@ -1,4 +1,4 @@
-"""`build.py test`: the tiers of tests, as far as this machine can run them."""
+"""`build.py test`: style, types and the tiers of tests, as far as this machine can run them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import environments, package
-from .processes import ROOT, child_environment, run_program, run_step, write_line
+from .processes import ROOT, TIMEOUT_EXIT_CODE, child_environment, run_program, run_step, write_line
 
-TIER_TIMEOUT_SECONDS = 1500.0  # seconds for one tier: a Blender that hangs at its end must not hold up everything
+TIER_TIMEOUT_SECONDS = 1500.0  # for one tier: a Blender that hangs at its exit must not stop the others
+REPORT_SLOWEST = "--durations=50"  # pytest's option: which tests to make faster
 CHROOT_FOLDER = Path.home() / ".cache" / "portrait_actor" / "desktop-trixie"
+
+STYLE_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
+# mypy's targets and the folders that hold their top-level modules. The folders of tests/ have modules of the same
+# names (conftest), so each is a run of its own.
+TYPE_CHECKS: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((), ""),  # the packages that pyproject.toml names
+    (("build.py", "tools"), ""),
+)
 
 
 def run_tiers(options: argparse.Namespace) -> int:
-    """Runs the tiers that were asked for, each even if another fails. Returns 0, or the first failure's exit code.
+    """Run the requested tiers, each even if another fails. Return 0, or the first failure's exit code.
 
-    A tier that this machine cannot run is left out with a reason, unless it was asked for by name, or this is CI.
+    A tier that this machine cannot run is left out with a reason; where it was requested by name, and in CI, that is a
+    failure.
     """
     tiers: dict[str, Callable[[argparse.Namespace], int]] = {
         "unit": run_unit_tests,
@@ -37,131 +47,137 @@ def run_tiers(options: argparse.Namespace) -> int:
             code = tiers[tier](options)
             codes.append(code)
             summary.append(f"{tier}: passed" if code == 0 else f"{tier}: FAILED")
-        except environments.MissingRequirement as reason:
-            fails = options.tier == tier or bool(os.environ.get("CI"))
-            codes.append(reason.exit_code if fails else 0)
-            summary.append(f"{tier}: {'FAILED, could not be run' if fails else 'not run'}. {reason}")
+        except environments.MissingRequirementError as reason:
+            is_failure = options.tier == tier or bool(os.environ.get("CI"))
+            codes.append(reason.exit_code if is_failure else 0)
+            summary.append(f"{tier}: {'FAILED, could not be run' if is_failure else 'not run'}. {reason}")
     write_line("\n" + "\n".join(summary))
     return next((code for code in codes if code != 0), 0)
 
 
 def write_title(text: str) -> None:
-    """Says which tests come next."""
+    """Print a title above the next program's output."""
     write_line(f"\n== {text} ==")
 
 
 def run_unit_tests(options: argparse.Namespace) -> int:
-    """Style, types and the tests without Blender."""
+    """Check style and types and run the tests without Blender."""
     python = environments.ensure_backend_python()
     write_title("style and types")
-    style = [
-        run_program([python, "-m", "ruff", "check", "."]),
-        run_program([python, "-m", "ruff", "format", "--check", "."]),
-        run_program([python, "-m", "mypy"]),
-        run_program([python, "-m", "mypy", "build.py", "tools"]),
-    ]
+    codes = [run_program([python, "-m", *check]) for check in STYLE_CHECKS]
+    for targets, search_path in TYPE_CHECKS:
+        environment = child_environment(MYPYPATH=search_path)
+        codes.append(run_program([python, "-m", "mypy", *targets], env=environment))
     write_title("tests/unit")
-    return run_in_two_processes(python, "unit", options.rest, {}) or next((code for code in style if code != 0), 0)
+    codes.insert(0, run_in_two_processes(python, "unit", options.rest, {}))
+    return next((code for code in codes if code != 0), 0)
 
 
 def run_in_two_processes(
     python: Path, tier: str, pytest_arguments: list[str], env_changes: dict[str, str | Path]
 ) -> int:
-    """The files of tests/`kind`, every second one in a process beside this: hardly a test uses more than one core. What
-    the other half wrote is shown at the end. Returns 0, or a failure's exit code.
+    """Run the files of a tier, every second one in a second process: hardly any test uses more than one core.
+
+    The second process's output is shown at the end. With arguments for pytest there is only one process, one report,
+    and the tests' temporary files stay.
 
     Args:
-        rest: of pytest's arguments; somebody looks for something then: one process, one report, and what the tests
-            leave behind stays. changes: to the environment.
+        python: runs pytest.
+        tier: folder of tests/.
+        pytest_arguments: the user's own.
+        env_changes: changes to the environment.
+
+    Returns:
+        0, or a failure's exit code.
     """
     tests = ROOT / "tests" / tier
     files = sorted(tests.glob("test_*.py"))
+    pytest = [str(python), "-m", "pytest", REPORT_SLOWEST]
     with tempfile.TemporaryDirectory(prefix="portrait_actor_") as name, (Path(name) / "log").open("w+b") as log:
         folder = Path(name)
         if pytest_arguments:
             env = child_environment(**env_changes, BLENDER_USER_RESOURCES=folder)
-            return run_program(
-                [python, "-m", "pytest", tests, *pytest_arguments], env=env, timeout_seconds=TIER_TIMEOUT_SECONDS
-            )
-        one, other = ([str(python), "-m", "pytest", *map(str, files[start::2])] for start in (0, 1))
-        places = child_environment(**env_changes, **make_isolated_folders(folder / "other"))
-        beside = subprocess.Popen(other, cwd=ROOT, env=places, stdout=log, stderr=log)
+            return run_program([*pytest, tests, *pytest_arguments], env=env, timeout_seconds=TIER_TIMEOUT_SECONDS)
+        first_half, second_half = ([*pytest, *map(str, files[start::2])] for start in (0, 1))
+        environments_of_halves = [
+            child_environment(**env_changes, **make_isolated_folders(folder / half)) for half in ("first", "second")
+        ]
+        second = subprocess.Popen(second_half, cwd=ROOT, env=environments_of_halves[1], stdout=log, stderr=log)
         try:
-            first = run_program(
-                one,
-                env=child_environment(**env_changes, **make_isolated_folders(folder / "one")),
-                timeout_seconds=TIER_TIMEOUT_SECONDS,
-            )
-            second = beside.wait(TIER_TIMEOUT_SECONDS)
+            first_code = run_program(first_half, env=environments_of_halves[0], timeout_seconds=TIER_TIMEOUT_SECONDS)
+            second_code = second.wait(TIER_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
-            second = 124
+            second_code = TIMEOUT_EXIT_CODE
         finally:
-            beside.kill()
-            beside.wait()
+            second.kill()
+            second.wait()
         log.seek(0)
         write_line(log.read().decode("utf-8", "replace"))
-    return first or second
+    return first_code or second_code
 
 
 def make_isolated_folders(folder: Path) -> dict[str, Path]:
-    """A half's folders for temporary files (actors that are created wait for others that share it) and for Blender's
-    settings, as variables of its environment."""
-    places = {"TMPDIR": folder / "tmp", "BLENDER_USER_RESOURCES": folder / "blender"}
-    for place in places.values():
-        place.mkdir(parents=True)
-    return places
+    """Make folders for temporary files and for Blender's settings, and return them as environment variables.
+
+    Processes that share a folder for temporary files wait for each other's actors.
+    """
+    folders = {"TMPDIR": folder / "tmp", "BLENDER_USER_RESOURCES": folder / "blender"}
+    for path in folders.values():
+        path.mkdir(parents=True)
+    return folders
 
 
 def run_blender_tests(options: argparse.Namespace) -> int:
-    """The tests inside Blender as a Python module, with the zip installed in a user folder of their own."""
+    """Run the tests inside Blender as a Python module, with the zip installed in a user folder of their own."""
     backend, bpy = environments.ensure_backend_python(), environments.ensure_bpy_python(options.bpy)
     archive = package.build_archive()
     write_title(f"tests/blender, Blender {options.bpy}")
     package.validate_archive(archive)
-    return run_in_two_processes(
-        bpy, "blender", options.rest, {"PORTRAIT_ACTOR_PYTHON": backend, "PORTRAIT_ACTOR_ZIP": archive}
-    )
+    env_changes: dict[str, str | Path] = {"PORTRAIT_ACTOR_PYTHON": backend, "PORTRAIT_ACTOR_ZIP": archive}
+    return run_in_two_processes(bpy, "blender", options.rest, env_changes)
 
 
 def run_desktop_tests(options: argparse.Namespace) -> int:
-    """The tests in a real Blender window on a virtual screen.
+    """Run the tests in a real Blender window on a virtual screen.
 
     Raises:
-        NotHere: see `check_chroot`.
+        MissingRequirementError: as in `require_chroot_support`.
     """
     backend = environments.ensure_backend_python()
     archive = package.build_archive()
-    changes = child_environment(PORTRAIT_ACTOR_PYTHON=backend, PORTRAIT_ACTOR_ZIP=archive)
+    environment = child_environment(PORTRAIT_ACTOR_PYTHON=backend, PORTRAIT_ACTOR_ZIP=archive)
     if not has_desktop_tools():
         require_chroot_support()
         if not (CHROOT_FOLDER / ".complete").exists():
             write_line(f"Making a Debian with a desktop Blender in {CHROOT_FOLDER} (1.5 GB, once)")
         run_step([ROOT / "tests" / "desktop" / "chroot.sh", "make", CHROOT_FOLDER])
-        changes["PORTRAIT_ACTOR_CHROOT"] = str(CHROOT_FOLDER)
+        environment["PORTRAIT_ACTOR_CHROOT"] = str(CHROOT_FOLDER)
     write_title("tests/desktop")
-    return run_program(
-        [backend, "-m", "pytest", "tests/desktop", *options.rest], env=changes, timeout_seconds=TIER_TIMEOUT_SECONDS
-    )
+    command = [backend, "-m", "pytest", REPORT_SLOWEST, "tests/desktop", *options.rest]
+    return run_program(command, env=environment, timeout_seconds=TIER_TIMEOUT_SECONDS)
 
 
 def has_desktop_tools() -> bool:
-    """Whether this machine has a Blender, a virtual screen and a hand for the mouse itself."""
+    """Whether this machine itself has a Blender, a virtual screen and xdotool."""
     return all(shutil.which(program) for program in ("blender", "Xvfb", "xdotool"))
 
 
 def require_chroot_support() -> None:
-    """Raises:
-    NotHere: no chroot with a desktop Blender can be made on this machine.
+    """Check that a chroot with a desktop Blender can be made on this machine.
+
+    Raises:
+        MissingRequirementError: it cannot.
     """
-    namespace = ["unshare", "-m", "true"]
     if platform.system() != "Linux":
-        what = "The desktop tests need Linux."
+        problem = "The desktop tests need Linux."
     elif os.geteuid() != 0 or not shutil.which("apt-get") or not shutil.which("unshare"):
-        what = "The desktop tests need Blender, Xvfb and xdotool on PATH, or root on Debian to make a chroot with them."
-    elif subprocess.run(namespace, capture_output=True).returncode != 0:
-        what = "This container may not mount anything, so it cannot make a chroot for the desktop tests."
+        problem = (
+            "The desktop tests need Blender, Xvfb and xdotool on PATH, or root on Debian to make a chroot with them."
+        )
+    elif subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0:
+        problem = "This container may not mount anything, so it cannot make a chroot for the desktop tests."
     else:
         return
-    raise environments.MissingRequirement(
-        "no_desktop", what, "Install Blender, Xvfb and xdotool, or pass --without-desktop."
+    raise environments.MissingRequirementError(
+        "no_desktop", problem, "Install Blender, Xvfb and xdotool, or pass --without-desktop."
     )

@@ -30,7 +30,7 @@ import numpy as np
 from backend.contract.arrays import Image
 from backend.contract.errors import UserError
 from tools import environments, package, pipeline
-from tools.processes import ROOT, StepFailed, child_environment, run_step, write_line
+from tools.processes import ROOT, StepFailedError, child_environment, run_step, write_line
 
 from . import window_pictures
 
@@ -155,7 +155,7 @@ def main() -> int:
         PICTURES_FOLDER.mkdir(exist_ok=True)
         for name in options.names or NAMES:
             make[name]()
-    except StepFailed as failure:
+    except StepFailedError as failure:
         return failure.code
     except UserError as error:
         sys.stderr.write(f"{error}\n")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from backend.contract.arrays import Image
-from tools import package, run_tests
+from tools import package, pipeline, run_tests
 from tools.processes import ROOT, run_step
 
 sys.path.insert(0, str(ROOT / "tests" / "desktop"))
@@ -26,7 +26,7 @@ from window import Machine, Window
 
 SaveImage = Callable[[str, Image], None]
 TAB = "Portrait Actor"
-CONSENT = "nobody: the head is drawn by code"  # the answer to who is shown and agreed
+CONSENT = pipeline.DEMO_CONSENT  # the answer to who is shown and agreed
 USUAL_LATENCY_SECONDS = 0.1  # that the preview takes for a frame when nothing else runs
 WAIT_INTERVAL_SECONDS = 0.3
 SPEECH_FRAME = 34  # a frame of the line with an open mouth

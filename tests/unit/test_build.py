@@ -215,7 +215,7 @@ def test_installing_without_a_blender_is_one_sentence(tmp_path: Path) -> None:
 def test_a_step_hands_on_its_exit_code() -> None:
     processes.run_step([sys.executable, "-c", "pass"])
     for code in (1, 7, 130):
-        with pytest.raises(processes.StepFailed) as caught:
+        with pytest.raises(processes.StepFailedError) as caught:
             processes.run_step([sys.executable, "-c", f"raise SystemExit({code})"])
         assert caught.value.code == code
 
@@ -261,7 +261,7 @@ from tools import processes
 processes.raise_on_sigterm()
 try:
     processes.run_step([sys.executable, "-c", sys.argv[2], sys.argv[3]])
-except processes.StepFailed as ended:
+except processes.StepFailedError as ended:
     raise SystemExit(ended.code)
 """
 
@@ -329,7 +329,7 @@ def test_one_failing_tier_fails_the_whole_and_stops_none(
 def test_what_cannot_be_run_is_said_and_fails_in_ci(
     tiers: dict[str, object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiers["desktop"] = environments.MissingRequirement("no_desktop", "There is no screen.", "Buy one.")
+    tiers["desktop"] = environments.MissingRequirementError("no_desktop", "There is no screen.", "Buy one.")
     assert run_tests.run_tiers(options()) == 0
     assert "desktop: not run. There is no screen." in capsys.readouterr().out
     assert run_tests.run_tiers(options(tier="desktop")) == 2  # asked for by name
