@@ -247,4 +247,5 @@ def capture_sidebar(window: Window) -> Image:
 
 def join_side_by_side(images: list[Image]) -> Image:
     """Join images side by side, with gaps between them."""
-    return np.hstack([np.pad(image, ((0, 0), (8, 8), (0, 0)), constant_values=255) for image in images])
+    padded = [np.pad(image, ((0, 0), (8, 8), (0, 0)), constant_values=255) for image in images]
+    return np.asarray(np.hstack(padded), np.uint8)
