@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from child import TIMEOUT_SECONDS
 
 import build
 from backend import __version__
@@ -26,12 +27,20 @@ from tools import environments, package, pipeline, processes, pythons, run_tests
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.fixture(autouse=True)
+def own_process_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test its own temporary folder, so that it never waits for the creations of other processes."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, folder)
+
+
 def run_build(
     *arguments: str, python: str = sys.executable, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `build.py` as a user does."""
     command = [python, str(ROOT / "build.py"), *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, env=env)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=TIMEOUT_SECONDS, env=env)
 
 
 def assert_fails_with(completed: subprocess.CompletedProcess[str], text: str) -> None:
@@ -182,8 +191,7 @@ def test_name_that_cannot_be_a_file_name_is_an_error(tmp_path: Path, name: str) 
 def test_file_that_is_no_video_is_an_error_and_makes_no_film(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_text("This is a text.")
-    own_lock = {**os.environ, "TMPDIR": str(tmp_path)}  # the actors that are created elsewhere are not waited for
-    completed = run_build("run", str(clip), "--out", str(tmp_path / "out"), env=own_lock)
+    completed = run_build("run", str(clip), "--out", str(tmp_path / "out"))
     assert_fails_with(completed, "clip.mp4")
     assert not (tmp_path / "out" / "clip.mp4").exists() and not (tmp_path / "out" / "figures.json").exists()
 
@@ -228,7 +236,8 @@ def test_killed_step_is_an_error_that_mentions_memory() -> None:
 
 
 def test_program_is_stopped_after_its_timeout() -> None:
-    assert processes.run_program([sys.executable, "-c", "import time; time.sleep(60)"], timeout_seconds=0.5) == 124
+    endless = [sys.executable, "-c", "import threading; threading.Event().wait()"]
+    assert processes.run_program(endless, timeout_seconds=0.5) == 124
 
 
 def test_child_environment_drops_variables_of_other_pythons(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +256,8 @@ def stop(number, frame):
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGTERM, stop)
 print("started", flush=True)
-time.sleep(60)
+while True:
+    time.sleep(1)
 """
 PARENT = """
 import sys
@@ -275,7 +285,7 @@ def test_interrupted_child_can_end_by_itself(how: str) -> None:
             os.killpg(parent.pid, signal.SIGINT)
         else:
             parent.terminate()
-        output, errors = parent.communicate(timeout=30)
+        output, errors = parent.communicate(timeout=TIMEOUT_SECONDS)
     finally:
         if parent.poll() is None:
             os.killpg(parent.pid, signal.SIGKILL)
