@@ -10,14 +10,19 @@ import numpy as np
 import pytest
 
 from backend.contract.actor_folder import ActorInfo
-from backend.contract.progress import Reporter
 from backend.dataset.split import usable_train_frames
 from backend.media.decode import read_frames
-from backend.pipeline.scan import list_faces
 from backend.tracking.detection import topology as topo
 from backend.tracking.detection import visibility
 from backend.tracking.detection.landmarks import DETECTION_INTERVAL, MAX_SCAN_SIDE, THUMBNAIL_SIDE, Scan, scan_frames
-from backend.tracking.detection.selection import BLURRED, EYES_SHUT, HAND_OVER_FACE, NO_FACE, select_segment
+from backend.tracking.detection.selection import (
+    BLURRED,
+    EYES_SHUT,
+    HAND_OVER_FACE,
+    NO_FACE,
+    find_face_regions,
+    select_segment,
+)
 
 FRAMES = 200
 FPS = 25.0
@@ -194,7 +199,7 @@ def test_second_scan_of_the_same_frames_gives_the_same_numbers(sample_clip: Path
 
 
 def test_face_of_the_sample_clip_is_listed_once_and_inside_the_frame(sample_clip: Path) -> None:
-    (box,) = list_faces(sample_clip, Reporter())
+    (box,) = find_face_regions(scan_frames(read_frames(sample_clip)))
     assert box[0] >= 0 and box[0] + box[2] <= 256 and box[2] > 60
 
 
