@@ -12,8 +12,8 @@ import time
 import bpy
 from mathutils import Vector
 
-from ..contract import actor_folder, errors, performance, safe_io
 from ..contract import camera as contract_camera
+from ..contract import errors, performance, safe_io
 from ..scene import actor_paths, camera, footage, rig, sampling, scene_actor
 from ..translations import failure_text
 from . import comparison, viewport_overlay
@@ -38,8 +38,7 @@ class LivePreview:
             UserError: the actor's folder or the backend cannot be used.
         """
         folder = scene_actor.SceneActor(armature, armature.portrait_actor.face).folder()
-        if folder.info.camera is None:
-            raise actor_folder.damaged_file_error(folder.file_path("actor.json"))
+        folder.require_camera()
         self.scene_uid, self.armature_uid = scene.session_uid, armature.session_uid
         self.info = folder.info
         self.process = PreviewProcess(folder.path)

@@ -187,12 +187,11 @@ def add_actor(
         UserError: a file of the actor is missing or damaged. Nothing has been added then.
     """
     info, mesh, footage = folder.info, folder.load_proxy(), folder.load_footage_performance()
-    if info.camera is None:
-        raise actor_folder.damaged_file_error(folder.file_path("actor.json"))
+    footage_camera = folder.require_camera()
     name = info.name or folder.path.stem
     if match_scene:
         length = round(float(footage.frames[-1]))
-        camera.match_scene(scene, info.camera, info.fps, frame_start + length)
+        camera.match_scene(scene, footage_camera, info.fps, frame_start + length)
     collection = bpy.data.collections.new(name)
     scene.collection.children.link(collection)
     armature = rig.create_armature(name, collection, view_layer)
@@ -200,7 +199,7 @@ def add_actor(
     view_layer.update()
     highs = {channel: float(values.max()) for channel, values in zip(footage.names, footage.channels.T, strict=True)}
     face = proxy.create_face(f"{name} face", mesh, highs, armature, collection)
-    view = camera.create_camera(f"{name} camera", info.camera, armature, collection)
+    view = camera.create_camera(f"{name} camera", footage_camera, armature, collection)
     _store_settings(armature, face, view, folder, frame_start)
     frames = takes.scene_frames(footage, scene, frame_start)
     takes.add_take(f"{name} {FOOTAGE_TAKE}", armature, face, footage, frames)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.actor_folder import ActorFolder
 from ..contract.arrays import F32, F64, Image
 from ..contract.atomic_write import make_folder, write_bytes_atomically
 from ..contract.camera import footage_camera_path
@@ -143,11 +143,9 @@ class _MouthCompositor:
         device: torch.device,
         portrait: Portrait,
     ) -> None:
-        if folder.info.camera is None:
-            raise damaged_file_error(folder.file_path("actor.json"))
         self.frame_indices, self.device, self.portrait = frame_indices, device, portrait
         self.square_x, self.square_y, self.square_side = footage.crop_square
-        self.camera = footage_camera_path(folder.info.camera, self.square_side)
+        self.camera = footage_camera_path(folder.require_camera(), self.square_side)
         self.footage_performance, self.speech = folder.load_footage_performance(), speech
         table = folder.load_tracking()
         self.shapes = np.asarray(table["shapes"], np.float64)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..contract.actor_folder import ActorFolder, damaged_file_error
+from ..contract.actor_folder import ActorFolder
 from ..contract.arrays import Image
 from ..contract.errors import UserError
 from ..dataset.frame_store import FrameStore
@@ -33,8 +33,7 @@ class FootageReader:
 
     def __init__(self, folder: ActorFolder, video: Path | None) -> None:
         info = folder.info
-        if info.camera is None:
-            raise damaged_file_error(folder.file_path("actor.json"))
+        camera = folder.require_camera()
         self.video, self.frame_count = video, info.frame_count
         self._first_frame = info.segments[0][0] if info.segments else 0
         if video is None:
@@ -44,9 +43,9 @@ class FootageReader:
             self.crop_square = (0, 0, side)
             return
         found = probe_video(video)
-        x, y, side = (round(v) for v in info.camera.crop)
+        x, y, side = (round(v) for v in camera.crop)
         self.width, self.height, self.crop_square = found.width, found.height, (x, y, side)
-        same_size = (found.width, found.height) == (info.camera.width, info.camera.height)
+        same_size = (found.width, found.height) == (camera.width, camera.height)
         if not same_size or found.frame_count < self._first_frame + self.frame_count:
             raise UserError(
                 "other_footage",
