@@ -1,6 +1,6 @@
-"""What may happen to a job from outside: killed at any stage, its folder moved, locked or too new, its disk full.
+"""Jobs under external faults: killed at any stage, folder moved, read-only or too new, disk full.
 
-Real processes over real files; docs/user/RELIABILITY.md lists these tests beside those of other files.
+Real processes and real files; docs/user/RELIABILITY.md lists these tests and those of other files.
 """
 
 from __future__ import annotations
@@ -33,110 +33,115 @@ from backend.contract.protocol import Error, Message, Progress, Result
 from backend.pipeline.create import CreateOptions, create_actor
 from backend.rendering.frames import render_performance
 from backend.rendering.options import RenderOptions
+from backend.setup.process_lock import WAIT_STAGE
 
-STAGES = {  # what is told while it runs, in order, and how many of FINISHED are by then
+STAGES = {  # reported stages in order, and how many of FINISHED are complete by then
     "look at the footage": 0, "cut out the person": 1, "refine the mattes": 1, "track the face": 2,
     "draw the report": 3, "train the actor": 4, "learn to speak": 5,
 }  # fmt: skip
 FINISHED = ("scan", "crops", "track", "report", "train", "speech")
-WAIT = "wait for another actor"
 TINY = ("--preset", "tiny", "--device", "cpu")
 
 
 @pytest.fixture
-def own_turn(tmp_path: Path) -> dict[str, str]:
-    """An environment in which a creation waits for none outside its test."""
+def own_lock(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a creation waits for no other outside its test."""
     (tmp_path / "temporary").mkdir()
     return {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
+    """Return every file below a folder with its content."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def content(name: str, data: bytes) -> Any:
-    """What a file says; safetensors writes its header's notes in any order."""
+def parse_content(name: str, data: bytes) -> Any:
+    """Return a file's content for comparison; safetensors writes the metadata in its header in any order."""
     if not name.endswith(".safetensors"):
         return data
     end = 8 + int.from_bytes(data[:8], "little")
     return json.loads(data[8:end]), data[end:]
 
 
-def told(said: list[Message]) -> list[str]:
-    """The stages that were told of, in their order."""
-    return list(dict.fromkeys(m.stage for m in said if isinstance(m, Progress)))
+def reported_stages(messages: list[Message]) -> list[str]:
+    """Return the reported stages in their order."""
+    return list(dict.fromkeys(m.stage for m in messages if isinstance(m, Progress)))
 
 
-def reached(message: Message, stage: str) -> bool:
+def has_reached(message: Message, stage: str) -> bool:
     """Whether the first unit of a stage is finished, or the only one has begun."""
     return isinstance(message, Progress) and message.stage == stage and (message.done > 0 or message.total == 1)
 
 
-def record(folder: Path) -> dict[str, Any]:
-    """actor.json without what differs from run to run: seconds."""
-    data = json.loads((folder / "actor.json").read_text(encoding="utf-8"))
-    data["figures"] = {k: v for k, v in data["figures"].items() if "seconds" not in k}
+def read_info(folder: Path) -> dict[str, Any]:
+    """Return the content of actor.json without durations."""
+    data: dict[str, Any] = json.loads((folder / "actor.json").read_text(encoding="utf-8"))
+    data["figures"] = {name: value for name, value in data["figures"].items() if "seconds" not in name}
     data["figures"]["speech"].pop("seconds")
     return data
 
 
 @requires_posix
-def test_create_killed_at_every_stage_goes_on_and_ends_the_same(
-    sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
+def test_create_killed_at_every_stage_continues_to_the_same_result(
+    sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_lock: dict[str, str]
 ) -> None:
-    """One folder through all stages. While each process works, the next one waits for its turn on the same folder; at
-    one stage the folder is moved away instead."""
-    path, away = tmp_path / "sample.actor", tmp_path / "moved.actor"
+    """One folder goes through all stages, and at each its process is killed.
+
+    While a process works, the next one waits for the lock on the same folder. At one stage the folder is moved instead.
+    """
+    path, moved_path = tmp_path / "sample.actor", tmp_path / "moved.actor"
 
     def create() -> BackendProcess:
-        return BackendProcess("create", sample_clip, path, *TINY, env=own_turn)
+        return BackendProcess("create", sample_clip, path, *TINY, env=own_lock)
 
-    now, kept = create(), 0
+    process, kept = create(), 0
     for stage, finished in STAGES.items():
         moves = stage == "draw the report"
-        with now:
-            said = now.read_until(lambda message: isinstance(message, Progress) and message.stage != WAIT)
-            following = None if moves else create()
-            while not reached(said[-1], stage):
-                said += now.read_until(lambda message: isinstance(message, Progress))
-            assert not {name for name, done in STAGES.items() if done < kept} & set(told(said)), "done again"
+        with process:
+            messages = process.read_until(lambda message: isinstance(message, Progress) and message.stage != WAIT_STAGE)
+            next_process = None if moves else create()
+            while not has_reached(messages[-1], stage):
+                messages += process.read_until(lambda message: isinstance(message, Progress))
+            assert not {name for name, done in STAGES.items() if done < kept} & set(reported_stages(messages)), (
+                "a finished stage must not run again"
+            )
             if moves:
-                path.rename(away)
-                rest, code = now.read_to_end()
+                path.rename(moved_path)
+                rest, code = process.read_to_end()
                 assert code == 2 and isinstance(rest[-1], Error) and rest[-1].code in ("folder_gone", "damaged_actor")
-                assert not path.exists(), "no second folder where it was"
-                away.rename(path)
-            now.kill()
+                assert not path.exists(), "no new folder may appear"
+                moved_path.rename(path)
+            process.kill()
         assert tuple(ActorFolder.open(path, must_be_complete=False).info.stages) == FINISHED[:finished]
         kept = finished
-        now = following or create()
-    with now:
-        said, code = now.read_to_end()
-    assert code == 0 and isinstance(said[-1], Result)
-    assert {WAIT, "learn to speak"} >= set(told(said)), "only what was missing was done"
-    assert record(path) == record(sample_actor.path)
-    made, whole = snapshot(path), snapshot(sample_actor.path)
-    assert set(made) == set(whole), "nothing is left over, nothing is missing"
-    differs = {name for name in made if content(name, made[name]) != content(name, whole[name])}
-    assert differs <= {"actor.json", "report.html"}, "these two tell how long it took"
+        process = next_process or create()
+    with process:
+        messages, code = process.read_to_end()
+    assert code == 0 and isinstance(messages[-1], Result)
+    assert {WAIT_STAGE, "learn to speak"} >= set(reported_stages(messages)), "only the missing stage may run"
+    assert read_info(path) == read_info(sample_actor.path)
+    created, expected = snapshot(path), snapshot(sample_actor.path)
+    assert set(created) == set(expected)
+    different = {name for name in created if parse_content(name, created[name]) != parse_content(name, expected[name])}
+    assert different <= {"actor.json", "report.html"}, "only these contain durations"
     shutil.rmtree(path)
 
 
 @requires_posix
-def test_a_folder_that_is_deleted_under_the_first_look_is_one_sentence(
-    sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
+def test_folder_deleted_during_the_scan_is_reported(
+    sample_clip: Path, tmp_path: Path, own_lock: dict[str, str]
 ) -> None:
     path = tmp_path / "gone.actor"
-    with BackendProcess("create", sample_clip, path, *TINY, env=own_turn) as blender:
-        blender.read_until(lambda message: reached(message, "look at the footage"))
+    with BackendProcess("create", sample_clip, path, *TINY, env=own_lock) as blender:
+        blender.read_until(lambda message: has_reached(message, "look at the footage"))
         shutil.rmtree(path)
-        said, code = blender.read_to_end()
-    assert code == 2 and isinstance(said[-1], Error) and said[-1].code == "folder_gone" and said[-1].remedy
+        messages, code = blender.read_to_end()
+    assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "folder_gone" and messages[-1].remedy
     assert not path.exists()
 
 
 @requires_posix
-def test_frames_that_are_moved_away_under_a_render_are_one_sentence(
+def test_output_folder_moved_during_a_render_is_reported(
     make_actor: Callable[[Path], ActorFolder], tmp_path: Path
 ) -> None:
     actor, table, out = make_actor(tmp_path / "tiny.actor"), tmp_path / "say.npz", tmp_path / "out"
@@ -144,20 +149,20 @@ def test_frames_that_are_moved_away_under_a_render_are_one_sentence(
     with BackendProcess("render", actor.path, table, "--out", out) as blender:
         blender.read_until_frames(3)
         out.rename(tmp_path / "moved")
-        said, code = blender.read_to_end()
-    assert code == 2 and isinstance(said[-1], Error) and said[-1].code == "folder_gone"
+        messages, code = blender.read_to_end()
+    assert code == 2 and isinstance(messages[-1], Error) and messages[-1].code == "folder_gone"
     assert len(list((tmp_path / "moved").glob("tiny_*.exr"))) >= 3 and not out.exists()
     assert not list((tmp_path / "moved").glob("*.part"))
 
 
 @requires_posix
-def test_speak_and_dub_killed_leave_nothing_half_made(sample_actor: ActorFolder, tmp_path: Path) -> None:
+def test_killed_speak_and_dub_leave_no_incomplete_file(sample_actor: ActorFolder, tmp_path: Path) -> None:
     sound, table, film = tmp_path / "short.wav", tmp_path / "say.npz", tmp_path / "dub.mp4"
     with wave.open(str(sample_actor.file_path("audio.wav"))) as whole, wave.open(str(sound), "wb") as part:
         part.setparams(whole.getparams())
         part.writeframes(whole.readframes(whole.getframerate()))
     with BackendProcess("speak", sample_actor.path, sound, table) as blender:
-        blender.read_until(lambda message: reached(message, "speak"))
+        blender.read_until(lambda message: has_reached(message, "speak"))
         blender.kill()
     assert not table.exists()
     with BackendProcess("dub", sample_actor.path, sound, "--out", film, "--device", "cpu") as blender:
@@ -166,41 +171,43 @@ def test_speak_and_dub_killed_leave_nothing_half_made(sample_actor: ActorFolder,
     assert not film.exists()
     again = run_backend("dub", sample_actor.path, sound, "--out", film, "--device", "cpu")
     assert again.returncode == 0, again.stderr
-    assert {p.name for p in tmp_path.iterdir()} == {film.name, sound.name}, "nor is the killed one's part left"
+    assert {p.name for p in tmp_path.iterdir()} == {film.name, sound.name}, (
+        "the killed process's temporary file must be gone"
+    )
 
 
 @requires_posix
-def test_a_read_only_actor_speaks_and_is_not_created_again(
-    sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
+def test_read_only_actor_speaks_and_is_not_created_again(
+    sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, own_lock: dict[str, str]
 ) -> None:
     if os.geteuid() != 0 or not can_mount():
         pytest.skip("only an administrator may mount a folder read-only")
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
 
-    def locked(*words: object) -> subprocess.CompletedProcess[str]:
-        asked = ["unshare", "--mount", "sh", "-c", script, str(sample_actor.path), *backend_command(*words)]
-        return subprocess.run(asked, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own_turn)
+    def run_read_only(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = ["unshare", "--mount", "sh", "-c", script, str(sample_actor.path), *backend_command(*arguments)]
+        return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=own_lock)
 
     before, table = snapshot(sample_actor.path), tmp_path / "say.npz"
-    spoken = locked("speak", sample_actor.path, sample_actor.file_path("audio.wav"), table)
+    spoken = run_read_only("speak", sample_actor.path, sample_actor.file_path("audio.wav"), table)
     assert spoken.returncode == 0 and len(Performance.load(table)), spoken.stderr
-    assert_one_line_error(locked("create", sample_clip, sample_actor.path, *TINY), "cannot be written")
+    assert_one_line_error(run_read_only("create", sample_clip, sample_actor.path, *TINY), "cannot be written")
     assert snapshot(sample_actor.path) == before
 
 
 @requires_posix
-def test_create_on_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
-    sample_clip: Path, tmp_path: Path, own_turn: dict[str, str]
+def test_create_on_a_full_disk_is_reported_and_keeps_finished_stages(
+    sample_clip: Path, tmp_path: Path, own_lock: dict[str, str]
 ) -> None:
     if os.geteuid() != 0 or not can_mount():
         pytest.skip("only an administrator may mount a small disk")
     small, kept = tmp_path / "small", tmp_path / "kept"
     small.mkdir()
     script = 'mount -t tmpfs -o size=1m tmpfs "$0" && "$@"; code=$?; cp -r "$0/." "$KEPT"; exit $code'
-    asked = ["unshare", "--mount", "sh", "-c", script, str(small)]
+    command = ["unshare", "--mount", "sh", "-c", script, str(small)]
     answer = subprocess.run(
-        [*asked, *backend_command("create", sample_clip, small / "sample.actor", *TINY)],
-        cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env={**own_turn, "KEPT": str(kept)},
+        [*command, *backend_command("create", sample_clip, small / "sample.actor", *TINY)],
+        cwd=REPO, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env={**own_lock, "KEPT": str(kept)},
     )  # fmt: skip
     assert answer.returncode == 2 and "The disk is full" in answer.stderr and "Traceback" not in answer.stderr
     folder = ActorFolder.open(kept / "sample.actor", must_be_complete=False)
@@ -208,49 +215,49 @@ def test_create_on_a_full_disk_is_one_sentence_and_keeps_what_is_finished(
 
 
 @pytest.mark.parametrize("verb", ["create", "speak", "render"])
-def test_an_actor_of_a_newer_format_is_one_sentence_and_untouched(
-    make_actor: Callable[[Path], ActorFolder], tmp_path: Path, own_turn: dict[str, str], verb: str
+def test_actor_of_a_newer_format_is_reported_and_left_unchanged(
+    make_actor: Callable[[Path], ActorFolder], tmp_path: Path, own_lock: dict[str, str], verb: str
 ) -> None:
-    actor, file, out = make_actor(tmp_path / "new.actor"), tmp_path / "given", tmp_path / "out"
+    actor, file, out = make_actor(tmp_path / "new.actor"), tmp_path / "input", tmp_path / "out"
     data = json.loads(actor.file_path("actor.json").read_text(encoding="utf-8"))
     actor.file_path("actor.json").write_text(
         json.dumps({**data, "format_version": FORMAT_VERSION + 1}), encoding="utf-8"
     )
-    file.write_bytes(b"never looked at")
+    file.write_bytes(b"never read")
     before = snapshot(actor.path)
-    words = {
+    arguments = {
         "create": (file, actor.path, *TINY),
         "speak": (actor.path, file, out),
         "render": (actor.path, file, "--out", out),
     }
-    assert_one_line_error(run_backend(verb, *words[verb], env=own_turn), "newer Portrait Actor", "Update")
+    assert_one_line_error(run_backend(verb, *arguments[verb], env=own_lock), "newer Portrait Actor", "Update")
     assert snapshot(actor.path) == before and not out.exists()
 
 
-def test_clocks_decide_nothing(
+def test_file_times_do_not_cause_work(
     sample_actor: ActorFolder, sample_clip: Path, tmp_path: Path, make_actor: Callable[[Path], ActorFolder]
 ) -> None:
-    """Files dated 2100 and 1970: a finished actor stays finished, unchanged frames stay."""
+    """Files dated 2100 and 1970: a complete actor stays complete, unchanged frames are kept."""
     path, clip, out = tmp_path / "sample.actor", tmp_path / sample_clip.name, tmp_path / "out"
     shutil.copytree(sample_actor.path, path)
     shutil.copy(sample_clip, clip)
-    tiny, rest, wish = (
-        make_actor(tmp_path / "tiny.actor"),
-        Performance.rest_pose(2, 25),
-        RenderOptions(out, device="cpu"),
-    )
-    assert render_performance(tiny, rest, None, wish, Reporter())["rendered"] == 2
+    tiny, performance = make_actor(tmp_path / "tiny.actor"), Performance.rest_pose(2, 25)
+    options = RenderOptions(out, device="cpu")
+    assert render_performance(tiny, performance, None, options, Reporter())["rendered"] == 2
     before = snapshot(path)
-    ahead, back = 4102444800, 86400
+    year_2100, year_1970 = 4102444800, 86400
     for file in (clip, *path.rglob("*"), *tiny.path.rglob("*")):
-        os.utime(file, (ahead, ahead))
+        os.utime(file, (year_2100, year_2100))
     for file in out.rglob("*"):
-        os.utime(file, (back, back))
+        os.utime(file, (year_1970, year_1970))
 
-    class NothingToDo(Reporter):
+    class FailingReporter(Reporter):
+        """Fails at any work."""
+
         def progress(self, stage: str, done: int, total: int, message: str = "") -> None:
+            """Fail."""
             raise AssertionError(stage)
 
-    create_actor(clip, path, CreateOptions(preset="tiny", device="cpu"), NothingToDo())
+    create_actor(clip, path, CreateOptions(preset="tiny", device="cpu"), FailingReporter())
     assert snapshot(path) == before
-    assert render_performance(tiny, rest, None, wish, Reporter())["skipped"] == 2
+    assert render_performance(tiny, performance, None, options, Reporter())["skipped"] == 2

@@ -1,17 +1,19 @@
-"""Files of an actor have the permissions that the person's umask gives, so that a studio can share them."""
+"""Files of an actor get their permissions from the umask, so that a studio can share them."""
 
 from __future__ import annotations
 
 import ast
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backend.cli.failures import error_from_exception
-from backend.contract.actor_folder import ActorFolder
+from backend.contract.actor_folder import ActorFolder, ActorInfo
 from backend.contract.atomic_write import write_bytes_atomically
 from backend.contract.channels import ORAL_CHANNELS
 from backend.speech.model import SpeechModel
@@ -19,33 +21,35 @@ from backend.speech.mouth import MouthProfile
 from backend.speech.network import SpeechNetwork
 
 ROOT = Path(__file__).resolve().parents[2]
-# They make files that only the owner can read, whatever the umask.
+# Functions whose files only the owner can read, whatever the umask.
 PRIVATE = {"mkstemp", "NamedTemporaryFile", "save_file"}
 
 
 @pytest.fixture(params=[0o022, 0o002, 0o077], ids=["022", "002", "077"])
 def expected_mode(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Sets a umask and gives the permissions that a new file has under it."""
+    """Set a umask and return the permissions of a new file under it."""
     if os.name == "nt":
-        pytest.skip("Windows takes a file's permissions from its folder")
+        pytest.skip("on Windows a file has the permissions of its folder")
     before = os.umask(request.param)
     yield 0o666 & ~request.param
     os.umask(before)
 
 
 def save_speech(folder: Path) -> None:
+    """Write a speech model."""
     zeros = np.zeros(len(ORAL_CHANNELS), np.float32)
-    mouth = MouthProfile(*[zeros] * 8, span=np.zeros(2, np.float32), liveliness=np.zeros(1, np.float32))
-    SpeechModel(SpeechNetwork({"w0": zeros}), mouth, zeros, np.zeros((0, 0), np.float32)).save(
-        ActorFolder(folder, None)
-    )  # type: ignore[arg-type]
+    mouth: Any = MouthProfile(*[zeros] * len(fields(MouthProfile)))
+    model = SpeechModel(SpeechNetwork({"w0": zeros}), mouth, zeros, np.zeros((0, 0), np.float32))
+    model.save(ActorFolder(folder, ActorInfo()))
 
 
 def save_bytes(folder: Path) -> None:
+    """Write bytes."""
     write_bytes_atomically(folder / "frame.png", b"picture")
 
 
 def save_error_log(folder: Path) -> None:
+    """Write the log of a bug."""
     error_from_exception(RuntimeError("a bug"), folder)
 
 
@@ -58,7 +62,7 @@ def test_file_has_the_permissions_of_the_umask(
     assert oct(file.stat().st_mode & 0o777) == oct(expected_mode)
 
 
-def test_no_source_calls_what_makes_private_files() -> None:
+def test_no_source_calls_functions_that_make_private_files() -> None:
     files = [path for folder in ("addon", "backend", "tools") for path in (ROOT / folder).rglob("*.py")]
     called = {
         (path.relative_to(ROOT).as_posix(), ast.unparse(node.func).rpartition(".")[2])

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# The backend's packages from the lowest to the highest. A package imports only itself and those before it.
+# The backend's packages from the lowest to the highest; a package imports only itself and those before it.
 PACKAGES = (
     "contract", "setup", "media", "compute", "rasterizer", "tracking", "matting", "dataset", "portrait", "speech",
     "training", "rendering", "evaluation", "report", "synthetic", "pipeline", "cli", "__main__",
@@ -33,7 +33,7 @@ BLENDER = {
     "bpy", "bpy_extras", "bpy_types", "bl_operators", "bl_ui", "bl_math", "bmesh", "mathutils", "gpu", "gpu_extras",
     "blf", "imbuf", "aud", "idprop", "rna_keymap_ui", "addon_utils",
 }  # fmt: skip
-# Where a package is not imported under the name that pip knows, or brings another one that is used with it.
+# Packages that are not imported under pip's name, or that include another one.
 IMPORT_NAMES = {"opencv-python": {"cv2"}, "opencv-contrib-python": {"cv2"}, "numba": {"numba", "llvmlite"}}
 FORBIDDEN_CALLS = {
     "eval",
@@ -44,48 +44,48 @@ FORBIDDEN_CALLS = {
     "pickle.load",
     "pickle.loads",
     "numpy.load_pickle",
-    "np.load",  # backend.contract.safe_io and backend.media.image_io measure a file before they read it
+    "np.load",  # use backend.contract.safe_io and backend.media.image_io, which check a file before reading it
     "cv2.imread",
 }
 
 
 def modules(folder: str) -> list[Path]:
-    """Every Python file below a folder of the project."""
+    """Return every Python file below a folder of the project."""
     return sorted((ROOT / folder).rglob("*.py"))
 
 
-def dotted(path: Path) -> list[str]:
-    """The module's name in parts: backend/media/decode.py → ["backend", "video", "decode"]."""
+def module_parts(path: Path) -> list[str]:
+    """Return the module's name in parts: backend/media/decode.py → ["backend", "media", "decode"]."""
     parts = list(path.relative_to(ROOT).with_suffix("").parts)
     return parts[:-1] if parts[-1] == "__init__" else parts
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The full dotted names that a file imports, at its top or inside a function; relative ones resolved."""
-    module = dotted(path)
+    """Yield the full dotted names that a file imports, at its top or inside a function."""
+    module = module_parts(path)
     package = module if path.name == "__init__.py" else module[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
-            base = [*above, *(node.module.split(".") if node.module else [])]
+            parents = package[: len(package) - node.level + 1] if node.level else []
+            base = [*parents, *(node.module.split(".") if node.module else [])]
             yield from (".".join([*base, name.name]) for name in node.names)
 
 
 def package_of(name: str) -> str:
-    """The backend's package that a dotted name belongs to; "" for `backend` itself and what its __init__ holds."""
+    """Return the backend's package of a dotted name, or "" for `backend` itself and names in its __init__."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and parts[1] != "__version__" else ""
 
 
 def used_packages(path: Path) -> set[str]:
-    """The backend's packages that a file imports from."""
+    """Return the backend's packages that a file imports from."""
     return {package_of(name) for name in imports(path) if name.split(".")[0] == "backend"} - {""}
 
 
-def outside(path: Path) -> set[str]:
-    """The top-level packages that a file imports, other than the standard library and the project's own."""
+def external_packages(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports besides the standard library and the project."""
     own = {"backend", "addon", "tools", "benchmarks", "build", ""}
     return {name.split(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - own
 
@@ -93,85 +93,85 @@ def outside(path: Path) -> set[str]:
 BACKEND, ADDON = modules("backend"), modules("addon")
 
 
-def named(path: Path) -> str:
+def relative_path(path: Path) -> str:
+    """Return the path from the project's root."""
     return path.relative_to(ROOT).as_posix()
 
 
-def test_imports_are_seen() -> None:
-    """The reader of imports itself: an absolute one, a relative one, one inside a function."""
+def test_absolute_relative_and_nested_imports_are_found() -> None:
     assert "backend.contract.errors.UserError" in imports(ROOT / "backend/setup/install.py")
     assert "tomllib" in imports(ROOT / "backend/setup/install.py")
     assert "backend.contract.channels.CHANNELS" in imports(ROOT / "backend/contract/performance.py")
-    assert outside(ROOT / "backend/contract/performance.py") == {"numpy"}
+    assert external_packages(ROOT / "backend/contract/performance.py") == {"numpy"}
 
 
-@pytest.mark.parametrize("path", BACKEND, ids=named)
-def test_a_package_imports_only_itself_and_lower_packages(path: Path) -> None:
-    package = package_of(".".join(dotted(path)))
+@pytest.mark.parametrize("path", BACKEND, ids=relative_path)
+def test_package_imports_only_itself_and_lower_packages(path: Path) -> None:
+    package = package_of(".".join(module_parts(path)))
     if not package:
         assert not used_packages(path)
         return
-    assert package in PACKAGES, f"{package} has no place in the order: add it to PACKAGES"
+    assert package in PACKAGES, f"{package} is not in PACKAGES, the order of packages"
     allowed = set(PACKAGES[: PACKAGES.index(package) + 1])
     if path.parent.name == "setup" and path.stem in INSTALLER:
         allowed = {"contract", "setup"}
-    assert not used_packages(path) - allowed, f"{named(path)} stands lower than what it imports"
+    assert not used_packages(path) - allowed, f"{relative_path(path)} imports a higher package"
 
 
-@pytest.mark.parametrize("path", [p for p in BACKEND if p.parent.name in TRACKING], ids=named)
-def test_a_package_of_tracking_imports_only_lower_ones(path: Path) -> None:
+@pytest.mark.parametrize("path", [p for p in BACKEND if p.parent.name in TRACKING], ids=relative_path)
+def test_tracking_package_imports_only_lower_ones(path: Path) -> None:
     lower = TRACKING[: TRACKING.index(path.parent.name) + 1]
     used = {name.split(".")[2] for name in imports(path) if name.startswith("backend.tracking.")}
-    assert used <= set(lower), f"{named(path)} stands lower than what it imports"
+    assert used <= set(lower), f"{relative_path(path)} imports a higher package"
 
 
 @pytest.mark.parametrize(
-    "package", [p for p in BACKEND if p.name == "__init__.py" and p.parent.name != "backend"], ids=named
+    "package", [p for p in BACKEND if p.name == "__init__.py" and p.parent.name != "backend"], ids=relative_path
 )
-def test_every_package_says_what_lives_there_and_what_it_may_import(package: Path) -> None:
+def test_package_docstring_states_content_and_allowed_imports(package: Path) -> None:
     text = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
     assert text.split("\n")[0].endswith(".") and "import" in text
 
 
-@pytest.mark.parametrize("path", BACKEND, ids=named)
-def test_the_backend_imports_what_is_pinned_and_no_blender(path: Path) -> None:
+@pytest.mark.parametrize("path", BACKEND, ids=relative_path)
+def test_backend_imports_pinned_packages_and_not_blender(path: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     pins = project["dependencies"] + project["optional-dependencies"]["cuda"]
     names = [pin.split("==")[0] for pin in pins]
-    assert outside(path) <= set().union(*(IMPORT_NAMES.get(name, {name}) for name in names))
+    assert external_packages(path) <= set().union(*(IMPORT_NAMES.get(name, {name}) for name in names))
     assert not {name.split(".")[0] for name in imports(path)} & (BLENDER | {"addon"})
 
 
-@pytest.mark.parametrize("path", modules("backend/contract"), ids=named)
-def test_the_contract_needs_numpy_at_most(path: Path) -> None:
-    assert outside(path) <= {"numpy"}
+@pytest.mark.parametrize("path", modules("backend/contract"), ids=relative_path)
+def test_contract_imports_at_most_numpy(path: Path) -> None:
+    assert external_packages(path) <= {"numpy"}
     assert used_packages(path) <= {"contract"}
 
 
 @pytest.mark.parametrize("module", STANDARD_ONLY)
-def test_the_lowest_modules_need_the_standard_library_only(module: str) -> None:
-    assert outside(ROOT / "backend" / f"{module}.py") == set()
+def test_lowest_modules_import_only_the_standard_library(module: str) -> None:
+    assert external_packages(ROOT / "backend" / f"{module}.py") == set()
 
 
-@pytest.mark.parametrize("path", ADDON, ids=named)
-def test_the_addon_imports_blender_numpy_and_itself(path: Path) -> None:
-    assert outside(path) <= BLENDER | {"numpy"}
+@pytest.mark.parametrize("path", ADDON, ids=relative_path)
+def test_addon_imports_only_blender_numpy_and_itself(path: Path) -> None:
+    assert external_packages(path) <= BLENDER | {"numpy"}
     backend = {name for name in imports(path) if name.startswith("backend")}
     if path.name == "contract.py":
         assert used_packages(path) <= {"contract", "setup"}
         assert {n for n in backend if package_of(n) == "setup"} <= {"backend.setup.install_torch"}
     else:
-        assert not backend, "the add-on knows the backend only through addon/contract.py"
+        assert not backend, "only addon/contract.py may import the backend"
 
 
-@pytest.mark.parametrize("path", [ROOT / "build.py", *modules("tools")], ids=named)
-def test_the_entry_needs_the_standard_library_only(path: Path) -> None:
-    assert outside(path) <= ({"bpy"} if path.name == "make_scene.py" else set())
+@pytest.mark.parametrize("path", [ROOT / "build.py", *modules("tools")], ids=relative_path)
+def test_build_script_imports_only_the_standard_library(path: Path) -> None:
+    assert external_packages(path) <= ({"bpy"} if path.name == "make_scene.py" else set())
     assert used_packages(path) <= {"contract", "setup"}
 
 
-@pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)
-def test_no_call_that_runs_what_a_file_says(path: Path) -> None:
+@pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=relative_path)
+def test_no_call_executes_file_contents(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not called & FORBIDDEN_CALLS
@@ -181,7 +181,7 @@ def test_no_call_that_runs_what_a_file_says(path: Path) -> None:
 
 
 def opens_media_for_reading(path: Path) -> bool:
-    """Whether a file calls av.open other than for writing, or imports that function under another name."""
+    """Whether a file calls av.open for reading, or imports that function by name."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("av.open", "av.container.open"):
             modes = [*node.args[1:2], *(k.value for k in node.keywords if k.arg == "mode")]
@@ -190,24 +190,24 @@ def opens_media_for_reading(path: Path) -> bool:
     return bool({"av.open", "av.container.open"} & set(imports(path)))
 
 
-def test_media_is_opened_for_reading_by_one_function_only() -> None:
-    """open_media keeps labels, names and play lists from deciding what is read; no other place may forget to."""
+def test_only_decode_opens_media_for_reading() -> None:
+    """Only open_media there ensures that file contents cannot redirect what is read."""
     folders = ("backend", "addon", "benchmarks", "docs", "tests", "tools")
     files = [ROOT / "build.py", *(path for folder in folders for path in modules(folder))]
-    assert [named(path) for path in files if opens_media_for_reading(path)] == ["backend/media/decode.py"]
+    assert [relative_path(path) for path in files if opens_media_for_reading(path)] == ["backend/media/decode.py"]
 
 
-@pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=named)
-def test_no_error_is_swallowed_unseen(path: Path) -> None:
+@pytest.mark.parametrize("path", [*BACKEND, *ADDON, ROOT / "build.py", *modules("tools")], ids=relative_path)
+def test_no_broad_exception_is_ignored(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ExceptHandler):
-            broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
-            idle = all(isinstance(statement, (ast.Pass, ast.Continue)) for statement in node.body)
-            assert not (broad and idle), f"{named(path)}:{node.lineno}"
+            is_broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            is_ignored = all(isinstance(statement, (ast.Pass, ast.Continue)) for statement in node.body)
+            assert not (is_broad and is_ignored), f"{relative_path(path)}:{node.lineno}"
 
 
 def sources() -> Iterator[Path]:
-    """Every file that belongs to the project: caches, environments, results and a worktree's .git file left out."""
+    """Yield every file of the project, without caches, environments, results and a worktree's .git file."""
     for top in sorted(ROOT.iterdir()):
         if top.name in ("addon", "backend", "benchmarks", "docs", "tests", "tools", ".ci"):
             yield from (p for p in sorted(top.rglob("*")) if p.is_file() and "__pycache__" not in p.parts)
@@ -215,10 +215,10 @@ def sources() -> Iterator[Path]:
             yield top
 
 
-def test_no_path_of_one_machine_stands_in_the_sources() -> None:
+def test_sources_have_no_path_of_one_machine() -> None:
     needles = [b"/" + folder + b"/" for folder in (b"work", b"root", b"opt/pypi")] + [
         b":\\Users\\" + b"",
         b"/Users" + b"/",
     ]
-    found = [f"{named(p)}: {n.decode()}" for p in sources() for n in needles if n in p.read_bytes()]
+    found = [f"{relative_path(p)}: {n.decode()}" for p in sources() for n in needles if n in p.read_bytes()]
     assert not found
