@@ -1,4 +1,4 @@
-"""Draws what the rasteriser costs from the figures of `build.py bench rasterizer --json FILE`.
+"""Plots the rasterizer's cost from the figures of `build.py bench rasterizer --json FILE`.
 
 python -m benchmarks._cost_plot FILE docs/rasterizer_cost.png
 """
@@ -17,23 +17,23 @@ from matplotlib.ticker import NullFormatter
 
 
 def draw_cost_plot(figures: dict[str, float], image_file: Path) -> None:
-    """Two plots side by side, on logarithmic axes, with a line of slope 1 through the middle."""
-    picture, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for place, name in zip(axes, ("gaussians", "pixels"), strict=True):
-        start = f"rasterizer.cpu.{name}."
-        points = sorted((int(k.split(".")[3]), v) for k, v in figures.items() if k.startswith(start))
+    """Draw milliseconds over Gaussians and over pixels, on logarithmic axes, with a line of slope 1 for comparison."""
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for plot, name in zip(axes, ("gaussians", "pixels"), strict=True):
+        prefix = f"rasterizer.cpu.{name}."
+        points = sorted((int(k.split(".")[3]), v) for k, v in figures.items() if k.startswith(prefix))
         x, y = zip(*points, strict=True)
         middle = len(x) // 2
-        place.loglog(x, [y[middle] * v / x[middle] for v in x], "--", color="0.7", label="linear")
+        plot.loglog(x, [y[middle] * v / x[middle] for v in x], "--", color="0.7", label="linear")
         exponent = figures[f"rasterizer.cpu.{name}_exponent"]
-        place.loglog(x, y, "o-", color="#c8563c", label=f"measured, slope {exponent:.2f}")
-        for axis in (place.xaxis, place.yaxis):
+        plot.loglog(x, y, "o-", color="#c8563c", label=f"measured, slope {exponent:.2f}")
+        for axis in (plot.xaxis, plot.yaxis):
             axis.set_minor_formatter(NullFormatter())
-        place.set_xlabel(name)
-        place.set_ylabel("forward and backward, ms")
-        place.legend()
-        place.grid(alpha=0.3)
-    picture.savefig(image_file, dpi=100)
+        plot.set_xlabel(name)
+        plot.set_ylabel("forward and backward, ms")
+        plot.legend()
+        plot.grid(alpha=0.3)
+    figure.savefig(image_file, dpi=100)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Preparation as `create` does it, stage by stage with a clock, for the benchmarks."""
+"""Prepares a clip as `create` does, and times each stage."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ STAGES = ("scan", "mattes", "track", "report")
 
 @dataclass
 class PreparedClip:
-    """An actor up to its report.
+    """An actor's folder up to its report.
 
     Attributes:
-        landmarks: (T, 478, 3) crop pixels. first: the footage frame of row 0. size: side of the crops. fps: footage's.
-        seconds: per stage, how long one frame of it took.
+        folder: of the actor.
+        track: the tracker's result.
+        landmarks: (T, 478, 3) crop pixels.
+        first_frame: the footage's index of the first frame.
+        size: side of the crops, pixels.
+        fps: of the footage.
+        seconds: per frame, by stage.
     """
 
     folder: ActorFolder
@@ -42,41 +47,43 @@ class PreparedClip:
     seconds: dict[str, float]
 
     def speed_figures(self) -> dict[str, float]:
-        """Frames per second of each stage, and what all take together as a multiple of the clip's length."""
-        figures = {f"{stage}_fps": 1 / spent for stage, spent in self.seconds.items()}
+        """Return frames per second of each stage, and the duration of all as a multiple of the clip's length."""
+        figures = {f"{stage}_fps": 1 / seconds for stage, seconds in self.seconds.items()}
         return figures | {"clip_lengths": self.fps * sum(self.seconds.values())}
 
 
 def prepare_clip(clip: Path, actor: Path, size: int, max_frames: int | None = None) -> PreparedClip:
-    """Makes the actor's folder up to its report.
+    """Make an actor's folder up to its report.
 
     Args:
-        size: side of the crops; less when the footage shows less, as in `create`.
-        longest: frames of the stretch that are used at most.
+        clip: the footage.
+        actor: the folder.
+        size: side of the crops; smaller when the footage shows less, as in `create`.
+        max_frames: of the segment; None uses all.
     """
-    reporter, clocks = Reporter(), [time.perf_counter()]
-    info, found, chosen = scan_footage(clip, None, reporter)
-    clocks.append(time.perf_counter())
-    count = min(len(chosen.landmarks), max_frames or len(chosen.landmarks))
-    chosen = SegmentSelection(chosen.first, chosen.first + count - 1, chosen.landmarks[:count])
-    box = CropBox.from_landmarks(chosen.landmarks, found.frame_size, size)
+    reporter, times = Reporter(), [time.perf_counter()]
+    info, scan, segment = scan_footage(clip, None, reporter)
+    times.append(time.perf_counter())
+    count = min(len(segment.landmarks), max_frames or len(segment.landmarks))
+    segment = SegmentSelection(segment.first, segment.first + count - 1, segment.landmarks[:count])
+    box = CropBox.from_landmarks(segment.landmarks, scan.frame_size, size)
     side = box.crop_size
     folder = ActorFolder.create(
         actor,
         ActorInfo(
-            name=clip.stem, fps=info.fps, size=side, frame_count=count, segments=[[chosen.first, chosen.last]],
-            source={"name": clip.name, "frames": len(found.landmarks)},
+            name=clip.stem, fps=info.fps, size=side, frame_count=count, segments=[[segment.first, segment.last]],
+            source={"name": clip.name, "frames": len(scan.landmarks)},
         ),
     )  # fmt: skip
-    write_crops(clip, folder, chosen, box, reporter)
-    clocks.append(time.perf_counter())
-    track = track_segment(folder, chosen, box, reporter)
-    clocks.append(time.perf_counter())
+    write_crops(clip, folder, segment, box, reporter)
+    times.append(time.perf_counter())
+    track = track_segment(folder, segment, box, reporter)
+    times.append(time.perf_counter())
     store = FrameStore(folder)
     write_overlay_video(folder, lambda t: store.read_frame(t, use_cache=False), store.read_matte, reporter)
     write_report(folder, first_held_out_frame(count))
-    clocks.append(time.perf_counter())
-    frames = (len(found.landmarks), count, count, count)
-    seconds = {s: float(d) / n for s, d, n in zip(STAGES, np.diff(clocks), frames, strict=True)}
-    landmarks = box.to_crop_space(chosen.landmarks)
-    return PreparedClip(folder, track, landmarks, chosen.first, side, info.fps, seconds)
+    times.append(time.perf_counter())
+    frames = (len(scan.landmarks), count, count, count)
+    seconds = {s: float(d) / n for s, d, n in zip(STAGES, np.diff(times), frames, strict=True)}
+    landmarks = box.to_crop_space(segment.landmarks)
+    return PreparedClip(folder, track, landmarks, segment.first, side, info.fps, seconds)
