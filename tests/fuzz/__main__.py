@@ -1,9 +1,9 @@
-"""Fuzzes a reader of outside data with atheris, by hand and for as long as one likes: python -m tests.fuzz READER
+"""Fuzzes a reader of outside data with atheris, for as long as one likes: python -m tests.fuzz READER
 
-atheris is no dependency of the project: install it into an environment of your own that has the backend's packages.
-What follows the reader's name goes to libFuzzer, e.g. -max_total_time=120. The corpus begins with the reader's sound
-file and is kept in a temporary folder. It stops at the first exception that is no `UserError`, at an input that takes
-ten seconds, and at two gigabytes of memory.
+atheris is not a dependency of the project: install it into an environment of your own that has the backend's packages.
+Arguments after the reader's name go to libFuzzer, e.g. -max_total_time=120. The corpus starts with the reader's valid
+file and is kept in a temporary folder. A run stops at the first exception other than `UserError`, at an input that
+takes ten seconds, and at two gigabytes of memory.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 
 import atheris
 
-# What reads. The whole backend would be too much: numba compiles what it is given, and cannot with traces in it.
-READING = [
+# The modules that read. The whole backend cannot be instrumented: numba does not compile code with traces in it.
+INSTRUMENTED_MODULES = [
     "backend.contract.protocol",
     "backend.contract.safe_io",
     "backend.contract.performance",
@@ -39,49 +39,51 @@ READING = [
     "csv",
     "numpy.lib.format",
 ]
-LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536"]
+LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536"]  # seconds, megabytes, bytes of an input
+WHOLE_FILE_PROBABILITY = 0.3  # of changing a zip's bytes and not those of a member
+MAX_MEMBER_GROWTH = 64  # bytes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-with atheris.instrument_imports(include=READING):
-    from outside_data import READERS, outcome, place
+with atheris.instrument_imports(include=INSTRUMENTED_MODULES):
+    from outside_data import READERS, read_or_error, write_valid_file
 
 
-def mutated(data: bytes, most: int, seed: int) -> bytes:
-    """The bytes, or what one member of a zip holds, changed: else checksums would hide what lies behind them."""
+def mutate(data: bytes, max_size: int, seed: int) -> bytes:
+    """Change the bytes, or the content of one member of a zip: else checksums would hide the code behind them."""
     rng = random.Random(seed)
-    if data[:2] != b"PK" or rng.random() < 0.3:
-        return bytes(atheris.Mutate(data, most))
+    if data[:2] != b"PK" or rng.random() < WHOLE_FILE_PROBABILITY:
+        return bytes(atheris.Mutate(data, max_size))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            parts = [[entry.filename, archive.read(entry)] for entry in archive.infolist()]
+            members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     except (ValueError, OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
-        return bytes(atheris.Mutate(data, most))
-    if not parts:
-        return bytes(atheris.Mutate(data, most))
-    part = rng.choice(parts)
-    part[1] = bytes(atheris.Mutate(part[1], len(part[1]) + 64))
+        return bytes(atheris.Mutate(data, max_size))
+    if not members:
+        return bytes(atheris.Mutate(data, max_size))
+    chosen = rng.choice(list(members))
+    members[chosen] = bytes(atheris.Mutate(members[chosen], len(members[chosen]) + MAX_MEMBER_GROWTH))
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        for name, content in parts:
+        for name, content in members.items():
             archive.writestr(name, content)
-    return file.getvalue()[:most]
+    return file.getvalue()[:max_size]
 
 
 def main() -> None:
-    """Fuzzes the reader that the command line names."""
+    """Fuzz the reader that the command line names."""
     if len(sys.argv) < 2 or sys.argv[1] not in READERS:
         raise SystemExit(f"Usage: python -m tests.fuzz READER [-max_total_time=SECONDS …]; one of {', '.join(READERS)}")
-    reader, work = READERS[sys.argv[1]], Path(tempfile.mkdtemp(prefix=f"fuzz_{sys.argv[1]}_"))
-    path = place(reader, work / "spare.actor")
-    (work / "corpus").mkdir()
-    (work / "corpus" / "seed").write_bytes(reader.seed())
+    reader, folder = READERS[sys.argv[1]], Path(tempfile.mkdtemp(prefix=f"fuzz_{sys.argv[1]}_"))
+    path = write_valid_file(reader, folder / "spare.actor")
+    (folder / "corpus").mkdir()
+    (folder / "corpus" / "seed").write_bytes(reader.make_valid_bytes())
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        outcome(reader, path)
+        read_or_error(reader, path)
 
-    arguments = [*LIMITS, f"-artifact_prefix={work}/", *sys.argv[2:], str(work / "corpus")]
-    atheris.Setup([sys.argv[0], *arguments], read, custom_mutator=mutated)
+    arguments = [*LIMITS, f"-artifact_prefix={folder}/", *sys.argv[2:], str(folder / "corpus")]
+    atheris.Setup([sys.argv[0], *arguments], read, custom_mutator=mutate)
     atheris.Fuzz()
 
 
