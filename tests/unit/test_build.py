@@ -109,6 +109,12 @@ def test_find_python_finds_a_program_on_path(tmp_path: Path, monkeypatch: pytest
     assert pythons.find_python(((9, 9),)) == "/somewhere/with a space/python9.9"
 
 
+def test_ci_installs_the_libraries_that_blender_needs() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (libraries,) = re.findall(r'^libraries="(.*)"$', script, re.MULTILINE)
+    assert set(libraries.split()) == set(environments.DEBIAN_PACKAGES.values())
+
+
 def test_blender_versions_are_those_that_can_be_set_up() -> None:
     assert tuple(environments.BPY_RELEASES) == build.BLENDER_VERSIONS
 
