@@ -1,13 +1,14 @@
-"""Portrait Actor: a video of a person talking becomes an actor in the scene. This file registers, nothing else."""
+"""Portrait Actor: a video of a person talking becomes an actor in the scene. This file registers everything."""
 
 from __future__ import annotations
 
 import atexit
+from types import ModuleType
 
 import bpy
 
 from . import cli, panels, preferences, properties, render_handlers, thumbnails, translations
-from .jobs import job, main_thread
+from .jobs import environment, job, main_thread
 from .operators import (
     backend,
     capture_io,
@@ -28,6 +29,7 @@ from .panels import menu
 from .preview import live_preview
 from .scene import actor_paths
 
+# Modules with classes for Blender.
 MODULES = (
     preferences,
     properties,
@@ -47,41 +49,45 @@ MODULES = (
     export_job,
     panels,
 )
+# Modules with state, handlers or menu items. They are switched on in this order and off in the reverse one.
+STATEFUL_MODULES: tuple[ModuleType, ...] = (
+    properties,
+    thumbnails,
+    job,
+    live_preview,
+    actor_paths,
+    render_handlers,
+    cli,
+    menu,
+)
 
 
 def register() -> None:
-    """Called by Blender when the extension is switched on."""
+    """Switch the extension on. Called by Blender."""
     translations.register()
     for module in MODULES:
         for item in module.CLASSES:
             bpy.utils.register_class(item)
-    properties.register()
-    actor_paths.register()
-    render_handlers.register()
-    cli.register()
-    bpy.types.TOPBAR_MT_file_import.append(import_actor.draw_menu)
-    menu.register()
+    for stateful in STATEFUL_MODULES:
+        stateful.register()
     atexit.register(_stop_background_work)
 
 
 def unregister() -> None:
-    """Called by Blender when it is switched off: leaves nothing behind, no job, timer, menu line or setting."""
+    """Switch the extension off and leave nothing behind: no job, timer, menu item or setting. Called by Blender."""
     atexit.unregister(_stop_background_work)
     _stop_background_work()
-    menu.unregister()
-    bpy.types.TOPBAR_MT_file_import.remove(import_actor.draw_menu)
-    cli.unregister()
-    render_handlers.unregister()
-    actor_paths.unregister()
-    properties.unregister()
-    thumbnails.clear_icons()
+    for stateful in reversed(STATEFUL_MODULES):
+        stateful.unregister()
     for module in reversed(MODULES):
         for item in reversed(module.CLASSES):
             bpy.utils.unregister_class(item)
+    environment.unregister()
     translations.unregister()
 
 
 def _stop_background_work() -> None:
+    """End processes and timers: Blender must not wait for them at its exit."""
     live_preview.stop_preview()
     main_thread.stop_timer()
     job.stop_job()

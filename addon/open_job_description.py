@@ -1,7 +1,7 @@
-"""A render as an Open Job Description bundle: a folder that render managers take as it is.
+"""Templates of Open Job Description, which render managers run as they are.
 
-Specification: "Open Job Description, Template Schemas, 2023-09". A bundle holds ``template.json`` and what it names: a
-copy of the .blend and of the actor, by paths within the bundle.
+Specification: "Open Job Description, Template Schemas, 2023-09". A bundle is a folder with ``template.json``, a copy of
+the .blend and a copy of the actor, named by paths within the bundle.
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 TEMPLATE_FILE = "template.json"
-CANCEL_GRACE_SECONDS = 30  # between the request to end and the end by force: a frame that is being written gets done
+CANCEL_GRACE_SECONDS = 30  # between the request to end and the end by force: enough to finish a frame
 
 
 @dataclass(frozen=True)
 class FarmJob:
-    """What the tasks render.
+    """The render that the tasks share.
 
     Attributes:
-        name: of the job. blend, actor_folder: names within the bundle. actor: the armature's name.
-        first, last, step: the frames. chunk: frames per task.
-        file_format: "exr" or "png". options: further arguments of ``render``.
+        name: name of the job.
+        blend_file: name of the .blend within the bundle.
+        actor_folder: name of the actor's folder within the bundle.
+        actor: name of the armature.
+        first_frame: first frame.
+        last_frame: last frame, inclusive.
+        frame_step: distance between frames.
+        frames_per_task: frames that a task renders.
+        file_format: "exr" or "png".
+        render_options: further arguments of the command `render`.
     """
 
     name: str
@@ -36,7 +43,7 @@ class FarmJob:
 
 
 def job_template(job: FarmJob) -> dict[str, Any]:
-    """The job template, as it is written to ``template.json``: one step whose tasks are chunks of frames."""
+    """Return the content of ``template.json``: a job of one step whose tasks are chunks of frames."""
     return {
         "specificationVersion": "jobtemplate-2023-09",
         "name": job.name,
@@ -71,6 +78,8 @@ def job_template(job: FarmJob) -> dict[str, Any]:
 
 
 def _parameter_definitions(job: FarmJob) -> list[dict[str, Any]]:
+    """Return the parameters that a farm can change for each submission."""
+
     def path(name: str, kind: str, flow: str, default: str, text: str) -> dict[str, Any]:
         typed = {"name": name, "type": "PATH", "objectType": kind, "dataFlow": flow}
         return {**typed, "default": default, "description": text}
@@ -101,6 +110,7 @@ def _parameter_definitions(job: FarmJob) -> list[dict[str, Any]]:
 
 
 def _render_arguments(job: FarmJob) -> list[str]:
+    """Return the arguments of Blender for one task."""
     return [
         "-b", "{{Param.BlendFile}}", "--command", "portrait_actor", "render",
         "--actor", job.actor, "--actor-folder", "{{Param.ActorFolder}}",

@@ -1,4 +1,6 @@
-"""The extension's preferences: where the backend is and what it may use."""
+"""The extension's preferences: the backend, its device and its folders."""
+
+from typing import Any
 
 import bpy
 
@@ -57,18 +59,20 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
+        """Draw the backend's state, the current job, and the settings."""
         layout = self.layout
         layout.use_property_split = True
-        state, shown = environment.read_state(), job.current_job()
+        state, current_job = environment.read_state(), job.current_job()
         if state is not environment.BackendState.READY and not job.is_busy():
             draw_setup(layout.box(), state)
         if state.is_usable:
             row = layout.row()
             row.label(text=translate_message(f"The backend is {state.value}."), icon="CHECKMARK")
             row.operator("portrait_actor.check_backend", icon="VIEWZOOM")
-            row.operator("portrait_actor.setup_backend", text="Repair Backend", icon="TOOL_SETTINGS").again = True
-        if shown is not None:
-            draw_job(layout.box(), shown)
+            repair: Any = row.operator("portrait_actor.setup_backend", text="Repair Backend", icon="TOOL_SETTINGS")
+            repair.again = True
+        if current_job is not None:
+            draw_job(layout.box(), current_job)
         if install_torch.wants_cuda(self.device) and not install_torch.has_cuda_toolkit():
             draw_wrapped_text(layout, translate_message(install_torch.KERNEL_BUILD_NOTE), "INFO")
         for name in ("device", "on_quit", "cache_folder", "host_python", "wheels", "backend_python"):

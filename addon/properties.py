@@ -1,8 +1,8 @@
-"""What is stored in the .blend: the settings of the sidebar's forms, and what an armature knows of its actor."""
+"""Properties in the .blend: the settings of the sidebar's forms, and what an armature knows of its actor."""
 
-from collections.abc import Iterable
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, Final, Literal
 
 import bpy
 
@@ -25,27 +25,16 @@ PRESET_ITEMS = (
     ("final", "Final", "The best picture; wants a GPU or a night"),
     ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
 )
-# of a part of a spoken line
-STRENGTH_OPTIONS = {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2, "subtype": "FACTOR"}
 PREVIEW_SIZE_ITEMS = (
     ("256", "256 px", "Fast"),
     ("384", "384 px", "Between"),
     ("512", "512 px", "Sharp; slower without a GPU"),
 )
-# of the option that the sidebar and the operators have, each with a default of its own
-MATCH_SCENE_OPTIONS = {
-    "name": "Match Scene",
-    "description": "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself only "
-    "where that changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and range are "
-    "those that Blender starts with",
-}
 MATCH_SCENE_ITEMS = (
     ("AUTO", "Automatic", "Where it overwrites nothing"),
     ("ON", "On", "Always"),
     ("OFF", "Off", "Never"),
 )
-OVERRIDABLE = {"LIBRARY_OVERRIDABLE"}
-CHANNEL_TOLERANCE = 0.005  # of a channel: less is no difference that a person sees
 COMPARISON_ITEMS = (
     ("OFF", "Off", "The actor alone"),
     ("ONION", "Onion", "The footage lies over the actor, as clear as you like"),
@@ -62,55 +51,76 @@ PLACEMENT_ITEMS = (
     ("card", "Card", "A rectangle before the camera, and what casts the actor's shadow; without a compositor"),
     ("none", "Nowhere", "Files only"),
 )
+# Options of the property Match Scene, which the sidebar and the operators have, each with a default of its own.
+MATCH_SCENE_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "name": "Match Scene",
+        "description": "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself "
+        "only where that changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and "
+        "range are those that Blender starts with",
+    }
+)
+# Options of the properties that scale a part of a spoken line.
+STRENGTH_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"default": 1.0, "min": 0.0, "max": 3.0, "soft_max": 2.0, "precision": 2, "subtype": "FACTOR"}
+)
+OVERRIDABLE: set[Literal["LIBRARY_OVERRIDABLE"]] = {"LIBRARY_OVERRIDABLE"}
+CHANNEL_TOLERANCE = 0.005  # of a channel's value: below the two digits that a slider shows
 
 
-def _is_actor(_settings: bpy.types.PropertyGroup, armature: bpy.types.Object) -> bool:
-    return armature.type == "ARMATURE" and bool(armature.portrait_actor.folder)
+def _is_actor(_settings: bpy.types.PropertyGroup, candidate: bpy.types.Object) -> bool:
+    return scene_actor.is_actor_armature(candidate)
 
 
-def _get_match_scene(settings: bpy.types.PropertyGroup) -> bool:
-    """Whether the next actor matches the scene: as the artist chose, else as it is expected."""
+def _owner_scene(settings: Any) -> bpy.types.Scene:
+    """Return the scene that owns the settings."""
+    scene: bpy.types.Scene = settings.id_data
+    return scene
+
+
+def _get_match_scene(settings: Any) -> bool:
+    """Return whether the next actor sets the scene: as the artist chose, else by default."""
     if settings.match_choice == "AUTO":
-        return scene_actor.should_match_scene(settings.id_data)
-    return settings.match_choice == "ON"
+        return scene_actor.should_match_scene(_owner_scene(settings))
+    return bool(settings.match_choice == "ON")
 
 
-def _set_match_scene(settings: bpy.types.PropertyGroup, value: bool) -> None:
-    """Keeps what the artist chose; what is expected anyway is no choice, so that it goes on following the scene."""
-    expected = scene_actor.should_match_scene(settings.id_data)
-    settings.match_choice = "AUTO" if value == expected else "ON" if value else "OFF"
+def _set_match_scene(settings: Any, value: bool) -> None:
+    """Store the artist's choice. The default is no choice, so that it goes on following the scene."""
+    default = scene_actor.should_match_scene(_owner_scene(settings))
+    settings.match_choice = "AUTO" if value == default else "ON" if value else "OFF"
 
 
-def _reset_face_and_consent(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    """Another video shows other faces, and other people have to agree."""
+def _reset_face_and_consent(settings: Any, _context: bpy.types.Context) -> None:
+    """Reset what belongs to the former video: another one shows other faces, and other people have to agree."""
     settings.face, settings.consent_given = 0, False
 
 
-def _request_preview_update(settings: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    """What the preview depends on has changed, as if something had moved."""
+def _request_preview_update(settings: Any, _context: bpy.types.Context) -> None:
+    """Mark the preview as outdated, as a change of the scene does."""
     settings.id_data.update_tag()
 
 
 class ChannelRange(bpy.types.PropertyGroup):
-    """What the footage showed of one channel; `name` is the channel's."""
+    """The range of one channel in the footage; `name` is the channel's."""
 
     measured: BoolProperty(name="Measured", description="The footage shows this channel moving")
     low: FloatProperty(name="Lowest", description="Smallest value in the footage", subtype="FACTOR")
     high: FloatProperty(name="Highest", description="Largest value in the footage", subtype="FACTOR")
 
     def is_exceeded_by(self, value: float) -> bool:
-        """Whether a channel at `value` is beyond what the footage showed, by more than the slider's digits tell."""
-        return self.measured and not self.low - CHANNEL_TOLERANCE <= value <= self.high + CHANNEL_TOLERANCE
+        """Return whether a value is visibly beyond what the footage showed."""
+        return bool(self.measured) and not self.low - CHANNEL_TOLERANCE <= value <= self.high + CHANNEL_TOLERANCE
 
     def range_label(self) -> str:
-        """e.g. ``0–0.52``; short, because it stands beside a slider."""
+        """Return e.g. ``0–0.52``; short, because it is drawn beside a slider."""
         if not self.measured:
             return iface_("not seen")
         return "–".join("0" if abs(end) < CHANNEL_TOLERANCE else f"{end:.2f}" for end in (self.low, self.high))
 
 
 class ActorSettings(bpy.types.PropertyGroup):
-    """On the armature: which actor it is."""
+    """The properties of an actor's armature."""
 
     folder: StringProperty(
         name="Actor Folder", description="The .actor folder on disk", subtype="DIR_PATH", options=BLEND_RELATIVE
@@ -138,7 +148,7 @@ class ActorSettings(bpy.types.PropertyGroup):
 
 
 class SpeechForm:
-    """What a mouth says and how: the sidebar's form, the operators and the command line all ask this."""
+    """Properties of speech in the sidebar's form, the operators and the command line."""
 
     audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
     strip: StringProperty(
@@ -170,7 +180,7 @@ class SpeechForm:
 
 
 class LineForm(SpeechForm):
-    """What is spoken and how, with the rest of the actor."""
+    """Properties of a spoken line with the motion of the whole actor."""
 
     head: BoolProperty(name="Head Motion", description="The head moves with the voice", default=True)
     blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
@@ -185,7 +195,7 @@ class LineForm(SpeechForm):
 
 
 class CreateForm:
-    """What an actor is made of, beside its video: the sidebar and the operator ask this."""
+    """Properties of Create Actor beside the video, in the sidebar and the operator."""
 
     actor_name: StringProperty(name="Name", description="What the actor is called; empty takes the video's name")
     folder: StringProperty(
@@ -210,7 +220,7 @@ class CreateForm:
 
 
 class RenderForm:
-    """Where frames go and what they hold: the sidebar and the operator ask this."""
+    """Properties of Render Actor in the sidebar and the operator."""
 
     output: StringProperty(
         name="Output",
@@ -238,7 +248,7 @@ class RenderForm:
     )
 
 
-# Their properties by name, as Blender keeps them before registering.
+# The properties of each form by name, as Blender declares them.
 SPEECH_PROPERTIES: dict[str, Any] = dict(SpeechForm.__annotations__)
 LINE_PROPERTIES: dict[str, Any] = {**SPEECH_PROPERTIES, **LineForm.__annotations__}
 CREATE_PROPERTIES: dict[str, Any] = dict(CreateForm.__annotations__)
@@ -246,16 +256,16 @@ RENDER_PROPERTIES: dict[str, Any] = dict(RenderForm.__annotations__)
 
 
 def copy_values(source: Any, names: Iterable[str]) -> SimpleNamespace:
-    """What a form, an operator or a parsed command line says, for a job to keep."""
+    """Copy the values of a form, an operator or a parsed command line, for a job to keep."""
     return SimpleNamespace(**{name: getattr(source, name) for name in names})
 
 
 class LineSettings(LineForm, bpy.types.PropertyGroup):
-    """What the sidebar's form holds."""
+    """The values of the form Speak."""
 
 
 class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
-    """On the scene: what the sidebar's forms hold."""
+    """The properties of a scene: the values of the sidebar's forms."""
 
     actor: PointerProperty(
         name="Actor",
@@ -340,12 +350,14 @@ CLASSES = (ChannelRange, ActorSettings, LineSettings, SceneSettings)
 
 
 def register() -> None:
-    """Hangs the settings on scenes and objects; the classes are registered already."""
-    bpy.types.Scene.portrait_actor = PointerProperty(type=SceneSettings)
-    bpy.types.Object.portrait_actor = PointerProperty(type=ActorSettings, override=OVERRIDABLE)
+    """Add the settings to scenes and objects. The classes are registered already."""
+    bpy.types.Scene.portrait_actor = PointerProperty(type=SceneSettings)  # type: ignore[attr-defined]
+    bpy.types.Object.portrait_actor = PointerProperty(  # type: ignore[attr-defined]
+        type=ActorSettings, override=OVERRIDABLE
+    )
 
 
 def unregister() -> None:
-    """Takes them off again."""
-    del bpy.types.Object.portrait_actor
-    del bpy.types.Scene.portrait_actor
+    """Remove the settings from scenes and objects."""
+    del bpy.types.Object.portrait_actor  # type: ignore[attr-defined]
+    del bpy.types.Scene.portrait_actor  # type: ignore[attr-defined]

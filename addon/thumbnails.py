@@ -7,26 +7,29 @@ from typing import Any
 
 import bpy.utils.previews
 
-_preview_collection: Any = None
+_icons: Any = None  # Blender's collection of preview images, while the extension is switched on
+
+
+def register() -> None:
+    """Make the collection."""
+    global _icons
+    _icons = bpy.utils.previews.new()
+
+
+def unregister() -> None:
+    """Free all pictures."""
+    global _icons
+    if _icons is not None:
+        bpy.utils.previews.remove(_icons)
+    _icons = None
 
 
 def load_icon(image_file: Path) -> int:
-    """The icon of a picture file, read when it is first asked for; 0, no icon, when there is no such file."""
-    global _preview_collection
-    if _preview_collection is None:
-        _preview_collection = bpy.utils.previews.new()
+    """Return the icon number of a picture file, which is read once; 0, which is no icon, when there is no such file."""
     name = str(image_file)
-    if name not in _preview_collection:
+    if name not in _icons:
         if not image_file.is_file():
             return 0
-        _preview_collection.load(name, name, "IMAGE")
-    number: int = _preview_collection[name].icon_id
+        _icons.load(name, name, "IMAGE")
+    number: int = _icons[name].icon_id
     return number
-
-
-def clear_icons() -> None:
-    """Forgets all pictures."""
-    global _preview_collection
-    if _preview_collection is not None:
-        bpy.utils.previews.remove(_preview_collection)
-        _preview_collection = None

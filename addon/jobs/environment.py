@@ -1,8 +1,9 @@
-"""Where the backend's Python is, and whether it can be used."""
+"""The backend's Python environment: where it is, its state, and folders for jobs."""
 
 from __future__ import annotations
 
 import enum
+import functools
 import os
 import shutil
 import subprocess
@@ -14,110 +15,104 @@ from typing import Any
 
 import bpy
 
+from .. import rna
 from ..contract import PACKAGE, ROOT, errors, install_torch, safe_io
 from ..translations import iface_
 
 PYTHON_OVERRIDE_VARIABLE = "PORTRAIT_ACTOR_PYTHON"
-PYTHON_VERSIONS = ("3.12", "3.11")  # of Python: every package of the backend has wheels for them
-MAX_INSTALL_RECORD_BYTES = 2**20  # bytes of what an installation says of itself
-MAX_JOB_FOLDERS = 20  # job folders that stay for their logs
+PYTHON_VERSIONS = ("3.12", "3.11")  # every pinned package has wheels for these
+PYTHON_ANSWER_TIMEOUT_SECONDS = 10.0  # for a candidate to tell its version; a healthy one needs less than a second
+MAX_INSTALL_RECORD_BYTES = 2**20  # a record is some kilobytes; a larger file is not one
+MAX_JOB_FOLDERS = 20  # kept for their logs; older ones are deleted
 
 
 class BackendState(enum.Enum):
-    """What the preferences say of the backend."""
+    """The state of the backend's environment. The values are words of a message to the artist."""
 
     READY = "ready"
     NOT_INSTALLED = "not set up"
     INCOMPLETE = "set up only in part"
     OUTDATED = "set up for another version"
-    PYTHON_NOT_FOUND = "not found"  # the Python that was chosen does not exist
+    PYTHON_NOT_FOUND = "not found"  # the chosen Python does not exist
 
     @property
     def is_usable(self) -> bool:
-        """Whether jobs may run: with the packages of another version they still do, until an upgrade has succeeded."""
+        """Whether jobs can run. They also run with another version's packages, until an upgrade has succeeded."""
         return self in (BackendState.READY, BackendState.OUTDATED)
 
 
-def preferences() -> bpy.types.AddonPreferences:
-    """The extension's preferences."""
-    return bpy.context.preferences.addons[PACKAGE].preferences
-
-
 def cache_folder() -> Path:
-    """Where the backend and the jobs' files are kept."""
-    chosen = preferences().cache_folder
+    """Return the folder for the backend and the files of jobs."""
+    chosen = rna.get_preferences().cache_folder
     return Path(bpy.path.abspath(chosen) if chosen else bpy.utils.extension_path_user(PACKAGE, create=True))
 
 
 def environment_folder() -> Path:
-    """Where Set Up Backend makes the backend's environment."""
+    """Return the folder where Set Up Backend makes the environment."""
     return cache_folder() / "backend"
 
 
 def configured_python() -> Path | None:
-    """The Python that the environment variable or the preferences name; None means the one that Set Up made."""
-    named = os.environ.get(PYTHON_OVERRIDE_VARIABLE) or bpy.path.abspath(preferences().backend_python)
+    """Return the Python that the environment variable or the preferences name; None: the one that Set Up made."""
+    named = os.environ.get(PYTHON_OVERRIDE_VARIABLE) or bpy.path.abspath(rna.get_preferences().backend_python)
     return Path(named) if named else None
 
 
 def python_path() -> Path:
-    """The Python that runs the backend, whether it exists or not."""
-    made = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    return configured_python() or environment_folder().joinpath(*made)
+    """Return the path of the Python that runs the backend, whether it exists or not."""
+    executable = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    return configured_python() or environment_folder().joinpath(*executable)
 
 
 def read_state() -> BackendState:
-    """Whether the backend can be used; reads two small files at most, so panels may ask."""
+    """Return the state of the backend. Reads at most two small files, so panels may call this."""
     if configured_python() is not None:
         return BackendState.READY if safe_io.is_accessible_file(python_path()) else BackendState.PYTHON_NOT_FOUND
-    place = environment_folder()
-    if not safe_io.is_accessible_folder(place):
+    folder = environment_folder()
+    if not safe_io.is_accessible_folder(folder):
         return BackendState.NOT_INSTALLED
-    if (place / ".incomplete").exists() or not safe_io.is_accessible_file(python_path()):
+    if (folder / ".incomplete").exists() or not safe_io.is_accessible_file(python_path()):
         return BackendState.INCOMPLETE
     try:
-        installed = safe_io.read_json(place / ".complete", MAX_INSTALL_RECORD_BYTES)["pins"]
-        return (
-            BackendState.READY
-            if set(_required_packages(preferences().device == "cuda")) <= set(installed)
-            else BackendState.OUTDATED
-        )
+        installed = set(safe_io.read_json(folder / ".complete", MAX_INSTALL_RECORD_BYTES)["pins"])
     except (OSError, ValueError, KeyError, TypeError):
         return BackendState.INCOMPLETE
+    required = set(required_packages(has_cuda=rna.get_preferences().device == "cuda"))
+    return BackendState.READY if required <= installed else BackendState.OUTDATED
 
 
 def describe_setup_cost() -> str:
-    """What Set Up Backend takes, for a person who decides."""
-    cuda = install_torch.wants_cuda(preferences().device)
+    """Return one sentence about what Set Up Backend downloads and stores."""
+    cuda = install_torch.wants_cuda(rna.get_preferences().device)
     download, disk = (sizes[cuda] / 1e9 for sizes in (install_torch.DOWNLOAD_BYTES, install_torch.INSTALLED_BYTES))
-    told = iface_("{} GB to download, {} GB on disk, for the {}")
-    return told.format(f"{download:g}", f"{disk:g}", "GPU" if cuda else "CPU")
+    text = iface_("{} GB to download, {} GB on disk, for the {}")
+    return text.format(f"{download:g}", f"{disk:g}", "GPU" if cuda else "CPU")
 
 
 def require_python() -> Path:
-    """The Python that runs the backend.
+    """Return the Python that runs the backend.
 
     Raises:
         UserError: the backend cannot be used yet.
     """
-    found = read_state()
-    if found is BackendState.PYTHON_NOT_FOUND:
+    state = read_state()
+    if state is BackendState.PYTHON_NOT_FOUND:
         raise errors.UserError(
             "no_backend",
             f"The backend's Python {python_path()} does not exist.",
             "Choose another, or set up the backend.",
         )
-    if not found.is_usable:
+    if not state.is_usable:
         raise errors.UserError(
             "no_backend",
-            f"The backend is {found.value}.",
+            f"The backend is {state.value}.",
             "Press Set Up Backend, or use --command portrait_actor setup.",
         )
     return python_path()
 
 
 def find_host_python() -> Path:
-    """A Python that can make the backend's environment; starts candidates to ask for their version, so not for panels.
+    """Return a Python that can make the backend's environment. Starts candidates, so panels must not call this.
 
     Raises:
         UserError: there is none.
@@ -127,10 +122,14 @@ def find_host_python() -> Path:
         flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         try:
             answer = subprocess.run(
-                [*command, "-I", "-c", code], capture_output=True, encoding="utf-8", timeout=10, creationflags=flags
+                [*command, "-I", "-c", code],
+                capture_output=True,
+                encoding="utf-8",
+                timeout=PYTHON_ANSWER_TIMEOUT_SECONDS,
+                creationflags=flags,
             )
         except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-            continue  # not a Python that runs: ask the next one
+            continue  # not a Python that runs
         version, _, executable = answer.stdout.strip().partition(" ")
         if answer.returncode == 0 and version in PYTHON_VERSIONS:
             return Path(executable)
@@ -142,7 +141,7 @@ def find_host_python() -> Path:
 
 
 def make_job_folder(subcommand: str) -> Path:
-    """A new folder for a job's files and log; old ones are cleared away. Numbers tell the order, as clocks may jump.
+    """Make a folder for a job's files and log, and delete old ones. Folders are numbered, because clocks may jump.
 
     Raises:
         UserError: the cache folder cannot be written.
@@ -163,7 +162,7 @@ def make_job_folder(subcommand: str) -> Path:
 
 
 def _make_next_folder(jobs_folder: Path, number: int, subcommand: str) -> Path:
-    """Makes the first folder from that number on that no other Blender has made at the same time."""
+    """Make the first folder from that number on that no other Blender has made at the same time."""
     while True:
         folder = jobs_folder / f"{number:08d}-{subcommand}"
         try:
@@ -174,7 +173,7 @@ def _make_next_folder(jobs_folder: Path, number: int, subcommand: str) -> Path:
 
 
 def _host_python_commands() -> Iterator[list[str]]:
-    chosen = bpy.path.abspath(preferences().host_python)
+    chosen = bpy.path.abspath(rna.get_preferences().host_python)
     if chosen:
         yield [chosen]
         return
@@ -188,15 +187,20 @@ def _host_python_commands() -> Iterator[list[str]]:
     yield from ([str(p)] for p in sorted(bundled.glob("python*")) if p.is_file())
 
 
-_project_cache: tuple[int, dict[str, Any]] | None = None
-
-
-def _required_packages(has_cuda: bool) -> list[str]:
-    """The packages that this version of the backend needs, read again only when pyproject.toml has changed."""
-    global _project_cache
+def required_packages(*, has_cuda: bool) -> list[str]:
+    """Return the packages that this version of the backend needs, as pip's requirements."""
     file = ROOT / "pyproject.toml"
-    stamp = file.stat().st_mtime_ns
-    if _project_cache is None or _project_cache[0] != stamp:
-        _project_cache = stamp, tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-    project = _project_cache[1]
+    project = _read_project(file, file.stat().st_mtime_ns)
     return [*project["dependencies"], *(project["optional-dependencies"]["cuda"] if has_cuda else [])]
+
+
+@functools.lru_cache(maxsize=1)
+def _read_project(file: Path, modified_ns: int) -> dict[str, Any]:
+    """Return pyproject.toml's table `project`. Panels ask at each redraw, so it is read once per time of change."""
+    project: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def unregister() -> None:
+    """Drop what has been read."""
+    _read_project.cache_clear()

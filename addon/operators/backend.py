@@ -1,4 +1,4 @@
-"""Set up the backend, check it, cancel its job, read its log."""
+"""Operators that set up and check the backend, cancel its job, and open its log."""
 
 import os
 from pathlib import Path
@@ -6,24 +6,25 @@ from typing import Any
 
 import bpy
 
+from .. import rna
 from ..contract import ROOT, errors
 from ..jobs import environment, job, main_thread
 from ..translations import CONTEXT, iface_, rpt_, tip_
 from ..translations.props import BoolProperty, StringProperty
-from .operator_base import JobOperator, OperatorBase, start_backend_job
+from .operator_base import JobOperator, OperatorBase, OperatorResult, backend_command
 
 
 def start_setup(wheels: str = "", *, should_reinstall: bool = False) -> job.Job:
-    """Starts the installation of the backend's own Python environment in the cache folder.
+    """Start the installation of the backend's own Python environment in the cache folder.
 
     Args:
-        wheels: a folder of wheels to install from; empty: from the network.
-        again: makes it anew even if it looks complete.
+        wheels: folder of wheels to install from; empty: the preferences' folder, else the network.
+        should_reinstall: install again even if the environment looks complete.
 
     Raises:
         UserError: going online is not allowed, there is no suitable Python, or another job runs.
     """
-    source = bpy.path.abspath(wheels or environment.preferences().wheels)
+    source = bpy.path.abspath(wheels or rna.get_preferences().wheels)
     if not source and not bpy.app.online_access:
         raise errors.UserError(
             "offline",
@@ -44,37 +45,39 @@ def start_setup(wheels: str = "", *, should_reinstall: bool = False) -> job.Job:
         str(environment.environment_folder()),
         "--json-lines",
     ]
-    command += ["--device", environment.preferences().device]
+    command += ["--device", rna.get_preferences().device]
     command += ["--wheels", source] if source else []
     command += ["--again"] if should_reinstall else []
 
     def finish(data: dict[str, Any]) -> str:
-        environment.preferences().backend_python = ""  # from now on, the one that has been made
+        rna.get_preferences().backend_python = ""  # use the environment that has been made
         return rpt_("The backend is ready.")
 
-    return job.start_job(iface_("Set Up Backend"), command, environment.make_job_folder("setup") / "log.txt", finish)
+    folder = environment.make_job_folder("setup")
+    return job.start_job(job.JobRequest(iface_("Set Up Backend"), command, folder, finish))
 
 
 def start_doctor() -> job.Job:
-    """Starts the backend's own look at what is installed.
+    """Start the backend's check of its own installation.
 
     Raises:
         UserError: there is no backend yet, or another job runs.
     """
 
     def finish(report: dict[str, Any]) -> str:
-        lacking = [found for found in report["findings"] if not found["ok"]]
-        for found in lacking:
+        problems = [found for found in report["findings"] if not found["ok"]]
+        for found in problems:
             if found["needed"]:
                 if found["what"] == "disk":
                     raise errors.UserError("disk_full", f"The disk is full: {found['state']}.", found["remedy"])
                 raise errors.UserError(
                     "broken_backend", f"The backend lacks {found['what']}: {found['state']}.", found["remedy"]
                 )
-        rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in lacking)
+        rest = "".join(f" {found['what']}: {found['state']}. {found['remedy']}" for found in problems)
         return rpt_("Everything needed is there; jobs run on {}.").format(report["device_name"]) + rest
 
-    return start_backend_job(iface_("Check Backend"), "doctor", [], environment.make_job_folder("doctor"), finish)
+    command, folder = backend_command("doctor"), environment.make_job_folder("doctor")
+    return job.start_job(job.JobRequest(iface_("Check Backend"), command, folder, finish))
 
 
 class PORTRAIT_ACTOR_OT_setup_backend(JobOperator, bpy.types.Operator):
@@ -88,7 +91,7 @@ class PORTRAIT_ACTOR_OT_setup_backend(JobOperator, bpy.types.Operator):
         name="Again", description="Make it anew even if it looks complete; until then the old one stays in use"
     )
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         return self.watch_job(start_setup(self.wheels, should_reinstall=self.again))
 
 
@@ -98,7 +101,7 @@ class PORTRAIT_ACTOR_OT_check_backend(JobOperator, bpy.types.Operator):
     bl_idname = "portrait_actor.check_backend"
     bl_label = "Check Backend"
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         return self.watch_job(start_doctor())
 
 
@@ -116,7 +119,7 @@ class PORTRAIT_ACTOR_OT_cancel_job(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         running = job.current_job()
         if running is not None:
             running.cancel()
@@ -138,7 +141,7 @@ class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         last = job.current_job()
         log = Path(last.error.log) if last and last.error and last.error.log else last.log if last else None
         if log is None or not log.is_file():
@@ -159,7 +162,7 @@ class PORTRAIT_ACTOR_OT_open_folder(OperatorBase, bpy.types.Operator):
 
     directory: StringProperty(name="Folder", description="The folder to show", subtype="DIR_PATH")
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         folder = Path(bpy.path.abspath(self.directory))
         if not self.directory or not folder.is_dir():
             raise errors.UserError("missing_file", f"There is no folder at {folder}.", "Choose another.")
@@ -182,7 +185,7 @@ class PORTRAIT_ACTOR_OT_dismiss(bpy.types.Operator):
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         job.stop_job()
         return {"FINISHED"}
 

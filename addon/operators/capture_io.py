@@ -1,15 +1,16 @@
-"""Exchange: performances from other programs come in as takes, the actor's goes out to them."""
+"""Import Capture and Export Capture: performances of other programs as takes, and the actor's for them."""
 
 from pathlib import Path
 
 import bpy
 
+from .. import rna
 from ..contract import errors, live_link, performance
 from ..scene import sampling, scene_actor, takes
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_
 from ..translations.props import BoolProperty, FloatProperty, IntProperty, StringProperty
-from .operator_base import ActorOperator, absolute_path, fill_unset_properties, require_file
+from .operator_base import ActorOperator, OperatorResult, absolute_path, fill_unset_properties, require_file
 
 CAPTURE_FILE_GLOB = "*.csv;*.npz"
 
@@ -23,20 +24,19 @@ def add_capture_take(
     *,
     should_key_bones: bool,
 ) -> str:
-    """Keys what came from a file as a new take. Returns one sentence for the person."""
+    """Key a performance that came from a file as a new take. Return one sentence for the artist."""
     frames = takes.scene_frames(table, scene, 0)
     frames += frame_start - frames[0]
     takes.add_take(
         f"{actor.name} {file.stem}", actor.armature, actor.face, table, frames, should_key_bones=should_key_bones
     )
-    scene.frame_end = max(scene.frame_end, int(frames[-1]))
-    scene.frame_set(scene.frame_current)
-    told = rpt_("{} plays {} from frame {} to {}.")
-    return told.format(actor.name, file.name, frame_start, int(frames[-1]))
+    takes.extend_scene_range(scene, int(frames[-1]))
+    text = rpt_("{} plays {} from frame {} to {}.")
+    return text.format(actor.name, file.name, frame_start, int(frames[-1]))
 
 
 class CaptureFileOperator(ActorOperator):
-    """What reading and writing a capture ask alike."""
+    """Base of both operators, with their common properties."""
 
     filepath: StringProperty(
         name="File", description="The .csv or .npz on disk", subtype="FILE_PATH", options=BLEND_RELATIVE
@@ -50,12 +50,12 @@ class CaptureFileOperator(ActorOperator):
     flip_roll: BoolProperty(name="Flip Roll", description="The file counts tilts to the left shoulder as positive")
 
     def rotation_signs(self) -> tuple[int, int, int]:
-        """Of yaw, pitch and roll."""
+        """Return 1, or −1 where the file counts the other way, for yaw, pitch and roll."""
         yaw, pitch, roll = (-1 if flip else 1 for flip in (self.flip_yaw, self.flip_pitch, self.flip_roll))
         return yaw, pitch, roll
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        rna.get_window_manager().fileselect_add(self)
         return {"RUNNING_MODAL"}
 
 
@@ -83,29 +83,30 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFileOperator, bpy.types.Operator):
         max=1000,
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        fill_unset_properties(self, frame_start=context.scene.frame_current)
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        fill_unset_properties(self, frame_start=rna.get_scene(context).frame_current)
         return super().invoke(context, event)
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         found = scene_actor.require_actor(context, self.actor)
         found.check_editable()
         file = require_file(self.filepath, "capture")
         table = self._read_performance(file)
-        told = add_capture_take(context.scene, found, file, table, self.frame_start, should_key_bones=self.head)
-        self.report({"INFO"}, told)
+        scene = rna.get_scene(context)
+        outcome = add_capture_take(scene, found, file, table, self.frame_start, should_key_bones=self.head)
+        self.report({"INFO"}, outcome)
         return {"FINISHED"}
 
     def _read_performance(self, file: Path) -> performance.Performance:
         if file.suffix.lower() == ".npz":
             return performance.Performance.load(file)
-        how = live_link.CaptureOptions(
+        options = live_link.CaptureOptions(
             capture_fps=self.capture_fps or None,
             signs=self.rotation_signs(),
             neutral_seconds=self.neutral if self.use_neutral else None,
             has_head_motion=self.head,
         )
-        return live_link.read_live_link(file, how)
+        return live_link.read_live_link(file, options)
 
 
 class PORTRAIT_ACTOR_OT_export_capture(CaptureFileOperator, bpy.types.Operator):
@@ -117,19 +118,19 @@ class PORTRAIT_ACTOR_OT_export_capture(CaptureFileOperator, bpy.types.Operator):
 
     check_existing: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
         if not self.filepath:
             self.filepath = f"{scene_actor.require_actor(context).name}.csv"
         return super().invoke(context, event)
 
-    def run(self, context: bpy.types.Context) -> set[str]:
-        found, scene = scene_actor.require_actor(context, self.actor), context.scene
+    def run(self, context: bpy.types.Context) -> OperatorResult:
+        found, scene = scene_actor.require_actor(context, self.actor), rna.get_scene(context)
         if not self.filepath:
             raise errors.UserError("missing_file", "No file was named.", "Name a .csv or an .npz.")
         file = Path(absolute_path(self.filepath))
         file = file if file.suffix.lower() in (".csv", ".npz") else file.with_name(file.name + ".csv")
         frames = range(scene.frame_start, scene.frame_end + 1)
-        table = sampling.sample_performance(scene, context.view_layer, found.armature, found.face, frames)
+        table = sampling.sample_performance(scene, rna.get_view_layer(context), found.armature, found.face, frames)
         if file.suffix.lower() == ".npz":
             table.save(file)
         else:

@@ -1,4 +1,4 @@
-"""What an animator does to many channels at once: reset, mirror, key, and the mouth shapes of speech sounds."""
+"""Operators on many channels at once: reset, mirror, key, and the mouth shapes of speech sounds."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 
 import bpy
 
+from .. import rna
 from ..contract import channels
-from ..scene import scene_actor, visemes
+from ..scene import scene_actor, takes, visemes
 from ..translations import rpt_, tip_
 from ..translations.props import EnumProperty, FloatProperty, StringProperty
-from .operator_base import ActorOperator
+from .operator_base import ActorOperator, OperatorResult
 
 CHANNEL_GROUP_ITEMS = (
     ("ALL", "All", "Every channel"),
@@ -18,11 +19,12 @@ CHANNEL_GROUP_ITEMS = (
     ("FACIAL", "Facial", "Eyes, brows, cheeks and nose"),
 )
 CHANNELS_BY_GROUP = {"ALL": channels.CHANNELS, "ORAL": channels.ORAL_CHANNELS, "FACIAL": channels.FACIAL_CHANNELS}
+MAX_VISEME_VALUE = 1.2  # of a channel in a keyed mouth shape, whatever the strength; a larger value breaks the lips
 VISEME_ITEMS = tuple((name, visemes.viseme_label(name), about) for name, (about, _) in visemes.VISEMES.items())
 
 
 def filter_channels(group: str, search: str = "") -> tuple[str, ...]:
-    """The channels of a part whose names have `search` in them; case and spaces do not count."""
+    """Return the group's channels whose names contain `search`, regardless of case and spaces."""
     wanted = search.replace(" ", "").lower()
     return tuple(name for name in CHANNELS_BY_GROUP[group] if wanted in name.lower())
 
@@ -34,22 +36,23 @@ class ChannelOperator(ActorOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether there is an actor with channels."""
         if not super().poll(context):
             return False
-        if scene_actor.require_actor(context).face.data.shape_keys is None:
+        if rna.get_shape_keys(scene_actor.require_actor(context).face) is None:
             cls.poll_message_set(tip_("The face has lost its channels: undo the change, or import the actor again"))
             return False
         return True
 
     def find_key_blocks(self, context: bpy.types.Context, names: Iterable[str]) -> dict[str, bpy.types.ShapeKey]:
-        """The actor's shape keys of these channels, those that it has lost left out.
+        """Return the actor's shape keys of these channels, without those that it has lost.
 
         Raises:
             UserError: the actor is linked from another file.
         """
         found = scene_actor.require_actor(context)
         found.check_editable()
-        keys = found.face.data.shape_keys.key_blocks
+        keys = rna.require_shape_keys(found.face).key_blocks
         return {name: keys[name] for name in names if name in keys}
 
 
@@ -60,17 +63,18 @@ def set_channels(
     *,
     should_key: bool,
 ) -> None:
-    """Sets channels, and keys them at the current frame when asked to or when Blender keys by itself."""
+    """Set channels, and key them at the current frame when asked to or when Auto Keying is on."""
     values = {name: value_of(name) for name in key_blocks}
-    should_key = should_key or context.scene.tool_settings.use_keyframe_insert_auto
+    tools = rna.get_scene(context).tool_settings
+    should_key = should_key or (tools is not None and tools.use_keyframe_insert_auto)
     for name, block in key_blocks.items():
         block.value = values[name]
         if should_key:
-            block.keyframe_insert("value", group="Oral" if name in channels.ORAL_CHANNELS else "Facial")
+            block.keyframe_insert("value", group=takes.channel_group(name))
 
 
 class ChannelListOperator(ChannelOperator):
-    """Base of those that work on what the sidebar lists."""
+    """Base of the operators on the channels that the sidebar lists."""
 
     part: EnumProperty(name="Channels", description="Which channels are meant", items=CHANNEL_GROUP_ITEMS)
     search: StringProperty(
@@ -84,7 +88,7 @@ class PORTRAIT_ACTOR_OT_reset_channels(ChannelListOperator, bpy.types.Operator):
     bl_idname = "portrait_actor.reset_channels"
     bl_label = "Reset Channels"
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         set_channels(
             context,
             self.find_key_blocks(context, filter_channels(self.part, self.search)),
@@ -100,7 +104,7 @@ class PORTRAIT_ACTOR_OT_mirror_channels(ChannelListOperator, bpy.types.Operator)
     bl_idname = "portrait_actor.mirror_channels"
     bl_label = "Mirror Channels"
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         listed = filter_channels(self.part, self.search)
         blocks = self.find_key_blocks(context, dict.fromkeys((*listed, *map(channels.mirror_channel, listed))))
         set_channels(
@@ -118,11 +122,11 @@ class PORTRAIT_ACTOR_OT_key_channels(ChannelListOperator, bpy.types.Operator):
     bl_idname = "portrait_actor.key_channels"
     bl_label = "Key Channels"
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         blocks = self.find_key_blocks(context, filter_channels(self.part, self.search))
         set_channels(context, blocks, lambda name: blocks[name].value, should_key=True)
-        told = rpt_("{} channels are keyed at frame {}.")
-        self.report({"INFO"}, told.format(len(blocks), context.scene.frame_current))
+        text = rpt_("{} channels are keyed at frame {}.")
+        self.report({"INFO"}, text.format(len(blocks), rna.get_scene(context).frame_current))
         return {"FINISHED"}
 
 
@@ -139,11 +143,18 @@ class PORTRAIT_ACTOR_OT_key_viseme(ChannelOperator, bpy.types.Operator):
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
-        return tip_("Key the mouth for {}").format(tip_(visemes.VISEMES[properties.viseme][0]))
+        """Return the tooltip, which names the sound."""
+        viseme: str = properties.viseme  # type: ignore[attr-defined]
+        return tip_("Key the mouth for {}").format(tip_(visemes.VISEMES[viseme][0]))
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         shape = visemes.viseme_channels(self.viseme, self.strength)
-        set_channels(context, self.find_key_blocks(context, shape), lambda name: min(shape[name], 1.2), should_key=True)
+        set_channels(
+            context,
+            self.find_key_blocks(context, shape),
+            lambda name: min(shape[name], MAX_VISEME_VALUE),
+            should_key=True,
+        )
         return {"FINISHED"}
 
 
@@ -162,7 +173,7 @@ class PORTRAIT_ACTOR_OT_override_channels(ActorOperator, bpy.types.Operator):
             return False
         return True
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         scene_actor.require_actor(context).make_editable()
         return {"FINISHED"}
 

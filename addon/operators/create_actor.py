@@ -6,9 +6,10 @@ from typing import Any
 
 import bpy
 
+from .. import rna
 from ..contract import actor_folder
 from ..jobs import environment, job
-from ..properties import CREATE_PROPERTIES, MATCH_SCENE_OPTIONS, CreateForm, copy_values
+from ..properties import CREATE_PROPERTIES, MATCH_SCENE_OPTIONS, CreateForm, SceneSettings, copy_values
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, n_, rpt_, tip_
 from ..translations.props import BoolProperty, IntProperty, StringProperty
@@ -16,31 +17,34 @@ from .import_actor import import_into_target
 from .operator_base import (
     JobOperator,
     JobTarget,
+    OperatorResult,
     absolute_path,
+    backend_command,
+    choose_device,
     fill_unset_properties,
     push_undo,
     require_file,
-    start_backend_job,
 )
 
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """Everything that Create Actor needs.
+    """The settings of Create Actor.
 
     Attributes:
         video: the footage.
-        folder: the actor's folder; or the folder that shall hold it; or empty: beside the video.
-        name: what the actor is called; empty: the video's name.
-        preset: see `properties.PRESETS`.
-        face: which face, from the left, beginning with 1; 0: the only one.
-        consent_who: the person who is shown.
+        folder: the actor's folder, or the folder that holds it; empty: beside the video.
+        name: the actor's name; empty: the video's name.
+        preset: one of `properties.PRESET_ITEMS`.
+        face: number of the face from the left, starting at 1; 0: the only one.
+        consent_who: the person in the video.
         frame_start: the scene frame where the footage begins.
-        match_scene: whether the scene takes the footage's camera, size, rate and range; None: where it is expected
-            when the actor is finished.
+        match_scene: whether the scene gets the footage's camera, size, rate and range; None: as
+            `scene_actor.should_match_scene` decides when the actor is finished.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
-        landmarker: MediaPipe's face_landmarker.task, to measure the channels; empty: the own fit.
-        detached: it goes on when Blender ends; the next Create Actor waits for it and imports what it made.
+        landmarker: MediaPipe's face_landmarker.task to measure the channels with; empty: the built-in fit.
+        is_detached: whether the job goes on when Blender ends. The next Create Actor then waits for it and imports
+            the actor.
     """
 
     video: str
@@ -57,7 +61,7 @@ class CreateRequest:
 
 
 def choose_actor_path(video: Path, folder: str, name: str) -> Path:
-    """Where the actor goes: a folder that ends in .actor, or that is one, is meant as it is; any other is its parent.
+    """Return the actor's folder. A path that ends in .actor or is an actor stays as it is; any other is its parent.
 
     Raises:
         UserError: the folder is relative to a .blend that is not saved.
@@ -71,7 +75,7 @@ def choose_actor_path(video: Path, folder: str, name: str) -> Path:
 
 
 def start_job(context: bpy.types.Context, request: CreateRequest) -> job.Job:
-    """Starts the job; the actor comes into the context's scene when it is finished.
+    """Start the job. It imports the actor into the context's scene when it has finished.
 
     Raises:
         UserError: the video is missing, the backend is not set up, or another job runs.
@@ -79,45 +83,51 @@ def start_job(context: bpy.types.Context, request: CreateRequest) -> job.Job:
     video = require_file(request.video, "video")
     name = request.name.strip() or video.stem
     path = choose_actor_path(video, request.folder, bpy.path.clean_name(name))
-    place, title = JobTarget.from_context(context), iface_("Create {}").format(name)
+    target, title = JobTarget.from_context(context), iface_("Create {}").format(name)
 
     def finish(data: dict[str, Any]) -> str:
-        if (scene := place.find_scene()) is not None:
-            scene.portrait_actor.consent_given = False  # the next video may show somebody else
-        outcome = import_into_target(place, path, frame_start=request.frame_start, match_scene=request.match_scene)
+        if (scene := target.find_scene()) is not None:
+            rna.get_scene_settings(scene).consent_given = False  # the next video may show somebody else
+        outcome = import_into_target(target, path, frame_start=request.frame_start, match_scene=request.match_scene)
         push_undo(title)
         return outcome
 
-    log_folder = environment.make_job_folder("create")
-    arguments = [str(video), str(path), "--preset", request.preset, "--name", name, "--pictures", str(log_folder)]
-    arguments += ["--device", request.device or environment.preferences().device]
+    job_folder = environment.make_job_folder("create")
+    arguments = [str(video), str(path), "--preset", request.preset, "--name", name, "--pictures", str(job_folder)]
+    arguments += ["--device", choose_device(request.device)]
     if request.face:
         arguments += ["--face", str(request.face)]
     if request.consent_who:
         arguments += ["--consent-who", request.consent_who]
     if request.landmarker:
         arguments += ["--landmarker", str(require_file(request.landmarker, "face landmarker"))]
-    return start_backend_job(
-        title,
-        "create",
-        arguments,
-        log_folder,
-        finish,
-        actor_folder=path,
-        request=request,
-        is_detached=request.is_detached,
+    command = backend_command("create", *arguments)
+    if request.is_detached:
+        command.append("--detached")
+    return job.start_job(
+        job.JobRequest(
+            title=title,
+            command=command,
+            folder=job_folder,
+            finish=finish,
+            actor_folder=path,
+            settings=request,
+            is_detached=request.is_detached,
+        )
     )
 
 
 def pending_face_request() -> CreateRequest | None:
-    """What was asked for when the last job ended with the question which of several faces is meant."""
+    """Return the request of the last job if it ended because the video shows several faces."""
     last = job.current_job()
-    asked = last is not None and last.error is not None and last.error.code == "several_faces"
-    return last.request if asked and isinstance(last.request, CreateRequest) else None
+    if last is None or last.error is None or last.error.code != "several_faces":
+        return None
+    settings = last.request.settings
+    return settings if isinstance(settings, CreateRequest) else None
 
 
-def missing_input(form: bpy.types.PropertyGroup) -> str:
-    """Why the sidebar's form is not enough for an actor yet, or nothing."""
+def missing_input(form: SceneSettings) -> str:
+    """Return what the sidebar's form still lacks, as a sentence to translate; empty when it lacks nothing."""
     if not form.video:
         return n_("Choose a video")
     if not form.consent_who.strip():
@@ -142,28 +152,37 @@ class PORTRAIT_ACTOR_OT_create_actor(CreateForm, JobOperator, bpy.types.Operator
     )
     match_scene: BoolProperty(**MATCH_SCENE_OPTIONS, options={"SKIP_SAVE"})
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        form = context.scene.portrait_actor
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        scene = rna.get_scene(context)
+        form = rna.get_scene_settings(scene)
         if not self.properties.is_property_set("video"):
-            if why := missing_input(form):
-                self.report({"ERROR"}, rpt_(why))
+            if problem := missing_input(form):
+                self.report({"ERROR"}, rpt_(problem))
                 return {"CANCELLED"}
             fill_unset_properties(
                 self,
                 video=form.video,
-                frame_start=context.scene.frame_start,
+                frame_start=scene.frame_start,
                 **vars(copy_values(form, CREATE_PROPERTIES)),
             )
             if form.match_choice != "AUTO":
                 fill_unset_properties(self, match_scene=form.match_scene)
         return self.execute(context)
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         match_scene = self.match_scene if self.properties.is_property_set("match_scene") else None
         request = CreateRequest(
-            self.video, self.folder, self.actor_name, self.preset, self.face, self.consent_who, self.frame_start,
-            match_scene, landmarker=self.landmarker, is_detached=environment.preferences().on_quit == "GO_ON",
-        )  # fmt: skip
+            video=self.video,
+            folder=self.folder,
+            name=self.actor_name,
+            preset=self.preset,
+            face=self.face,
+            consent_who=self.consent_who,
+            frame_start=self.frame_start,
+            match_scene=match_scene,
+            landmarker=self.landmarker,
+            is_detached=rna.get_preferences().on_quit == "GO_ON",
+        )
         return self.watch_job(start_job(context, request))
 
 
@@ -185,10 +204,12 @@ class PORTRAIT_ACTOR_OT_choose_face(JobOperator, bpy.types.Operator):
             return False
         return True
 
-    def run(self, context: bpy.types.Context) -> set[str]:
-        request = replace(pending_face_request(), face=self.face)
+    def run(self, context: bpy.types.Context) -> OperatorResult:
+        pending = pending_face_request()
+        assert pending is not None  # `poll` has checked it
+        request = replace(pending, face=self.face)
         started = start_job(context, request)
-        settings = context.scene.portrait_actor
+        settings = rna.get_scene_settings(rna.get_scene(context))
         if settings.video == request.video:
             settings.face = self.face  # a later run over the same video goes on with the same face
         return self.watch_job(started)

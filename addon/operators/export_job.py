@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from .. import open_job_description
+from .. import open_job_description, rna
 from ..contract import actor_folder as contract_actor
 from ..contract import atomic_write, errors
 from ..properties import FORMAT_ITEMS
@@ -14,7 +14,7 @@ from ..scene import sampling, scene_actor
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_
 from ..translations.props import BoolProperty, EnumProperty, IntProperty, StringProperty
-from .operator_base import ActorOperator, fill_unset_properties, save_blend
+from .operator_base import ActorOperator, OperatorResult, fill_unset_properties, save_blend
 from .render_actor import (
     DEFAULT_BLUR_SAMPLES,
     RenderRequest,
@@ -25,42 +25,42 @@ from .render_actor import (
 )
 
 SCENE_FILE = "scene.blend"
-MAX_JOB_NAME_LENGTH = 128  # of a job, by the specification
+MAX_JOB_NAME_LENGTH = 128  # letters, by the specification
 SEQUENCE_FORMAT_ITEMS = [kind for kind in FORMAT_ITEMS if kind[0] != "mp4"]  # a film cannot be made in parts
 
 
 def export_farm_job(context: bpy.types.Context, request: RenderRequest, frames_per_task: int = 10) -> Path:
-    """Writes the bundle; returns its folder.
+    """Write the bundle and return its folder.
 
     Args:
-        wish: what each task renders; its `output` is the bundle's folder, new or of an earlier export.
-        chunk: frames per task.
+        context: with the actor's scene.
+        request: what the tasks render; its `output` is the bundle's folder, new or of an earlier export.
+        frames_per_task: at least 1.
 
     Raises:
         UserError: there is no actor or camera, the actor's folder is incomplete, or the bundle cannot be written.
     """
-    scene, shown = context.scene, scene_actor.require_actor(context, request.actor)
+    scene, actor = rna.get_scene(context), scene_actor.require_actor(context, request.actor)
     frames = requested_frames(scene, request)
-    # what cannot be rendered is told here, not by each task: the camera is read as a task will read it
-    sampling.sample_frames(
-        scene, context.view_layer, shown.armature, shown.face, frames[:1], sample_offsets(scene, request)
-    )
-    folder, bundle = shown.folder(), _make_bundle_folder(request.output)
-    target = bundle / f"{bpy.path.clean_name(shown.name)}{contract_actor.ACTOR_SUFFIX}"
+    # Read the first frame as a task will, so that what cannot be rendered fails here and not in each task.
+    layer, offsets = rna.get_view_layer(context), sample_offsets(scene, request)
+    sampling.sample_frames(scene, layer, actor.armature, actor.face, frames[:1], offsets)
+    folder, bundle = actor.folder(), _make_bundle_folder(request.output)
+    target = bundle / f"{bpy.path.clean_name(actor.name)}{contract_actor.ACTOR_SUFFIX}"
     _copy_actor(folder, target)
     save_blend(bundle / SCENE_FILE, copy=True, relative_remap=True, compress=True)
     options = ("--vectors",) if request.vectors else ("--blur-samples", str(request.blur_samples))
     job = open_job_description.FarmJob(
-        f"{shown.name}, {scene.name}"[:MAX_JOB_NAME_LENGTH],
-        SCENE_FILE,
-        target.name,
-        shown.name,
-        frames[0],
-        frames[-1],
-        frames.step,
-        max(frames_per_task, 1),
-        request.file_format,
-        options,
+        name=f"{actor.name}, {scene.name}"[:MAX_JOB_NAME_LENGTH],
+        blend_file=SCENE_FILE,
+        actor_folder=target.name,
+        actor=actor.name,
+        first_frame=frames[0],
+        last_frame=frames[-1],
+        frame_step=frames.step,
+        frames_per_task=max(frames_per_task, 1),
+        file_format=request.file_format,
+        render_options=options,
     )
     text = json.dumps(open_job_description.job_template(job), indent=1, ensure_ascii=False)
     atomic_write.write_bytes_atomically(bundle / open_job_description.TEMPLATE_FILE, text.encode("utf-8"))
@@ -75,7 +75,7 @@ def _make_bundle_folder(output: str) -> Path:
 
 
 def _copy_actor(actor_folder: contract_actor.ActorFolder, target: Path) -> None:
-    """What a machine needs that renders: not the footage, and not what training left."""
+    """Copy what a render machine needs: neither the footage nor the files of training."""
     atomic_write.make_folder(target)
     for name in contract_actor.RENDER_FILES:
         source = actor_folder.file_path(name)
@@ -123,19 +123,24 @@ class PORTRAIT_ACTOR_OT_export_job(ActorOperator, bpy.types.Operator):
         name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        form = context.scene.portrait_actor
-        fill_unset_properties(self, blur_samples=form.blur_samples, vectors=should_render_vectors(context.scene))
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        scene = rna.get_scene(context)
+        form = rna.get_scene_settings(scene)
+        fill_unset_properties(self, blur_samples=form.blur_samples, vectors=should_render_vectors(scene))
         if form.file_format != "mp4":
             fill_unset_properties(self, file_format=form.file_format)
-        context.window_manager.fileselect_add(self)
+        rna.get_window_manager().fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def run(self, context: bpy.types.Context) -> set[str]:
-        wish = RenderRequest(
-            self.directory, self.file_format, actor=self.actor, blur_samples=self.blur_samples, vectors=self.vectors
+    def run(self, context: bpy.types.Context) -> OperatorResult:
+        request = RenderRequest(
+            output=self.directory,
+            file_format=self.file_format,
+            actor=self.actor,
+            blur_samples=self.blur_samples,
+            vectors=self.vectors,
         )
-        bundle = export_farm_job(context, wish, self.chunk)
+        bundle = export_farm_job(context, request, self.chunk)
         self.report({"INFO"}, rpt_("The job is in {}.").format(bundle))
         return {"FINISHED"}
 

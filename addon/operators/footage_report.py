@@ -1,4 +1,4 @@
-"""Open Report and Load Footage Overlay: what preparation saw in the footage, to look at."""
+"""Open Report and Load Footage Overlay: the results of the footage's preparation, for people to check."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from pathlib import Path
 
 import bpy
 
+from .. import rna
 from ..contract import errors, safe_io
 from ..jobs import job
 from ..scene import actor_paths, footage, scene_actor
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import rpt_, tip_
 from ..translations.props import StringProperty
-from .operator_base import OperatorBase, absolute_path
+from .operator_base import OperatorBase, OperatorResult, absolute_path
 
-REPORT_FILE, OVERLAY_FILE = "report.html", "overlay.mp4"
+REPORT_FILE = "report.html"
+OVERLAY_FILE = "overlay.mp4"
 
 
 def find_job_report() -> Path | None:
-    """The report of the actor that is in the making or was made last, once there is one."""
+    """Return the report of the actor that the current job creates, if it is written already."""
     last = job.current_job()
     page = last.actor_folder / REPORT_FILE if last is not None and last.actor_folder is not None else None
     return page if page is not None and safe_io.is_accessible_file(page) else None
 
 
 def find_actor_file(context: bpy.types.Context, name: str) -> Path | None:
-    """The file of that name of the actor that the artist means; None when there is no actor or no such file."""
+    """Return a file in the folder of the actor in use; None when there is no actor or no such file."""
     found = scene_actor.find_actor(context)
     file = actor_paths.resolve_actor_folder(found.armature) / name if found is not None else None
     return file if file is not None and safe_io.is_accessible_file(file) else None
@@ -46,16 +48,16 @@ class PORTRAIT_ACTOR_OT_open_report(OperatorBase, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether there is a report."""
         if find_actor_file(context, REPORT_FILE) is None and find_job_report() is None:
             cls.poll_message_set(tip_("There is no report: Create Actor writes one into the actor's folder"))
             return False
         return True
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
+        page = find_actor_file(context, REPORT_FILE) or find_job_report()
         if self.directory:
             page = Path(absolute_path(self.directory)) / REPORT_FILE
-        else:
-            page = find_actor_file(context, REPORT_FILE) or find_job_report()
         if page is None or not safe_io.is_accessible_file(page):
             raise errors.UserError("no_report", f"There is no report at {page}.", "Create the actor again.")
         if not bpy.app.background:
@@ -73,23 +75,24 @@ class PORTRAIT_ACTOR_OT_load_overlay(OperatorBase, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether the actor in use has an overlay."""
         if find_actor_file(context, OVERLAY_FILE) is None:
-            why = tip_("The actor has no footage overlay: Create Actor writes one into the actor's folder")
-            cls.poll_message_set(why)
+            reason = tip_("The actor has no footage overlay: Create Actor writes one into the actor's folder")
+            cls.poll_message_set(reason)
             return False
         return True
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         found = scene_actor.require_actor(context)
         clip = footage.load_overlay(found, actor_paths.resolve_actor_folder(found.armature) / OVERLAY_FILE)
         if footage.show_in_clip_editors(clip):
-            told = rpt_("{} is in the Clip Editor.")
+            text = rpt_("{} is in the Clip Editor.")
         else:
-            told = rpt_("{} is in the file; open a Movie Clip Editor to see it.")
-        self.report({"INFO"}, told.format(clip.name))
-        if footage.is_frame_rate_different(context.scene, clip):
-            told = rpt_("The overlay runs at {:g} fps, the scene at another rate: they drift apart.")
-            self.report({"WARNING"}, told.format(clip.fps))
+            text = rpt_("{} is in the file; open a Movie Clip Editor to see it.")
+        self.report({"INFO"}, text.format(clip.name))
+        if footage.is_frame_rate_different(rna.get_scene(context), clip):
+            text = rpt_("The overlay runs at {:g} fps, the scene at another rate: they drift apart.")
+            self.report({"WARNING"}, text.format(clip.fps))
         return {"FINISHED"}
 
 

@@ -1,47 +1,56 @@
-"""What all operators share: one sentence instead of a traceback, and jobs that block when there is no window."""
+"""Shared parts of the operators: one sentence instead of a traceback, and jobs that block without a window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import bpy
 
+from .. import rna
 from ..contract import errors, safe_io
 from ..jobs import environment, job, main_thread
 from ..scene import scene_actor
 from ..translations import CONTEXT, failure_text, tip_
 
+if TYPE_CHECKING:
+    _BlenderOperator = bpy.types.Operator
+else:
+    _BlenderOperator = object  # Blender registers only classes that derive from Operator themselves
 
-class OperatorBase:
-    """Base of the operators: `act` does the work and may raise UserError."""
+OperatorResult = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+
+
+class OperatorBase(_BlenderOperator):
+    """Base of the operators. `run` does the work and may raise UserError."""
 
     bl_options = {"REGISTER"}
     bl_translation_context = CONTEXT
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether the operator can run now."""
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Run the operator and report a UserError as one sentence."""
         try:
             return self.run(context)
         except errors.UserError as error:
             self.report({"ERROR"}, failure_text(error))
             return {"CANCELLED"}
 
-    def run(self, context: bpy.types.Context) -> set[str]:
-        """Does what the operator is for.
+    def run(self, context: bpy.types.Context) -> OperatorResult:
+        """Do the operator's work.
 
         Raises:
             UserError: it cannot be done.
         """
         raise NotImplementedError
 
-    def watch_job(self, started_job: job.Job) -> set[str]:
-        """Watches a job: in a window Blender stays usable, without one this waits for its end."""
+    def watch_job(self, started_job: job.Job) -> OperatorResult:
+        """Wait for a job without a window; with one, let the timer watch it, so that Blender stays usable."""
         if bpy.app.background:
             started_job.wait()
             self.report({"INFO"}, started_job.outcome)
@@ -51,10 +60,11 @@ class OperatorBase:
 
 
 class ActorOperator(OperatorBase):
-    """Base of the operators on an actor of the scene."""
+    """Base of the operators that work on the actor in use."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether there is an actor."""
         if scene_actor.find_actor(context) is None:
             cls.poll_message_set(tip_("There is no actor in the scene: create or import one"))
             return False
@@ -62,10 +72,11 @@ class ActorOperator(OperatorBase):
 
 
 class JobOperator(OperatorBase):
-    """Base of the operators that start a job: one runs at a time."""
+    """Base of the operators that start a job. One job runs at a time."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether no other job runs."""
         if job.is_busy():
             cls.poll_message_set(tip_("A job is running: wait for it, or cancel it"))
             return False
@@ -73,20 +84,21 @@ class JobOperator(OperatorBase):
 
 
 class ActorJobOperator(JobOperator):
-    """Base of those that start a job for an actor, which a script may name."""
+    """Base of the operators that start a job for an actor, which a script may name."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether no other job runs and the scene has an actor."""
         if not super().poll(context):
             return False
-        if not scene_actor.has_actor(context.scene):
+        if not scene_actor.has_actor(rna.get_scene(context)):
             cls.poll_message_set(tip_("There is no actor in the scene: create or import one"))
             return False
         return True
 
 
 def fill_unset_properties(operator: bpy.types.Operator, **values: Any) -> None:
-    """Sets what the caller has left open: a button, or a line of a menu, means what the sidebar's form says."""
+    """Set the properties that the caller has left open, as a button or a menu item does, to the form's values."""
     for name, value in values.items():
         if not operator.properties.is_property_set(name):
             setattr(operator, name, value)
@@ -94,61 +106,47 @@ def fill_unset_properties(operator: bpy.types.Operator, **values: Any) -> None:
 
 @dataclass(frozen=True)
 class JobTarget:
-    """Where a job's result goes. Blender may undo, rename or open another file meanwhile, so it holds no pointers."""
+    """The scene and the actor that a job's result is for.
+
+    Holds session ids: the artist may undo, rename, or open another file while the job runs.
+    """
 
     scene_uid: int
     armature_uid: int = 0
 
     @classmethod
     def from_context(cls, context: bpy.types.Context, armature: bpy.types.Object | None = None) -> JobTarget:
-        return cls(context.scene.session_uid, armature.session_uid if armature else 0)
+        """Return the target for the context's scene and an actor's armature in it."""
+        return cls(rna.get_scene(context).session_uid, armature.session_uid if armature else 0)
 
     def find_scene(self) -> bpy.types.Scene | None:
+        """Return the scene, if it is still in the file."""
         return next((s for s in bpy.data.scenes if s.session_uid == self.scene_uid), None)
 
     def find_armature(self) -> bpy.types.Object | None:
+        """Return the armature, if it is still in the file."""
         return next((o for o in bpy.data.objects if o.session_uid == self.armature_uid), None)
 
 
-def start_backend_job(
-    title: str,
-    subcommand: str,
-    arguments: list[str],
-    job_folder: Path,
-    finish: Callable[[dict[str, Any]], str],
-    *,
-    actor_folder: Path | None = None,
-    request: Any = None,
-    is_detached: bool = False,
-) -> job.Job:
-    """Starts `python -m backend VERB …` as the current job, with its log in the job's folder.
-
-    Args:
-        actor: the actor's folder that it makes. request: what was asked for; see `job.Job`.
-        detached: it goes on when Blender ends.
+def backend_command(subcommand: str, *arguments: str) -> list[str]:
+    """Return the command that runs `python -m backend SUBCOMMAND …` as a job.
 
     Raises:
-        UserError: the backend is not set up, or another job runs.
+        UserError: the backend is not set up.
     """
-    command = [str(environment.require_python()), "-m", "backend", subcommand, *arguments, "--json-lines"]
-    if is_detached:
-        command.append("--detached")
-    return job.start_job(
-        title,
-        command,
-        job_folder / "log.txt",
-        finish,
-        actor_folder=actor_folder,
-        request=request,
-        is_detached=is_detached,
-    )
+    return [str(environment.require_python()), "-m", "backend", subcommand, *arguments, "--json-lines"]
+
+
+def choose_device(device: str) -> str:
+    """Return "auto", "cpu" or "cuda"; an empty name stands for the device of the preferences."""
+    return device or str(rna.get_preferences().device)
 
 
 def require_file(path: str, description: str) -> Path:
-    """The absolute path of a file that the person named; `//` is the .blend's folder.
+    """Return the absolute path of a file that the artist chose; `//` is the .blend's folder.
 
     Raises:
-        UserError: none was named, or it does not exist.
+        UserError: none was chosen, or it does not exist.
     """
     if not path:
         raise errors.UserError("missing_file", f"No {description} was chosen.", f"Choose a {description}.")
@@ -159,7 +157,7 @@ def require_file(path: str, description: str) -> Path:
 
 
 def absolute_path(path: str) -> str:
-    """A path that Blender knows as relative to the .blend, made absolute.
+    """Return a path that may be relative to the .blend as an absolute path.
 
     Raises:
         UserError: it is relative to a .blend that has not been saved.
@@ -171,8 +169,8 @@ def absolute_path(path: str) -> str:
     return str(Path(bpy.path.abspath(path)).absolute())
 
 
-def save_blend(file: str | Path, **options: bool) -> None:
-    """Saves the .blend, with the options of `wm.save_as_mainfile`.
+def save_blend(file: str | Path, **options: Any) -> None:
+    """Save the .blend with the options of `wm.save_as_mainfile`.
 
     Raises:
         UserError: it could not be saved.
@@ -184,6 +182,6 @@ def save_blend(file: str | Path, **options: bool) -> None:
 
 
 def push_undo(message: str) -> None:
-    """Makes what a finished job did one step of undo; without a window there is nothing to undo."""
+    """Make what a finished job changed one step of undo. Without a window there is no undo."""
     if not bpy.app.background:
         bpy.ops.ed.undo_push(message=message)

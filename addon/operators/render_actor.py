@@ -1,4 +1,4 @@
-"""Render Actor: the performance through the scene's camera becomes image files, over the scene in the compositor."""
+"""Render Actor: renders the performance through the scene's camera and places the frames in the scene."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from .. import rna
 from ..contract import actor_folder as contract_actor
 from ..contract import atomic_write, errors, safe_io
 from ..jobs import environment, job
@@ -17,32 +18,35 @@ from ..translations.props import IntProperty, StringProperty
 from .operator_base import (
     ActorJobOperator,
     JobTarget,
+    OperatorResult,
     absolute_path,
+    backend_command,
+    choose_device,
     fill_unset_properties,
     push_undo,
-    start_backend_job,
 )
 
-SCENE_RANGE = -(2**31)  # of the operator's frame numbers: take the scene's
-DEFAULT_BLUR_SAMPLES = 8
+SCENE_RANGE = -(2**31)  # value of the operator's frame numbers that stands for the scene's range
+DEFAULT_BLUR_SAMPLES = 8  # more samples make motion blur smoother and the render longer; not tuned
 
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """Everything that Render Actor needs.
+    """The settings of Render Actor.
 
     Attributes:
         output: folder for the files; `//` is the .blend's.
         file_format: "exr", "png" or "mp4".
-        frame_start, frame_end: the range, inclusive; None takes the scene's.
+        frame_start: first frame; None: the scene's.
+        frame_end: last frame, inclusive; None: the scene's.
         placement: "compositor", "card" or "none"; a film (mp4) is not placed.
-        actor: name of the armature; empty: the actor that the artist means.
+        actor: name of the armature; empty: the actor in use.
         device: "auto", "cpu" or "cuda"; empty: the preferences'.
-        frame_step: every how many frames; None takes the scene's.
-        blur_samples: moments that a frame is the mean of, where the scene has motion blur.
-        vectors: EXR frames have a Vector pass; not with motion blur.
-        chunk: render no more than so many frame numbers of the range; 0: all of them.
-        actor_folder: where the actor's folder is on this machine; empty: where the scene says.
+        frame_step: distance between rendered frames; None: the scene's.
+        blur_samples: samples per frame while the shutter is open, where the scene has motion blur.
+        vectors: whether EXR frames get a Vector pass; not with motion blur.
+        chunk: maximum count of frame numbers in the range; 0: no limit.
+        actor_folder: the actor's folder on this machine; empty: as the scene says.
     """
 
     output: str
@@ -60,58 +64,65 @@ class RenderRequest:
 
 
 def start_job(context: bpy.types.Context, request: RenderRequest) -> job.Job:
-    """Reads the animation now and starts the job, so the scene may be changed while it renders.
+    """Sample the animation now and start the job, so that the scene may be changed while it renders.
 
     Raises:
         UserError: there is no actor or usable camera, the output cannot be written, the backend is not set up, or
             another job runs.
     """
-    scene = context.scene
-    shown = scene_actor.require_actor(context, request.actor)
+    scene = rna.get_scene(context)
+    actor = scene_actor.require_actor(context, request.actor)
     frames = requested_frames(scene, request)
-    moments = sample_offsets(scene, request)
-    source = _open_actor_folder(shown, request).path
+    offsets = sample_offsets(scene, request)
+    source = _open_actor_folder(actor, request).path
     output = make_output_folder(request.output)
     environment.require_python()
-    table, view = sampling.sample_frames(scene, context.view_layer, shown.armature, shown.face, frames, moments)
+    layer = rna.get_view_layer(context)
+    table, view = sampling.sample_frames(scene, layer, actor.armature, actor.face, frames, offsets)
     folder = environment.make_job_folder("render")
     table.save(folder / "performance.npz")
     view.save(folder / "camera.json")
-    place, title = JobTarget.from_context(context, shown.armature), iface_("Render {}").format(shown.name)
-    where = card.CardAnimation.from_camera(table, view, frames, len(moments))
+    target, title = JobTarget.from_context(context, actor.armature), iface_("Render {}").format(actor.name)
+    animation = card.CardAnimation.from_camera(table, view, frames, len(offsets))
     background = _measure_background(source) if request.placement == "compositor" else compositing.FootageBackground()
 
     def finish(data: dict[str, Any]) -> str:
-        outcome = _place_frames(place, data, request, where, background)
+        outcome = _place_frames(target, data, request, animation, background)
         push_undo(title)
         return outcome
 
     arguments = [str(source), str(folder / "performance.npz"), "--camera", str(folder / "camera.json")]
-    arguments += ["--out", str(output), "--name", bpy.path.clean_name(shown.name), "--format", request.file_format]
-    arguments += ["--device", request.device or environment.preferences().device]
+    arguments += ["--out", str(output), "--name", bpy.path.clean_name(actor.name), "--format", request.file_format]
+    arguments += ["--device", choose_device(request.device)]
     if request.vectors:
         arguments.append("--vectors")
     else:
-        arguments += ["--blur", str(len(moments))]
+        arguments += ["--blur", str(len(offsets))]
     if request.file_format == "mp4":
         track = sound.mixdown(scene, frames[0], frames[-1] + frames.step - 1, folder / "sound.wav")
         arguments += ["--sound", str(track)] if track else []
-    return start_backend_job(title, "render", arguments, folder, finish)
+    return job.start_job(job.JobRequest(title, backend_command("render", *arguments), folder, finish))
 
 
 def find_placed_render(scene: bpy.types.Scene, actor: scene_actor.SceneActor) -> tuple[RenderRequest, Path] | None:
-    """What was asked for when the frames were rendered that the scene shows of an actor, for the scene's range now, and
-    one of those files; None where it shows none.
+    """Return a request that renders the frames of an actor in the scene again, for the scene's present range.
+
+    Returns:
+        the request and one of the files that the scene shows; None when the scene shows none.
     """
-    places = {"compositor": compositing.find_frame_file(scene, actor.armature), "card": card.find_frame_file(actor)}
-    settings = actor.armature.portrait_actor
-    for placement, file in places.items():
+    files = {"compositor": compositing.find_frame_file(scene, actor.armature), "card": card.find_frame_file(actor)}
+    settings = rna.get_actor_settings(actor.armature)
+    for placement, file in files.items():
         if file is not None and file.suffix.lower() in (".exr", ".png"):
             vectors = settings.rendered_vectors and not scene.render.use_motion_blur
             request = RenderRequest(
-                str(file.parent), file.suffix[1:].lower(), placement=placement, actor=actor.name,
-                blur_samples=settings.rendered_blur, vectors=vectors,
-            )  # fmt: skip
+                output=str(file.parent),
+                file_format=file.suffix[1:].lower(),
+                placement=placement,
+                actor=actor.name,
+                blur_samples=settings.rendered_blur,
+                vectors=vectors,
+            )
             return request, file
     return None
 
@@ -123,10 +134,10 @@ def _open_actor_folder(actor: scene_actor.SceneActor, request: RenderRequest) ->
 
 
 def requested_frames(scene: bpy.types.Scene, request: RenderRequest) -> range:
-    """The frames that are asked for.
+    """Return the frames to render.
 
     Raises:
-        UserError: there are none.
+        UserError: the range is empty.
     """
     first = scene.frame_start if request.frame_start is None else request.frame_start
     last = scene.frame_end if request.frame_end is None else request.frame_end
@@ -140,10 +151,10 @@ def requested_frames(scene: bpy.types.Scene, request: RenderRequest) -> range:
 
 
 def sample_offsets(scene: bpy.types.Scene, request: RenderRequest) -> tuple[float, ...]:
-    """When each frame is looked at, in frames from its own time.
+    """Return the times at which a frame is sampled, in frames from its own time.
 
     Raises:
-        UserError: vectors were asked for, and the scene has motion blur.
+        UserError: the request has vectors, and the scene motion blur.
     """
     if not scene.render.use_motion_blur:
         return sampling.MOTION_VECTOR_OFFSETS if request.vectors else sampling.FRAME_OFFSETS
@@ -157,13 +168,13 @@ def sample_offsets(scene: bpy.types.Scene, request: RenderRequest) -> tuple[floa
 
 
 def should_render_vectors(scene: bpy.types.Scene) -> bool:
-    """Whether the sidebar's form asks for a Vector pass, and for frames that can have one."""
-    form = scene.portrait_actor
-    return form.vectors and form.file_format == "exr" and not scene.render.use_motion_blur
+    """Return whether the sidebar's form asks for a Vector pass and for frames that can have one."""
+    form = rna.get_scene_settings(scene)
+    return bool(form.vectors) and form.file_format == "exr" and not scene.render.use_motion_blur
 
 
 def make_output_folder(path: str) -> Path:
-    """The folder that was chosen, made if it is not there.
+    """Return the chosen folder, made if it does not exist.
 
     Raises:
         UserError: none was chosen, or it cannot be made.
@@ -176,11 +187,11 @@ def make_output_folder(path: str) -> Path:
 
 
 def _measure_background(folder: Path) -> compositing.FootageBackground:
-    """The mean of what the footage shows behind the person."""
+    """Return the mean scene-linear color of the footage behind the person."""
     plate = folder / "plate.png"
     if not safe_io.is_accessible_file(plate):
         return compositing.FootageBackground()
-    image = bpy.data.images.load(str(plate))
+    image: Any = bpy.data.images.load(str(plate))
     try:
         pixels = np.empty(4 * image.size[0] * image.size[1], np.float32)
         image.pixels.foreach_get(pixels)
@@ -189,6 +200,7 @@ def _measure_background(folder: Path) -> compositing.FootageBackground:
     pixels = pixels.reshape(-1, 4)
     if not pixels[:, 3].any():
         return compositing.FootageBackground()
+    # sRGB decoded without its linear part near black, where a mean does not notice the difference.
     red, green, blue = np.average(((pixels[:, :3] + 0.055) / 1.055) ** 2.4, axis=0, weights=pixels[:, 3])
     return compositing.FootageBackground((float(red), float(green), float(blue)))
 
@@ -200,26 +212,26 @@ def _place_frames(
     card_animation: card.CardAnimation,
     background: compositing.FootageBackground,
 ) -> str:
-    """Puts the result of `backend render` into the scene. Returns one sentence for the person."""
+    """Put the result of `backend render` into the scene. Return one sentence for the artist."""
     if request.file_format == "mp4":
         return rpt_("The film is {}.").format(data["file"])
     sequence = compositing.FrameSequence(Path(data["folder"]), data["pattern"], data["first"], data["last"])
-    written = data["count"], sequence.folder
-    scene, shown = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
-    if request.placement == "none" or scene is None or shown is None:
-        return rpt_("{} frames are in {}.").format(*written)
+    counted = data["count"], sequence.folder
+    scene, actor = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
+    if request.placement == "none" or scene is None or actor is None:
+        return rpt_("{} frames are in {}.").format(*counted)
     if sequence.first_frame < 0:
-        told = rpt_("{} frames are in {}; Blender cannot show image sequences with negative frame numbers.")
-        return told.format(*written)
-    settings = shown.armature.portrait_actor
+        text = rpt_("{} frames are in {}; Blender cannot show image sequences with negative frame numbers.")
+        return text.format(*counted)
+    settings = rna.get_actor_settings(actor.armature)
     settings.rendered_blur, settings.rendered_vectors = request.blur_samples, request.vectors
     if request.placement == "card":
-        card.place_frames(shown, scene, sequence, card_animation)
-        compositing.set_muted(scene, shown.armature, True)
-        return rpt_("{} frames are in {} and on a card in the scene.").format(*written)
-    compositing.place_frames(scene, shown.armature, sequence, background)
-    card.set_visible(shown, False)
-    return rpt_("{} frames are in {} and over the scene in the compositor.").format(*written)
+        card.place_frames(actor, scene, sequence, card_animation)
+        compositing.set_muted(scene, actor.armature, is_muted=True)
+        return rpt_("{} frames are in {} and on a card in the scene.").format(*counted)
+    compositing.place_frames(scene, actor.armature, sequence, background)
+    card.set_visible(actor, is_visible=False)
+    return rpt_("{} frames are in {} and over the scene in the compositor.").format(*counted)
 
 
 class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobOperator, bpy.types.Operator):
@@ -241,18 +253,26 @@ class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobOperator, bpy.types.Ope
         name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        scene, form = context.scene, copy_values(context.scene.portrait_actor, RENDER_PROPERTIES)
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        scene = rna.get_scene(context)
+        form = copy_values(rna.get_scene_settings(scene), RENDER_PROPERTIES)
         form.vectors = should_render_vectors(scene)
         fill_unset_properties(self, frame_start=scene.frame_start, frame_end=scene.frame_end, **vars(form))
         return self.execute(context)
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         first, last = (None if f == SCENE_RANGE else f for f in (self.frame_start, self.frame_end))
         request = RenderRequest(
-            self.output, self.file_format, first, last, self.placement, self.actor, "", self.frame_step or None,
-            self.blur_samples, self.vectors,
-        )  # fmt: skip
+            output=self.output,
+            file_format=self.file_format,
+            frame_start=first,
+            frame_end=last,
+            placement=self.placement,
+            actor=self.actor,
+            frame_step=self.frame_step or None,
+            blur_samples=self.blur_samples,
+            vectors=self.vectors,
+        )
         return self.watch_job(start_job(context, request))
 
 

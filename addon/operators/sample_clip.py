@@ -1,46 +1,50 @@
-"""Make Sample Clip: footage of a head drawn by code, to try everything with before there is a video."""
+"""Make Sample Clip: footage of a head drawn by code, to try the extension with before there is a video."""
 
 from pathlib import Path
 from typing import Any
 
 import bpy
 
+from .. import rna
 from ..contract import errors
 from ..jobs import environment, job
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_, rpt_
 from ..translations.props import FloatProperty, IntProperty, StringProperty
-from .operator_base import JobOperator, JobTarget, absolute_path, push_undo, start_backend_job
+from .operator_base import JobOperator, JobTarget, OperatorResult, absolute_path, backend_command, push_undo
 
 SAMPLE_CONSENT_WHO = "nobody: drawn by code"
 
 
 def start_job(context: bpy.types.Context, file: str, seconds: float, size: int) -> job.Job:
-    """Starts the job; when it is done the clip is filled in under Create Actor.
+    """Start the job. It fills in Create Actor's form with the clip when it has finished.
 
     Args:
-        file: the .mp4 to write; `//` is the .blend's folder. seconds: its length. size: side of the frame in pixels.
+        context: with the scene of the form.
+        file: the .mp4 to write; `//` is the .blend's folder.
+        seconds: length of the clip.
+        size: side of the frame in pixels.
 
     Raises:
         UserError: no file was named, the backend is not set up, or another job runs.
     """
     if not file:
         raise errors.UserError("no_output", "No file was named for the clip.", "Name an .mp4.")
-    clip, place = Path(absolute_path(file)).with_suffix(".mp4"), JobTarget.from_context(context)
+    clip, target = Path(absolute_path(file)).with_suffix(".mp4"), JobTarget.from_context(context)
     title = iface_("Make Sample Clip")
 
     def finish(data: dict[str, Any]) -> str:
-        scene = place.find_scene()
+        scene = target.find_scene()
         if scene is None:
             return rpt_("The sample clip is {}.").format(clip)
-        settings = scene.portrait_actor
+        settings = rna.get_scene_settings(scene)
         settings.video, settings.actor_name, settings.folder, settings.face = str(clip), "", "", 0
         settings.consent_who, settings.consent_given = SAMPLE_CONSENT_WHO, True
         push_undo(title)
         return rpt_("{} is filled in below: press Create Actor.").format(clip.name)
 
-    arguments = [str(clip), "--seconds", f"{seconds:.3f}", "--size", str(size)]
-    return start_backend_job(title, "sample", arguments, environment.make_job_folder("sample"), finish)
+    command = backend_command("sample", str(clip), "--seconds", f"{seconds:.3f}", "--size", str(size))
+    return job.start_job(job.JobRequest(title, command, environment.make_job_folder("sample"), finish))
 
 
 class PORTRAIT_ACTOR_OT_sample_clip(JobOperator, bpy.types.Operator):
@@ -62,11 +66,11 @@ class PORTRAIT_ACTOR_OT_sample_clip(JobOperator, bpy.types.Operator):
     )
     size: IntProperty(name="Size", description="Side of the frame", min=96, max=1024, default=512, subtype="PIXEL")
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        context.window_manager.fileselect_add(self)
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        rna.get_window_manager().fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         return self.watch_job(start_job(context, self.filepath, self.seconds, self.size))
 
 

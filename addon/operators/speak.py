@@ -1,39 +1,42 @@
-"""Speak: a sound becomes curves on the actor's channels, as a new take or in a stretch of the take in use."""
+"""Speak: a sound becomes curves on the actor's channels, as a new take or in a range of the take in use."""
 
 from pathlib import Path
 from typing import Any
 
 import bpy
 
+from .. import rna
 from ..contract import channels, errors, performance
 from ..jobs import environment, job
-from ..properties import LINE_PROPERTIES, LineForm, copy_values
+from ..properties import LINE_PROPERTIES, LineForm, SceneSettings, copy_values
 from ..scene import compat, scene_actor, sound, takes
 from ..translations import iface_, n_, rpt_
 from ..translations.props import IntProperty, StringProperty
 from .operator_base import (
     ActorJobOperator,
     JobTarget,
+    OperatorResult,
+    backend_command,
     fill_unset_properties,
     push_undo,
     require_file,
-    start_backend_job,
 )
 
 
-def start_job(context: bpy.types.Context, options: Any, frame_start: int = 1, actor: str = "") -> job.Job:
-    """Starts the job; the take and the sound come into the scene when it is finished.
+def start_job(context: bpy.types.Context, line_form: Any, frame_start: int = 1, actor: str = "") -> job.Job:
+    """Start the job. It adds the take and the sound to the scene when it has finished.
 
     Args:
-        wish: has the attributes of `properties.Line`.
-        frame_start: the scene frame where a sound file begins; a strip begins where it lies.
-        actor: name of the armature; empty: the actor that the artist means.
+        context: with the scene of the actor.
+        line_form: object with the attributes of `properties.LineForm`.
+        frame_start: the scene frame where a sound file begins; a strip is spoken where it lies.
+        actor: name of the armature; empty: the actor in use.
 
     Raises:
         UserError: there is no actor that can be keyed, no sound or no take to speak into, the backend is not set up, or
             another job runs.
     """
-    line, scene = copy_values(options, LINE_PROPERTIES), context.scene
+    line, scene = copy_values(line_form, LINE_PROPERTIES), rna.get_scene(context)
     speaker = scene_actor.require_actor(context, actor)
     speaker.check_editable()
     folder = environment.make_job_folder("speak")
@@ -43,35 +46,42 @@ def start_job(context: bpy.types.Context, options: Any, frame_start: int = 1, ac
     if line.into_take:
         takes.require_editable_take(speaker.armature, speaker.face, should_key_bones=line.head)
     audio = prepare_audio(context, line, folder)
-    table = folder / "performance.npz"
-    place, title = JobTarget.from_context(context, speaker.armature), iface_("Speak {}").format(audio.stem)
+    performance_file = folder / "performance.npz"
+    target, title = JobTarget.from_context(context, speaker.armature), iface_("Speak {}").format(audio.stem)
 
     def finish(data: dict[str, Any]) -> str:
-        outcome = _key_speech(place, table, audio, line, frame_start)
+        outcome = _key_speech(target, performance_file, audio, line, frame_start)
         push_undo(title)
         return outcome
 
-    arguments = [str(speaker.folder().path), str(audio), str(table), "--fps", f"{takes.scene_fps(scene):.6f}"]
+    arguments = [
+        str(speaker.folder().path),
+        str(audio),
+        str(performance_file),
+        "--fps",
+        f"{takes.scene_fps(scene):.6f}",
+    ]
     arguments += ["--first-frame", str(frame_start), "--seed", str(line.seed), *speech_arguments(line)]
     for part in ("brows", "head", "blink"):
         arguments += [f"--{part}", f"{getattr(line, f'{part}_strength'):.4f}"]
-    return start_backend_job(title, "speak", arguments, folder, finish)
+    return job.start_job(job.JobRequest(title, backend_command("speak", *arguments), folder, finish))
 
 
 def prepare_audio(context: bpy.types.Context, line: Any, folder: Path) -> Path:
-    """The sound file of a line; what a strip sounds like is written into `folder`.
+    """Return the sound file of a line. The sound of a strip is written into `folder`.
 
     Raises:
         UserError: there is none.
     """
     if not line.strip:
         return require_file(line.audio, "sound")
-    strip = sound.find_strip(context.scene, line.strip)
-    return sound.bounce_strip(context.scene, strip, folder / f"{bpy.path.clean_name(strip.name)}.wav")
+    scene = rna.get_scene(context)
+    strip = sound.find_strip(scene, line.strip)
+    return sound.bounce_strip(scene, strip, folder / f"{bpy.path.clean_name(strip.name)}.wav")
 
 
 def speech_arguments(line: Any) -> list[str]:
-    """The backend's options for how a mouth speaks."""
+    """Return the backend's options for the mouth's motion."""
     options = ["--smoothing", f"{line.smoothing:.4f}", "--lips", f"{line.lips_strength:.4f}"]
     if line.use_style:
         options += ["--style", f"{line.style_start:.3f}-{line.style_end:.3f}"]
@@ -79,6 +89,7 @@ def speech_arguments(line: Any) -> list[str]:
 
 
 def _key_speech(target: JobTarget, performance_file: Path, audio: Path, line: Any, frame_start: int) -> str:
+    """Key the spoken performance and add its sound. Return one sentence for the artist."""
     scene, speaker = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
     if scene is None or speaker is None:
         raise errors.UserError(
@@ -87,27 +98,26 @@ def _key_speech(target: JobTarget, performance_file: Path, audio: Path, line: An
     table = performance.Performance.load(performance_file)
     armature, face = speaker.armature, speaker.face
     names = channels.CHANNELS if line.blink else channels.ORAL_CHANNELS
-    frames = table.frames.astype(float)  # the backend was told the scene's rate and first frame
-    said = armature.name, line.strip or audio.name, frame_start, int(frames[-1])
+    frames = table.frames.astype(float)  # already in the scene's frames
+    values = armature.name, line.strip or audio.name, frame_start, int(frames[-1])
     if line.into_take:
         take = takes.merge_into_take(armature, face, table, frames, should_key_bones=line.head, channel_names=names)
-        told = rpt_("{} speaks {} from frame {} to {}, in {}: its keys before and after are as they were.")
-        told = told.format(*said, take)
+        text = rpt_("{} speaks {} from frame {} to {}, in {}: its keys before and after are as they were.")
+        outcome = text.format(*values, take)
     else:
         name = f"{armature.name} {line.strip or audio.stem}"
         takes.add_take(name, armature, face, table, frames, should_key_bones=line.head, channel_names=names)
-        told = rpt_("{} speaks {} from frame {} to {}.").format(*said)
+        outcome = rpt_("{} speaks {} from frame {} to {}.").format(*values)
     if not line.strip:
         sound.add_strip(scene, armature, audio, frame_start)
     elif any(strip.name == line.strip for strip in compat.list_strips(scene)):
         sound.assign_strip(scene, armature, sound.find_strip(scene, line.strip))
-    scene.frame_end = max(scene.frame_end, int(frames[-1]))
-    scene.frame_set(scene.frame_current)
-    return told
+    takes.extend_scene_range(scene, int(frames[-1]))
+    return outcome
 
 
-def missing_input(form: bpy.types.PropertyGroup) -> str:
-    """Why the sidebar's form has nothing to say yet, or nothing."""
+def missing_input(form: SceneSettings) -> str:
+    """Return what the sidebar's form still lacks, as a sentence to translate; empty when it lacks nothing."""
     return "" if form.line.audio or form.line.strip else n_("Choose a sound")
 
 
@@ -127,12 +137,13 @@ class PORTRAIT_ACTOR_OT_speak(LineForm, ActorJobOperator, bpy.types.Operator):
         name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        line = context.scene.portrait_actor.line
-        fill_unset_properties(self, frame_start=context.scene.frame_current, **vars(copy_values(line, LINE_PROPERTIES)))
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        scene = rna.get_scene(context)
+        line = rna.get_scene_settings(scene).line
+        fill_unset_properties(self, frame_start=scene.frame_current, **vars(copy_values(line, LINE_PROPERTIES)))
         return self.execute(context)
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         return self.watch_job(start_job(context, self, self.frame_start, self.actor))
 
 

@@ -1,14 +1,15 @@
-"""Takes: what the actor did becomes strips that artists stack, shift and fade."""
+"""Push Take to NLA: makes takes into strips that the artist can stack, shift and fade."""
 
 from __future__ import annotations
 
 import bpy
 
+from .. import rna
 from ..contract import errors
 from ..scene import scene_actor, takes
 from ..translations import rpt_, tip_
 from ..translations.props import EnumProperty, IntProperty
-from .operator_base import ActorOperator
+from .operator_base import ActorOperator, OperatorResult
 
 TAKE_PART_ITEMS = (
     ("BOTH", "Head & Face", "Bones and channels"),
@@ -31,33 +32,35 @@ class PORTRAIT_ACTOR_OT_push_take(ActorOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
+        """Return whether the actor has a take in use."""
         if not super().poll(context):
             return False
         found = scene_actor.require_actor(context)
-        if not any(_has_take(owner) for owner in (found.armature, found.face.data.shape_keys)):
+        if not any(_has_take(owner) for owner in (found.armature, rna.get_shape_keys(found.face))):
             cls.poll_message_set(tip_("The actor has no take in use: choose one, or let it speak"))
             return False
         return True
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         found = scene_actor.require_actor(context)
         found.check_editable()
-        owners = {"HEAD": found.armature, "FACE": found.face.data.shape_keys}
-        wanted = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
-        moved = [owner for owner in wanted if _has_take(owner)]
-        if not moved:
+        owners: dict[str, bpy.types.ID | None] = {"HEAD": found.armature, "FACE": rna.get_shape_keys(found.face)}
+        chosen = [owner for part, owner in owners.items() if owner and self.part in (part, "BOTH")]
+        with_take = [owner for owner in chosen if _has_take(owner)]
+        if not with_take:
             raise errors.UserError(
                 "no_take", f"{found.name} has no take in use there.", "Choose one, or let the actor speak."
             )
-        if any(owner.animation_data.use_tweak_mode for owner in moved):
+        if any(rna.require_animation(owner).use_tweak_mode for owner in with_take):
             raise errors.UserError("tweak_mode", "A strip of the actor is being edited.", "Leave tweak mode first.")
-        strips = [takes.push_to_nla(owner, self.fade) for owner in moved]
+        strips = [takes.push_to_nla(owner, self.fade) for owner in with_take]
         self.report({"INFO"}, rpt_("{} is on an NLA track.").format(strips[0].name))
         return {"FINISHED"}
 
 
 def _has_take(owner: bpy.types.ID | None) -> bool:
-    return owner is not None and owner.animation_data is not None and owner.animation_data.action is not None
+    motion = rna.get_animation(owner)
+    return motion is not None and motion.action is not None
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_push_take,)

@@ -1,12 +1,13 @@
-"""Track Video: another video drives the actor; what its person does comes in as a take."""
+"""Track Video: the performance of a person in another video becomes a take of the actor."""
 
 from pathlib import Path
 from typing import Any
 
 import bpy
 
+from .. import rna
 from ..contract import errors, performance
-from ..jobs import environment
+from ..jobs import environment, job
 from ..scene import scene_actor
 from ..scene.compat import BLEND_RELATIVE
 from ..translations import iface_
@@ -15,10 +16,11 @@ from .capture_io import add_capture_take
 from .operator_base import (
     ActorJobOperator,
     JobTarget,
+    OperatorResult,
+    backend_command,
     fill_unset_properties,
     push_undo,
     require_file,
-    start_backend_job,
 )
 
 
@@ -48,46 +50,44 @@ class PORTRAIT_ACTOR_OT_track_video(ActorJobOperator, bpy.types.Operator):
         name="Match Range", description="Scale each channel to what the actor's own footage shows of it"
     )
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        fill_unset_properties(self, frame_start=context.scene.frame_current)
-        context.window_manager.fileselect_add(self)
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
+        fill_unset_properties(self, frame_start=rna.get_scene(context).frame_current)
+        rna.get_window_manager().fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def run(self, context: bpy.types.Context) -> set[str]:
+    def run(self, context: bpy.types.Context) -> OperatorResult:
         found = scene_actor.require_actor(context, self.actor)
         found.check_editable()
         video, folder = require_file(self.filepath, "video"), environment.make_job_folder("track")
-        place, table = JobTarget.from_context(context, found.armature), folder / "performance.npz"
-        first, rigid = self.frame_start, self.head  # the operator is gone when the job ends
+        target, performance_file = JobTarget.from_context(context, found.armature), folder / "performance.npz"
+        frame_start, should_key_bones = self.frame_start, self.head  # the operator is gone when the job ends
         title = iface_("Track {}").format(video.name)
 
         def finish(data: dict[str, Any]) -> str:
-            outcome = _key_tracked_performance(place, table, video, first, rigid)
+            outcome = _key_tracked_performance(
+                target, performance_file, video, frame_start, should_key_bones=should_key_bones
+            )
             push_undo(title)
             return outcome
 
-        arguments = [str(video), str(table), "--for", str(found.folder().path)]
+        arguments = [str(video), str(performance_file), "--for", str(found.folder().path)]
         arguments += ["--face", str(self.face)] if self.face else []
         arguments += ["--match-range"] if self.match_range else []
-        return self.watch_job(start_backend_job(title, "track", arguments, folder, finish))
+        command = backend_command("track", *arguments)
+        return self.watch_job(job.start_job(job.JobRequest(title, command, folder, finish)))
 
 
 def _key_tracked_performance(
-    target: JobTarget, performance_file: Path, video: Path, frame_start: int, should_key_bones: bool
+    target: JobTarget, performance_file: Path, video: Path, frame_start: int, *, should_key_bones: bool
 ) -> str:
-    scene, shown = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
-    if scene is None or shown is None:
+    """Key what was tracked as a new take. Return one sentence for the artist."""
+    scene, actor = target.find_scene(), scene_actor.actor_from_armature(target.find_armature())
+    if scene is None or actor is None:
         raise errors.UserError(
             "no_actor_in_scene", "The actor that should move is not in the file any more.", "Track the video again."
         )
-    return add_capture_take(
-        scene,
-        shown,
-        video,
-        performance.Performance.load(performance_file),
-        frame_start,
-        should_key_bones=should_key_bones,
-    )
+    table = performance.Performance.load(performance_file)
+    return add_capture_take(scene, actor, video, table, frame_start, should_key_bones=should_key_bones)
 
 
 CLASSES = (PORTRAIT_ACTOR_OT_track_video,)

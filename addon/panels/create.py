@@ -1,12 +1,13 @@
-"""The panel that makes or imports an actor."""
+"""The panel that creates or imports an actor."""
 
 from __future__ import annotations
 
 import bpy
 
+from .. import rna
 from ..operators import create_actor
 from ..translations import iface_
-from .panel_base import SidebarPanel
+from .panel_base import SidebarPanel, draw_main_button
 
 
 class PORTRAIT_ACTOR_PT_create(SidebarPanel, bpy.types.Panel):
@@ -14,7 +15,8 @@ class PORTRAIT_ACTOR_PT_create(SidebarPanel, bpy.types.Panel):
     bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, context.scene.portrait_actor
+        """Draw the form, what it still lacks, and the buttons."""
+        layout, settings = rna.get_layout(self), rna.get_scene_settings(rna.get_scene(context))
         layout.use_property_split, layout.use_property_decorate = True, False
         for name in ("video", "actor_name", "folder", "preset", "match_scene"):
             layout.prop(settings, name)
@@ -26,12 +28,8 @@ class PORTRAIT_ACTOR_PT_create(SidebarPanel, bpy.types.Panel):
         box = layout.box()
         box.prop(settings, "consent_who")
         box.prop(settings, "consent_given")
-        why = create_actor.missing_input(settings)
-        if why:
-            layout.label(text=iface_(why), icon="INFO")
-        row = layout.row()
-        row.enabled, row.scale_y = not why, 1.4
-        row.operator("portrait_actor.create_actor", icon="USER")
+        problem = create_actor.missing_input(settings)
+        draw_main_button(layout, "portrait_actor.create_actor", iface_(problem) if problem else "", icon="USER")
         layout.operator("portrait_actor.import_actor", icon="FILE_FOLDER")
         if not settings.video:
             layout.operator("portrait_actor.sample_clip", icon="COMMUNITY")

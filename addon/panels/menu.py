@@ -1,13 +1,17 @@
-"""The menu of all verbs, in Object and Pose: Blender's search (F3) finds what stands in menus."""
+"""The menu of all operators, in Object and Pose: Blender's search (F3) finds what is in menus."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import bpy
 
-from ..translations import CONTEXT
+from .. import rna
+from ..translations import CONTEXT, iface_
 
-# Operators with their icons; None is a line between.
-MENU_OPERATORS = (
+# Operators with their icons; None is a separator.
+MENU_OPERATORS: tuple[tuple[str, Any] | None, ...] = (
     ("create_actor", "USER"),
     ("import_actor", "FILE_FOLDER"),
     ("sample_clip", "COMMUNITY"),
@@ -40,30 +44,42 @@ class PORTRAIT_ACTOR_MT_verbs(bpy.types.Menu):
     bl_label = "Portrait Actor"
     bl_translation_context = CONTEXT
 
-    def draw(self, context: bpy.types.Context) -> None:
-        for verb in MENU_OPERATORS:
-            if verb is None:
-                self.layout.separator()
+    def draw(self, context: bpy.types.Context | None) -> None:
+        """Draw all operators."""
+        layout = rna.get_layout(self)
+        for entry in MENU_OPERATORS:
+            if entry is None:
+                layout.separator()
             else:
-                self.layout.operator(f"portrait_actor.{verb[0]}", icon=verb[1])
+                name, icon = entry
+                layout.operator(f"portrait_actor.{name}", icon=icon)
 
 
-def _draw_submenu(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+def _draw_submenu(self: Any, context: bpy.types.Context) -> None:
     self.layout.separator()
     self.layout.menu(PORTRAIT_ACTOR_MT_verbs.__name__, icon="USER")
 
 
+def _draw_import(self: Any, context: bpy.types.Context) -> None:
+    self.layout.operator("portrait_actor.import_actor", text=iface_("Portrait Actor (.actor)"))
+
+
 CLASSES = (PORTRAIT_ACTOR_MT_verbs,)
-PARENT_MENUS = ("VIEW3D_MT_object", "VIEW3D_MT_pose")
+# Blender's menus, each with the function that draws our items at its end.
+EXTENDED_MENUS: tuple[tuple[str, Callable[[Any, bpy.types.Context], None]], ...] = (
+    ("VIEW3D_MT_object", _draw_submenu),
+    ("VIEW3D_MT_pose", _draw_submenu),
+    ("TOPBAR_MT_file_import", _draw_import),
+)
 
 
 def register() -> None:
-    """Hangs the menu into Blender's."""
-    for place in PARENT_MENUS:
-        getattr(bpy.types, place).append(_draw_submenu)
+    """Add our items to Blender's menus."""
+    for menu, draw in EXTENDED_MENUS:
+        getattr(bpy.types, menu).append(draw)
 
 
 def unregister() -> None:
-    """Takes it out."""
-    for place in PARENT_MENUS:
-        getattr(bpy.types, place).remove(_draw_submenu)
+    """Remove them."""
+    for menu, draw in EXTENDED_MENUS:
+        getattr(bpy.types, menu).remove(draw)

@@ -1,17 +1,20 @@
-"""The panels that bring and arrange performances: Speak, Dub, Takes, Captures."""
+"""The panels that create and arrange performances: Speak, Dub, Takes, Captures."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
+from .. import rna
 from ..operators import dub, speak
 from ..scene import compat, scene_actor
 from ..translations import iface_
 from . import presets
-from .panel_base import ActorPanel
+from .panel_base import ActorPanel, draw_main_button
 
+TAKE_LABEL_SHARE = 0.2  # of the sidebar's width, for the word before a take
 STRENGTH_PROPERTIES = ("lips_strength", "brows_strength", "head_strength", "blink_strength")
 
 
@@ -20,10 +23,14 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
     bl_order = 5
 
     def draw_header_preset(self, context: bpy.types.Context) -> None:
-        presets.PORTRAIT_ACTOR_PT_speak_presets.draw_panel_header(self.layout)
+        """Draw the menu of presets."""
+        presets.PORTRAIT_ACTOR_PT_speak_presets.draw_panel_header(rna.get_layout(self))
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, scene, line = self.layout, context.scene, context.scene.portrait_actor.line
+        """Draw the form of the line, and the button."""
+        layout, scene = rna.get_layout(self), rna.get_scene(context)
+        settings = rna.get_scene_settings(scene)
+        line = settings.line
         layout.use_property_split, layout.use_property_decorate = True, False
         if scene.sequence_editor is not None:
             strips = "strips" if hasattr(scene.sequence_editor, "strips") else "sequences"
@@ -41,16 +48,13 @@ class PORTRAIT_ACTOR_PT_speak(ActorPanel, bpy.types.Panel):
             part = layout.column(align=True)
             part.prop(line, "style_start")
             part.prop(line, "style_end")
-        why = speak.missing_input(scene.portrait_actor)
-        if why:
-            layout.label(text=iface_(why), icon="INFO")
-        row = layout.row()
-        row.enabled, row.scale_y = not why, 1.4
+        problem = speak.missing_input(settings)
         if line.strip:
             text = iface_("Speak {}").format(line.strip)
         else:
             text = iface_("Speak from Frame {}").format(scene.frame_current)
-        row.operator("portrait_actor.speak", icon="PLAY_SOUND", text=text, translate=False)
+        button = {"icon": "PLAY_SOUND", "text": text, "translate": False}
+        draw_main_button(layout, "portrait_actor.speak", iface_(problem) if problem else "", **button)
 
 
 class PORTRAIT_ACTOR_PT_dub(ActorPanel, bpy.types.Panel):
@@ -59,18 +63,17 @@ class PORTRAIT_ACTOR_PT_dub(ActorPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, context.scene.portrait_actor
+        """Draw the form of the film, and the button."""
+        layout, settings = rna.get_layout(self), rna.get_scene_settings(rna.get_scene(context))
         line = settings.line
         layout.use_property_split, layout.use_property_decorate = True, False
         for name in ("dub_footage", "dub_start", "dub_film"):
             layout.prop(settings, name)
-        said = line.strip or Path(line.audio).name
-        why = dub.missing_input(settings)
-        told = iface_(why) if why else iface_("Says {}, as set under Speak").format(said)
-        layout.label(text=told, icon="INFO", translate=False)
-        row = layout.row()
-        row.enabled, row.scale_y = not why, 1.4
-        row.operator("portrait_actor.dub", icon="RENDER_ANIMATION")
+        problem = dub.missing_input(settings)
+        if not problem:
+            text = iface_("Says {}, as set under Speak").format(line.strip or Path(line.audio).name)
+            layout.label(text=text, icon="INFO", translate=False)
+        draw_main_button(layout, "portrait_actor.dub", iface_(problem) if problem else "", icon="RENDER_ANIMATION")
 
 
 class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
@@ -79,21 +82,30 @@ class PORTRAIT_ACTOR_PT_takes(ActorPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, scene_actor.find_actor(context)
-        owners = ("FACE", iface_("Face"), found.face.data.shape_keys), ("HEAD", iface_("Head"), found.armature)
+        """Draw the takes in use and the buttons that push them to the NLA."""
+        layout, actor = rna.get_layout(self), scene_actor.require_actor(context)
+        owners: tuple[tuple[str, str, bpy.types.ID | None], ...] = (
+            ("FACE", iface_("Face"), rna.get_shape_keys(actor.face)),
+            ("HEAD", iface_("Head"), actor.armature),
+        )
         for part, label, owner in owners:
-            motion = owner.animation_data if owner is not None else None
-            split = layout.split(factor=0.2)
+            motion = rna.get_animation(owner)
+            split = layout.split(factor=TAKE_LABEL_SHARE)
             split.label(text=label, translate=False)
             row = split.row(align=True)
             if motion is None:
                 row.label(text=iface_("No take"), icon="INFO")
                 continue
             row.template_ID(motion, "action")
-            row.operator("portrait_actor.push_take", text="", icon="NLA_PUSHDOWN").part = part
+            _draw_push_button(row, part, text="")
             if compat.HAS_SLOTTED_ACTIONS and motion.action is not None and motion.action_slot is None:
                 layout.template_search(motion, "action_slot", motion, "action_suitable_slots")
-        layout.operator("portrait_actor.push_take", icon="NLA_PUSHDOWN").part = "BOTH"
+        _draw_push_button(layout, "BOTH")
+
+
+def _draw_push_button(layout: bpy.types.UILayout, part: str, **options: Any) -> None:
+    button: Any = layout.operator("portrait_actor.push_take", icon="NLA_PUSHDOWN", **options)
+    button.part = part
 
 
 class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
@@ -102,10 +114,12 @@ class PORTRAIT_ACTOR_PT_capture(ActorPanel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        row = self.layout.row(align=True)
+        """Draw the buttons."""
+        layout = rna.get_layout(self)
+        row = layout.row(align=True)
         row.operator("portrait_actor.import_capture", text="Import", icon="IMPORT")
         row.operator("portrait_actor.export_capture", text="Export", icon="EXPORT")
-        self.layout.operator("portrait_actor.track_video", icon="TRACKING")
+        layout.operator("portrait_actor.track_video", icon="TRACKING")
 
 
 CLASSES = (PORTRAIT_ACTOR_PT_speak, PORTRAIT_ACTOR_PT_dub, PORTRAIT_ACTOR_PT_takes, PORTRAIT_ACTOR_PT_capture)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import bpy
 
+from .. import rna
 from ..contract import channels
-from ..operators import channels as channel_verbs
+from ..operators import channels as channel_operators
 from ..scene import rig, scene_actor, visemes
 from ..translations import iface_, n_
 from .panel_base import ActorPanel, draw_wrapped_text
 
+if TYPE_CHECKING:
+    from ..properties import ChannelRange
+
+CLOSED_GROUPS = frozenset({"Tongue", "Cheeks", "Nose"})  # groups of channels that are folded at first
+SLIDER_SHARE = 0.72  # of the sidebar's width; the rest shows the channel's range
+VISEME_COLUMNS = 6
+# Icon of each button over the sliders.
+TOOL_ICONS: tuple[tuple[str, Any], ...] = (("reset", "LOOP_BACK"), ("mirror", "MOD_MIRROR"), ("key", "KEY_HLT"))
 BONE_LABELS = {rig.HEAD: n_("Head"), rig.TORSO: n_("Torso"), rig.ROOT: n_("Root")}
 
 
@@ -18,10 +30,11 @@ class PORTRAIT_ACTOR_PT_pose(ActorPanel, bpy.types.Panel):
     bl_order = 2
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, scene_actor.find_actor(context)
+        """Draw rotation and location of each bone."""
+        layout, actor = rna.get_layout(self), scene_actor.require_actor(context)
         layout.use_property_split = True
         for name, label in BONE_LABELS.items():
-            bone = found.armature.pose.bones.get(name)
+            bone = rna.get_pose_bones(actor.armature).get(name)
             header, body = layout.panel(f"portrait_actor_{name}", default_closed=name != rig.HEAD)
             header.label(text=iface_(label), icon="BONE_DATA", translate=False)
             if bone is None or body is None:
@@ -41,76 +54,84 @@ def _draw_rotation(column: bpy.types.UILayout, bone: bpy.types.PoseBone) -> None
 
 
 class ChannelPanel(ActorPanel):
-    """Sliders of channels, group by group, each with the range that the footage showed: what it never showed is dimmed,
-    what goes beyond it is red."""
+    """Base of the panels with channel sliders.
+
+    Each slider has the range that the footage showed beside it: what it never showed is dimmed, and a value beyond the
+    range is red.
+    """
 
     channel_names: tuple[str, ...] = ()
     channel_group = "ALL"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, found = self.layout, scene_actor.find_actor(context)
-        keys = found.face.data.shape_keys
+        """Draw the sliders by group, or those that match the search."""
+        layout, actor = rna.get_layout(self), scene_actor.require_actor(context)
+        keys = rna.get_shape_keys(actor.face)
         if keys is None:
-            layout.label(text=iface_("{} has lost its channels").format(found.face.name), icon="ERROR")
+            layout.label(text=iface_("{} has lost its channels").format(actor.face.name), icon="ERROR")
             return
-        if found.linked_datablock is not None:
-            box = layout.box()
-            draw_wrapped_text(
-                box, iface_("{} is linked from another file.").format(found.linked_datablock.name), "LINKED"
-            )
-            if found.face.override_library:
-                box.operator("portrait_actor.override_channels")
-            else:
-                draw_wrapped_text(box, iface_("Make a Library Override of it to key it here."))
-        search = context.scene.portrait_actor.channel_search.strip()
+        _draw_link_hint(layout, actor)
+        settings = rna.get_scene_settings(rna.get_scene(context))
+        search = settings.channel_search.strip()
         tools = layout.row(align=True)
-        tools.prop(context.scene.portrait_actor, "channel_search", text="", icon="VIEWZOOM")
-        for verb, icon in (("reset", "LOOP_BACK"), ("mirror", "MOD_MIRROR"), ("key", "KEY_HLT")):
-            button = tools.operator(f"portrait_actor.{verb}_channels", text="", icon=icon)
+        tools.prop(settings, "channel_search", text="", icon="VIEWZOOM")
+        for name, icon in TOOL_ICONS:
+            button: Any = tools.operator(f"portrait_actor.{name}_channels", text="", icon=icon)
             button.part, button.search = self.channel_group, search
-        ranges = found.armature.portrait_actor.channels
         if search:
-            column = layout.column(align=True)
-            matching = channel_verbs.filter_channels(self.channel_group, search)
-            for name in matching:
-                _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+            matching = channel_operators.filter_channels(self.channel_group, search)
+            _draw_channels(layout.column(align=True), actor, matching)
             if not matching:
-                column.label(text=iface_("None has “{}” in its name").format(search), icon="INFO")
+                layout.label(text=iface_("None has “{}” in its name").format(search), icon="INFO")
             return
         for group, members in channels.CHANNEL_GROUPS.items():
             if members[0] not in self.channel_names:
                 continue
-            header, body = layout.panel(f"portrait_actor_{group}", default_closed=group in {"Tongue", "Cheeks", "Nose"})
+            header, body = layout.panel(f"portrait_actor_{group}", default_closed=group in CLOSED_GROUPS)
             header.label(text=iface_(group), translate=False)
-            if body is None:
-                continue
-            column = body.column(align=True)
-            for name in members:
-                _draw_channel(column.row(align=True), keys.key_blocks.get(name), ranges.get(name))
+            if body is not None:
+                _draw_channels(body.column(align=True), actor, members)
 
 
-def _draw_channel(
-    row: bpy.types.UILayout, shape_key: bpy.types.ShapeKey | None, channel_range: bpy.types.PropertyGroup | None
-) -> None:
-    if shape_key is None:
+def _draw_link_hint(layout: bpy.types.UILayout, actor: scene_actor.SceneActor) -> None:
+    """Draw why the channels of a linked actor cannot be keyed, and what helps."""
+    linked = actor.linked_datablock
+    if linked is None:
         return
-    beyond = channel_range is not None and channel_range.is_exceeded_by(shape_key.value)
+    box = layout.box()
+    draw_wrapped_text(box, iface_("{} is linked from another file.").format(linked.name), "LINKED")
+    if actor.face.override_library:
+        box.operator("portrait_actor.override_channels")
+    else:
+        draw_wrapped_text(box, iface_("Make a Library Override of it to key it here."))
+
+
+def _draw_channels(column: bpy.types.UILayout, actor: scene_actor.SceneActor, names: Iterable[str]) -> None:
+    key_blocks = rna.require_shape_keys(actor.face).key_blocks
+    ranges = rna.get_actor_settings(actor.armature).channels
+    for name in names:
+        shape_key = key_blocks.get(name)
+        if shape_key is not None:
+            _draw_channel(column.row(align=True), shape_key, ranges.get(name))
+
+
+def _draw_channel(row: bpy.types.UILayout, shape_key: bpy.types.ShapeKey, channel_range: ChannelRange | None) -> None:
+    is_exceeded = channel_range is not None and channel_range.is_exceeded_by(shape_key.value)
     row.active = channel_range is not None and channel_range.measured
-    row.alert = beyond
-    parts = row.split(factor=0.72, align=True)
+    row.alert = is_exceeded
+    parts = row.split(factor=SLIDER_SHARE, align=True)
     slider = parts.row(align=True)
-    slider.prop(
-        shape_key, "value", text=_channel_label(shape_key.name), translate=False, slider=True
-    )  # on it, where there is room
+    # The name is on the slider, where there is room for it.
+    slider.prop(shape_key, "value", text=_channel_label(shape_key.name), translate=False, slider=True)
     slider.prop_decorator(shape_key, "value")
     if channel_range is not None:
-        parts.label(text=channel_range.range_label(), icon="ERROR" if beyond else "NONE", translate=False)
+        parts.label(text=channel_range.range_label(), icon="ERROR" if is_exceeded else "NONE", translate=False)
 
 
 def _channel_label(channel: str) -> str:
-    """``mouthSmileLeft`` → ``Smile Left``: the group's heading says the rest. Not translated: it is ARKit's name."""
-    words = "".join(f" {c}" if c.isupper() else c for c in channel).split()
-    return " ".join(w.capitalize() for w in (words[1:] if len(words) > 1 else words))
+    """Return e.g. ``Smile Left`` for ``mouthSmileLeft``. ARKit's names are not translated."""
+    words = "".join(f" {letter}" if letter.isupper() else letter for letter in channel).split()
+    return " ".join(word.capitalize() for word in (words[1:] if len(words) > 1 else words))
 
 
 class PORTRAIT_ACTOR_PT_oral(ChannelPanel, bpy.types.Panel):
@@ -119,9 +140,11 @@ class PORTRAIT_ACTOR_PT_oral(ChannelPanel, bpy.types.Panel):
     channel_names, channel_group = channels.ORAL_CHANNELS, "ORAL"
 
     def draw(self, context: bpy.types.Context) -> None:
-        grid = self.layout.grid_flow(row_major=True, columns=6, align=True)
+        """Draw the buttons of the mouth shapes over the sliders."""
+        grid = rna.get_layout(self).grid_flow(row_major=True, columns=VISEME_COLUMNS, align=True)
         for viseme in visemes.VISEMES:
-            grid.operator("portrait_actor.key_viseme", text=visemes.viseme_label(viseme)).viseme = viseme
+            button: Any = grid.operator("portrait_actor.key_viseme", text=visemes.viseme_label(viseme))
+            button.viseme = viseme
         super().draw(context)
 
 

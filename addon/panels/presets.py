@@ -1,4 +1,4 @@
-"""Presets of the sidebar's forms: how an actor speaks, how it is rendered. Blender keeps them with its own."""
+"""Presets of the forms Speak and Render. Blender stores them with its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bl_ui.utils import PresetPanel
 from ..properties import LINE_PROPERTIES, RENDER_PROPERTIES
 from ..translations import CONTEXT
 
-SHOT_PROPERTIES = {"audio", "strip", "into_take", "output"}  # is of one shot; a preset says how
+SHOT_PROPERTIES = frozenset({"audio", "strip", "into_take", "output"})  # belong to one shot, so a preset omits them
 
 
 class PORTRAIT_ACTOR_PT_speak_presets(PresetPanel, bpy.types.Panel):
@@ -28,7 +28,7 @@ class PORTRAIT_ACTOR_PT_render_presets(PresetPanel, bpy.types.Panel):
     preset_add_operator = "portrait_actor.add_render_preset"
 
 
-class PORTRAIT_ACTOR_OT_add_speak_preset(AddPresetBase, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_add_speak_preset(AddPresetBase, bpy.types.Operator):  # type: ignore[misc]  # as Blender does
     """Keep how the actor speaks now under a name, or forget it"""
 
     bl_idname = "portrait_actor.add_speak_preset"
@@ -41,7 +41,7 @@ class PORTRAIT_ACTOR_OT_add_speak_preset(AddPresetBase, bpy.types.Operator):
     preset_values = [f"line.{name}" for name in LINE_PROPERTIES if name not in SHOT_PROPERTIES]
 
 
-class PORTRAIT_ACTOR_OT_add_render_preset(AddPresetBase, bpy.types.Operator):
+class PORTRAIT_ACTOR_OT_add_render_preset(AddPresetBase, bpy.types.Operator):  # type: ignore[misc]
     """Keep how frames are rendered and placed now under a name, or forget it"""
 
     bl_idname = "portrait_actor.add_render_preset"

@@ -1,77 +1,87 @@
-"""Keeps actors' folders found when their .blend is saved elsewhere: Blender remaps only its own paths."""
+"""Paths of actor folders in a .blend that is saved elsewhere: Blender remaps only its own paths."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.app.handlers import persistent
 
+from .. import rna
 from ..contract import safe_io
 
 
 def resolve_actor_folder(armature: bpy.types.Object) -> Path:
-    """The folder of an actor's armature. Where it is no more, one of its name beside the open .blend is meant."""
+    """Return the folder of an actor's armature, or the folder of its name beside the open .blend if it is gone."""
     origin = armature.override_library.reference if armature.override_library else armature
-    folder = Path(bpy.path.abspath(armature.portrait_actor.folder, library=origin.library))
+    library = origin.library if origin is not None else None
+    folder = Path(bpy.path.abspath(rna.get_actor_settings(armature).folder, library=library))
+    if not bpy.data.filepath or safe_io.is_accessible_folder(folder):
+        return folder
     beside = Path(bpy.data.filepath).parent / folder.name
-    return (
-        beside
-        if bpy.data.filepath and not safe_io.is_accessible_folder(folder) and safe_io.is_accessible_folder(beside)
-        else folder
-    )
+    return beside if safe_io.is_accessible_folder(beside) else folder
 
 
 def format_actor_folder(folder: Path, blend_file: str) -> str:
-    """How a .blend at `blend` names a folder: relative to itself if the person prefers that and the drive allows it."""
-    wanted = bool(blend_file) and bpy.context.preferences.filepaths.use_relative_paths
-    if not wanted or os.path.splitdrive(folder)[0] != os.path.splitdrive(blend_file)[0]:
+    """Return a folder as a .blend stores it: relative to the .blend if the preferences and the drive allow it."""
+    assert bpy.context.preferences is not None
+    is_relative = bool(blend_file) and bpy.context.preferences.filepaths.use_relative_paths
+    if not is_relative or os.path.splitdrive(folder)[0] != os.path.splitdrive(blend_file)[0]:
         return str(folder)
     return bpy.path.relpath(str(folder), start=str(Path(blend_file).parent))
 
 
-_folders_during_save: dict[int, Path] = {}  # session_uid of an armature → its folder, while a file is being written
+class SaveHandlers:
+    """Handlers that rewrite actor folders while a file is saved: it is written with paths relative to its new place."""
+
+    def __init__(self) -> None:
+        self._folders: dict[int, Path] = {}  # session_uid of an armature → its folder, during a save
+
+    @persistent  # type: ignore[untyped-decorator]
+    def before_save(self, blend_file: str, _unused: object = None) -> None:
+        """Make the folders of the file's own actors relative to the file that is written."""
+        self._folders.clear()
+        for armature in bpy.data.objects:
+            is_own = armature.library is None and armature.override_library is None and armature.is_editable
+            if is_own and armature.type == "ARMATURE" and rna.get_actor_settings(armature).folder:
+                folder = self._folders[armature.session_uid] = resolve_actor_folder(armature)
+                rna.get_actor_settings(armature).folder = format_actor_folder(folder, blend_file)
+
+    @persistent  # type: ignore[untyped-decorator]
+    def after_save(self, _blend_file: str, _unused: object = None) -> None:
+        """Make them relative to the open file again: a saved copy lies elsewhere."""
+        for armature in bpy.data.objects:
+            if armature.session_uid in self._folders:
+                folder = self._folders[armature.session_uid]
+                rna.get_actor_settings(armature).folder = format_actor_folder(folder, bpy.data.filepath)
+        self._folders.clear()
+
+    def pairs(self) -> list[tuple[list[Any], Any]]:
+        """Return Blender's handler lists, each with the method that belongs there."""
+        events = bpy.app.handlers
+        return [
+            (events.save_pre, self.before_save),
+            (events.save_post, self.after_save),
+            (events.save_post_fail, self.after_save),
+        ]
 
 
-@persistent
-def _rewrite_before_save(blend: str, _unused: object = None) -> None:
-    """The file is written with paths relative to where it goes."""
-    _folders_during_save.clear()
-    for thing in bpy.data.objects:
-        own = thing.library is None and thing.override_library is None
-        if own and thing.type == "ARMATURE" and thing.portrait_actor.folder and thing.is_editable:
-            _folders_during_save[thing.session_uid] = resolve_actor_folder(thing)
-            thing.portrait_actor.folder = format_actor_folder(_folders_during_save[thing.session_uid], blend)
-
-
-@persistent
-def _rewrite_after_save(_blend: str, _unused: object = None) -> None:
-    """The open file goes on with paths relative to where it is: a saved copy lies elsewhere."""
-    for thing in bpy.data.objects:
-        if thing.session_uid in _folders_during_save:
-            thing.portrait_actor.folder = format_actor_folder(
-                _folders_during_save[thing.session_uid], bpy.data.filepath
-            )
-    _folders_during_save.clear()
-
-
-def _handlers() -> list[tuple[list[object], object]]:
-    handlers = bpy.app.handlers
-    return [
-        (handlers.save_pre, _rewrite_before_save),
-        (handlers.save_post, _rewrite_after_save),
-        (handlers.save_post_fail, _rewrite_after_save),
-    ]
+_handlers: SaveHandlers | None = None  # while the extension is switched on
 
 
 def register() -> None:
-    """Begins to follow the file."""
-    for functions, function in _handlers():
-        functions.append(function)
+    """Add the handlers."""
+    global _handlers
+    _handlers = SaveHandlers()
+    for functions, method in _handlers.pairs():
+        functions.append(method)
 
 
 def unregister() -> None:
-    """Stops following it."""
-    for functions, function in _handlers():
-        functions.remove(function)
+    """Remove the handlers."""
+    global _handlers
+    for functions, method in _handlers.pairs() if _handlers is not None else ():
+        functions.remove(method)
+    _handlers = None

@@ -1,16 +1,27 @@
-"""Rendered frames over the scene, in the compositor."""
+"""Rendered frames in the compositor, over the scene."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
+from .. import rna
 from . import compat, merge_group
 
 TAG_PROPERTY = "portrait_actor"  # custom property of our nodes: the armature of the actor that they show
-GROUP_NODE, IMAGE_NODE, RENDER_LAYERS_NODE = "CompositorNodeGroup", "CompositorNodeImage", "CompositorNodeRLayers"
+GROUP_NODE = "CompositorNodeGroup"
+IMAGE_NODE = "CompositorNodeImage"
+RENDER_LAYERS_NODE = "CompositorNodeRLayers"
+
+# Layout of our nodes, in the units of the node editor.
+GROUP_WIDTH = 220
+GROUP_SPACE = 340  # between what the output was linked to and the output
+GROUP_OFFSET = 280  # from the group to the output
+IMAGE_OFFSET = (560, 400)  # from the image to the output
 
 
 @dataclass(frozen=True)
@@ -18,9 +29,10 @@ class FrameSequence:
     """Image files numbered by scene frame, as the backend reports them.
 
     Attributes:
-        folder: where they are.
-        pattern: of their names, e.g. ``"jane_####.exr"``.
-        first, last: frame numbers, inclusive.
+        folder: their folder.
+        pattern: their names with # for digits, e.g. ``"jane_####.exr"``.
+        first_frame: number of the first file.
+        last_frame: number of the last file, inclusive.
     """
 
     folder: Path
@@ -29,13 +41,17 @@ class FrameSequence:
     last_frame: int
 
     def frame_path(self, frame: int) -> Path:
-        """The file of one frame."""
+        """Return the file of a frame."""
         return self.folder / self.pattern.replace("####", f"{frame:04d}")
 
 
 @dataclass(frozen=True)
 class FootageBackground:
-    """What the actor was filmed before, as scene-linear means: where colour match and spill begin."""
+    """The footage behind the actor, from which color match and spill start.
+
+    Attributes:
+        mean_color: scene-linear mean.
+    """
 
     mean_color: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -45,19 +61,20 @@ def place_frames(
     armature: bpy.types.Object,
     sequence: FrameSequence,
     background: FootageBackground = FootageBackground(),
-) -> bpy.types.Node:
-    """Wires the frames over what the compositor shows; an actor that is wired already gets the new frames, and its
-    sliders stay as they are.
+) -> rna.AnyNode:
+    """Show the frames over the compositor's image. An actor that is shown already keeps its sliders.
 
     Args:
-        actor: the armature; the nodes refer to it, so it may be renamed.
+        scene: the scene with the compositor.
+        armature: the actor's armature. The nodes refer to it, so it may be renamed.
+        sequence: the frames.
+        background: start values for the sliders of a new group.
 
     Returns:
         the group node, whose inputs are the sliders.
     """
     tree = compat.ensure_compositor_tree(scene)
-    found = {node.bl_idname: node for node in tree.nodes if node.get(TAG_PROPERTY) == armature}
-    merge, image = found.get(GROUP_NODE), found.get(IMAGE_NODE)
+    merge, image = _find_nodes(tree, armature, GROUP_NODE, IMAGE_NODE)
     if merge is None or image is None:
         merge, image = _add_nodes(scene, tree, armature, background)
     merge.node_tree, merge.mute = merge_group.get_merge_group(scene), False
@@ -73,103 +90,136 @@ def place_frames(
     return merge
 
 
-def _assign_frames(node: bpy.types.Node, sequence: FrameSequence) -> None:
+def _find_nodes(
+    tree: bpy.types.NodeTree | None, armature: bpy.types.Object, *kinds: str
+) -> Iterator[rna.AnyNode | None]:
+    """Yield an actor's last node of each kind, None where it has none."""
+    nodes = _list_nodes(tree, armature)
+    for kind in kinds:
+        yield next((node for node in reversed(nodes) if node.bl_idname == kind), None)
+
+
+def _list_nodes(tree: bpy.types.NodeTree | None, armature: bpy.types.Object) -> list[rna.AnyNode]:
+    """Return all nodes that show an actor."""
+    return [node for node in tree.nodes if node.get(TAG_PROPERTY) == armature] if tree is not None else []
+
+
+def _new_node(tree: bpy.types.NodeTree, kind: str) -> rna.AnyNode:
+    return tree.nodes.new(kind)
+
+
+def _assign_frames(node: rna.AnyNode, sequence: FrameSequence) -> None:
+    replace_image(node, load_sequence(sequence))
+    set_frame_range(node, sequence)
+
+
+def replace_image(node: rna.AnyNode, image: bpy.types.Image) -> None:
+    """Set a node's image and delete the former one if nothing else uses it."""
     old = node.image
-    node.image = load_sequence(sequence)
-    if old is not None and old != node.image and old.users == 0:
+    node.image = image
+    if old is not None and old != image and old.users == 0:
         bpy.data.images.remove(old)
-    node.frame_start = sequence.first_frame
-    node.frame_duration = sequence.last_frame - sequence.first_frame + 1
-    node.frame_offset = sequence.first_frame - 1  # the file's number is frame − frame_start + 1 + offset
-    node.use_auto_refresh = True
+
+
+def set_frame_range(user: Any, sequence: FrameSequence) -> None:
+    """Show each file at the scene frame of its number.
+
+    Args:
+        user: an image user, or a compositor node, which has the same properties.
+        sequence: the files.
+    """
+    user.frame_start = sequence.first_frame
+    user.frame_duration = sequence.last_frame - sequence.first_frame + 1
+    user.frame_offset = sequence.first_frame - 1  # a file's number is frame − frame_start + 1 + offset
+    user.use_auto_refresh = True
 
 
 def _add_nodes(
     scene: bpy.types.Scene, tree: bpy.types.NodeTree, armature: bpy.types.Object, background: FootageBackground
-) -> tuple[bpy.types.Node, bpy.types.Node]:
-    """Puts the merge group in front of the compositor's output, and an Image node before it."""
-    for node in [
-        n for n in tree.nodes if n.get(TAG_PROPERTY) == armature
-    ]:  # half of what was wired is left: begin anew
+) -> tuple[rna.AnyNode, rna.AnyNode]:
+    """Insert the merge group before the compositor's output, and an Image node before the group."""
+    for node in _list_nodes(tree, armature):  # remains of nodes that the artist has deleted in part
         tree.nodes.remove(node)
     output = compat.ensure_compositor_output(tree)
-    merge, image = tree.nodes.new(GROUP_NODE), tree.nodes.new(IMAGE_NODE)
+    merge, image = _new_node(tree, GROUP_NODE), _new_node(tree, IMAGE_NODE)
     for node in (merge, image):
         node[TAG_PROPERTY] = armature
     image.label, merge.label = armature.name, f"{armature.name} over"
     merge.node_tree = merge_group.get_merge_group(scene)
-    merge.width = 220
+    merge.width = GROUP_WIDTH
     color = (*background.mean_color, 1.0)
     merge.inputs["Footage Light"].default_value = merge.inputs["Spill Color"].default_value = color
     x, y = output.node.location
     if output.links:
         before = output.links[0].from_node
-        x = max(x, before.location.x + before.width + 340)  # room for the group between both
+        x = max(x, before.location.x + before.width + GROUP_SPACE)
         tree.links.new(output.links[0].from_socket, merge.inputs["Scene"])
     tree.links.new(_scene_depth_socket(scene, tree), merge.inputs["Scene Depth"])
     tree.links.new(merge.outputs["Image"], output)
     output.node.location.x = x
-    merge.location, image.location = (x - 280, y), (x - 560, y - 400)
+    merge.location = (x - GROUP_OFFSET, y)
+    image.location = (x - IMAGE_OFFSET[0], y - IMAGE_OFFSET[1])
     return merge, image
 
 
-def _scene_depth_socket(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
-    """The scene's depth: switches the pass on where it is off."""
-    layers = next((n for n in tree.nodes if n.bl_idname == RENDER_LAYERS_NODE and n.scene == scene), None)
+def _scene_depth_socket(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> rna.AnySocket:
+    """Return the scene's depth. Switches the pass on."""
+    nodes: list[rna.AnyNode] = list(tree.nodes)
+    layers = next((n for n in nodes if n.bl_idname == RENDER_LAYERS_NODE and n.scene == scene), None)
     if layers is None:
-        layers = tree.nodes.new(RENDER_LAYERS_NODE)
+        layers = _new_node(tree, RENDER_LAYERS_NODE)
         layers.scene = scene
     scene.view_layers[layers.layer].use_pass_z = True
     return layers.outputs["Depth"]
 
 
 def is_outdated(scene: bpy.types.Scene, armature: bpy.types.Object) -> bool:
-    """Whether an actor's group has an older format, or was made for another view transform than the scene has now."""
+    """Return whether an actor's group has an older version or was made for another view transform."""
     tree = compat.find_compositor_tree(scene)
-    nodes = (
-        [n for n in tree.nodes if n.get(TAG_PROPERTY) == armature and n.bl_idname == GROUP_NODE and n.node_tree]
-        if tree
-        else []
-    )
-    return any(node.node_tree.get(merge_group.TAG_PROPERTY) != merge_group.group_tag(scene) for node in nodes)
+    groups = (node.node_tree for node in _list_nodes(tree, armature) if node.bl_idname == GROUP_NODE)
+    tag = merge_group.group_tag(scene)
+    return any(group.get(merge_group.TAG_PROPERTY) != tag for group in groups if group is not None)
 
 
 def find_frame_file(scene: bpy.types.Scene, armature: bpy.types.Object) -> Path | None:
-    """A file of the frames that the compositor shows of an actor; None where it shows none."""
-    tree = compat.find_compositor_tree(scene)
-    ours = {node.bl_idname: node for node in tree.nodes if node.get(TAG_PROPERTY) == armature} if tree else {}
-    merge, image = ours.get(GROUP_NODE), ours.get(IMAGE_NODE)
+    """Return a file of the frames that the compositor shows of an actor; None when it shows none."""
+    merge, image = _find_nodes(compat.find_compositor_tree(scene), armature, GROUP_NODE, IMAGE_NODE)
     return image_path(image.image) if merge is not None and image is not None and not merge.mute else None
 
 
 def image_path(image: bpy.types.Image | None) -> Path | None:
-    """Where an image is on disk, if it is a file."""
-    named = image is not None and image.filepath
-    return Path(bpy.path.abspath(image.filepath, library=image.library)) if named else None
+    """Return an image's file, if it has one."""
+    if image is None or not image.filepath:
+        return None
+    return Path(bpy.path.abspath(image.filepath, library=image.library))
 
 
-def set_muted(scene: bpy.types.Scene, armature: bpy.types.Object, is_muted: bool) -> None:
-    """Takes an actor out of the compositor's picture, or back in, when it is wired there."""
-    tree = compat.find_compositor_tree(scene)
-    for node in tree.nodes if tree else ():
-        if node.get(TAG_PROPERTY) == armature and node.bl_idname == GROUP_NODE:
+def set_muted(scene: bpy.types.Scene, armature: bpy.types.Object, *, is_muted: bool) -> None:
+    """Hide an actor in the compositor, or show it again, if it has nodes there."""
+    for node in _list_nodes(compat.find_compositor_tree(scene), armature):
+        if node.bl_idname == GROUP_NODE:
             node.mute = is_muted
 
 
 def load_sequence(sequence: FrameSequence, scene: bpy.types.Scene | None = None) -> bpy.types.Image:
-    """The frames as one image sequence, with the colour space and alpha of how the backend writes them.
+    """Load the frames as one image sequence with the color space and alpha mode in which the backend writes them.
 
     Args:
-        scene: display colours (PNG) are taken for what this scene's view transform shows; None takes them for sRGB.
+        sequence: the frames.
+        scene: PNG frames are read as colors that this scene's view transform shows; None: as sRGB.
+
+    Returns:
+        the image.
     """
     file = sequence.frame_path(sequence.first_frame)
     image = bpy.data.images.load(str(file), check_existing=True)
+    color_space: Any = image.colorspace_settings  # the stubs do not know the names of color spaces
     image.reload()
     image.source = "SEQUENCE"
     if file.suffix == ".exr":
-        image.colorspace_settings.name = "Linear Rec.709"
+        color_space.name = "Linear Rec.709"
         image.alpha_mode = "PREMUL"
     else:
-        image.colorspace_settings.name = (merge_group.view_transform_space(scene) if scene else "") or "sRGB"
+        color_space.name = (merge_group.view_transform_space(scene) if scene else "") or "sRGB"
         image.alpha_mode = "STRAIGHT"
     return image

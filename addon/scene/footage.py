@@ -1,34 +1,45 @@
-"""The footage beside the actor: which of its frames belongs to the scene's, and the film with the overlay."""
+"""The footage beside the actor: its frame at a scene frame, and the film with the overlay."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 
+from .. import rna
 from ..contract import actor_folder, camera, errors
 from . import takes
 from .scene_actor import SceneActor
 
-HEAD_BOX_CORNERS = np.array(
-    [[x, y, z, 1] for x in (-0.1, 0.1) for y in (-0.15, 0.1) for z in (-0.1, 0.05)]
-)  # about a head, metres
-MAX_ALIGNMENT_ERROR = 0.002  # of the picture's width: less is no difference that a person sees
+# Corners of a box around a head in actor space, metres, homogeneous.
+HEAD_BOX_CORNERS = np.array([[x, y, z, 1] for x in (-0.1, 0.1) for y in (-0.15, 0.1) for z in (-0.1, 0.05)])
+# Share of the picture's width by which the corners may differ: about half a pixel at 256 pixels, which nobody sees.
+# A larger value compares pictures that do not lie on each other.
+MAX_ALIGNMENT_ERROR = 0.002
+FRAME_RATE_TOLERANCE = 1e-3  # relative: 29.97 and 30000 / 1001 are one rate, 24 and 23.976 are two over a minute
 
 
 def find_footage_frame(
     scene: bpy.types.Scene, armature: bpy.types.Object, info: actor_folder.ActorInfo, view: camera.CameraPath
 ) -> int:
-    """The footage's frame that belongs to the scene's current one, which is seen through the camera `view`.
+    """Return the number of the footage's frame at the scene's current frame.
+
+    Args:
+        scene: the scene.
+        armature: the actor's armature.
+        info: the actor's info.
+        view: the camera through which the scene is seen.
 
     Raises:
-        UserError: the camera does not stand where the footage's stood, or the footage has no such frame.
+        UserError: the camera is elsewhere than the footage's was, or the footage has no such frame.
     """
-    if not is_camera_matched(info.camera, view):
-        raise _camera_mismatch_error(scene, armature.portrait_actor.camera)
-    start = armature.portrait_actor.footage_start
+    settings = rna.get_actor_settings(armature)
+    if info.camera is None or not is_camera_matched(info.camera, view):
+        raise _camera_mismatch_error(scene, settings.camera)
+    start = settings.footage_start
     rate = takes.scene_fps(scene) / info.fps
     index = round((scene.frame_current - start) / rate)
     if not 0 <= index < info.frame_count:
@@ -42,7 +53,7 @@ def find_footage_frame(
 
 
 def is_camera_matched(footage: actor_folder.FootageCamera, view: camera.CameraPath) -> bool:
-    """Whether a still camera sees a head from where the footage's camera saw it; its lens may be another."""
+    """Return whether a still camera is where the footage's camera was. Its lens may be another."""
     here, there = ((HEAD_BOX_CORNERS @ np.asarray(matrix).T)[:, :3] for matrix in (view.views[0], footage.view()))
     if min(here[:, 2].min(), there[:, 2].min()) <= 0:
         return False
@@ -52,41 +63,47 @@ def is_camera_matched(footage: actor_folder.FootageCamera, view: camera.CameraPa
 
 def _camera_mismatch_error(scene: bpy.types.Scene, matched: bpy.types.Object | None) -> errors.UserError:
     if matched is None:
-        told = "The camera that is matched to the footage is gone.", "Import the actor again."
+        texts = "The camera that is matched to the footage is gone.", "Import the actor again."
     elif scene.camera != matched:
-        told = f"The footage is seen through {matched.name} alone.", "Make it the scene's camera."
+        texts = f"The footage is seen through {matched.name} alone.", "Make it the scene's camera."
     else:
-        told = f"{matched.name} or the actor has been moved: the footage was seen from elsewhere.", "Move it back."
-    return errors.UserError("other_camera", *told)
+        texts = f"{matched.name} or the actor has been moved: the footage was seen from elsewhere.", "Move it back."
+    return errors.UserError("other_camera", *texts)
 
 
 def load_overlay(scene_actor: SceneActor, film: Path) -> bpy.types.MovieClip:
-    """`load_film` of the overlay; its first frame lies where the footage's take begins."""
+    """Load the overlay's film as a movie clip that begins where the footage's take begins."""
     clip = load_movie_clip(film, "Create the actor again to have it written again.")
     clip.name = f"{scene_actor.name} footage overlay"
-    clip.frame_start = scene_actor.armature.portrait_actor.footage_start
+    clip.frame_start = rna.get_actor_settings(scene_actor.armature).footage_start
     return clip
 
 
 def load_movie_clip(film: Path, remedy: str) -> bpy.types.MovieClip:
-    """Loads a film as a movie clip, or reads it again when the file has it already.
+    """Load a film as a movie clip, or read it again if the .blend has it already.
+
+    Args:
+        film: the file.
+        remedy: what the artist can do if Blender cannot read it.
 
     Raises:
-        UserError: Blender cannot read it; `remedy` is what helps.
+        UserError: Blender cannot read it.
     """
-    clip = bpy.data.movieclips.load(str(film), check_existing=True)
-    clip.filepath = clip.filepath  # forgets the pictures of a film that was there before
-    if clip.frame_duration < 1 or not all(clip.size):  # Blender loads what it cannot read without a word
+    clip: Any = bpy.data.movieclips.load(str(film), check_existing=True)
+    clip.filepath = clip.filepath  # drops the cached images of a film that had the same path
+    if clip.frame_duration < 1 or not all(clip.size):  # Blender loads what it cannot read without an error
         bpy.data.movieclips.remove(clip)
         raise errors.UserError("unreadable_file", f"Blender cannot read {film}.", remedy)
-    return clip
+    loaded: bpy.types.MovieClip = clip
+    return loaded
 
 
 def show_in_clip_editors(clip: bpy.types.MovieClip) -> bool:
-    """Makes the clip the one that open Clip Editors show; whether there is one."""
-    editors = [
+    """Show the clip in all open Clip Editors and return whether there is one."""
+    editors: list[Any] = [
         area.spaces.active
-        for window in bpy.context.window_manager.windows
+        for window in rna.get_window_manager().windows
+        if window.screen is not None
         for area in window.screen.areas
         if area.type == "CLIP_EDITOR"
     ]
@@ -96,5 +113,5 @@ def show_in_clip_editors(clip: bpy.types.MovieClip) -> bool:
 
 
 def is_frame_rate_different(scene: bpy.types.Scene, clip: bpy.types.MovieClip) -> bool:
-    """Whether the clip and the take run apart: Blender shows a clip's frames one by one, whatever their rate."""
-    return not math.isclose(clip.fps, takes.scene_fps(scene), rel_tol=1e-3)
+    """Return whether clip and take drift apart: Blender shows one frame of a clip per scene frame at any rate."""
+    return not math.isclose(clip.fps, takes.scene_fps(scene), rel_tol=FRAME_RATE_TOLERANCE)

@@ -1,45 +1,47 @@
-"""Sounds in the sequencer."""
+"""The actor's sounds in the sequencer."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from ..contract import errors
 from . import compat
 
-AUDIBLE_STRIP_TYPES = {"SOUND", "SCENE", "META"}  # types of strips
-TAG_PROPERTY = "portrait_actor"  # custom property of our strips: the armature of who speaks
+AUDIBLE_STRIP_TYPES = frozenset({"SOUND", "SCENE", "META"})
+TAG_PROPERTY = "portrait_actor"  # custom property of our strips: the speaker's armature
 
 
 def add_strip(
     scene: bpy.types.Scene, armature: bpy.types.Object, file: Path, frame: int, name: str = ""
 ) -> bpy.types.Strip | None:
-    """Adds what an actor says from `frame` on, on the lowest track that is free from there. What else that actor says
-    at the same time is muted: one mouth speaks one line.
+    """Add an actor's line as a strip on the lowest channel that is free, and mute its other lines at that time.
 
     Args:
-        actor: the armature; a strip refers to it, so it may be renamed.
+        scene: the scene with the sequencer.
+        armature: the actor's armature. The strip refers to it, so it may be renamed.
         file: the sound.
-        name: of the strip; by default the file's.
+        frame: the first frame of the strip.
+        name: name of the strip; empty: the file's.
 
     Returns:
         the strip, or None when this Blender is built without sound.
     """
-    if not bpy.app.build_options.audaspace:
+    if not has_audio_support():
         return None
     others = compat.list_strips(scene)
-    taken = {s.channel for s in others if compat.strip_span(s)[1] > frame}
-    channel = next(c for c in range(1, len(taken) + 2) if c not in taken)
-    strip = compat.ensure_strips(scene).new_sound(name or file.stem, str(file), channel, frame)
-    strip.show_waveform = True
+    used_channels = {s.channel for s in others if compat.strip_span(s)[1] > frame}
+    channel = next(c for c in range(1, len(used_channels) + 2) if c not in used_channels)
+    strip: bpy.types.Strip = compat.ensure_strips(scene).new_sound(name or file.stem, str(file), channel, frame)
+    strip.show_waveform = True  # type: ignore[attr-defined]  # of a sound strip
     assign_strip(scene, armature, strip)
     return strip
 
 
 def assign_strip(scene: bpy.types.Scene, armature: bpy.types.Object, strip: bpy.types.Strip) -> None:
-    """Makes a strip what an actor says: it is heard, and what else that actor says at the same time is muted."""
+    """Make a strip an actor's line: unmute it and mute the actor's other lines at the same time."""
     strip[TAG_PROPERTY] = armature
     strip.mute = False
     start, end = compat.strip_span(strip)
@@ -49,8 +51,14 @@ def assign_strip(scene: bpy.types.Scene, armature: bpy.types.Object, strip: bpy.
             other.mute = True
 
 
+def has_audio_support() -> bool:
+    """Return whether this Blender is built with sound."""
+    options: Any = bpy.app.build_options
+    return bool(options.audaspace)
+
+
 def find_strip(scene: bpy.types.Scene, name: str) -> bpy.types.Strip:
-    """The strip of that name.
+    """Return the strip of that name.
 
     Raises:
         UserError: there is none, or it has no sound.
@@ -64,35 +72,35 @@ def find_strip(scene: bpy.types.Scene, name: str) -> bpy.types.Strip:
 
 
 def bounce_strip(scene: bpy.types.Scene, strip: bpy.types.Strip, file: Path) -> Path:
-    """Writes what one strip alone sounds like, trimmed, retimed and as loud as it is in the sequencer, as a WAV file.
+    """Write the sound of one strip as a WAV file, trimmed, retimed and as loud as in the sequencer.
 
     Raises:
         UserError: this Blender is built without sound.
     """
-    muted = {other: other.mute for other in compat.list_strips(scene)}
+    was_muted = {other: other.mute for other in compat.list_strips(scene)}
     first, last = compat.strip_span(strip)
     try:
-        for other in muted:
+        for other in was_muted:
             other.mute = other != strip
         written = mixdown(scene, round(first), round(last) - 1, file)
     finally:
-        for other, was in muted.items():
-            other.mute = was
+        for other, is_muted in was_muted.items():
+            other.mute = is_muted
     if written is None:
         raise errors.UserError("no_sound", "This Blender is built without sound.", "Choose a sound file.")
     return written
 
 
 def mixdown(scene: bpy.types.Scene, first: int, last: int, file: Path) -> Path | None:
-    """Writes what the sequencer sounds like from frame `first` to `last` as a WAV file.
+    """Write the sequencer's sound from frame `first` to `last` as a WAV file.
 
     Returns:
-        the file, or None when nothing sounds there or this Blender is built without sound.
+        the file, or None when there is no sound in that range or this Blender is built without sound.
     """
-    heard = [s for s in compat.list_strips(scene) if s.type in AUDIBLE_STRIP_TYPES and not s.mute]
-    if not bpy.app.build_options.audaspace:
+    audible = [s for s in compat.list_strips(scene) if s.type in AUDIBLE_STRIP_TYPES and not s.mute]
+    if not has_audio_support():
         return None
-    if not any(start <= last and end > first for start, end in map(compat.strip_span, heard)):
+    if not any(start <= last and end > first for start, end in map(compat.strip_span, audible)):
         return None
     before = scene.frame_start, scene.frame_end
     try:

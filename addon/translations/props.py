@@ -1,4 +1,4 @@
-"""Blender's properties, with names that are looked up among this extension's words."""
+"""Blender's properties, with this extension's translation context."""
 
 from functools import partial
 

@@ -14,6 +14,7 @@ ADDON_MODULES = (
     "operators.create_actor",
     "operators.footage_report",
     "panels",
+    "rna",
     "scene.camera",
     "scene.card",
     "scene.compat",
@@ -33,7 +34,7 @@ class AddonModules:
     """Holds each module of `ADDON_MODULES` as an attribute under its last name, e.g. `addon.takes`."""
 
     if TYPE_CHECKING:
-        from addon import cli, contract, panels, thumbnails
+        from addon import cli, contract, panels, rna, thumbnails
         from addon.jobs import environment, job, main_thread, process
         from addon.operators import create_actor, footage_report
         from addon.scene import (

@@ -138,7 +138,7 @@ def test_the_shadow_falls_and_its_casters_are_not_seen(
     scene.world = None
     shadowed = rendered(scene, tmp_path, 12)[..., 1]
     shown = addon.scene_actor.SceneActor(nora.armature, nora.face)
-    addon.card.set_visible(shown, False)
+    addon.card.set_visible(shown, is_visible=False)
     free = rendered(scene, tmp_path, 12)[..., 1]
     lit = free > 0.1
     assert lit.mean() > 0.5
@@ -158,7 +158,7 @@ def test_placing_again_keeps_one_card_and_the_compositor_is_quiet_meanwhile(
     node = addon.compositing.place_frames(
         scene, nora.armature, addon.compositing.FrameSequence(tmp_path, "nora_####.exr", FRAMES[0], FRAMES[-1])
     )
-    addon.compositing.set_muted(scene, nora.armature, True)
+    addon.compositing.set_muted(scene, nora.armature, is_muted=True)
     with_card = rendered(scene, tmp_path, 12)[..., :3]
     picture = np.load(tmp_path / "12.npy")
     expected = linear(picture[..., :3]) * picture[..., 3:] + GREY * (1 - picture[..., 3:])

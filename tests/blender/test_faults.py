@@ -135,7 +135,7 @@ def test_blender_killed_while_it_trains_stops_or_goes_on_as_chosen(
 def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon: AddonModules, tmp_path: Path) -> None:
     code = "sys.stdin.read(); time.sleep(0.5); say(Result('job', {'frames': 7}))"
     command, log = write_child_script(tmp_path, code), tmp_path / "log.txt"
-    job = addon.job.start_job("x", command, log, str, is_detached=True)
+    job = addon.job.start_job(addon.job.JobRequest("x", command, tmp_path, str, is_detached=True))
     receive_until(job.process, is_done=bool)
     addon.job.stop_job()
     assert addon.job.current_job() is None and is_alive(job.process.pid)
@@ -149,7 +149,9 @@ def test_a_detached_job_outlives_the_extension_and_tells_its_log(addon: AddonMod
 @posix
 def test_a_detached_job_is_cancelled_all_the_same(addon: AddonModules, tmp_path: Path) -> None:
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str, is_detached=True)
+    job = addon.job.start_job(
+        addon.job.JobRequest("x", write_child_script(tmp_path, code), tmp_path, str, is_detached=True)
+    )
     job.cancel()
     addon.job.stop_job()
     assert wait_for_exit(job.process.pid)
@@ -249,7 +251,7 @@ def test_a_killed_preview_stays_told_and_leaves_no_file(
 
 
 def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon: AddonModules, tmp_path: Path) -> None:
-    preferences = addon.environment.preferences()
+    preferences = addon.rna.get_preferences()
     preferences.cache_folder = str(tmp_path)
     later = tmp_path / "jobs"
     later.mkdir()
@@ -269,7 +271,7 @@ def test_a_clock_that_is_set_back_takes_no_job_its_folder(addon: AddonModules, t
 
 @posix
 def test_two_blenders_make_job_folders_at_once(addon: AddonModules, tmp_path: Path) -> None:
-    preferences, made = addon.environment.preferences(), []
+    preferences, made = addon.rna.get_preferences(), []
     preferences.cache_folder = str(tmp_path)
     jobs = tmp_path / "jobs"
     try:

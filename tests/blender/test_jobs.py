@@ -140,7 +140,9 @@ def test_a_job_shows_what_the_panel_draws(addon: AddonModules, tmp_path: Path) -
         "sys.stdin.readline(); say(Result('job', {'n': 2}))"
     )
     job = addon.job.start_job(
-        "Create Nora", write_child_script(tmp_path, code), tmp_path / "log.txt", lambda data: f"{data['n']} made"
+        addon.job.JobRequest(
+            "Create Nora", write_child_script(tmp_path, code), tmp_path, lambda data: f"{data['n']} made"
+        )
     )
     assert addon.job.is_busy() and job.status_text == "Starting…"
     end = time.monotonic() + TIMEOUT_SECONDS
@@ -154,10 +156,9 @@ def test_a_job_shows_what_the_panel_draws(addon: AddonModules, tmp_path: Path) -
 
 def test_waiting_for_a_failed_job_raises_its_sentence(addon: AddonModules, tmp_path: Path) -> None:
     job = addon.job.start_job(
-        "x",
-        write_child_script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"),
-        tmp_path / "log.txt",
-        str,
+        addon.job.JobRequest(
+            "x", write_child_script(tmp_path, "say(Error('job', 'no_face', 'No face.', 'Film again.'))"), tmp_path, str
+        )
     )
     with pytest.raises(addon.contract.errors.UserError, match=r"No face\. Film again\."):
         job.wait()
@@ -166,7 +167,7 @@ def test_waiting_for_a_failed_job_raises_its_sentence(addon: AddonModules, tmp_p
 
 def test_cancelling_a_job(addon: AddonModules, tmp_path: Path) -> None:
     code = "sys.stdin.readline(); say(Error('job', 'cancelled', 'Stopped.'))"
-    job = addon.job.start_job("x", write_child_script(tmp_path, code), tmp_path / "log.txt", str)
+    job = addon.job.start_job(addon.job.JobRequest("x", write_child_script(tmp_path, code), tmp_path, str))
     assert bpy.ops.portrait_actor.cancel_job() == {"FINISHED"}
     assert job.state is addon.job.JobState.CANCELLING and job.status_text == "Cancelling…"
     with pytest.raises(addon.contract.errors.UserError, match="Stopped"):
@@ -180,7 +181,9 @@ def test_a_bug_after_the_job_does_not_leave_it_running(addon: AddonModules, tmp_
     def finish(data: Any) -> None:
         raise ZeroDivisionError
 
-    job = addon.job.start_job("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", finish)
+    job = addon.job.start_job(
+        addon.job.JobRequest("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path, finish)
+    )
     with pytest.raises(ZeroDivisionError):
         job.wait()
     assert job.state is addon.job.JobState.FAILED and job.error.code == "bug"
@@ -190,7 +193,9 @@ def test_the_timer_takes_the_job_in_and_goes(addon: AddonModules, tmp_path: Path
     """Timers do not fire without a window, so the test calls what the timer calls."""
     done = []
     addon.job.start_job(
-        "x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path / "log.txt", lambda data: done.append(1) or ""
+        addon.job.JobRequest(
+            "x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path, lambda data: done.append(1) or ""
+        )
     )
     addon.main_thread.start_timer()
     assert bpy.app.timers.is_registered(addon.main_thread._update_job)
@@ -206,7 +211,9 @@ def test_switching_off_ends_the_job_and_its_timer(addon: AddonModules, tmp_path:
     import addon_utils
     from support import PACKAGE
 
-    job = addon.job.start_job("x", write_child_script(tmp_path, "sys.stdin.read()"), tmp_path / "log.txt", str)
+    job = addon.job.start_job(
+        addon.job.JobRequest("x", write_child_script(tmp_path, "sys.stdin.read()"), tmp_path, str)
+    )
     addon.main_thread.start_timer()
     addon_utils.disable(PACKAGE)
     try:
@@ -276,7 +283,7 @@ def test_set_up_runs_the_installer_and_says_why_it_fails(
 ) -> None:
     """The real installer, offline with an empty folder of wheels: an error, and no environment that looks finished."""
     monkeypatch.delenv("PORTRAIT_ACTOR_PYTHON")
-    preferences = addon.environment.preferences()
+    preferences = addon.rna.get_preferences()
     preferences.cache_folder = str(tmp_path / "cache")
     (tmp_path / "wheels").mkdir()
     try:
@@ -317,7 +324,7 @@ def test_a_broken_backend_is_found_by_the_check_and_by_the_first_job(
 def test_the_states_of_the_backend(addon: AddonModules, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("PORTRAIT_ACTOR_PYTHON")
     environment = addon.environment
-    preferences = environment.preferences()
+    preferences = addon.rna.get_preferences()
     preferences.cache_folder = str(tmp_path)
     try:
         python = environment.python_path()
@@ -327,7 +334,7 @@ def test_the_states_of_the_backend(addon: AddonModules, monkeypatch: pytest.Monk
         python.touch()
         marker.write_text('{"pins": ["torch==0.1"]}')
         assert environment.read_state() is environment.BackendState.OUTDATED
-        marker.write_text(json.dumps({"pins": environment._required_packages(False)}))
+        marker.write_text(json.dumps({"pins": environment.required_packages(has_cuda=False)}))
         assert environment.read_state() is environment.BackendState.READY
         preferences.device = "cuda"
         assert environment.read_state() is environment.BackendState.OUTDATED and environment.require_python() == python
@@ -346,7 +353,7 @@ def test_the_states_of_the_backend(addon: AddonModules, monkeypatch: pytest.Monk
 
 
 def test_old_job_folders_are_cleared_away(addon: AddonModules, tmp_path: Path) -> None:
-    preferences = addon.environment.preferences()
+    preferences = addon.rna.get_preferences()
     preferences.cache_folder = str(tmp_path)
     try:
         folders = [addon.environment.make_job_folder("test") for _ in range(addon.environment.MAX_JOB_FOLDERS + 3)]

@@ -143,7 +143,7 @@ def test_create_actor_imports_as_the_sidebar_says(
     """The scene is set up while the job runs, after the button was pressed; only a choice matters more."""
     finishes = []
     create = installed("addon.operators.create_actor")
-    monkeypatch.setattr(create, "start_backend_job", lambda *a, **k: finishes.append(a[4]))
+    monkeypatch.setattr(addon.job, "start_job", lambda request: finishes.append(request.finish))
     form = bpy.context.scene.portrait_actor
     form.video = str(actor_folder / "audio.wav")  # any file
     form.folder, form.consent_who, form.consent_given = str(actor_folder), "nobody", True

@@ -97,19 +97,13 @@ def test_the_card_is_what_the_camera_frames_before_the_face(
 def test_a_deleted_actor_takes_its_preview_along(sam: SimpleNamespace, live: ModuleType) -> None:
     before, images = handlers(), set(bpy.data.images.keys())
     live.start_preview(bpy.context)
-    process, overlay = (
-        live.current_preview().process._process,
-        importlib.import_module(f"{PACKAGE}.addon.preview.viewport_overlay"),
-    )
-    assert len(overlay._draw_handles) == 2 and live._card_corners(bpy.context.scene) is not None
+    manager, process = live._manager, live.current_preview().process._process
+    overlay = manager._overlay
+    assert len(overlay._handles) == 2 and manager._card_corners(bpy.context.scene) is not None
     bpy.data.objects.remove(sam.armature)
-    assert live._card_corners(bpy.context.scene) is None
+    assert manager._card_corners(bpy.context.scene) is None
     assert live.update_preview() is None and live.current_preview() is None
-    assert (
-        not overlay._draw_handles
-        and overlay._cached_texture is None
-        and not bpy.app.timers.is_registered(live.update_preview)
-    )
+    assert not overlay._handles and not bpy.app.timers.is_registered(manager._timer)
     assert handlers() == before and set(bpy.data.images.keys()) == images
     process._child.wait(30)
 

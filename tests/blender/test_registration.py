@@ -185,6 +185,6 @@ def test_a_file_with_an_actor_survives_without_the_extension(nora: SimpleNamespa
 @pytest.mark.parametrize("verb", ["create_actor", "speak", "render_actor", "setup_backend"])
 def test_a_second_job_says_why_it_must_wait(addon: AddonModules, verb: str, tmp_path: Path) -> None:
     code = "import sys; sys.stdin.read()"
-    addon.job.start_job("a long one", [sys.executable, "-c", code], tmp_path / "log.txt", lambda data: "")
+    addon.job.start_job(addon.job.JobRequest("a long one", [sys.executable, "-c", code], tmp_path, lambda data: ""))
     with pytest.raises(RuntimeError, match="A job is running"):
         getattr(bpy.ops.portrait_actor, verb)()

@@ -67,7 +67,7 @@ def test_the_report_can_be_read_while_its_actor_is_still_trained(addon: AddonMod
     folder = tmp_path / "jane.actor"
     folder.mkdir()
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    addon.job.start_job("Create Jane", command, tmp_path / "log.txt", lambda data: "", actor_folder=folder)
+    addon.job.start_job(addon.job.JobRequest("Create Jane", command, tmp_path, lambda data: "", actor_folder=folder))
     assert not bpy.ops.portrait_actor.open_report.poll()
     (folder / "report.html").write_text("<!doctype html>", encoding="utf-8")
     assert bpy.ops.portrait_actor.open_report() == {"FINISHED"}
