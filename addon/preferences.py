@@ -17,8 +17,16 @@ DEVICE_ITEMS = (
     ("cuda", "CUDA", "An NVIDIA GPU"),
 )
 ON_QUIT_ITEMS = (
-    ("STOP", "Stop, and Resume Later", "Create Actor ends with Blender, and goes on where it was when pressed again"),
-    ("GO_ON", "Go On Training", "Create Actor goes on without Blender; pressed again, it waits for it and imports it"),
+    (
+        "STOP",
+        "Stop, and Resume Later",
+        "Create Actor stops with Blender, and resumes where it stopped when pressed again",
+    ),
+    (
+        "GO_ON",
+        "Go On Training",
+        "Create Actor keeps running without Blender. Press it again to wait for the actor and import it",
+    ),
 )
 
 
@@ -27,24 +35,24 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
 
     device: EnumProperty(
         name="Device",
-        description="What trains and renders actors, and what Set Up Backend installs PyTorch for",
+        description="Device that trains and renders actors, and for which Set Up Backend installs PyTorch",
         items=DEVICE_ITEMS,
         default="auto",
     )
     on_quit: EnumProperty(
         name="When Blender Closes",
-        description="What becomes of an actor in the making",
+        description="What happens to an actor that is being created",
         items=ON_QUIT_ITEMS,
         default="STOP",
     )
     cache_folder: StringProperty(
         name="Cache Folder",
-        description="For the backend, job files and logs; empty takes Blender's folder for this extension",
+        description="For the backend, job files and logs; empty uses Blender's folder for this extension",
         subtype="DIR_PATH",
     )
     host_python: StringProperty(
         name="Python 3.11 or 3.12",
-        description="Makes the backend's environment; empty looks for one on this computer",
+        description="Python that makes the backend's environment; empty searches this computer for one",
         subtype="FILE_PATH",
     )
     wheels: StringProperty(
@@ -54,7 +62,7 @@ class PortraitActorPreferences(bpy.types.AddonPreferences):
     )
     backend_python: StringProperty(
         name="Backend's Python",
-        description="A Python that has the backend's packages already; empty takes the one that Set Up Backend made",
+        description="A Python that has the backend's packages already; empty uses the one that Set Up Backend made",
         subtype="FILE_PATH",
     )
 

@@ -22,12 +22,12 @@ from .translations.props import (
 PRESET_ITEMS = (
     ("draft", "Draft", "Minutes on a CPU: to see whether the footage works"),
     ("standard", "Standard", "The usual choice"),
-    ("final", "Final", "The best picture; wants a GPU or a night"),
+    ("final", "Final", "Best quality; needs a GPU or a night"),
     ("tiny", "Tiny", "A blurred actor in seconds, to test a pipeline"),
 )
 PREVIEW_SIZE_ITEMS = (
     ("256", "256 px", "Fast"),
-    ("384", "384 px", "Between"),
+    ("384", "384 px", "Medium"),
     ("512", "512 px", "Sharp; slower without a GPU"),
 )
 MATCH_SCENE_ITEMS = (
@@ -37,27 +37,27 @@ MATCH_SCENE_ITEMS = (
 )
 COMPARISON_ITEMS = (
     ("OFF", "Off", "The actor alone"),
-    ("ONION", "Onion", "The footage lies over the actor, as clear as you like"),
+    ("ONION", "Onion", "The footage over the actor, with adjustable opacity"),
     ("WIPE", "Wipe", "The footage left of a line, the actor right of it"),
-    ("DIFFERENCE", "Diff", "What differs between the actor and the footage's person; black is the same"),
+    ("DIFFERENCE", "Diff", "Difference between the actor and the person in the footage; black means none"),
 )
 FORMAT_ITEMS = (
     ("exr", "OpenEXR", "Scene-linear color with alpha, depth and mattes; for compositing"),
     ("png", "PNG", "Display color with alpha"),
-    ("mp4", "MP4", "A film to look at, with the scene's sound; not wired into the compositor"),
+    ("mp4", "MP4", "A film with the scene's sound; it is not placed in the scene"),
 )
 PLACEMENT_ITEMS = (
     ("compositor", "Compositor", "Over the scene, as a group with sliders for edge, color and grain"),
-    ("card", "Card", "A rectangle before the camera, and what casts the actor's shadow; without a compositor"),
+    ("card", "Card", "A rectangle in front of the camera that also casts the actor's shadow; needs no compositor"),
     ("none", "Nowhere", "Files only"),
 )
 # Options of the property Match Scene, which the sidebar and the operators have, each with a default of its own.
 MATCH_SCENE_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "name": "Match Scene",
-        "description": "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself "
-        "only where that changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and "
-        "range are those that Blender starts with",
+        "description": "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by default "
+        "only while the scene has no actor, and its camera (if any), resolution, frame rate and range are those that "
+        "Blender starts with",
     }
 )
 # Options of the properties that scale a part of a spoken line.
@@ -129,11 +129,9 @@ class ActorSettings(bpy.types.PropertyGroup):
     camera: PointerProperty(
         name="Camera", description="The camera matched to the footage", type=bpy.types.Object, override=OVERRIDABLE
     )
-    channels: CollectionProperty(
-        name="Channels", description="What the footage showed of each channel", type=ChannelRange
-    )
+    channels: CollectionProperty(name="Channels", description="Range of each channel in the footage", type=ChannelRange)
     rendered_blur: IntProperty(
-        name="Rendered Blur Samples", description="Those of the frames in the scene", default=8, min=1, max=256
+        name="Rendered Blur Samples", description="Blur samples of the frames in the scene", default=8, min=1, max=256
     )
     rendered_vectors: BoolProperty(
         name="Rendered Vectors", description="Whether the frames in the scene have a Vector pass"
@@ -152,21 +150,19 @@ class SpeechForm:
 
     audio: StringProperty(name="Sound", description="The line to speak", subtype="FILE_PATH", options=BLEND_RELATIVE)
     strip: StringProperty(
-        name="Strip", description="A strip of the sequencer whose sound is spoken where it lies, in place of a file"
+        name="Strip", description="Strip of the sequencer to speak at its place in time, instead of a file"
     )
     smoothing: FloatProperty(
         name="Smoothing",
-        description="Seconds over which the mouth's motion is averaged; lips close all the same",
+        description="Duration over which the mouth's motion is averaged; lips still close",
         min=0,
         max=0.3,
         precision=3,
         step=1,
         subtype="TIME_ABSOLUTE",
     )
-    lips_strength: FloatProperty(name="Lips", description="How widely the mouth moves", **STRENGTH_OPTIONS)
-    use_style: BoolProperty(
-        name="Style of a Part", description="Speak in the manner that the actor has in one part of the footage"
-    )
+    lips_strength: FloatProperty(name="Lips", description="Scale of the mouth's motion", **STRENGTH_OPTIONS)
+    use_style: BoolProperty(name="Style of a Part", description="Speak in the style of one part of the footage")
     style_start: FloatProperty(
         name="From", description="Second of the footage at which that part begins", min=0, subtype="TIME_ABSOLUTE"
     )
@@ -186,18 +182,18 @@ class LineForm(SpeechForm):
     blink: BoolProperty(name="Blinks", description="Blinks and brows move with the voice", default=True)
     into_take: BoolProperty(
         name="Into Take in Use",
-        description="Replace this stretch of the take in use; your keys before and after it stay",
+        description="Replace this range of the take in use; your keys before and after it stay",
     )
-    seed: IntProperty(name="Seed", description="Another seed gives another reading of the line", min=0)
-    brows_strength: FloatProperty(name="Brows", description="How much the brows move", **STRENGTH_OPTIONS)
-    head_strength: FloatProperty(name="Head", description="How much head and torso move", **STRENGTH_OPTIONS)
+    seed: IntProperty(name="Seed", description="Another seed gives another delivery of the line", min=0)
+    brows_strength: FloatProperty(name="Brows", description="Scale of the brows' motion", **STRENGTH_OPTIONS)
+    head_strength: FloatProperty(name="Head", description="Scale of the motion of head and torso", **STRENGTH_OPTIONS)
     blink_strength: FloatProperty(name="Lids", description="How far blinks close the eyes", **STRENGTH_OPTIONS)
 
 
 class CreateForm:
     """Properties of Create Actor beside the video, in the sidebar and the operator."""
 
-    actor_name: StringProperty(name="Name", description="What the actor is called; empty takes the video's name")
+    actor_name: StringProperty(name="Name", description="Name of the actor; empty uses the video's name")
     folder: StringProperty(
         name="Save In",
         description="Folder for the actor; empty puts it beside the video",
@@ -212,7 +208,8 @@ class CreateForm:
     )
     landmarker: StringProperty(
         name="Face Landmarker",
-        description="MediaPipe's face_landmarker.task, if you have it, to measure the channels; empty: the own fit",
+        description="MediaPipe's face_landmarker.task, if you have it, to measure the channels; empty uses the "
+        "built-in fit",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
     )
@@ -230,14 +227,14 @@ class RenderForm:
         options=BLEND_RELATIVE,
     )
     file_format: EnumProperty(
-        name="Format", description="What the rendered frames are for", items=FORMAT_ITEMS, default="exr"
+        name="Format", description="File format of the rendered frames", items=FORMAT_ITEMS, default="exr"
     )
     placement: EnumProperty(
         name="Place In", description="Where the rendered frames appear", items=PLACEMENT_ITEMS, default="compositor"
     )
     blur_samples: IntProperty(
         name="Blur Samples",
-        description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
+        description="Samples per frame while the shutter is open; each takes as long as a frame without blur",
         default=8,
         min=1,
         max=256,
@@ -269,14 +266,14 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
 
     actor: PointerProperty(
         name="Actor",
-        description="The actor that the sidebar shows while nothing of an actor is selected",
+        description="The actor that the sidebar shows while no actor is selected",
         type=bpy.types.Object,
         poll=_is_actor,
     )
     render_ahead: BoolProperty(
         name="Up to Date without a Window",
-        description="Where Blender renders the animation without a window (-b -a), frames of placed actors that are "
-        "missing or out of date are rendered first",
+        description="Render missing or outdated frames of placed actors first when Blender renders the animation "
+        "without a window (-b -a)",
         default=True,
     )
 
@@ -314,23 +311,23 @@ class SceneSettings(CreateForm, RenderForm, bpy.types.PropertyGroup):
         update=_request_preview_update,
     )
     onion_opacity: FloatProperty(
-        name="Opacity", description="How much of the footage is seen", default=0.5, min=0, max=1, subtype="FACTOR"
+        name="Opacity", description="Opacity of the footage", default=0.5, min=0, max=1, subtype="FACTOR"
     )
     wipe_position: FloatProperty(
-        name="Position", description="How far from the left the line is", default=0.5, min=0, max=1, subtype="FACTOR"
+        name="Position", description="Distance of the line from the left", default=0.5, min=0, max=1, subtype="FACTOR"
     )
     difference_gain: FloatProperty(
-        name="Gain", description="How many times brighter differences are shown than they are", default=4, min=1, max=32
+        name="Gain", description="Factor by which differences are brightened", default=4, min=1, max=32
     )
     channel_search: StringProperty(
-        name="Search", description="Show the channels whose names have this in them", options={"TEXTEDIT_UPDATE"}
+        name="Search", description="Show only channels whose names contain this text", options={"TEXTEDIT_UPDATE"}
     )
 
-    line: PointerProperty(name="Line", description="What is spoken and how", type=LineSettings)
+    line: PointerProperty(name="Line", description="The line and its settings", type=LineSettings)
 
     dub_footage: StringProperty(
         name="Original",
-        description="The video that the actor was made from; empty takes the actor's own crops of it",
+        description="The video that the actor was made from; empty uses the crops in the actor's folder",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
     )

@@ -88,7 +88,8 @@ class PORTRAIT_ACTOR_OT_setup_backend(JobOperator, bpy.types.Operator):
 
     wheels: StringProperty(name="Wheels", description="Folder of wheels; empty: the preferences'", subtype="DIR_PATH")
     again: BoolProperty(
-        name="Again", description="Make it anew even if it looks complete; until then the old one stays in use"
+        name="Again",
+        description="Install again even if the backend looks complete; the old installation stays in use until then",
     )
 
     def run(self, context: bpy.types.Context) -> OperatorResult:
@@ -96,7 +97,7 @@ class PORTRAIT_ACTOR_OT_setup_backend(JobOperator, bpy.types.Operator):
 
 
 class PORTRAIT_ACTOR_OT_check_backend(JobOperator, bpy.types.Operator):
-    """Look whether everything that the backend needs is installed and works, and on which device it works"""
+    """Check that everything the backend needs is installed and works, and on which device"""
 
     bl_idname = "portrait_actor.check_backend"
     bl_label = "Check Backend"
@@ -145,7 +146,7 @@ class PORTRAIT_ACTOR_OT_open_log(bpy.types.Operator):
         last = job.current_job()
         log = Path(last.error.log) if last and last.error and last.error.log else last.log if last else None
         if log is None or not log.is_file():
-            self.report({"ERROR"}, rpt_("The log does not exist any more."))
+            self.report({"ERROR"}, rpt_("The log does not exist anymore."))
             return {"CANCELLED"}
         if not bpy.app.background:
             bpy.ops.wm.path_open(filepath=str(log))

@@ -43,7 +43,7 @@ class CaptureFileOperator(ActorOperator):
     )
     filter_glob: StringProperty(default=CAPTURE_FILE_GLOB, options={"HIDDEN", "SKIP_SAVE"})
     actor: StringProperty(
-        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+        name="Actor", description="The armature's name; empty uses the selected actor", options={"SKIP_SAVE"}
     )
     flip_yaw: BoolProperty(name="Flip Yaw", description="The file counts turns to the actor's right as positive")
     flip_pitch: BoolProperty(name="Flip Pitch", description="The file counts upward nods as positive")
@@ -60,7 +60,7 @@ class CaptureFileOperator(ActorOperator):
 
 
 class PORTRAIT_ACTOR_OT_import_capture(CaptureFileOperator, bpy.types.Operator):
-    """Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)"""
+    """Read a performance as a new take: a capture of Live Link Face (.csv) or a saved performance (.npz)"""
 
     bl_idname = "portrait_actor.import_capture"
     bl_label = "Import Capture"
@@ -69,16 +69,18 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFileOperator, bpy.types.Operator):
     frame_start: IntProperty(
         name="First Frame", description="The scene frame where the performance begins", default=1, subtype="TIME"
     )
-    head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
+    head: BoolProperty(
+        name="Head Motion", description="Key the head too; otherwise it keeps its own take", default=True
+    )
     use_neutral: BoolProperty(
-        name="Take Out Neutral", description="The capture shows a relaxed face once, which becomes rest"
+        name="Take Out Neutral", description="Subtract the relaxed face that the capture shows once"
     )
     neutral: FloatProperty(
-        name="Neutral At", description="Second of the capture that shows it", min=0, subtype="TIME_ABSOLUTE"
+        name="Neutral At", description="Second of the capture with the relaxed face", min=0, subtype="TIME_ABSOLUTE"
     )
     capture_fps: FloatProperty(
         name="Capture Rate",
-        description="Frames per second that its timecodes count; 0 reads it off them",
+        description="Frames per second of its timecodes; 0 derives the rate from them",
         min=0,
         max=1000,
     )
@@ -110,7 +112,7 @@ class PORTRAIT_ACTOR_OT_import_capture(CaptureFileOperator, bpy.types.Operator):
 
 
 class PORTRAIT_ACTOR_OT_export_capture(CaptureFileOperator, bpy.types.Operator):
-    """Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)"""
+    """Write the actor's performance in the frame range as a Live Link Face capture (.csv) or as a performance (.npz)"""
 
     bl_idname = "portrait_actor.export_capture"
     bl_label = "Export Capture"

@@ -76,14 +76,14 @@ def set_channels(
 class ChannelListOperator(ChannelOperator):
     """Base of the operators on the channels that the sidebar lists."""
 
-    part: EnumProperty(name="Channels", description="Which channels are meant", items=CHANNEL_GROUP_ITEMS)
+    part: EnumProperty(name="Channels", description="Group of channels", items=CHANNEL_GROUP_ITEMS)
     search: StringProperty(
-        name="Search", description="Only channels whose names have this in them", options={"SKIP_SAVE"}
+        name="Search", description="Only channels whose names contain this text", options={"SKIP_SAVE"}
     )
 
 
 class PORTRAIT_ACTOR_OT_reset_channels(ChannelListOperator, bpy.types.Operator):
-    """Put the channels that are listed to rest"""
+    """Set the listed channels to 0"""
 
     bl_idname = "portrait_actor.reset_channels"
     bl_label = "Reset Channels"
@@ -99,7 +99,7 @@ class PORTRAIT_ACTOR_OT_reset_channels(ChannelListOperator, bpy.types.Operator):
 
 
 class PORTRAIT_ACTOR_OT_mirror_channels(ChannelListOperator, bpy.types.Operator):
-    """Swap left and right of the channels that are listed"""
+    """Swap left and right of the listed channels"""
 
     bl_idname = "portrait_actor.mirror_channels"
     bl_label = "Mirror Channels"
@@ -117,7 +117,7 @@ class PORTRAIT_ACTOR_OT_mirror_channels(ChannelListOperator, bpy.types.Operator)
 
 
 class PORTRAIT_ACTOR_OT_key_channels(ChannelListOperator, bpy.types.Operator):
-    """Key the channels that are listed at the current frame as they are"""
+    """Key the listed channels at the current frame with their present values"""
 
     bl_idname = "portrait_actor.key_channels"
     bl_label = "Key Channels"
@@ -138,7 +138,13 @@ class PORTRAIT_ACTOR_OT_key_viseme(ChannelOperator, bpy.types.Operator):
 
     viseme: EnumProperty(name="Sound", description="The speech sound whose mouth shape is keyed", items=VISEME_ITEMS)
     strength: FloatProperty(
-        name="Strength", description="How far the mouth goes", default=1.0, min=0, soft_max=1.5, max=2, subtype="FACTOR"
+        name="Strength",
+        description="Strength of the mouth shape",
+        default=1.0,
+        min=0,
+        soft_max=1.5,
+        max=2,
+        subtype="FACTOR",
     )
 
     @classmethod
@@ -169,7 +175,7 @@ class PORTRAIT_ACTOR_OT_override_channels(ActorOperator, bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         found = scene_actor.find_actor(context)
         if found is None or found.linked_datablock is None or found.face.override_library is None:
-            cls.poll_message_set(tip_("The actor is no library override whose channels are linked"))
+            cls.poll_message_set(tip_("The actor is not a library override with linked channels"))
             return False
         return True
 

@@ -131,12 +131,12 @@ def missing_input(form: SceneSettings) -> str:
     if not form.video:
         return n_("Choose a video")
     if not form.consent_who.strip():
-        return n_("Say who is shown")
+        return n_("Enter who is shown")
     return "" if form.consent_given else n_("Confirm that this person agreed")
 
 
 class PORTRAIT_ACTOR_OT_create_actor(CreateForm, JobOperator, bpy.types.Operator):
-    """Turn the video into an actor. Blender stays usable meanwhile, and a stopped job goes on where it was"""
+    """Turn the video into an actor. Blender stays usable meanwhile, and a stopped job resumes where it stopped"""
 
     bl_idname = "portrait_actor.create_actor"
     bl_label = "Create Actor"

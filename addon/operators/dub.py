@@ -114,7 +114,7 @@ class PORTRAIT_ACTOR_OT_dub(SpeechForm, ActorJobOperator, bpy.types.Operator):
     )
     footage: StringProperty(
         name="Original",
-        description="The video that the actor was made from; empty takes the actor's own crops of it",
+        description="The video that the actor was made from; empty uses the crops in the actor's folder",
         subtype="FILE_PATH",
         options=BLEND_RELATIVE,
     )
@@ -122,7 +122,7 @@ class PORTRAIT_ACTOR_OT_dub(SpeechForm, ActorJobOperator, bpy.types.Operator):
         name="Start", description="Second of the footage at which the line begins", min=0, subtype="TIME_ABSOLUTE"
     )
     actor: StringProperty(
-        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+        name="Actor", description="The armature's name; empty uses the selected actor", options={"SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:

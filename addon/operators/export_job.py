@@ -86,7 +86,7 @@ def _copy_actor(actor_folder: contract_actor.ActorFolder, target: Path) -> None:
 
 
 class PORTRAIT_ACTOR_OT_export_job(ActorOperator, bpy.types.Operator):
-    """Write this shot as an Open Job Description bundle, which render managers take as it is"""
+    """Write this shot as an Open Job Description bundle for render managers"""
 
     bl_idname = "portrait_actor.export_job"
     bl_label = "Export Farm Job"
@@ -100,17 +100,17 @@ class PORTRAIT_ACTOR_OT_export_job(ActorOperator, bpy.types.Operator):
     filter_folder: BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
     chunk: IntProperty(
         name="Frames per Task",
-        description="How many frames a machine renders in one go",
+        description="Frames that a machine renders in one task",
         default=10,
         min=1,
         soft_max=500,
     )
     file_format: EnumProperty(
-        name="Format", description="What the rendered frames are for", items=SEQUENCE_FORMAT_ITEMS, default="exr"
+        name="Format", description="File format of the rendered frames", items=SEQUENCE_FORMAT_ITEMS, default="exr"
     )
     blur_samples: IntProperty(
         name="Blur Samples",
-        description="Moments while the shutter is open, whose mean is a frame; each takes as long as a frame",
+        description="Samples per frame while the shutter is open; each takes as long as a frame without blur",
         default=DEFAULT_BLUR_SAMPLES,
         min=1,
         max=256,
@@ -120,7 +120,7 @@ class PORTRAIT_ACTOR_OT_export_job(ActorOperator, bpy.types.Operator):
         name="Vector Pass", description="How far each pixel moves, for motion blur in the compositor; OpenEXR only"
     )
     actor: StringProperty(
-        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+        name="Actor", description="The armature's name; empty uses the selected actor", options={"SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:

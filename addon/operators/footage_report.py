@@ -34,14 +34,14 @@ def find_actor_file(context: bpy.types.Context, name: str) -> Path | None:
 
 
 class PORTRAIT_ACTOR_OT_open_report(OperatorBase, bpy.types.Operator):
-    """Read what was found in the footage: film with overlay, curves, warnings and figures, in the web browser"""
+    """Show what was found in the footage: film with overlay, curves, warnings and figures, in the web browser"""
 
     bl_idname = "portrait_actor.open_report"
     bl_label = "Open Report"
 
     directory: StringProperty(
         name="Actor Folder",
-        description="Whose report; empty: the scene's actor",
+        description="Actor whose report is shown; empty uses the scene's actor",
         subtype="DIR_PATH",
         options=BLEND_RELATIVE | {"SKIP_SAVE"},
     )

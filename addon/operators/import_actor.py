@@ -59,7 +59,7 @@ def import_into_target(target: JobTarget, folder: Path, *, frame_start: int, mat
     """Import at the end of a job into the scene where the job was started; see `import_actor`."""
     scene = target.find_scene()
     if scene is None:
-        return rpt_("{} is ready. Import it: the scene where it was begun is not open.").format(folder.name)
+        return rpt_("{} is ready. Import it: the scene where the job was started is not open.").format(folder.name)
     windows = rna.get_window_manager().windows
     window = next((w for w in windows if w.scene == scene), windows[0])
     scene_before = window.scene

@@ -10,7 +10,7 @@ from .operator_base import ActorOperator, OperatorResult
 
 
 class PORTRAIT_ACTOR_OT_live_preview(ActorOperator, bpy.types.Operator):
-    """Draw the selected actor over the camera's view, anew whenever it moves; press again to switch it off"""
+    """Draw the selected actor over the camera's view and update it whenever it moves. Press again to switch it off"""
 
     bl_idname = "portrait_actor.live_preview"
     bl_label = "Live Preview"

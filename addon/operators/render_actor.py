@@ -241,16 +241,18 @@ class PORTRAIT_ACTOR_OT_render_actor(RenderForm, ActorJobOperator, bpy.types.Ope
     bl_label = "Render Actor"
 
     frame_start: IntProperty(
-        name="First Frame", description="The scene's, when not set", default=SCENE_RANGE, subtype="TIME"
+        name="First Frame", description="The scene's if not set", default=SCENE_RANGE, subtype="TIME"
     )
-    frame_end: IntProperty(
-        name="Last Frame", description="The scene's, when not set", default=SCENE_RANGE, subtype="TIME"
-    )
+    frame_end: IntProperty(name="Last Frame", description="The scene's if not set", default=SCENE_RANGE, subtype="TIME")
     frame_step: IntProperty(
-        name="Step", description="Every how many frames; 0 takes the scene's", default=0, min=0, subtype="TIME"
+        name="Step",
+        description="Distance between rendered frames; 0 uses the scene's",
+        default=0,
+        min=0,
+        subtype="TIME",
     )
     actor: StringProperty(
-        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+        name="Actor", description="The armature's name; empty uses the selected actor", options={"SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:

@@ -102,7 +102,7 @@ def _key_speech(target: JobTarget, performance_file: Path, audio: Path, line: An
     values = armature.name, line.strip or audio.name, frame_start, int(frames[-1])
     if line.into_take:
         take = takes.merge_into_take(armature, face, table, frames, should_key_bones=line.head, channel_names=names)
-        text = rpt_("{} speaks {} from frame {} to {}, in {}: its keys before and after are as they were.")
+        text = rpt_("{} speaks {} from frame {} to {}, in {}: its keys before and after are unchanged.")
         outcome = text.format(*values, take)
     else:
         name = f"{armature.name} {line.strip or audio.stem}"
@@ -134,7 +134,7 @@ class PORTRAIT_ACTOR_OT_speak(LineForm, ActorJobOperator, bpy.types.Operator):
         subtype="TIME",
     )
     actor: StringProperty(
-        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+        name="Actor", description="The armature's name; empty uses the selected actor", options={"SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:

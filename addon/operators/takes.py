@@ -19,13 +19,15 @@ TAKE_PART_ITEMS = (
 
 
 class PORTRAIT_ACTOR_OT_push_take(ActorOperator, bpy.types.Operator):
-    """Put the take in use on an NLA track of its own over the others, faded into what it overlaps"""
+    """Move the take in use to its own NLA track above the others, with fades where it overlaps them"""
 
     bl_idname = "portrait_actor.push_take"
     bl_label = "Push Take to NLA"
     bl_options = {"REGISTER", "UNDO"}
 
-    part: EnumProperty(name="Part", description="Whose take is put there", items=TAKE_PART_ITEMS, default="BOTH")
+    part: EnumProperty(
+        name="Part", description="Part of the actor whose take is moved", items=TAKE_PART_ITEMS, default="BOTH"
+    )
     fade: IntProperty(
         name="Fade", description="Frames of fades at overlaps", default=10, min=0, soft_max=100, subtype="TIME"
     )

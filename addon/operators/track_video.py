@@ -37,12 +37,14 @@ class PORTRAIT_ACTOR_OT_track_video(ActorJobOperator, bpy.types.Operator):
         options=BLEND_RELATIVE,
     )
     actor: StringProperty(
-        name="Actor", description="The armature's name; empty takes the selected actor", options={"SKIP_SAVE"}
+        name="Actor", description="The armature's name; empty uses the selected actor", options={"SKIP_SAVE"}
     )
     frame_start: IntProperty(
         name="First Frame", description="The scene frame where the video begins", default=1, subtype="TIME"
     )
-    head: BoolProperty(name="Head Motion", description="Key the head too; else it keeps its own take", default=True)
+    head: BoolProperty(
+        name="Head Motion", description="Key the head too; otherwise it keeps its own take", default=True
+    )
     face: IntProperty(
         name="Face", description="Which face, from the left, when the video shows several; 0: the only one", min=0
     )

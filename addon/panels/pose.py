@@ -82,7 +82,7 @@ class ChannelPanel(ActorPanel):
             matching = channel_operators.filter_channels(self.channel_group, search)
             _draw_channels(layout.column(align=True), actor, matching)
             if not matching:
-                layout.label(text=iface_("None has “{}” in its name").format(search), icon="INFO")
+                layout.label(text=iface_("No channel name contains “{}”").format(search), icon="INFO")
             return
         for group, members in channels.CHANNEL_GROUPS.items():
             if members[0] not in self.channel_names:

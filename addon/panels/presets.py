@@ -29,7 +29,7 @@ class PORTRAIT_ACTOR_PT_render_presets(PresetPanel, bpy.types.Panel):
 
 
 class PORTRAIT_ACTOR_OT_add_speak_preset(AddPresetBase, bpy.types.Operator):  # type: ignore[misc]  # as Blender does
-    """Keep how the actor speaks now under a name, or forget it"""
+    """Save how the actor speaks now as a preset, or remove the preset"""
 
     bl_idname = "portrait_actor.add_speak_preset"
     bl_label = "Add Speak Preset"
@@ -42,7 +42,7 @@ class PORTRAIT_ACTOR_OT_add_speak_preset(AddPresetBase, bpy.types.Operator):  # 
 
 
 class PORTRAIT_ACTOR_OT_add_render_preset(AddPresetBase, bpy.types.Operator):  # type: ignore[misc]
-    """Keep how frames are rendered and placed now under a name, or forget it"""
+    """Save how frames are rendered and placed now as a preset, or remove the preset"""
 
     bl_idname = "portrait_actor.add_render_preset"
     bl_label = "Add Render Preset"

@@ -1,4 +1,4 @@
-"""German: what is drawn, what explains it, what is told."""
+"""The German texts: labels, tooltips and messages."""
 
 from .labels import LABELS
 from .messages import MESSAGES

@@ -1,4 +1,4 @@
-"""What stands on buttons, fields, headings and in lists, and the short texts between them."""
+"""Labels of buttons, fields, headings and lists, and the short texts between them."""
 
 LABELS: dict[str, str] = {
     "256 px": "256 px",
@@ -103,7 +103,7 @@ LABELS: dict[str, str] = {
     "Neutral At": "Neutral bei",
     "No take": "Kein Take",
     "Nod": "Nicken",
-    "None has “{}” in its name": "Keiner hat „{}“ im Namen",
+    "No channel name contains “{}”": "Kein Kanalname enthält „{}“",
     "Nose": "Nase",
     "Nowhere": "Nirgends",
     "Off": "Aus",
@@ -138,7 +138,7 @@ LABELS: dict[str, str] = {
     "Rotation": "Rotation",
     "Save In": "Speichern in",
     "Save the File": "Datei speichern",
-    "Say who is shown": "Bitte angeben, wer zu sehen ist",
+    "Enter who is shown": "Bitte angeben, wer zu sehen ist",
     "Says {}, as set under Speak": "Spricht {}, wie unter „Sprechen“ eingestellt",
     "Search": "Suchen",
     "Seed": "Startwert",
@@ -176,8 +176,8 @@ LABELS: dict[str, str] = {
     "Takes": "Takes",
     "The backend is ready.": "Das Backend ist bereit.",
     "The compositor's group is older, or for another view transform: render again, frames are kept":
-        "Die Compositor-Gruppe ist älter oder gehört zu einer anderen Anzeigetransformation: erneut rendern, "
-        "die Bilder bleiben",
+        "Die Compositor-Gruppe ist älter oder gehört zu einer anderen Anzeigetransformation: erneut rendern, die "
+        "Bilder bleiben",
     "The preview starts": "Die Vorschau startet",
     "This person agreed": "Hat eingewilligt",
     "Tilt": "Neigen",

@@ -1,7 +1,7 @@
-"""What can go wrong and what helps, notes and stages: made in English, see `translations.sentence`."""
+"""Errors, remedies, notes and stages, see `translations.translate_message`."""
 
 MESSAGES: dict[str, str] = {
-    # what stands in others' place for a value
+    # values in other messages
     "capture": "Capture",
     "face landmarker": "Face Landmarker",
     "not found": "nicht gefunden",

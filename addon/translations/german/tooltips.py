@@ -1,43 +1,44 @@
-"""What explains: tooltips, why a button is grey, and what operators report when they are done."""
+"""Tooltips, reasons why a button is disabled, and reports of operators."""
 
 TOOLTIPS: dict[str, str] = {
     # the backend, its preferences and jobs
     "A CUDA GPU when there is one, else the CPU": "Eine CUDA-GPU, wenn es eine gibt, sonst die CPU",
-    "A Python that has the backend's packages already; empty takes the one that Set Up Backend made":
+    "A Python that has the backend's packages already; empty uses the one that Set Up Backend made":
         "Ein Python, das die Pakete des Backends schon hat; leer: das von „Backend einrichten“ angelegte",
     "An NVIDIA GPU": "Eine NVIDIA-GPU",
     "Clear the message of the last job": "Meldung des letzten Auftrags ausblenden",
     "Folder of Python packages to set up from without a network; empty downloads them":
         "Ordner mit Python-Paketen, aus dem ohne Netzwerk eingerichtet wird; leer: sie werden heruntergeladen",
     "Folder of wheels; empty: the preferences'": "Ordner mit Wheels; leer: der aus den Einstellungen",
-    "For the backend, job files and logs; empty takes Blender's folder for this extension":
+    "For the backend, job files and logs; empty uses Blender's folder for this extension":
         "Für Backend, Auftragsdateien und Protokolle; leer: der Ordner, den Blender dieser Erweiterung gibt",
-    "Create Actor ends with Blender, and goes on where it was when pressed again":
-        "„Darsteller erstellen“ endet mit Blender und macht da weiter, wo es war, wenn es wieder gedrückt wird",
-    "Create Actor goes on without Blender; pressed again, it waits for it and imports it":
-        "„Darsteller erstellen“ läuft ohne Blender weiter; wieder gedrückt, wartet es darauf und importiert ihn",
+    "Create Actor stops with Blender, and resumes where it stopped when pressed again":
+        "„Darsteller erstellen“ endet mit Blender und macht, wenn es wieder gedrückt wird, dort weiter, wo es aufhörte",
+    "Create Actor keeps running without Blender. Press it again to wait for the actor and import it":
+        "„Darsteller erstellen“ läuft ohne Blender weiter. Erneut gedrückt, wartet es auf den Darsteller und "
+        "importiert ihn",
     "Install the backend in a Python environment of its own; Blender's Python stays as it is":
         "Installiert das Backend in einer eigenen Python-Umgebung; das Python von Blender bleibt, wie es ist",
-    "Look whether everything that the backend needs is installed and works, and on which device it works":
-        "Sieht nach, ob alles installiert ist und läuft, was das Backend braucht, und auf welchem Gerät es läuft",
-    "Make it anew even if it looks complete; until then the old one stays in use":
-        "Legt es neu an, auch wenn es vollständig scheint; bis dahin bleibt das alte in Gebrauch",
-    "Makes the backend's environment; empty looks for one on this computer":
-        "Legt die Umgebung des Backends an; leer: auf diesem Rechner wird eines gesucht",
+    "Check that everything the backend needs is installed and works, and on which device":
+        "Prüft, ob alles installiert ist und funktioniert, was das Backend braucht, und auf welchem Gerät es läuft",
+    "Install again even if the backend looks complete; the old installation stays in use until then":
+        "Installiert erneut, auch wenn das Backend vollständig scheint; bis dahin bleibt das alte in Gebrauch",
+    "Python that makes the backend's environment; empty searches this computer for one":
+        "Python, das die Umgebung des Backends anlegt; leer: auf diesem Rechner wird eines gesucht",
     "Show the folder in the system's file browser": "Zeigt den Ordner im Dateimanager des Systems",
     "Show what the backend wrote during the last job": "Zeigt, was das Backend beim letzten Auftrag geschrieben hat",
     "Slower; works everywhere": "Langsamer; läuft überall",
     "Stop the running job. What it has finished is kept and used again":
         "Hält den laufenden Auftrag an. Was fertig ist, bleibt erhalten und wird wieder verwendet",
     "The folder to show": "Der Ordner, der gezeigt wird",
-    "Those of the frames in the scene": "Die der Bilder in der Szene",
-    "What becomes of an actor in the making": "Was aus einem Darsteller wird, der gerade entsteht",
-    "What trains and renders actors, and what Set Up Backend installs PyTorch for":
-        "Worauf Darsteller trainiert und gerendert werden und wofür „Backend einrichten“ PyTorch installiert",
-    "Where Blender renders the animation without a window (-b -a), frames of placed actors that are missing or out of "
-    "date are rendered first":
-        "Wo Blender die Animation ohne Fenster rendert (-b -a), werden fehlende oder veraltete Bilder platzierter "
-        "Darsteller zuerst gerendert",
+    "Blur samples of the frames in the scene": "Unschärfe-Abtastwerte der Bilder in der Szene",
+    "What happens to an actor that is being created": "Was mit einem Darsteller geschieht, der gerade erstellt wird",
+    "Device that trains and renders actors, and for which Set Up Backend installs PyTorch":
+        "Gerät, auf dem Darsteller trainiert und gerendert werden und für das „Backend einrichten“ PyTorch installiert",
+    "Render missing or outdated frames of placed actors first when Blender renders the animation without a window (-b "
+    "-a)":
+        "Rendert fehlende oder veraltete Bilder platzierter Darsteller zuerst, wenn Blender die Animation ohne "
+        "Fenster rendert (-b -a)",
     "Whether the frames in the scene have a Vector pass": "Ob die Bilder in der Szene einen Vektor-Durchgang haben",
     # making an actor
     "A blurred actor in seconds, to test a pipeline":
@@ -47,98 +48,96 @@ TOOLTIPS: dict[str, str] = {
         "und ihren Ton",
     "Create the actor from this face": "Erstellt den Darsteller aus diesem Gesicht",
     "Draw a clip of a talking head that is no real person, to try the extension without a video":
-        "Zeichnet einen Clip mit einem sprechenden Kopf, der keine wirkliche Person ist, um die Erweiterung ohne Video "
-        "auszuprobieren",
+        "Zeichnet einen Clip mit einem sprechenden Kopf, der keine wirkliche Person ist, um die Erweiterung ohne "
+        "Video auszuprobieren",
     "Folder for the actor; empty puts it beside the video": "Ordner für den Darsteller; leer: neben dem Video",
     "How long and how finely the actor is trained": "Wie lange und wie fein der Darsteller trainiert wird",
-    "MediaPipe's face_landmarker.task, if you have it, to measure the channels; empty: the own fit":
-        "MediaPipes face_landmarker.task, falls vorhanden, um die Kanäle zu messen; leer: die eigene Anpassung",
-    "Minutes on a CPU: to see whether the footage works":
-        "Minuten auf einer CPU: um zu sehen, ob die Aufnahme taugt",
+    "MediaPipe's face_landmarker.task, if you have it, to measure the channels; empty uses the built-in fit":
+        "MediaPipes face_landmarker.task, falls vorhanden, um die Kanäle zu messen; leer: die eingebaute Anpassung",
+    "Minutes on a CPU: to see whether the footage works": "Minuten auf einer CPU: um zu sehen, ob die Aufnahme taugt",
     "One person talking, facing the camera": "Eine Person, die zur Kamera spricht",
     "Seconds that the head talks": "Wie viele Sekunden der Kopf spricht",
-    "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by itself only where that "
-    "changes nothing of yours: no actor is there yet, and camera (or none), resolution, rate and range are those that "
-    "Blender starts with":
-        "Setzt Kamera, Auflösung, Bildrate und letztes Bild der Szene auf die der Aufnahme. Von selbst nur an, wo das "
-        "nichts Eigenes ändert: noch kein Darsteller ist da, und Kamera (oder keine), Auflösung, Rate und Bereich sind "
-        "die, mit denen Blender startet",
+    "Set the scene's camera, resolution, frame rate and last frame to the footage's. On by default only while the "
+    "scene has no actor, and its camera (if any), resolution, frame rate and range are those that Blender starts with":
+        "Setzt Kamera, Auflösung, Bildrate und letztes Bild der Szene auf die der Aufnahme. Von selbst nur an, "
+        "solange die Szene keinen Darsteller hat und ihre Kamera (falls vorhanden), Auflösung, Bildrate und ihr "
+        "Bereich die sind, mit denen Blender startet",
     "Side of the frame": "Seitenlänge des Bildes",
     "The .actor folder on disk": "Der .actor-Ordner auf der Festplatte",
     "The .mp4 to write": "Die .mp4-Datei, die geschrieben wird",
-    "The best picture; wants a GPU or a night": "Das beste Bild; braucht eine GPU oder eine Nacht",
+    "Best quality; needs a GPU or a night": "Beste Qualität; braucht eine GPU oder eine Nacht",
     "The person in the video agreed to become a digital actor":
         "Die Person im Video hat eingewilligt, ein digitaler Darsteller zu werden",
     "The person in the video; kept in the actor": "Die Person im Video; wird im Darsteller vermerkt",
     "The scene frame where the footage begins": "Das Bild der Szene, bei dem die Aufnahme beginnt",
     "The usual choice": "Die übliche Wahl",
-    "Turn the video into an actor. Blender stays usable meanwhile, and a stopped job goes on where it was":
-        "Macht aus dem Video einen Darsteller. Blender bleibt dabei benutzbar, und ein angehaltener Auftrag macht dort "
-        "weiter, wo er war",
-    "What the actor is called; empty takes the video's name": "Wie der Darsteller heißt; leer: wie das Video",
+    "Turn the video into an actor. Blender stays usable meanwhile, and a stopped job resumes where it stopped":
+        "Macht aus dem Video einen Darsteller. Blender bleibt dabei benutzbar, und ein angehaltener Auftrag macht "
+        "dort weiter, wo er aufhörte",
+    "Name of the actor; empty uses the video's name": "Name des Darstellers; leer: der des Videos",
     "Which face, from the left": "Welches Gesicht, von links gezählt",
     "Which face, from the left, when the video shows several; 0: the only one":
         "Welches Gesicht, von links gezählt, wenn das Video mehrere zeigt; 0: das einzige",
     # the actor in the scene
-    "The actor that the sidebar shows while nothing of an actor is selected":
-        "Der Darsteller, den die Seitenleiste zeigt, solange nichts von einem Darsteller ausgewählt ist",
-    "The armature's name; empty takes the selected actor": "Name des Skeletts; leer: der ausgewählte Darsteller",
+    "The actor that the sidebar shows while no actor is selected":
+        "Der Darsteller, den die Seitenleiste zeigt, solange keiner ausgewählt ist",
+    "The armature's name; empty uses the selected actor": "Name des Skeletts; leer: der ausgewählte Darsteller",
     "The camera matched to the footage": "Die Kamera, die zur Aufnahme passt",
-    "What the footage showed of each channel": "Was die Aufnahme von jedem Kanal zeigte",
+    "Range of each channel in the footage": "Bereich jedes Kanals in der Aufnahme",
     "The footage shows this channel moving": "Die Aufnahme zeigt diesen Kanal in Bewegung",
     "The proxy face": "Das Proxy-Gesicht",
     "Largest value in the footage": "Größter Wert in der Aufnahme",
     "Smallest value in the footage": "Kleinster Wert in der Aufnahme",
     "Load the footage with mesh, axes and mattes drawn over it as a movie clip, in time with the footage's take":
         "Lädt die Aufnahme, überzeichnet mit Netz, Achsen und Masken, als Filmclip, im Takt mit dem Take der Aufnahme",
-    "Read what was found in the footage: film with overlay, curves, warnings and figures, in the web browser":
+    "Show what was found in the footage: film with overlay, curves, warnings and figures, in the web browser":
         "Zeigt im Webbrowser, was in der Aufnahme gefunden wurde: Film mit Overlay, Kurven, Hinweise und Messwerte",
-    "Whose report; empty: the scene's actor": "Wessen Bericht; leer: der des Darstellers der Szene",
+    "Actor whose report is shown; empty uses the scene's actor":
+        "Darsteller, dessen Bericht gezeigt wird; leer: der der Szene",
     # the preview
     "Beside the camera's view, show the preview as a card before the actor's face":
         "Zeigt die Vorschau außerhalb der Kameraansicht als Karte vor dem Gesicht des Darstellers",
-    "Between": "Dazwischen",
-    "Draw the selected actor over the camera's view, anew whenever it moves; press again to switch it off":
-        "Zeichnet den ausgewählten Darsteller über die Kameraansicht, neu bei jeder Bewegung; erneutes Drücken "
+    "Medium": "Mittel",
+    "Draw the selected actor over the camera's view and update it whenever it moves. Press again to switch it off":
+        "Zeichnet den ausgewählten Darsteller über die Kameraansicht und bei jeder Bewegung neu. Erneutes Drücken "
         "schaltet es ab",
     "Fast": "Schnell",
-    "How far from the left the line is": "Wie weit die Linie vom linken Rand entfernt ist",
-    "How many times brighter differences are shown than they are":
-        "Wievielmal heller die Unterschiede gezeigt werden, als sie sind",
-    "How much of the footage is seen": "Wie stark die Aufnahme zu sehen ist",
+    "Distance of the line from the left": "Abstand der Linie vom linken Rand",
+    "Factor by which differences are brightened": "Faktor, um den Unterschiede aufgehellt werden",
+    "Opacity of the footage": "Deckkraft der Aufnahme",
     "Pixels of the live preview's longer side": "Pixel der längeren Seite der Live-Vorschau",
     "Sharp; slower without a GPU": "Scharf; ohne GPU langsamer",
     "Show the footage and the actor in one picture, through the matched camera":
         "Zeigt Aufnahme und Darsteller in einem Bild, durch die zur Aufnahme passende Kamera",
     "The actor alone": "Nur der Darsteller",
     "The footage left of a line, the actor right of it": "Links einer Linie die Aufnahme, rechts davon der Darsteller",
-    "The footage lies over the actor, as clear as you like":
-        "Die Aufnahme liegt über dem Darsteller, so durchsichtig wie gewünscht",
-    "What differs between the actor and the footage's person; black is the same":
-        "Worin sich der Darsteller von der Person der Aufnahme unterscheidet; Schwarz heißt gleich",
+    "The footage over the actor, with adjustable opacity":
+        "Die Aufnahme über dem Darsteller, mit einstellbarer Deckkraft",
+    "Difference between the actor and the person in the footage; black means none":
+        "Unterschied zwischen dem Darsteller und der Person in der Aufnahme; Schwarz heißt keiner",
     # channels
     "Every channel": "Jeder Kanal",
     "Eyes, brows, cheeks and nose": "Augen, Brauen, Wangen und Nase",
-    "How far the mouth goes": "Wie weit der Mund geht",
+    "Strength of the mouth shape": "Stärke der Mundform",
     "Jaw, lips and tongue": "Kiefer, Lippen und Zunge",
-    "Key the channels that are listed at the current frame as they are":
-        "Setzt beim aktuellen Bild ein Schlüsselbild für die aufgelisteten Kanäle, so wie sie stehen",
+    "Key the listed channels at the current frame with their present values":
+        "Setzt beim aktuellen Bild Schlüsselbilder für die aufgelisteten Kanäle mit ihren jetzigen Werten",
     "Key the mouth for {}": "Setzt ein Schlüsselbild mit der Mundform für: {}",
     "Key the mouth shape of a speech sound at the current frame":
         "Setzt beim aktuellen Bild ein Schlüsselbild mit der Mundform eines Sprachlauts",
     "Let the channels of an overridden actor be keyed here: its mesh is overridden too, its takes are copied":
-        "Macht die Kanäle eines überschriebenen Darstellers hier animierbar: auch sein Netz wird überschreibbar, seine "
-        "Takes werden kopiert",
-    "Only channels whose names have this in them": "Nur Kanäle, deren Namen dies enthalten",
-    "Put the channels that are listed to rest": "Setzt die aufgelisteten Kanäle in die Ruhelage",
-    "Show the channels whose names have this in them": "Zeigt die Kanäle, deren Namen dies enthalten",
-    "Swap left and right of the channels that are listed": "Vertauscht links und rechts der aufgelisteten Kanäle",
-    "The actor is no library override whose channels are linked":
+        "Macht die Kanäle eines überschriebenen Darstellers hier animierbar: auch sein Netz wird überschreibbar, "
+        "seine Takes werden kopiert",
+    "Only channels whose names contain this text": "Nur Kanäle, deren Namen diesen Text enthalten",
+    "Set the listed channels to 0": "Setzt die aufgelisteten Kanäle auf 0",
+    "Show only channels whose names contain this text": "Zeigt nur Kanäle, deren Namen diesen Text enthalten",
+    "Swap left and right of the listed channels": "Vertauscht links und rechts der aufgelisteten Kanäle",
+    "The actor is not a library override with linked channels":
         "Der Darsteller ist keine Bibliotheksüberschreibung mit verknüpften Kanälen",
     "The face has lost its channels: undo the change, or import the actor again":
         "Das Gesicht hat seine Kanäle verloren: die Änderung rückgängig machen oder den Darsteller neu importieren",
     "The speech sound whose mouth shape is keyed": "Der Sprachlaut, dessen Mundform gesetzt wird",
-    "Which channels are meant": "Welche Kanäle gemeint sind",
+    "Group of channels": "Gruppe von Kanälen",
     "bed, see": "e, i: Bett, sie",
     "ch, sh, j": "sch, tsch, dsch",
     "f, v: lower lip at the teeth": "f, w: Unterlippe an den Zähnen",
@@ -151,62 +150,61 @@ TOOLTIPS: dict[str, str] = {
     "w, wh": "englisches w: gerundete Lippen",
     "you, book": "u: du, Buch",
     # speaking and dubbing
-    "A strip of the sequencer whose sound is spoken where it lies, in place of a file":
-        "Ein Streifen des Sequenzers, dessen Ton dort gesprochen wird, wo er liegt, statt einer Datei",
-    "Another seed gives another reading of the line": "Ein anderer Startwert ergibt eine andere Lesart des Textes",
+    "Strip of the sequencer to speak at its place in time, instead of a file":
+        "Streifen des Sequenzers, der an seiner Stelle gesprochen wird, statt einer Datei",
+    "Another seed gives another delivery of the line": "Ein anderer Startwert ergibt eine andere Sprechweise",
     "Blinks and brows move with the voice": "Blinzeln und Brauen folgen der Stimme",
     "How far blinks close the eyes": "Wie weit das Blinzeln die Augen schließt",
-    "How much head and torso move": "Wie stark sich Kopf und Oberkörper bewegen",
-    "How much the brows move": "Wie stark sich die Brauen bewegen",
-    "How widely the mouth moves": "Wie weit sich der Mund bewegt",
-    "Keep how the actor speaks now under a name, or forget it":
-        "Bewahrt unter einem Namen auf, wie der Darsteller jetzt spricht, oder vergisst es",
+    "Scale of the motion of head and torso": "Stärke der Bewegung von Kopf und Oberkörper",
+    "Scale of the brows' motion": "Stärke der Brauenbewegung",
+    "Scale of the mouth's motion": "Stärke der Mundbewegung",
+    "Save how the actor speaks now as a preset, or remove the preset":
+        "Speichert als Voreinstellung, wie der Darsteller jetzt spricht, oder entfernt sie",
     "Let the actor speak a sound file or a strip: makes curves that you can edit, and adds the sound":
-        "Lässt den Darsteller eine Tondatei oder einen Streifen sprechen: erzeugt bearbeitbare Kurven und fügt den Ton "
-        "hinzu",
+        "Lässt den Darsteller eine Tondatei oder einen Streifen sprechen: erzeugt bearbeitbare Kurven und fügt den "
+        "Ton hinzu",
     "Let the person in the original footage say another line: the shot stays, mouth and jaw are the actor's":
         "Lässt die Person der Originalaufnahme einen anderen Text sprechen: das Bild bleibt, Mund und Kiefer sind die "
         "des Darstellers",
-    "Replace this stretch of the take in use; your keys before and after it stay":
+    "Replace this range of the take in use; your keys before and after it stay":
         "Ersetzt diesen Abschnitt des aktuellen Takes; die Schlüsselbilder davor und danach bleiben",
     "Second of the footage at which that part begins": "Sekunde der Aufnahme, bei der dieser Teil beginnt",
     "Second of the footage at which that part ends": "Sekunde der Aufnahme, bei der dieser Teil endet",
     "Second of the footage at which the line begins": "Sekunde der Aufnahme, bei der der Text beginnt",
-    "Seconds over which the mouth's motion is averaged; lips close all the same":
-        "Sekunden, über die die Mundbewegung gemittelt wird; die Lippen schließen trotzdem",
-    "Speak in the manner that the actor has in one part of the footage":
-        "Spricht in der Art, die der Darsteller in einem Teil der Aufnahme hat",
+    "Duration over which the mouth's motion is averaged; lips still close":
+        "Dauer, über die die Mundbewegung gemittelt wird; die Lippen schließen trotzdem",
+    "Speak in the style of one part of the footage": "Spricht im Stil eines Teils der Aufnahme",
     "The head moves with the voice": "Der Kopf folgt der Stimme",
     "The line to speak": "Der Text, der gesprochen wird",
     "The scene frame where a sound file begins; a strip is spoken where it lies":
         "Das Bild der Szene, bei dem eine Tondatei beginnt; ein Streifen wird gesprochen, wo er liegt",
-    "The video that the actor was made from; empty takes the actor's own crops of it":
-        "Das Video, aus dem der Darsteller entstand; leer: die Ausschnitte davon, die der Darsteller aufbewahrt",
-    "What is spoken and how": "Was gesprochen wird und wie",
+    "The video that the actor was made from; empty uses the crops in the actor's folder":
+        "Das Video, aus dem der Darsteller entstand; leer: die Ausschnitte im Ordner des Darstellers",
+    "The line and its settings": "Der Text und seine Einstellungen",
     # takes and captures
     "Bones and channels": "Knochen und Kanäle",
     "Frames of fades at overlaps": "Bilder, über die Überlappungen ineinander überblenden",
-    "Frames per second that its timecodes count; 0 reads it off them":
-        "Bilder pro Sekunde, die seine Timecodes zählen; 0 liest sie daran ab",
-    "Key the head too; else it keeps its own take":
+    "Frames per second of its timecodes; 0 derives the rate from them":
+        "Bilder pro Sekunde seiner Timecodes; 0 leitet die Rate daraus ab",
+    "Key the head too; otherwise it keeps its own take":
         "Setzt auch Schlüsselbilder für den Kopf; sonst behält er seinen eigenen Take",
     "Let the person in another video drive the actor: head, torso and face become a new take":
         "Lässt die Person eines anderen Videos den Darsteller steuern: Kopf, Oberkörper und Gesicht ergeben einen "
         "neuen Take",
-    "Put the take in use on an NLA track of its own over the others, faded into what it overlaps":
-        "Legt den aktuellen Take auf eine eigene NLA-Spur über den anderen, mit Überblendung, wo er sie überlappt",
-    "Read a performance as a new take: a capture of Live Link Face (.csv), or what was spoken or saved (.npz)":
-        "Liest eine Darbietung als neuen Take: ein Capture von Live Link Face (.csv) oder was gesprochen oder "
-        "gespeichert wurde (.npz)",
+    "Move the take in use to its own NLA track above the others, with fades where it overlaps them":
+        "Legt den aktuellen Take auf eine eigene NLA-Spur über den anderen, mit Überblendungen, wo er sie überlappt",
+    "Read a performance as a new take: a capture of Live Link Face (.csv) or a saved performance (.npz)":
+        "Liest eine Darbietung als neuen Take: ein Capture von Live Link Face (.csv) oder eine gespeicherte "
+        "Darbietung (.npz)",
     "Scale each channel to what the actor's own footage shows of it":
         "Skaliert jeden Kanal auf das, was die eigene Aufnahme des Darstellers von ihm zeigt",
-    "Second of the capture that shows it": "Sekunde des Captures, die es zeigt",
+    "Second of the capture with the relaxed face": "Sekunde des Captures mit dem entspannten Gesicht",
     "The .csv or .npz on disk": "Die .csv- oder .npz-Datei auf der Festplatte",
     "The actor has no take in use: choose one, or let it speak":
         "Der Darsteller hat keinen aktuellen Take: einen wählen oder ihn sprechen lassen",
     "The bones alone": "Nur die Knochen",
-    "The capture shows a relaxed face once, which becomes rest":
-        "Das Capture zeigt einmal ein entspanntes Gesicht, das zur Ruhelage wird",
+    "Subtract the relaxed face that the capture shows once":
+        "Zieht das entspannte Gesicht ab, das das Capture einmal zeigt",
     "The channels alone": "Nur die Kanäle",
     "The file counts tilts to the left shoulder as positive": "Die Datei zählt Neigen zur linken Schulter positiv",
     "The file counts turns to the actor's right as positive":
@@ -214,67 +212,68 @@ TOOLTIPS: dict[str, str] = {
     "The file counts upward nods as positive": "Die Datei zählt Nicken nach oben positiv",
     "The scene frame where the performance begins": "Das Bild der Szene, bei dem die Darbietung beginnt",
     "The scene frame where the video begins": "Das Bild der Szene, bei dem das Video beginnt",
-    "Whose take is put there": "Wessen Take dorthin gelegt wird",
-    "Write what the actor does in the frame range: as Live Link Face does (.csv), or as a performance (.npz)":
-        "Schreibt, was der Darsteller im Bildbereich tut: wie Live Link Face (.csv) oder als Darbietung (.npz)",
+    "Part of the actor whose take is moved": "Teil des Darstellers, dessen Take verschoben wird",
+    "Write the actor's performance in the frame range as a Live Link Face capture (.csv) or as a performance (.npz)":
+        "Schreibt die Darbietung des Darstellers im Bildbereich als Capture von Live Link Face (.csv) oder als "
+        "Darbietung (.npz)",
     # rendering
     "A card of OpenEXR frames keeps the footage's colors with Standard; choose PNG":
         "Eine Karte aus OpenEXR-Bildern behält die Farben der Aufnahme nur mit „Standard“; PNG wählen",
-    "A film to look at, with the scene's sound; not wired into the compositor":
-        "Ein Film zum Ansehen, mit dem Ton der Szene; nicht mit dem Compositor verbunden",
-    "A rectangle before the camera, and what casts the actor's shadow; without a compositor":
-        "Ein Rechteck vor der Kamera und etwas, das den Schatten des Darstellers wirft; ohne Compositor",
+    "A film with the scene's sound; it is not placed in the scene":
+        "Ein Film mit dem Ton der Szene; er wird nicht in der Szene platziert",
+    "A rectangle in front of the camera that also casts the actor's shadow; needs no compositor":
+        "Ein Rechteck vor der Kamera, das auch den Schatten des Darstellers wirft; ohne Compositor",
     "Display color with alpha": "Anzeigefarben mit Alpha",
-    "Every how many frames; 0 takes the scene's": "Jedes wievielte Bild; 0: wie in der Szene",
+    "Distance between rendered frames; 0 uses the scene's": "Abstand der gerenderten Bilder; 0: wie in der Szene",
     "Files only": "Nur Dateien",
     "Folder for the rendered frames": "Ordner für die gerenderten Bilder",
     "For the bundle: an empty folder, or one of an earlier export":
         "Für das Bündel: ein leerer Ordner oder der eines früheren Exports",
     "How far each pixel moves, for motion blur in the compositor; OpenEXR only":
         "Wie weit sich jedes Pixel bewegt, für Bewegungsunschärfe im Compositor; nur OpenEXR",
-    "How many frames a machine renders in one go": "Wie viele Bilder ein Rechner in einem Durchgang rendert",
-    "Keep how frames are rendered and placed now under a name, or forget it":
-        "Bewahrt unter einem Namen auf, wie Bilder jetzt gerendert und platziert werden, oder vergisst es",
-    "Moments while the shutter is open, whose mean is a frame; each takes as long as a frame":
-        "Zeitpunkte bei offenem Verschluss, deren Mittel ein Bild ist; jeder dauert so lange wie ein Bild",
+    "Frames that a machine renders in one task": "Bilder, die ein Rechner in einem Teilauftrag rendert",
+    "Save how frames are rendered and placed now as a preset, or remove the preset":
+        "Speichert als Voreinstellung, wie Bilder jetzt gerendert und platziert werden, oder entfernt sie",
+    "Samples per frame while the shutter is open; each takes as long as a frame without blur":
+        "Abtastwerte pro Bild bei offenem Verschluss; jeder dauert so lange wie ein Bild ohne Unschärfe",
     "Over the scene, as a group with sliders for edge, color and grain":
         "Über der Szene, als Gruppe mit Reglern für Kante, Farbe und Korn",
     "Render the actor through the scene's camera, and place the frames in the compositor":
         "Rendert den Darsteller durch die Kamera der Szene und legt die Bilder in den Compositor",
     "Scene-linear color with alpha, depth and mattes; for compositing":
         "Szenenlineare Farben mit Alpha, Tiefe und Masken; für das Compositing",
-    "The scene's, when not set": "Wie in der Szene, wenn nicht gesetzt",
-    "What the rendered frames are for": "Wofür die gerenderten Bilder sind",
+    "The scene's if not set": "Wie in der Szene, wenn nicht gesetzt",
+    "File format of the rendered frames": "Dateiformat der gerenderten Bilder",
     "Where the rendered frames appear": "Wo die gerenderten Bilder erscheinen",
-    "Write this shot as an Open Job Description bundle, which render managers take as it is":
-        "Schreibt diese Einstellung als Bündel nach Open Job Description, das Render-Manager unverändert annehmen",
+    "Write this shot as an Open Job Description bundle for render managers":
+        "Schreibt diese Einstellung als Bündel nach Open Job Description für Render-Manager",
     # the sockets of the compositor's group
     "1 shows the footage's own colors through the scene's view transform":
         "1 zeigt die eigenen Farben der Aufnahme durch die Anzeigetransformation der Szene",
-    "Brightens or darkens it likewise": "Hellt ihn ebenso auf oder dunkelt ihn ab",
+    "Brightens or darkens the actor in the same way": "Hellt den Darsteller ebenso auf oder dunkelt ihn ab",
     "Combined of the actor's frames": "Combined der Bilder des Darstellers",
     "Depth of the actor's frames; 0 is in front of everything":
         "Tiefe der Bilder des Darstellers; 0 ist vor allem anderen",
-    "Hides the actor behind what stands before it": "Verdeckt den Darsteller hinter dem, was vor ihm steht",
-    "Is added to the actor's light": "Wird zum Licht des Darstellers addiert",
+    "Hides the actor behind what is in front of it": "Verdeckt den Darsteller hinter dem, was vor ihm steht",
+    "Added to the actor's light": "Wird zum Licht des Darstellers addiert",
     "Lets the light behind the actor spread over its edge":
         "Lässt das Licht hinter dem Darsteller über seine Kante strahlen",
-    "Metres by which the actor counts as farther away": "Meter, um die der Darsteller als weiter entfernt gilt",
+    "Metres added to the actor's depth": "Meter, die zur Tiefe des Darstellers addiert werden",
     "Multiplies the actor's light": "Multipliziert das Licht des Darstellers",
-    "Noise as of a film or a sensor": "Rauschen wie von Film oder Sensor",
+    "Noise like that of film or a sensor": "Rauschen wie von Film oder Sensor",
     "Pixels by which the edge grows, or shrinks below 0": "Pixel, um die die Kante wächst, unter 0 schrumpft",
     "Pixels from the edge inwards": "Pixel von der Kante nach innen",
-    "Pixels over which it is blurred": "Pixel, über die es weichgezeichnet wird",
+    "Pixels over which the grain is blurred": "Pixel, über die das Korn weichgezeichnet wird",
     "Pixels over which the edge is blurred": "Pixel, über die die Kante weichgezeichnet wird",
-    "Takes the color of the footage's background out of the edge":
-        "Nimmt die Farbe des Hintergrunds der Aufnahme aus der Kante",
+    "Removes the color of the footage's background from the edge":
+        "Entfernt die Farbe des Hintergrunds der Aufnahme aus der Kante",
     "The Depth pass of the scene": "Der Tiefen-Durchgang der Szene",
     "The mean of the footage's background": "Das Mittel des Hintergrunds der Aufnahme",
     "Tints the actor as the scene's light differs from the footage's":
         "Färbt den Darsteller so, wie das Licht der Szene von dem der Aufnahme abweicht",
-    "What is taken out; at first the background's mean": "Was herausgenommen wird; anfangs das Mittel des Hintergrunds",
-    "What the actor stands before": "Wovor der Darsteller steht",
-    # why a button is grey
+    "Color to remove; at first the background's mean": "Farbe, die entfernt wird; anfangs das Mittel des Hintergrunds",
+    "Image behind the actor": "Bild hinter dem Darsteller",
+    # reasons why a button is disabled
     "A job is running: wait for it, or cancel it": "Ein Auftrag läuft: abwarten oder abbrechen",
     "No job has run yet": "Es ist noch kein Auftrag gelaufen",
     "No job is running": "Es läuft kein Auftrag",
@@ -290,7 +289,7 @@ TOOLTIPS: dict[str, str] = {
         "Die Synchronfassung über {} ist {}; Clipeditor und Kamerahintergründe führen sie als {}.",
     "The film is {}.": "Der Film ist {}.",
     "The job is in {}.": "Der Auftrag ist in {}.",
-    "The log does not exist any more.": "Das Protokoll gibt es nicht mehr.",
+    "The log does not exist anymore.": "Das Protokoll gibt es nicht mehr.",
     "The log is {}": "Das Protokoll ist {}",
     "The overlay runs at {:g} fps, the scene at another rate: they drift apart.":
         "Das Overlay läuft mit {:g} Bildern pro Sekunde, die Szene mit einer anderen Rate: sie laufen auseinander.",
@@ -309,14 +308,13 @@ TOOLTIPS: dict[str, str] = {
     "{} frames of {} are in {}.": "{} Bilder von {} sind in {}.",
     "{} is filled in below: press Create Actor.": "{} ist unten eingetragen: „Darsteller erstellen“ drücken.",
     "{} is in the Clip Editor.": "{} ist im Clipeditor.",
-    "{} is in the file; open a Movie Clip Editor to see it.":
-        "{} ist in der Datei; ein Film-Clip-Editor zeigt ihn.",
+    "{} is in the file; open a Movie Clip Editor to see it.": "{} ist in der Datei; ein Film-Clip-Editor zeigt ihn.",
     "{} is in the scene.": "{} ist in der Szene.",
     "{} is on an NLA track.": "{} ist auf einer NLA-Spur.",
-    "{} is ready. Import it: the scene where it was begun is not open.":
-        "{} ist fertig. Bitte importieren: die Szene, in der es begonnen wurde, ist nicht offen.",
+    "{} is ready. Import it: the scene where the job was started is not open.":
+        "{} ist fertig. Bitte importieren: die Szene, in der der Auftrag begonnen wurde, ist nicht offen.",
     "{} plays {} from frame {} to {}.": "{} spielt {} von Bild {} bis {}.",
-    "{} speaks {} from frame {} to {}, in {}: its keys before and after are as they were.":
-        "{} spricht {} von Bild {} bis {}, in {}: die Schlüsselbilder davor und danach sind wie zuvor.",
+    "{} speaks {} from frame {} to {}, in {}: its keys before and after are unchanged.":
+        "{} spricht {} von Bild {} bis {}, in {}: die Schlüsselbilder davor und danach sind unverändert.",
     "{} speaks {} from frame {} to {}.": "{} spricht {} von Bild {} bis {}.",
 }  # fmt: skip
