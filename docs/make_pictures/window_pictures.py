@@ -116,7 +116,9 @@ def capture_first_steps(window: Window) -> list[Image]:
     wait_for_job(window)
     filled = capture_sidebar(window)
     window.query("operate", name="portrait_actor.create_actor", video=str(clip), consent_who=CONSENT)
-    wait_until(lambda: window.query("job")["line"].startswith("Train") and window.query("job")["line"].endswith("left"))
+    wait_until(
+        lambda: window.query("job")["status"].startswith("Train") and window.query("job")["status"].endswith("left")
+    )
     running = capture_sidebar(window)
     window.query("operate", name="portrait_actor.cancel_job")
     wait_for_job(window)
@@ -207,7 +209,7 @@ def show_preview_frame(window: Window, frame: int, *, has_footage: bool = False)
 def is_preview_current(window: Window, frame: int, has_footage: bool) -> bool:
     """Whether the preview shows this frame, with or without the footage."""
     state = window.query("preview")
-    return bool(state.get("shown") == frame and not state["waits"] and state["footage"] == has_footage)
+    return bool(state.get("frame") == frame and not state["is_waiting"] and state["has_footage"] == has_footage)
 
 
 def wait_for_job(window: Window) -> None:

@@ -14,6 +14,7 @@ ADDON_MODULES = (
     "operators.create_actor",
     "operators.footage_report",
     "panels",
+    "preview.live_preview",
     "rna",
     "scene.camera",
     "scene.card",
@@ -31,12 +32,13 @@ ADDON_MODULES = (
 
 
 class AddonModules:
-    """Holds each module of `ADDON_MODULES` as an attribute under its last name, e.g. `addon.takes`."""
+    """Namespace with each module of `ADDON_MODULES` under its last name, e.g. `addon.takes`."""
 
     if TYPE_CHECKING:
         from addon import cli, contract, panels, rna, thumbnails
         from addon.jobs import environment, job, main_thread, process
         from addon.operators import create_actor, footage_report
+        from addon.preview import live_preview
         from addon.scene import (
             camera,
             card,

@@ -1,4 +1,4 @@
-"""As much of Blender's command line as a farm's tasks use, on Blender as a Python module:
+"""The part of Blender's command line that a farm's tasks use, for Blender as a Python module.
 
 PYTHON_WITH_BPY blender_cli.py -b FILE.blend --command portrait_actor …
 PYTHON_WITH_BPY blender_cli.py -b FILE.blend -a
@@ -24,4 +24,4 @@ else:
     code = sys.modules[f"{PACKAGE}.addon.cli"].main(rest[1:])
 sys.stdout.flush()
 sys.stderr.flush()
-os._exit(code)  # Blender's own exit as a module crashes some versions after everything is done
+os._exit(code)  # Blender's own exit crashes some versions of the module after everything is done

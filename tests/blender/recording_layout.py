@@ -1,4 +1,4 @@
-"""A layout that keeps what a panel draws: Blender without a window draws nothing."""
+"""A layout that records what a panel draws: Blender without a window draws nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from unittest.mock import patch
 import bpy
 from support import PACKAGE
 
-CONTAINERS = {"row", "column", "box", "split", "grid_flow", "column_flow"}
-# What wrapping text asks of the context: a sidebar without a window has no width, and its scale is 0.
+CONTAINERS = frozenset({"row", "column", "box", "split", "grid_flow", "column_flow"})
+# Stands for the context when texts are wrapped: without a window a sidebar has no width, and its scale is 0.
 WIDE_CONTEXT = SimpleNamespace(
     preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)), region=SimpleNamespace(width=10_000)
 )
@@ -24,8 +24,9 @@ class LayoutCall:
 
     Attributes:
         kind: the function's name, e.g. "operator".
-        arguments: what it was called with, in order. options: what it was called with by name.
-        siblings: all that is in the same row, column or box, this one included.
+        arguments: its positional arguments.
+        options: its keyword arguments.
+        siblings: all calls in the same row, column or box, this one included.
     """
 
     kind: str
@@ -35,19 +36,25 @@ class LayoutCall:
 
     @property
     def text(self) -> str:
-        """What is written on a button: the text that it was given, or its operator's name."""
+        """The text on a button: the given one, or its operator's name."""
         given = self.options.get("text")
         if given is not None or self.kind != "operator":
             return given or ""
         group, name = self.arguments[0].split(".")
-        return getattr(getattr(bpy.ops, group), name).get_rna_type().name
+        label: str = getattr(getattr(bpy.ops, group), name).get_rna_type().name
+        return label
 
 
 class RecordingLayout:
-    """Stands for a `bpy.types.UILayout`; `everything` is what all its parts drew, in order."""
+    """Test double of a `bpy.types.UILayout`.
 
-    def __init__(self, everything: list[LayoutCall] | None = None) -> None:
-        self.all_calls: list[LayoutCall] = [] if everything is None else everything
+    Attributes:
+        all_calls: the calls of the layout and all its parts, in order.
+        siblings: the calls of this part.
+    """
+
+    def __init__(self, all_calls: list[LayoutCall] | None = None) -> None:
+        self.all_calls: list[LayoutCall] = [] if all_calls is None else all_calls
         self.siblings: list[LayoutCall] = []
 
     def __getattr__(self, kind: str) -> Any:
@@ -65,31 +72,34 @@ class RecordingLayout:
 
 
 def _make_panel_double(panel: type[bpy.types.Panel]) -> Any:
-    """An object with a panel's functions and values and a recording layout: only Blender makes panels."""
+    """Return an object with a panel's functions, values and a recording layout. Only Blender can make panels."""
     bases = tuple(base for base in panel.__bases__ if not issubclass(base, bpy.types.Panel))
     own = {name: value for name, value in vars(panel).items() if name in ("channel_names", "channel_group")}
-    kind = type("StandIn", bases, own)
-    code = panel.draw.__code__
-    cells = tuple(CellType(kind) for name in code.co_freevars if name == "__class__")  # of super()
+    double: Any = type("PanelDouble", bases, own)
+    draw: Any = panel.draw
+    code = draw.__code__
+    cells = tuple(CellType(double) for name in code.co_freevars if name == "__class__")  # of super()
     if "draw" in vars(panel):
-        kind.draw = FunctionType(code, panel.draw.__globals__, closure=cells)
-    made = kind()
-    made.layout = RecordingLayout()
-    return made
+        double.draw = FunctionType(code, draw.__globals__, closure=cells)
+    instance = double()
+    instance.layout = RecordingLayout()
+    return instance
 
 
 def record_panel(panel: type[bpy.types.Panel]) -> list[LayoutCall]:
-    """What a panel of the sidebar draws now."""
-    window = bpy.context.window_manager.windows[0]
+    """Return the calls with which a panel of the sidebar is drawn now."""
+    manager: Any = bpy.context.window_manager
+    window = manager.windows[0]
     area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
     region = next(region for region in area.regions if region.type == "UI")
-    stand_in = _make_panel_double(panel)
-    common = import_module(f"{PACKAGE}.addon.panels.panel_base")
+    double = _make_panel_double(panel)
+    panel_base = import_module(f"{PACKAGE}.addon.panels.panel_base")
     with (
-        patch.object(common, "bpy", SimpleNamespace(context=WIDE_CONTEXT)),
+        patch.object(panel_base, "bpy", SimpleNamespace(context=WIDE_CONTEXT)),
         bpy.context.temp_override(window=window, area=area, region=region),
     ):
         if hasattr(panel, "poll") and not panel.poll(bpy.context):
             return []
-        stand_in.draw(bpy.context)
-    return stand_in.layout.all_calls
+        double.draw(bpy.context)
+    calls: list[LayoutCall] = double.layout.all_calls
+    return calls

@@ -12,8 +12,10 @@ from backend.contract.arrays import F32, F64, I32
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS
 from backend.contract.performance import Performance
 
-FPS, FRAMES, GRID_SIDE = 25.0, 40, 13
-UNMEASURED = ("tongueOut", "cheekPuff")
+FPS = 25.0
+FRAMES = 40  # of the footage
+GRID_SIDE = 13  # vertices along a side of the face
+UNMEASURED = ("tongueOut", "cheekPuff")  # channels that the footage does not show
 
 
 def write_actor(path: Path) -> Path:
@@ -37,7 +39,7 @@ def write_actor(path: Path) -> Path:
 
 
 def make_camera() -> FootageCamera:
-    """A wide picture; the camera stands 0.8 m in front of the face, a little above and turned."""
+    """Return a camera of a wide picture, 0.8 m in front of the face, a little above and turned."""
     turn, tilt = np.radians(12.0), np.radians(-7.0)
     yaw = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     pitch = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
@@ -48,7 +50,7 @@ def make_camera() -> FootageCamera:
 
 
 def make_face(channels: int) -> dict[str, F32 | I32]:
-    """The arrays of proxy.npz: a grid 0.16 × 0.22 m, nearest to the viewer in its middle."""
+    """Return the arrays of proxy.npz: a grid of 0.16 × 0.22 m, nearest to the viewer in its middle."""
     x, y = np.meshgrid(np.linspace(-0.08, 0.08, GRID_SIDE), np.linspace(-0.14, 0.08, GRID_SIDE))
     z = 0.06 - 6 * x**2 - 3 * y**2
     vertices = np.stack([x, y, z], -1).reshape(-1, 3)
@@ -57,8 +59,8 @@ def make_face(channels: int) -> dict[str, F32 | I32]:
         [corner + np.array(triangle) for triangle in ((0, 1, GRID_SIDE + 1), (0, GRID_SIDE + 1, GRID_SIDE))]
     )
     random = np.random.default_rng(5)
-    centre = vertices[random.integers(0, len(vertices), channels)]
-    near = np.exp(-np.sum((vertices - centre[:, None]) ** 2, -1) / 0.03**2)
+    center = vertices[random.integers(0, len(vertices), channels)]
+    near = np.exp(-np.sum((vertices - center[:, None]) ** 2, -1) / 0.03**2)
     shapes = 0.01 * near[..., None] * random.normal(size=(channels, 1, 3))
     colors = 0.2 + 0.6 * (vertices - vertices.min(0)) / np.ptp(vertices, axis=0)
     head = np.clip((vertices[:, 1] + 0.14) / 0.05, 0, 1)
@@ -69,35 +71,38 @@ def make_face(channels: int) -> dict[str, F32 | I32]:
 
 
 def make_performance() -> Performance:
-    """A lively performance; quaternions change their sign on the way, as a tracker's may."""
+    """Return a lively performance. Quaternions change their sign on the way, as a tracker's may."""
     t = np.arange(FRAMES) / FPS
-    table = Performance.rest_pose(FRAMES, FPS)
-    table.head_rotation = quaternion_from_rotation_vector(
-        0.3 * np.sin(5 * t), 0.4 * np.sin(3 * t + 1), 0.2 * np.cos(4 * t)
-    )
-    table.head_rotation[15:25] *= -1
-    table.head_translation = np.stack([0.02 * np.sin(2 * t), 0.01 * np.cos(3 * t), 0.015 * np.sin(t)], -1)
-    table.torso_rotation = quaternion_from_rotation_vector(0.05 * np.sin(2 * t), 0.1 * np.sin(t), 0.03 * np.cos(t))
-    table.torso_translation = np.stack([0.01 * np.sin(t), 0.002 * np.cos(t), 0.01 * np.cos(2 * t)], -1)
-    phase = np.arange(len(CHANNELS))
-    table.channels = 0.5 + 0.5 * np.sin(4 * t[:, None] + phase)
+    head_rotation = quaternion_from_rotation_vector(0.3 * np.sin(5 * t), 0.4 * np.sin(3 * t + 1), 0.2 * np.cos(4 * t))
+    head_rotation[15:25] *= -1
+    channels = 0.5 + 0.5 * np.sin(4 * t[:, None] + np.arange(len(CHANNELS)))
     for name in UNMEASURED:
-        table.channels[:, CHANNEL_INDEX[name]] = 0
-    table.channels[7, CHANNEL_INDEX["jawOpen"]] = 1.2  # trackers overshoot, and it must survive
-    for name in ("head_rotation", "head_translation", "torso_rotation", "torso_translation", "channels"):
-        setattr(table, name, getattr(table, name).astype(np.float32))
+        channels[:, CHANNEL_INDEX[name]] = 0
+    channels[7, CHANNEL_INDEX["jawOpen"]] = 1.2  # trackers overshoot
+    torso_rotation = quaternion_from_rotation_vector(0.05 * np.sin(2 * t), 0.1 * np.sin(t), 0.03 * np.cos(t))
+    table = Performance(
+        fps=FPS,
+        frames=np.arange(FRAMES),
+        head_rotation=head_rotation.astype(np.float32),
+        head_translation=np.stack([0.02 * np.sin(2 * t), 0.01 * np.cos(3 * t), 0.015 * np.sin(t)], -1).astype(
+            np.float32
+        ),
+        torso_rotation=torso_rotation.astype(np.float32),
+        torso_translation=np.stack([0.01 * np.sin(t), 0.002 * np.cos(t), 0.01 * np.cos(2 * t)], -1).astype(np.float32),
+        channels=channels.astype(np.float32),
+    )
     return table.check()
 
 
 def quaternion_from_rotation_vector(x: F64, y: F64, z: F64) -> F64:
-    """(T, 4) quaternions wxyz of rotation vectors."""
+    """Return (T, 4) quaternions wxyz of rotation vectors."""
     vector = np.stack([x, y, z], -1)
     angle = np.linalg.norm(vector, axis=-1, keepdims=True)
     return np.concatenate([np.cos(angle / 2), vector * np.sinc(angle / 2 / np.pi) / 2], -1)
 
 
 def write_tone(path: Path, seconds: float) -> None:
-    """A tone, 16 kHz mono."""
+    """Write a tone of 220 Hz, 16 kHz mono."""
     samples = 8000 * np.sin(2 * np.pi * 220 * np.arange(round(seconds * 16000)) / 16000)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

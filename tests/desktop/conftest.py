@@ -1,4 +1,4 @@
-"""A Blender window with the extension's zip installed. `build.py test desktop` makes what is needed and says so."""
+"""Fixtures: a Blender window with the extension's zip installed. `build.py test desktop` makes what they need."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from window import Machine, Window  # noqa: E402
 
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
-    """Where Blender lives, with the zip installed and enabled in a fresh user folder."""
+    """Return the machine with Blender, the zip installed and enabled in a fresh user folder."""
     chroot = os.environ.get("PORTRAIT_ACTOR_CHROOT")
-    lab = Path(tempfile.mkdtemp(prefix="portrait_actor_desktop_"))
-    here = Machine(lab, Path(chroot) if chroot else None)
+    folder = Path(tempfile.mkdtemp(prefix="portrait_actor_desktop_"))
+    opened = Machine(folder, Path(chroot) if chroot else None)
     archive = os.environ.get("PORTRAIT_ACTOR_ZIP")
     if archive is None:
         from tools import package
 
         archive = str(package.build_archive())
-    here.install_extension(Path(archive))
-    yield here
-    shutil.rmtree(lab, ignore_errors=True)
+    opened.install_extension(Path(archive))
+    yield opened
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def window(machine: Machine) -> Iterator[Window]:
-    """The window; when the tests are over Blender must end well and have written no traceback."""
+    """Return the window. After the tests Blender must exit with code 0 and without a traceback in its log."""
     opened = Window(machine)
     try:
         yield opened
@@ -50,6 +50,6 @@ def window(machine: Machine) -> Iterator[Window]:
 
 @pytest.fixture(scope="session")
 def nora(machine: Machine) -> Path:
-    """A finished actor's folder, made by code; the path as Blender's side names it."""
+    """Return the folder of a finished actor made by code, as Blender's side names it."""
     small_actor.write_actor(machine.host_folder / "Nora Ünlü.actor")
     return machine.blender_folder / "Nora Ünlü.actor"
