@@ -1,4 +1,4 @@
-"""The one door to the backend's shared modules: everything that both sides must agree on is imported from here."""
+"""The only module of the add-on that imports from the backend: what both sides share."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_camera_button_shows_the_actor_from_the_footage(window: Window) -> None:
 
 
 def test_live_preview_follows_sliders_and_frames_in_the_camera_view(window: Window) -> None:
-    """One click shows the trained actor; a dragged slider and another frame are drawn anew; another click ends it."""
+    """One click shows the trained actor; a dragged slider and another frame are drawn again; another click ends it."""
     proxy = window.capture_screen()
     window.click(*window.find_control(PREVIEW, "ctrl+c", horizontal_share=0.3))
     first = wait_for_preview(window, proxy, "live_preview")
