@@ -1,7 +1,7 @@
-"""Dub: the footage's shot stays, its lips say another line.
+"""Dub: the footage stays, but its lips speak another line.
 
-Head pose and upper face are the footage's, the mouth is the line's. The actor is drawn so through the footage's camera,
-and only the lower face of it is laid over the original pictures.
+Head pose and upper face are the footage's, the mouth is the line's. The actor is rendered in that pose through the
+footage's camera, and only its lower face is composited over the original frames.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ if TYPE_CHECKING:
     from ..portrait.model import Portrait
 
 STAGE = "dub"
+MAX_BYTE = 255  # of 8-bit images
 
 
 @dataclass(frozen=True)
 class DubOptions:
-    """What is dubbed and where it goes.
+    """The user's choices.
 
     Attributes:
         out: a film (.mp4, with the line as its sound), or a folder for PNG frames.
-        footage: the video that the actor was made from; None takes the crops that the actor's folder keeps.
-        start: seconds into the footage where the line begins.
+        footage: the video that the actor was made from; None uses the crops in the actor folder.
+        start_seconds: where in the tracked footage the line begins, ≥ 0.
         device: "auto", "cpu" or "cuda".
     """
 
@@ -59,6 +60,11 @@ class DubOptions:
     footage: Path | None = None
     start_seconds: float = 0.0
     device: str = "auto"
+
+    @property
+    def is_film(self) -> bool:
+        """Whether a film is written, not frames."""
+        return self.out.suffix.lower() == ".mp4"
 
 
 def dub(
@@ -69,70 +75,88 @@ def dub(
     reporter: Reporter,
     portrait_loader: Callable[[ActorFolder, torch.device], Portrait] = load_portrait,
 ) -> dict[str, Any]:
-    """Lays a spoken line over the footage. The result is as long as the line; where the footage is shorter than that,
-    it is shown to and fro, and a note says so.
+    """Composite a spoken line over the footage.
+
+    The result is as long as the line. Shorter footage plays forwards and backwards, and a note says so.
+
+    Args:
+        folder: the actor.
+        audio: the line.
+        delivery: how it is spoken.
+        options: the user's choices.
+        reporter: gets progress and notes.
+        portrait_loader: loads the actor's model.
 
     Returns:
         {"file" or "folder" and "pattern", "first", "last", "count", "width", "height", "fps", "seconds", "device"}.
 
     Raises:
-        UserError: ``bad_start``, ``bad_format``, what `speak` and `Shot` raise, or the result cannot be written.
+        UserError: ``bad_start``, ``bad_format``, an error of `speak` or `FootageReader`, or the result cannot be
+            written.
         Cancelled: whole PNG frames stay on disk.
     """
-    began = time.monotonic()
-    film = options.out.suffix.lower() == ".mp4"
-    if options.out.suffix and not film:
-        raise UserError("bad_format", f"{options.out.name} is no .mp4.", "Name an .mp4, or a folder for PNG frames.")
-    shot = FootageReader(folder, options.footage)
-    said = speak(folder, audio, delivery)
-    first = round(options.start_seconds * said.fps)
-    if not 0 <= first < shot.frame_count:
-        end = shot.frame_count / said.fps
-        raise UserError("bad_start", f"{options.start_seconds:g} s is not in the footage.", f"Choose 0 to {end:.1f} s.")
-    rows = ping_pong_indices(first, len(said), shot.frame_count)
-    if first + len(said) > shot.frame_count:
-        reporter.note(
-            f"The line is longer than the {(shot.frame_count - first) / said.fps:.1f} s of footage that are left: "
-            "the shot is shown to and fro."
+    started = time.monotonic()
+    if options.out.suffix and not options.is_film:
+        raise UserError(
+            "bad_format", f"{options.out.name} is not an .mp4 file.", "Name an .mp4, or a folder for PNG frames."
         )
+    footage = FootageReader(folder, options.footage)
+    speech = speak(folder, audio, delivery)
+    frame_indices = _footage_indices(footage, speech, options.start_seconds, reporter)
     device = choose_device(options.device)
-    reporter.progress(STAGE, 0, len(rows))
-    mouth = _MouthCompositor(folder, shot, said, rows, device, portrait_loader(folder, device))
-    pictures = (mouth.composite_step(step, picture) for step, picture in enumerate(shot.read_images(rows)))
-    followed = reporter.report_items(pictures, STAGE, len(rows))
-    make_folder(options.out.parent if film else options.out)
-    if film:
+    reporter.progress(STAGE, 0, len(frame_indices))
+    compositor = _MouthCompositor(folder, footage, speech, frame_indices, portrait_loader(folder, device), device)
+    frames = (compositor.composite_step(step, image) for step, image in enumerate(footage.read_images(frame_indices)))
+    reported_frames = reporter.report_items(frames, STAGE, len(frame_indices))
+    make_folder(options.out.parent if options.is_film else options.out)
+    if options.is_film:
         labels = video_metadata(folder.info, options.out.stem)
-        with VideoWriter(options.out, shot.width, shot.height, said.fps, audio, labels) as writer:
-            for picture in followed:
-                writer.write_frame(picture)
-        data: dict[str, Any] = {"file": str(options.out)}
+        with VideoWriter(options.out, footage.width, footage.height, speech.fps, audio, labels) as writer:
+            for frame in reported_frames:
+                writer.write_frame(frame)
+        written: dict[str, Any] = {"file": str(options.out)}
     else:
-        data = _write_sequence(options.out, followed)
+        written = _write_sequence(options.out, reported_frames)
     return {
-        "first": 0, "last": len(rows) - 1, "count": len(rows), "width": shot.width, "height": shot.height,
-        "fps": said.fps, "seconds": round(time.monotonic() - began, 3), "device": device_name(device), **data,
+        "first": 0, "last": len(frame_indices) - 1, "count": len(frame_indices),
+        "width": footage.width, "height": footage.height, "fps": speech.fps,
+        "seconds": round(time.monotonic() - started, 3), "device": device_name(device), **written,
     }  # fmt: skip
 
 
-def _write_sequence(folder: Path, images: Iterator[Image]) -> dict[str, Any]:
-    """Writes opaque PNG frames from 0 on."""
-    name = folder.resolve().name
-    for frame, picture in enumerate(images):
-        colour = picture.astype(np.float32) / 255
-        opaque = Passes(colour, np.ones(colour.shape[:2], np.float32), np.zeros(colour.shape[:2], np.float32), {})
-        write_bytes_atomically(
-            folder / frame_file_name(name, frame, "png"), encode_png(opaque, 8, {"Title": name, "Frame": str(frame)})
+def _footage_indices(
+    footage: FootageReader, speech: Performance, start_seconds: float, reporter: Reporter
+) -> list[int]:
+    """Return the index of the footage that is shown at each frame of the line.
+
+    Raises:
+        UserError: ``bad_start``.
+    """
+    first = round(start_seconds * speech.fps)
+    if not 0 <= first < footage.frame_count:
+        end = footage.frame_count / speech.fps
+        raise UserError("bad_start", f"{start_seconds:g} s is not in the footage.", f"Choose 0 to {end:.1f} s.")
+    if first + len(speech) > footage.frame_count:
+        reporter.note(
+            f"The line is longer than the {(footage.frame_count - first) / speech.fps:.1f} s of footage that are left: "
+            "the footage plays forwards and backwards."
         )
+    return ping_pong_indices(first, len(speech), footage.frame_count)
+
+
+def _write_sequence(folder: Path, images: Iterator[Image]) -> dict[str, Any]:
+    """Write opaque PNG frames, numbered from 0."""
+    name = folder.resolve().name
+    for frame_number, image in enumerate(images):
+        color = image.astype(np.float32) / MAX_BYTE
+        opaque = Passes(color, np.ones(color.shape[:2], np.float32), np.zeros(color.shape[:2], np.float32), {})
+        png = encode_png(opaque, 8, {"Title": name, "Frame": str(frame_number)})
+        write_bytes_atomically(folder / frame_file_name(name, frame_number, "png"), png)
     return {"folder": str(folder), "pattern": f"{name}_####.png"}
 
 
 class _MouthCompositor:
-    """Draws the lower face of each step of a dub over the original picture.
-
-    Args:
-        said: the line; its step i is shown over row `rows[i]` of the tracking.
-    """
+    """Renders the lower face of each frame of the line and composites it over the original frame."""
 
     def __init__(
         self,
@@ -140,45 +164,56 @@ class _MouthCompositor:
         footage: FootageReader,
         speech: Performance,
         frame_indices: list[int],
-        device: torch.device,
         portrait: Portrait,
+        device: torch.device,
     ) -> None:
+        """Load what all frames need.
+
+        Args:
+            folder: the actor.
+            footage: its original frames.
+            speech: the line.
+            frame_indices: for each frame of the line, the index of the footage that is shown.
+            portrait: the actor's model.
+            device: where it renders.
+        """
         self.frame_indices, self.device, self.portrait = frame_indices, device, portrait
         self.square_x, self.square_y, self.square_side = footage.crop_square
         self.camera = footage_camera_path(folder.require_camera(), self.square_side)
         self.footage_performance, self.speech = folder.load_footage_performance(), speech
-        table = folder.load_tracking()
-        self.shapes = np.asarray(table["shapes"], np.float64)
-        self.neutral = np.asarray(table["neutral"], np.float64)
-        self.landmarks = np.asarray(table["landmarks"], np.float64) * (self.square_side / folder.info.size)
+        tracking = folder.load_tracking()
+        self.shapes = np.asarray(tracking["shapes"], np.float64)
+        self.neutral = np.asarray(tracking["neutral"], np.float64)
+        self.landmarks = np.asarray(tracking["landmarks"], np.float64) * (self.square_side / folder.info.size)
         self.frame_store, self.color_match = FrameStore(folder), ColorMatch()
         plate = read_image(folder.file_path("plate.png"), COLOR)
-        self.plate = self._resize_to_square(plate[..., ::-1].astype(np.float32) / 255)
+        self.plate = self._resize_to_square(plate[..., ::-1].astype(np.float32) / MAX_BYTE)
 
     def composite_step(self, step: int, image: Image) -> Image:
-        """The original picture (H, W, 3) of a step with the line's mouth in it."""
-        part = np.s_[self.square_y : self.square_y + self.square_side, self.square_x : self.square_x + self.square_side]
-        original = image[part].astype(np.float32) / 255
-        row = self.frame_indices[step]
-        channels = self.footage_performance.channels[row].copy()
+        """Return the original frame (H, W, 3) with the mouth of one frame of the line."""
+        x, y, side = self.square_x, self.square_y, self.square_side
+        square = np.s_[y : y + side, x : x + side]
+        original = image[square].astype(np.float32) / MAX_BYTE
+        frame_index = self.frame_indices[step]
+        footage_channels = self.footage_performance.channels[frame_index]
+        channels = footage_channels.copy()
         channels[: len(ORAL_CHANNELS)] = self.speech.channels[step, : len(ORAL_CHANNELS)]
-        before = self.landmarks[row, :, :2]
-        after = (
-            before + self._project_mesh(row, channels) - self._project_mesh(row, self.footage_performance.channels[row])
-        )
-        matte = lower_face_matte([before, after], (self.square_side, self.square_side))
-        passes = self._render_frame(row, channels)
-        cover = passes.alpha[..., None]
-        drawn = np.asarray(passes.color * cover + self.plate * (1 - cover), np.float32)
-        person = self._resize_to_square(self.frame_store.read_matte(row, use_cache=False)[..., MATTE_PERSON])
-        sure = np.asarray(passes.alpha * person, np.float32)
-        drawn = self.color_match(drawn, original, matte, sure, face_height(before))
-        mixed = original + matte[..., None] * (drawn - original)
+        before = self.landmarks[frame_index, :, :2]
+        after = before + self._project_mesh(frame_index, channels) - self._project_mesh(frame_index, footage_channels)
+        matte = lower_face_matte([before, after], (side, side))
+        passes = self._render_frame(frame_index, channels)
+        alpha = passes.alpha[..., None]
+        rendered = np.asarray(passes.color * alpha + self.plate * (1 - alpha), np.float32)
+        person = self._resize_to_square(self.frame_store.read_matte(frame_index, use_cache=False)[..., MATTE_PERSON])
+        confidence = np.asarray(passes.alpha * person, np.float32)
+        matched = self.color_match(rendered, original, matte, confidence, face_height(before))
+        blended = original + matte[..., None] * (matched - original)
         result = image.copy()
-        result[part] = np.where(matte[..., None] > 0, quantize(mixed, 255).astype(np.uint8), image[part])
+        result[square] = np.where(matte[..., None] > 0, quantize(blended, MAX_BYTE).astype(np.uint8), image[square])
         return result
 
     def _render_frame(self, frame_index: int, channels: F32) -> Passes:
+        """Return the actor in the footage's pose with other channels, through the footage's camera."""
         import torch
 
         from ..portrait.model import Pose
@@ -192,15 +227,15 @@ class _MouthCompositor:
         return passes_from_frame(frame)
 
     def _project_mesh(self, frame_index: int, channels: F32) -> F64:
-        """(478, 2) pixels of the face mesh in the pose of a row."""
+        """Return the pixels (478, 2) of the face mesh in the footage's head pose."""
         view, intrinsics = self.camera.matrices_at(0)
         mesh = self.neutral + np.tensordot(channels.astype(np.float64), self.shapes, 1)
-        turn = matrix_from_quaternion(self.footage_performance.head_rotation[frame_index])
-        placed = mesh @ turn.T + self.footage_performance.head_translation[frame_index]
-        return project_points(placed, view[:3, :3], view[:3, 3], intrinsics)
+        rotation = matrix_from_quaternion(self.footage_performance.head_rotation[frame_index])
+        points = mesh @ rotation.T + self.footage_performance.head_translation[frame_index]
+        return project_points(points, view[:3, :3], view[:3, 3], intrinsics)
 
     def _resize_to_square(self, image: F32) -> F32:
-        """A picture of the training crop's size, as large as the square."""
-        smaller = self.square_side < image.shape[0]
-        way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(image, (self.square_side, self.square_side), interpolation=way), np.float32)
+        """Return an image of the training crop's size, resized to the square."""
+        interpolation = cv2.INTER_AREA if self.square_side < image.shape[0] else cv2.INTER_LINEAR
+        size = (self.square_side, self.square_side)
+        return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.float32)

@@ -1,4 +1,4 @@
-"""The original shot: the footage's pictures, in any order, with the square in which the actor is drawn."""
+"""The original footage of an actor as a source of frames in any order, with the square that the actor is drawn in."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ from ..contract.errors import UserError
 from ..dataset.frame_store import FrameStore
 from ..media.decode import probe_video, read_frames
 
+PNG_COMPRESSION_LEVEL = 1  # the fastest: the files are read again at once
+
 
 class FootageReader:
-    """The footage of an actor: its whole frames from the original video, or the crops that the actor's folder keeps.
-
-    Args:
-        folder: the actor.
-        video: the video that it was made from; None takes the crops.
+    """The tracked frames of an actor: whole frames of the original video, or the crops in the actor folder.
 
     Attributes:
-        count: frames that were tracked. width, height: of the pictures.
-        square: x, y, side in pixels of the pictures that training saw.
-
-    Raises:
-        UserError: ``other_footage``, ``damaged_actor``, or the video cannot be read.
+        frame_count: number of tracked frames.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        crop_square: x, y, side in pixels of the frames of the square that training sees.
     """
 
     def __init__(self, folder: ActorFolder, video: Path | None) -> None:
-        info = folder.info
-        camera = folder.require_camera()
+        """Open the footage.
+
+        Args:
+            folder: the actor.
+            video: the video that the actor was made from; None reads the crops.
+
+        Raises:
+            UserError: ``other_footage``, ``damaged_actor``, or the video cannot be read.
+        """
+        info, camera = folder.info, folder.require_camera()
         self.video, self.frame_count = video, info.frame_count
         self._first_frame = info.segments[0][0] if info.segments else 0
         if video is None:
@@ -45,8 +50,8 @@ class FootageReader:
         found = probe_video(video)
         x, y, side = (round(v) for v in camera.crop)
         self.width, self.height, self.crop_square = found.width, found.height, (x, y, side)
-        same_size = (found.width, found.height) == (camera.width, camera.height)
-        if not same_size or found.frame_count < self._first_frame + self.frame_count:
+        has_same_size = (found.width, found.height) == (camera.width, camera.height)
+        if not has_same_size or found.frame_count < self._first_frame + self.frame_count:
             raise UserError(
                 "other_footage",
                 f"{video.name} is not the video that {info.name or folder.path.name} was made from.",
@@ -54,36 +59,40 @@ class FootageReader:
             )
 
     def read_images(self, frame_indices: Sequence[int]) -> Iterator[Image]:
-        """(H, W, 3) display RGB of each row of the tracking, in the order that is asked for."""
+        """Yield the display RGB image (H, W, 3) of each index of the tracked frames, in the given order."""
         if self.video is None:
-            yield from (self._store.read_frame(row, use_cache=False) for row in frame_indices)
+            yield from (self._store.read_frame(index, use_cache=False) for index in frame_indices)
         elif all(np.diff(frame_indices) == 1):
-            yield from (picture for _, picture in self._stream_images(frame_indices[0], frame_indices[-1]))
-        else:  # a film is read forwards only: what is shown more than once is laid aside
-            with tempfile.TemporaryDirectory(prefix="dub") as place:
-                files = {row: Path(place) / f"{row}.png" for row in range(min(frame_indices), max(frame_indices) + 1)}
-                for row, picture in self._stream_images(min(frame_indices), max(frame_indices)):
-                    quick = cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])[1]
-                    files[row].write_bytes(quick.tobytes())
-                for row in frame_indices:
-                    yield np.asarray(cv2.imdecode(np.fromfile(files[row], np.uint8), cv2.IMREAD_COLOR), np.uint8)[
-                        ..., ::-1
-                    ]
+            yield from (image for _, image in self._stream_images(frame_indices[0], frame_indices[-1]))
+        else:
+            yield from self._read_in_any_order(frame_indices)
+
+    def _read_in_any_order(self, frame_indices: Sequence[int]) -> Iterator[Image]:
+        """Decode the frames once into temporary files, because a video is only read forwards."""
+        first, last = min(frame_indices), max(frame_indices)
+        with tempfile.TemporaryDirectory(prefix="dub") as folder:
+            files = {index: Path(folder) / f"{index}.png" for index in range(first, last + 1)}
+            for index, image in self._stream_images(first, last):
+                options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION_LEVEL]
+                files[index].write_bytes(cv2.imencode(".png", image[..., ::-1], options)[1].tobytes())
+            for index in frame_indices:
+                bgr = cv2.imdecode(np.fromfile(files[index], np.uint8), cv2.IMREAD_COLOR)
+                yield np.asarray(bgr, np.uint8)[..., ::-1]
 
     def _stream_images(self, first_index: int, last_index: int) -> Iterator[tuple[int, Image]]:
         assert self.video is not None
-        for index, _, picture in read_frames(self.video):
-            row = index - self._first_frame
-            if row > last_index:
+        for frame_number, _, image in read_frames(self.video):
+            index = frame_number - self._first_frame
+            if index > last_index:
                 return
-            if row >= first_index:
-                yield row, picture
+            if index >= first_index:
+                yield index, image
 
 
 def ping_pong_indices(start: int, count: int, total: int) -> list[int]:
-    """`count` rows of `total` from `start` on: to the end, back to the beginning, and so on, without a jump."""
+    """Return `count` indices below `total` that run from `start` to the end, back to the beginning, and so on."""
     if total == 1:
         return [0] * count
     period = 2 * (total - 1)
-    places = (np.arange(count) + start) % period
-    return [int(row) for row in np.minimum(places, period - places)]
+    phases = (np.arange(count) + start) % period
+    return [int(index) for index in np.minimum(phases, period - phases)]

@@ -299,8 +299,8 @@ MESSAGES: dict[str, str] = {
     "Mark longer parts of the footage, between 0 and {} s.":
         "Längere Teile der Aufnahme angeben, zwischen 0 und {} s.",
     "The capture {} cannot be used: {}.": "Das Capture {} ist nicht brauchbar: {}.",
-    "The line is longer than the {} s of footage that are left: the shot is shown to and fro.":
-        "Der Text ist länger als die übrigen {} s der Aufnahme: sie wird vor und zurück gezeigt.",
+    "The line is longer than the {} s of footage that are left: the footage plays forwards and backwards.":
+        "Der Text ist länger als die übrigen {} s der Aufnahme: Sie wird vorwärts und rückwärts abgespielt.",
     "The performance {} cannot be used: {}.": "Die Darbietung {} ist nicht brauchbar: {}.",
     "The sound of {} cannot be read.": "Der Ton von {} kann nicht gelesen werden.",
     "{} cannot speak, because its footage had no usable sound.":
