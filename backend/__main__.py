@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .cli.commands import exit_process, main
+from .setup.device import configure_native_threads
 
 if __name__ == "__main__":
+    configure_native_threads()  # numpy reads the settings when it is imported, which the commands do
+    from .cli.commands import exit_process, main
+
     exit_process(main())

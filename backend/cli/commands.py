@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..contract.errors import Cancelled, UserError
-from ..setup.device import choose_device, configure_native_threads, device_name
+from ..setup.device import choose_device, device_name
 from . import actor_commands, performance_commands, render_commands
 from .console import (
     Canceller,
@@ -75,7 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exit codes: 0 done, 2 the user can fix the error, 130 cancelled, 1 a bug, whose log the error names.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    configure_native_threads()
     for_blender = "--json-lines" in arguments or arguments[:1] == ["serve"]
     if {"-h", "--help"} & set(arguments):
         for_blender = False
