@@ -24,9 +24,11 @@ from backend.dataset.crops import CropBox, write_crops
 from backend.media.audio_io import SAMPLE_RATE, load_audio, save_wav
 from backend.pipeline.prepare import track_segment
 from backend.pipeline.scan import scan_footage, write_audio
+from backend.speech.closures import CLOSURE_SEARCH_SECONDS, find_closures, pause_weights
 from backend.speech.features import SpeechFeatures, analyze_speech
-from backend.speech.model import SpeechModel, speak, train_speech
-from backend.speech.mouth import CLOSURE_SEARCH_SECONDS, find_closures, pause_weights
+from backend.speech.model import SpeechModel
+from backend.speech.synthesis import speak
+from backend.speech.training import train_speech
 from backend.synthetic import lip_sync, motion, voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, schedule_phones
 from backend.tracking.detection import topology as topo

@@ -84,7 +84,7 @@ def add_learn_to_speak(add_command: AddCommand) -> None:
 
 def run_learn_to_speak(options: argparse.Namespace, console: Console) -> Outcome:
     """Train the speech model of an actor."""
-    from ..speech.model import train_speech
+    from ..speech.training import train_speech
 
     folder = ActorFolder.open(options.actor)
     figures = train_speech(folder, console, options.seed, options.features)

@@ -24,7 +24,7 @@ from .parser import (
 )
 
 if TYPE_CHECKING:
-    from ..speech.model import Delivery
+    from ..speech.delivery import Delivery
 
 
 def add_speak(add_command: AddCommand) -> None:
@@ -41,7 +41,7 @@ def add_speak(add_command: AddCommand) -> None:
 
 def run_speak(options: argparse.Namespace, console: Console) -> Outcome:
     """Predict the performance of an actor that speaks an audio file."""
-    from ..speech.model import speak
+    from ..speech.synthesis import speak
 
     folder = ActorFolder.open(options.actor)
     console.progress("speak", 0, 1)
@@ -60,7 +60,7 @@ def run_speak(options: argparse.Namespace, console: Console) -> Outcome:
 
 def delivery_from_options(options: argparse.Namespace) -> Delivery:
     """Return how a line is spoken; `dub` has only the mouth's options."""
-    from ..speech.model import Delivery
+    from ..speech.delivery import Delivery
 
     values = {**vars(options), "style": tuple(options.style)}
     return Delivery(**{field.name: values[field.name] for field in fields(Delivery) if field.name in values})

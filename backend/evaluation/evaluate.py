@@ -151,7 +151,8 @@ def edge_alpha_error(alpha: Tensor, matte: Tensor) -> float:
 
 def predict_spoken_channels(folder: ActorFolder, clip: Clip, features_file: Path | None = None) -> Tensor:
     """(T, 52) the tracked channels with the oral ones spoken from the actor's own sound."""
-    from ..speech.model import Delivery, speak
+    from ..speech.delivery import Delivery
+    from ..speech.synthesis import speak
 
     said = speak(folder, folder.file_path("audio.wav"), Delivery(features=features_file), fps=folder.info.fps)
     channels = clip.poses["channels"].clone()

@@ -95,3 +95,12 @@ def resample_to_constant_rate(
         while index < count_grid_frames(before[0], fps):
             yield index, before[1]
             index += 1
+
+
+def ping_pong_indices(start: int, count: int, total: int) -> list[int]:
+    """Return `count` indices below `total` from `start` on, forwards and backwards in turn, so that nothing jumps."""
+    if total == 1:
+        return [0] * count
+    period = 2 * (total - 1)
+    positions = (np.arange(count) + start) % period
+    return [int(index) for index in np.minimum(positions, period - positions)]

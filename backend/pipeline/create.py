@@ -29,7 +29,7 @@ from ..report.faces import write_face_images
 from ..report.film import write_overlay_video
 from ..report.page import write_report
 from ..setup.device import choose_device, device_name
-from ..speech.model import train_speech
+from ..speech.training import train_speech
 from ..tracking.detection.landmarks import TRACKER_NAME
 from ..tracking.detection.selection import SegmentSelection
 from ..tracking.landmarker import LandmarkerFile, open_landmarker

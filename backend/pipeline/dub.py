@@ -28,13 +28,15 @@ from ..dataset.frame_store import MATTE_PERSON, FrameStore
 from ..media.encode import VideoWriter
 from ..media.image_io import COLOR, read_image
 from ..media.provenance import video_metadata
+from ..media.timing import ping_pong_indices
 from ..rendering.frames import frame_file_name, load_portrait
 from ..rendering.images import encode_png
 from ..rendering.passes import Passes, passes_from_frame, quantize
 from ..setup.device import choose_device, device_name
-from ..speech.model import Delivery, speak
+from ..speech.delivery import Delivery
+from ..speech.synthesis import speak
 from .blending import ColorMatch, face_height, lower_face_matte
-from .footage import FootageReader, ping_pong_indices
+from .footage import FootageReader
 
 if TYPE_CHECKING:
     import torch

@@ -87,12 +87,3 @@ class FootageReader:
                 return
             if index >= first_index:
                 yield index, image
-
-
-def ping_pong_indices(start: int, count: int, total: int) -> list[int]:
-    """Return `count` indices below `total` that run from `start` to the end, back to the beginning, and so on."""
-    if total == 1:
-        return [0] * count
-    period = 2 * (total - 1)
-    phases = (np.arange(count) + start) % period
-    return [int(index) for index in np.minimum(phases, period - phases)]

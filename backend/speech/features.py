@@ -1,8 +1,8 @@
-"""What speech animation hears: spectrum, phones, articulation and rhythm of a sound, normalised per speaker."""
+"""Speech features of a sound, every 10 ms: spectrum, phones, articulation and rhythm, normalised per speaker."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import librosa
 import numpy as np
@@ -10,18 +10,62 @@ from scipy.ndimage import gaussian_filter1d, grey_opening
 from scipy.signal import resample_poly
 
 from ..contract.arrays import F32, F64
+from .acoustic_model import load_acoustic_model
 from .phones import ARTICULATIONS, HOP_SAMPLES, SAMPLE_RATE, PhonePosteriors, estimate_phone_posteriors
 
-FEATURE_RATE = SAMPLE_RATE / HOP_SAMPLES  # frames per second of a track: 100
-MEL_BANDS = 40
-MAX_CLICK_FRAMES = 6  # frames of 10 ms: what sounds for a shorter time is a click, not speech
-MEL_WINDOW = 400  # samples: 25 ms
-VOICE_WINDOW = 640  # samples: 40 ms, two periods of 50 Hz
-PITCH_RANGE_HZ = (60.0, 400.0)  # hertz between which a voice is looked for
+FEATURE_RATE = SAMPLE_RATE / HOP_SAMPLES  # frames per second: 100
 
-CONTEXT_TAPS, TAP_SECONDS, TAP_DEVIATION = 8, 0.04, 2.5  # context: ±8 taps of 40 ms, weighted by a Gaussian of 2.5 taps
-# The groups' usual spread, so that a distance between two windows weighs them as measured best (fixed, not per clip).
-MEL_SCALE, PHONE_SCALE, ARTICULATION_SCALE, RHYTHM_SCALE = 1 / 6.3, 1 / (0.9 * np.sqrt(2)), 2 / 0.9, 2 / 1.2
+# Spectrum
+MEL_BANDS = 40
+MEL_RANGE_HZ = (80, 7600)
+MEL_WINDOW = 400  # samples: 25 ms
+MEL_FFT_SIZE = 512  # samples
+MEL_CLIP_RANGE = (-5, 4)  # deviations; values beyond are clicks and digital silence
+RELATIVE_POWER_FLOOR = 1e-8  # of the loudest band; −80 dB
+ABSOLUTE_POWER_FLOOR = 1e-12  # keeps the logarithm of digital silence finite
+
+# Speech activity
+QUIET_PERCENTILE = 8  # of the log energy, that is the background's level
+LOUD_PERCENTILE = 90  # of the log energy, that is the speech's level
+MAX_BELOW_PEAK = 4  # nats (17 dB) by which speech may lie below the peak: a short word in a long silence is speech too
+BACKGROUND_DEPTH_RANGE = (4, 9)  # nats (17 to 39 dB) by which the background lies below speech
+ACTIVITY_THRESHOLD = 0.35  # of the way from the background to the speech level. Not tuned
+ACTIVITY_SLOPE = 14  # of the sigmoid around the threshold; a larger one is a harder step. Not tuned
+MAX_CLICK_FRAMES = 6  # of 10 ms: a shorter sound is a click, not speech
+
+# Voicing
+VOICE_WINDOW = 640  # samples: 40 ms, two periods of 50 Hz
+PITCH_RANGE_HZ = (60.0, 400.0)  # in which a voice is searched
+VOICE_CHUNK_FRAMES = 4096  # frames per FFT: bounds memory
+
+# Rhythm: name of each column, in order.
+ACTIVITY_WIDTHS = (10, 30, 80)  # frames of 10 ms, standard deviations
+ACTIVITY_DECAY_SECONDS = (0.15, 0.5)  # time constants
+NOISE_PHONES = ("+NSN+", "SIL")  # breath and silence
+NOISE_SMOOTHING_FRAMES = 8  # of 10 ms, standard deviation
+RHYTHM_COLUMNS = (
+    "activity",
+    *(f"activity within {width} frames" for width in ACTIVITY_WIDTHS),
+    *(f"activity since {seconds} s" for seconds in ACTIVITY_DECAY_SECONDS),
+    *(f"activity until {seconds} s" for seconds in ACTIVITY_DECAY_SECONDS),
+    *NOISE_PHONES,
+    "energy",
+    "voicing",
+    "flux",
+)
+ACTIVITY, ENERGY, VOICING = (RHYTHM_COLUMNS.index(name) for name in ("activity", "energy", "voicing"))
+RHYTHM_CLIP_RANGE = (-0.5, 1.5)  # of energy, voicing and flux
+
+# Context windows: taps around each time, weighted by a Gaussian.
+CONTEXT_TAPS = 8  # to each side
+TAP_SECONDS = 0.04  # between taps; also the width that a tap averages
+TAP_DEVIATION = 2.5  # standard deviation of the weights, in taps; a larger one blurs phones
+# Each group's usual deviation, so that a distance between two windows weighs the groups as measured best. Fixed, not
+# per clip: features of two sounds must be comparable.
+MEL_SCALE = 1 / 6.3
+PHONE_SCALE = 1 / (0.9 * np.sqrt(2))
+ARTICULATION_SCALE = 2 / 0.9
+RHYTHM_SCALE = 2 / 1.2
 RHYTHM_CENTER = 0.4
 EXTERNAL_SCALE = 2.0  # weighs them about as much as all others together
 
@@ -31,12 +75,12 @@ class SpeechFeatures:
     """A sound as N frames of 10 ms; frame i is centred at i · 10 ms.
 
     Attributes:
-        mel: (N, 40) log-mel spectrum; over what is spoken each band has mean 0 and all together deviate by 1.
-        phones: the phone recogniser's evidence.
-        rhythm: (N, R) speech activity at several widths, breath, energy, voicing and spectral flux, about 0–1.
+        mel: (N, 40) log-mel spectrum; over speech, each band has mean 0 and all together deviate by 1.
+        phones: phone posteriors.
+        rhythm: (N, 13) about 0–1, columns `RHYTHM_COLUMNS`.
         activity: (N,) 0 in a pause, 1 in speech.
-        bilabial: (N,) probability 0–1 of p, b or m.
-        plugged: (N, K) features from the person's own file, all together deviating by 1; None without.
+        bilabial_probability: (N,) probability 0–1 of p, b or m.
+        external: (N, K) features from the user's own file, all together deviating by 1; None without.
     """
 
     mel: F32
@@ -50,33 +94,33 @@ class SpeechFeatures:
         return len(self.mel)
 
     def interpolate(self, values: F32, times: F64) -> F32:
-        """Values (N,) of this track at `times` (T,) in seconds, linearly interpolated."""
+        """Values (N,) of the frames at `times` (T,) in seconds, linearly interpolated."""
         return np.interp(times * FEATURE_RATE, np.arange(len(values)), values).astype(np.float32)
 
     def frame_features(self, times: F64) -> F32:
         """(T, F) all features around each time, averaged over 40 ms, without context."""
-        first, part = self._slice_around(times)
-        values = np.concatenate([part._spectral_features(), part.rhythm], 1)
-        return _pool_tap(_running_sum(values), first, times, 0)
+        first, nearby = self._slice_around(times)
+        values = np.concatenate([nearby._spectral_features(), nearby.rhythm], 1)
+        return _average_tap(_running_sum(values), first, times, 0)
 
     def context_windows(self, times: F64) -> F32:
-        """(T, D) what the speech network sees at each time: spectrum and phones in context, and the rhythm there."""
-        first, part = self._slice_around(times)
-        spectral, rhythm = (
-            _running_sum(part._spectral_features()),
-            _running_sum((part.rhythm - RHYTHM_CENTER) * RHYTHM_SCALE),
-        )
-        columns = [
-            _pool_tap(spectral, first, times, tap) * np.float32(np.exp(-0.5 * (tap / TAP_DEVIATION) ** 2))
-            for tap in range(-CONTEXT_TAPS, CONTEXT_TAPS + 1)
-        ]
-        return np.concatenate([*columns, _pool_tap(rhythm, first, times, 0)], 1)
+        """(T, D) input of the speech network at each time: spectrum and phones in context, and the rhythm there."""
+        first, nearby = self._slice_around(times)
+        context = _context_taps(nearby._spectral_features(), first, times)
+        rhythm = _running_sum((nearby.rhythm - RHYTHM_CENTER) * RHYTHM_SCALE)
+        return np.concatenate([*context, _average_tap(rhythm, first, times, 0)], 1)
+
+    def mel_windows(self, times: F64) -> F32:
+        """(T, 17 · 40) the log-mel part of `context_windows`."""
+        first, nearby = self._slice_around(times)
+        return np.concatenate(_context_taps(nearby.mel * MEL_SCALE, first, times), 1)
 
     def _spectral_features(self) -> F32:
-        phones = [np.sqrt(self.phones.frame_posteriors), np.sqrt(self.phones.loop_posteriors)]
+        """(N, F) spectrum, phones, articulation and external features, scaled."""
         groups = [
             self.mel * MEL_SCALE,
-            *(p * PHONE_SCALE for p in phones),
+            np.sqrt(self.phones.frame_posteriors) * PHONE_SCALE,
+            np.sqrt(self.phones.loop_posteriors) * PHONE_SCALE,
             self.phones.articulation() * ARTICULATION_SCALE,
         ]
         if self.external is not None:
@@ -84,33 +128,37 @@ class SpeechFeatures:
         return np.concatenate(groups, 1).astype(np.float32)
 
     def _slice_around(self, times: F64) -> tuple[int, SpeechFeatures]:
-        """The rows that windows around `times` touch, and the first row's number: an hour is not copied for a frame."""
-        reach = (CONTEXT_TAPS + 1) * TAP_SECONDS
-        first = int(np.clip((times.min() - reach) * FEATURE_RATE, 0, len(self) - 1))
-        last = int(np.clip((times.max() + reach) * FEATURE_RATE + 2, first + 1, len(self)))
-        rows = slice(first, last)
-        phones = PhonePosteriors(
-            self.phones.names, self.phones.frame_posteriors[rows], self.phones.loop_posteriors[rows]
+        """First frame index and frames that windows around `times` touch: an hour is not copied for one frame."""
+        extent = (CONTEXT_TAPS + 1) * TAP_SECONDS
+        first = int(np.clip((times.min() - extent) * FEATURE_RATE, 0, len(self) - 1))
+        last = int(np.clip((times.max() + extent) * FEATURE_RATE + 2, first + 1, len(self)))
+        frames = slice(first, last)
+        return first, SpeechFeatures(
+            self.mel[frames],
+            replace(
+                self.phones,
+                frame_posteriors=self.phones.frame_posteriors[frames],
+                loop_posteriors=self.phones.loop_posteriors[frames],
+            ),
+            self.rhythm[frames],
+            self.activity[frames],
+            self.bilabial_probability[frames],
+            None if self.external is None else self.external[frames],
         )
-        plugged = None if self.external is None else self.external[rows]
-        part = SpeechFeatures(
-            self.mel[rows], phones, self.rhythm[rows], self.activity[rows], self.bilabial_probability[rows], plugged
-        )
-        return first, part
 
 
 def analyze_speech(samples: F32, rate: int = SAMPLE_RATE) -> SpeechFeatures:
-    """The track of a sound.
+    """Return the speech features of a sound.
 
     Args:
         samples: (S,) mono, not silent throughout.
         rate: samples per second.
 
     Returns:
-        SpeechTrack of S / rate · 100 + 1 frames.
+        S / rate · 100 + 1 frames.
 
     Raises:
-        UserError: the phone recogniser's model cannot be read.
+        UserError: the acoustic model cannot be read.
     """
     x = np.asarray(samples, np.float32)
     if rate != SAMPLE_RATE:
@@ -123,8 +171,8 @@ def analyze_speech(samples: F32, rate: int = SAMPLE_RATE) -> SpeechFeatures:
     flux = np.clip(np.diff(mel, axis=0, prepend=mel[:1]), 0, None).mean(1)
     phones = estimate_phone_posteriors(x)
     quiet, loud = _speech_levels(energy)
-    extra = np.stack([(energy - quiet) / (loud - quiet), _voicing(x, count) * activity, flux], 1)
-    rhythm = np.concatenate([_rhythm_features(activity, phones), np.clip(extra, -0.5, 1.5)], 1)
+    signal = np.stack([(energy - quiet) / (loud - quiet), _voicing(x, count) * activity, flux], 1)
+    rhythm = np.concatenate([_rhythm_features(activity, phones), np.clip(signal, *RHYTHM_CLIP_RANGE)], 1)
     return SpeechFeatures(
         _normalize_mel(mel, activity),
         phones,
@@ -135,32 +183,43 @@ def analyze_speech(samples: F32, rate: int = SAMPLE_RATE) -> SpeechFeatures:
 
 
 def frame_speech_features(samples: F32, rate: int, fps: float, count: int) -> F32:
-    """Features (count, F) of a sound at the times i / fps of a film's frames; see `SpeechTrack.frames`.
+    """Features (count, F) of a sound at the times i / fps of a video's frames; see `SpeechFeatures.frame_features`.
 
     Raises:
-        UserError: the phone recogniser's model cannot be read.
+        UserError: the acoustic model cannot be read.
     """
     return analyze_speech(samples, rate).frame_features(np.arange(count) / fps)
 
 
 def context_window_size(external_count: int = 0) -> int:
-    """How many columns `SpeechTrack.windows` has with so many plugged features, to check stored models against."""
-    from .acoustic_model import load_acoustic_model
+    """Columns of `SpeechFeatures.context_windows` with `external_count` external features, to check stored models."""
+    phone_count = len(load_acoustic_model().phones)
+    tap_size = MEL_BANDS + 2 * phone_count + len(ARTICULATIONS) + external_count
+    return (2 * CONTEXT_TAPS + 1) * tap_size + len(RHYTHM_COLUMNS)
 
-    return (2 * CONTEXT_TAPS + 1) * (
-        MEL_BANDS + 2 * len(load_acoustic_model().phones) + len(ARTICULATIONS) + external_count
-    ) + RHYTHM_FEATURE_COUNT
+
+def _context_taps(values: F32, first: int, times: F64) -> list[F32]:
+    """Weighted averages (T, F) of values (frames from `first` on) at every tap around `times`."""
+    running_sum = _running_sum(values)
+    return [
+        _average_tap(running_sum, first, times, tap) * np.float32(np.exp(-0.5 * (tap / TAP_DEVIATION) ** 2))
+        for tap in range(-CONTEXT_TAPS, CONTEXT_TAPS + 1)
+    ]
 
 
 def _running_sum(values: F32) -> F64:
+    """(N + 1, F) sums of the first 0 … N rows."""
     return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0, dtype=np.float64)])
 
 
-def _pool_tap(running_sum: F64, first: int, times: F64, tap: int) -> F32:
-    """(T, F) means of rows within 40 ms around `times` + tap · 40 ms; edges repeat.
+def _average_tap(running_sum: F64, first: int, times: F64, tap: int) -> F32:
+    """(T, F) means of the frames within 40 ms around `times` + tap · 40 ms; edges repeat.
 
     Args:
-        total: running sum of rows, of which the first is row `first` of the track.
+        running_sum: of the frames from frame `first` of the sound on.
+        first: that frame.
+        times: (T,) seconds.
+        tap: which tap.
     """
     last = first + len(running_sum) - 2
     begin = np.clip(np.round((times + (tap - 0.5) * TAP_SECONDS) * FEATURE_RATE).astype(int), first, last)
@@ -177,68 +236,71 @@ def _log_energy(x: F32, count: int) -> F64:
 
 
 def _speech_levels(energy: F64) -> tuple[float, float]:
-    """Log energies of this recording's background and of its speech; 17 to 39 dB apart whatever the recording."""
-    quiet, loud = np.percentile(energy, [8, 90])
-    loud = max(loud, float(energy.max()) - 4)  # a short word in a long silence is speech all the same
-    return float(np.clip(quiet, loud - 9, loud - 4)), float(loud)
+    """Log energies of this recording's background and of its speech."""
+    quiet, loud = np.percentile(energy, [QUIET_PERCENTILE, LOUD_PERCENTILE])
+    loud = max(loud, float(energy.max()) - MAX_BELOW_PEAK)
+    min_depth, max_depth = BACKGROUND_DEPTH_RANGE
+    return float(np.clip(quiet, loud - max_depth, loud - min_depth)), float(loud)
 
 
 def _speech_activity(energy: F64) -> F64:
-    """(N,) 0–1: a soft step at 35 % of the way from the background to the speech level; clicks are no speech."""
+    """(N,) 0–1: a soft step between the background and the speech level, without clicks."""
     quiet, loud = _speech_levels(energy)
-    step = 1 / (1 + np.exp(-14 * ((energy - quiet) / (loud - quiet) - 0.35)))
+    step = 1 / (1 + np.exp(-ACTIVITY_SLOPE * ((energy - quiet) / (loud - quiet) - ACTIVITY_THRESHOLD)))
     return np.asarray(grey_opening(step, MAX_CLICK_FRAMES))
 
 
 def _log_mel(x: F32, count: int) -> F32:
+    """(N, 40) natural log of the mel spectrum."""
     power = librosa.feature.melspectrogram(
         y=x,
         sr=SAMPLE_RATE,
-        n_fft=512,
+        n_fft=MEL_FFT_SIZE,
         win_length=MEL_WINDOW,
         hop_length=HOP_SAMPLES,
         n_mels=MEL_BANDS,
-        fmin=80,
-        fmax=7600,
+        fmin=MEL_RANGE_HZ[0],
+        fmax=MEL_RANGE_HZ[1],
     ).T[:count]
-    return np.log(power + 1e-8 * power.max() + 1e-12).astype(np.float32)
+    return np.log(power + RELATIVE_POWER_FLOOR * power.max() + ABSOLUTE_POWER_FLOOR).astype(np.float32)
 
 
 def _normalize_mel(mel: F32, activity: F64) -> F32:
+    """Log-mel spectrum with the mean of each band and the deviation of all bands in speech removed."""
     spoken = mel[activity > 0.5]
     spoken = spoken if len(spoken) else mel
-    return np.clip((mel - spoken.mean(0)) / (spoken.std() + 1e-6), -5, 4).astype(np.float32)
+    return np.clip((mel - spoken.mean(0)) / (spoken.std() + 1e-6), *MEL_CLIP_RANGE).astype(np.float32)
 
 
 def _voicing(x: F32, count: int) -> F64:
-    """(N,) 0–1: height of the normalised autocorrelation's peak between `PITCH` (by FFT)."""
+    """(N,) 0–1: height of the normalised autocorrelation's peak within `PITCH_RANGE_HZ`."""
     padded = np.pad(x, (VOICE_WINDOW // 2, VOICE_WINDOW))
     windows = np.lib.stride_tricks.sliding_window_view(padded, VOICE_WINDOW)[::HOP_SAMPLES][:count]
     shortest, longest = round(SAMPLE_RATE / PITCH_RANGE_HZ[1]), round(SAMPLE_RATE / PITCH_RANGE_HZ[0])
     overlap = 1 - np.arange(shortest, longest) / VOICE_WINDOW
     result = np.empty(count)
-    for i in range(0, count, 4096):
-        part = windows[i : i + 4096]
-        part = part - part.mean(1, keepdims=True)
-        correlation = np.fft.irfft(np.abs(np.fft.rfft(part, 2 * VOICE_WINDOW)) ** 2)
-        peak = (correlation[:, shortest:longest] / overlap).max(1)
-        result[i : i + 4096] = peak / (correlation[:, 0] + 1e-6)
+    for i in range(0, count, VOICE_CHUNK_FRAMES):
+        chunk = windows[i : i + VOICE_CHUNK_FRAMES]
+        chunk = chunk - chunk.mean(1, keepdims=True)
+        autocorrelation = np.fft.irfft(np.abs(np.fft.rfft(chunk, 2 * VOICE_WINDOW)) ** 2)
+        peak = (autocorrelation[:, shortest:longest] / overlap).max(1)
+        result[i : i + VOICE_CHUNK_FRAMES] = peak / (autocorrelation[:, 0] + 1e-6)
     return np.clip(result, 0, 1)
 
 
 def _rhythm_features(activity: F64, phones: PhonePosteriors) -> F64:
-    """(N, 10) activity now, around, since and until; breath and silence as the phone recogniser hears them."""
-    around = [gaussian_filter1d(activity, width) for width in (10, 30, 80)]  # frames of 10 ms
-    since = [_decaying_maximum(activity, seconds) for seconds in (0.15, 0.5)]
-    until = [_decaying_maximum(activity[::-1], seconds)[::-1] for seconds in (0.15, 0.5)]
-    heard = [gaussian_filter1d(phones.frame_posteriors[:, phones.names.index(name)], 8) for name in ("+NSN+", "SIL")]
-    return np.stack([activity, *around, *since, *until, *heard], 1)
-
-
-RHYTHM_FEATURE_COUNT = 13  # columns of `_rhythm` and energy, voicing and flux
+    """(N, 10) the columns of `RHYTHM_COLUMNS` before "energy"."""
+    around = [gaussian_filter1d(activity, width) for width in ACTIVITY_WIDTHS]
+    since = [_decaying_maximum(activity, seconds) for seconds in ACTIVITY_DECAY_SECONDS]
+    until = [_decaying_maximum(activity[::-1], seconds)[::-1] for seconds in ACTIVITY_DECAY_SECONDS]
+    noises = [
+        gaussian_filter1d(phones.frame_posteriors[:, phones.names.index(name)], NOISE_SMOOTHING_FRAMES)
+        for name in NOISE_PHONES
+    ]
+    return np.stack([activity, *around, *since, *until, *noises], 1)
 
 
 def _decaying_maximum(activity: F64, seconds: float) -> F64:
     """The largest past activity, each fading with time constant `seconds`."""
-    step = np.arange(len(activity)) / (FEATURE_RATE * seconds)
-    return np.exp(np.maximum.accumulate(np.log(np.maximum(activity, 1e-6)) + step) - step)
+    growth = np.arange(len(activity)) / (FEATURE_RATE * seconds)
+    return np.exp(np.maximum.accumulate(np.log(np.maximum(activity, 1e-6)) + growth) - growth)

@@ -1,44 +1,53 @@
-"""Head, torso, brows, gaze and blinks for a new line, all taken from the actor's own footage.
+"""Head, torso, brows, gaze and blinks for a new line, from snippets of the actor's own footage.
 
-Pieces of footage are laid after one another and cross-faded. A piece follows well when it begins in a pose like the one
-the last ends in, and when the footage's speech rhythm there is like the line's; among the best the seed chooses. Lids
-are handled apart: the pieces give how far the eyes are open, and whole blinks cut from the footage are set at intervals
-like the actor's own, moved to a pause that is near (blinks gather there: F. Cummins, "Gaze and blinking in dyadic
-conversation", Language and Cognitive Processes 27(10), 2012).
+Snippets are joined and cross-faded. A snippet follows well when it begins in a pose like the last one's end, and when
+the footage's speech rhythm there is like the line's; the seed chooses among the best. The lids follow the snippets
+without their blinks, which are set separately (`blinks`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, median_filter
-from scipy.signal import find_peaks
+from scipy.ndimage import gaussian_filter1d
 
 from ..contract.arrays import F32, F64
 from ..contract.channels import CHANNEL_INDEX, FACIAL_CHANNELS, ORAL_CHANNELS
 from ..contract.performance import Performance
+from ..media.timing import ping_pong_indices
+from .blinks import Blink, extract_blinks, mean_blink_interval, synthesize_blinks
 
-SNIPPET_SECONDS = (2.0, 5.0)  # seconds of a piece of footage
-CROSSFADE_SECONDS = (0.8, 2.0)  # seconds that two pieces overlap: the further apart they are, the longer
-CROSSFADE_PEAK_SLOPE = 1.875  # the steepest slope of the fade, against a straight line
-CANDIDATE_COUNT = 6  # the best followers among which the seed chooses
-RHYTHM_WEIGHT, REPEAT_WEIGHT = 0.7, 0.5  # against a pose distance in deviations of the footage
-LID_MEDIAN_SECONDS = 1.2  # seconds of the median that is the lids without blinks
-MIN_BLINK_HEIGHT = 0.12  # of the channel's range, above the lids' level, that counts as a blink
-BLINK_EXTENT_SECONDS = (0.3, 0.5)  # seconds before and after the shut moment
-BLINK_INTERVAL_RANGE_SECONDS = (
-    1.2,
-    8.0,
-)  # seconds between blinks on average, the limits of what is believed of a short clip
-BLINK_INTERVAL_LOG_DEVIATION = 0.45  # standard deviation of the logarithm of the intervals
-MAX_BLINK_SHIFT_SECONDS = 0.4  # seconds that a blink is moved to meet a pause
-BLINK_COLUMNS = (
-    CHANNEL_INDEX["eyeBlinkLeft"] - len(ORAL_CHANNELS),
-    CHANNEL_INDEX["eyeBlinkRight"] - len(ORAL_CHANNELS),
-)  # columns among the facial channels
-BROW_COLUMNS = [i for i, name in enumerate(FACIAL_CHANNELS) if name.startswith("brow")]
-POSE_SIZE = 14  # head rotation (4), head translation (3), torso rotation (4), torso translation (3)
+# Columns of motion arrays (frames, 38): a pose, then the facial channels.
+HEAD_ROTATION = slice(0, 4)
+HEAD_TRANSLATION = slice(4, 7)
+TORSO_ROTATION = slice(7, 11)
+TORSO_TRANSLATION = slice(11, 14)
+ROTATIONS = (HEAD_ROTATION, TORSO_ROTATION)
+POSE_SIZE = 14
+POSE = slice(0, POSE_SIZE)
+FACIAL = slice(POSE_SIZE, POSE_SIZE + len(FACIAL_CHANNELS))
+LIDS = [POSE_SIZE + CHANNEL_INDEX[name] - len(ORAL_CHANNELS) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+BROWS = [POSE_SIZE + i for i, name in enumerate(FACIAL_CHANNELS) if name.startswith("brow")]
+
+MIN_SNIPPET_SECONDS = 2.0  # shorter snippets cut gestures in half. Not tuned
+MAX_SNIPPET_SECONDS = 5.0  # longer ones follow the line's rhythm less. Not tuned
+MIN_CROSSFADE_SECONDS = 0.8  # a shorter one is seen as a jerk. Not tuned
+MAX_CROSSFADE_SECONDS = 2.0  # a longer one averages too much motion away. Not tuned
+CROSSFADE_PEAK_SLOPE = 1.875  # steepest slope of the fade (smootherstep), against a straight line
+FAST_SPEED_PERCENTILE = 90  # of the footage's head speeds, that a cross-fade may reach
+CANDIDATE_COUNT = 6  # best followers among which the seed chooses; more vary more and fit less. Not tuned
+RHYTHM_WEIGHT = 0.7  # of the difference in speech activity, against a pose distance in deviations. Not tuned
+REPEAT_WEIGHT = 0.5  # of each earlier use of a snippet. Not tuned
+CONTINUATION_COST = 1.0  # of running on where the last snippet ended: that is no new snippet. Not tuned
+CONTINUATION_SECONDS = 0.5  # around that point which counts as running on
+CANDIDATE_DISTANCE_SECONDS = 0.25  # between candidates; nearer ones are the same snippet
+
+# Matching features, weights against the poses: gaze and expression matter less than pose, speed half as much.
+FACIAL_WEIGHT = 0.3  # Not tuned
+SPEED_WEIGHT = 0.5  # Not tuned
+MATCHING_SMOOTHING_FRAMES = 1.5  # standard deviation; tracking noise would dominate the speeds
 
 
 @dataclass
@@ -47,161 +56,175 @@ class MotionLibrary:
 
     Attributes:
         fps: frames per second.
-        rows: (M, 14 + 24) poses and facial channels, lids without blinks.
+        motion: (M, 38) poses and facial channels, lids without blinks.
         activity: (M,) speech activity 0–1.
-        blinks: each (K, 2) what a blink adds to the left and right lid, at `fps`, and where in it the eye is shut.
-        interval: seconds between blinks on average.
-        parts: first and one-past-last row of each part of the footage whose style is wanted.
+        blinks: of the segments.
+        blink_interval: mean seconds between blinks.
+        segments: first and one-past-last frame index of each part of the footage whose style is used.
     """
 
     fps: float
     motion: F32
     activity: F32
-    blinks: list[tuple[F32, int]]
+    blinks: list[Blink]
     blink_interval: float
-    segments: list[tuple[int, int]]
+    segments: Sequence[tuple[int, int]]
 
     def select_segments(self) -> F32:
-        """(M', 38) the rows of all parts."""
+        """(M', 38) the motion in all segments."""
         return np.concatenate([self.motion[first:end] for first, end in self.segments])
 
-
-def build_motion_library(
-    footage: Performance, activity: F32, segments: list[tuple[int, int]] | None = None
-) -> MotionLibrary:
-    """The manner of the footage's first len(activity) frames (the rest is held out), or of these parts of them."""
-    count = min(len(activity), len(footage))
-    segments = segments or [(0, count)]
-    facial = footage.channels[:count, len(ORAL_CHANNELS) :].copy()
-    facial[:, BLINK_COLUMNS], found = _extract_blinks(facial[:, BLINK_COLUMNS], footage.fps)
-    blinks = [(piece, at) for piece, at, shut in found if any(first <= shut < end for first, end in segments)]
-    poses = (footage.head_rotation, footage.head_translation, footage.torso_rotation, footage.torso_translation)
-    rows = np.concatenate([*(p[:count] for p in poses), facial], 1).astype(np.float32)
-    for start in (0, 7):  # one hemisphere, so that rows can be compared and mixed
-        rows[:, start : start + 4] *= np.sign(rows[:, start : start + 4] @ rows[0, start : start + 4])[:, None]
-    shown = sum(end - first for first, end in segments)
-    interval = float(np.clip(shown / footage.fps / max(len(blinks), 1), *BLINK_INTERVAL_RANGE_SECONDS))
-    return MotionLibrary(footage.fps, rows, activity, blinks, interval, segments)
-
-
-def _extract_blinks(lids: F32, fps: float) -> tuple[F32, list[tuple[F32, int, int]]]:
-    """The lids' level (M, 2) without blinks, and the blinks with the row at which the eye is shut."""
-    size = max(3, round(LID_MEDIAN_SECONDS * fps) | 1)
-    level = np.minimum(median_filter(lids, (size, 1), mode="nearest"), lids)
-    level = gaussian_filter1d(level, 0.1 * fps, axis=0)
-    excess = np.clip(lids - level, 0, None)
-    both = excess.mean(1)
-    before, after = round(BLINK_EXTENT_SECONDS[0] * fps), round(BLINK_EXTENT_SECONDS[1] * fps)
-    height = max(MIN_BLINK_HEIGHT, 0.4 * float(both.max(initial=0)))
-    peaks, _ = find_peaks(both, height=height, distance=max(1, round(0.25 * fps)))
-    found = []
-    for peak in peaks:
-        if before <= peak < len(both) - after:
-            piece = excess[peak - before : peak + after + 1]
-            quiet = both[peak - before : peak + after + 1] < 0.1 * both[peak]
-            first = int(np.flatnonzero(quiet[: before + 1])[-1]) if quiet[: before + 1].any() else 0
-            tail = np.flatnonzero(quiet[before:])
-            last = before + int(tail[0]) if len(tail) else before + after
-            piece = piece[first : last + 1].copy()
-            piece[[0, -1]] = 0
-            found.append((piece.astype(np.float32), before - first, int(peak)))
-    return level.astype(np.float32), found
+    def longest_segment(self) -> tuple[int, int]:
+        """The segment with the most frames."""
+        return max(self.segments, key=lambda segment: segment[1] - segment[0])
 
 
 @dataclass(frozen=True)
 class MotionStrengths:
-    """How strong the parts are: 1 is the actor's own, 0 is still."""
+    """How strong the parts of the motion are: 1 is the actor's own, 0 is still.
+
+    Attributes:
+        brows: of the brow channels.
+        head: of the poses of head and torso.
+        blink: of the blinks.
+    """
 
     brows: float = 1.0
     head: float = 1.0
     blink: float = 1.0
 
 
-def synthesize_motion(library: MotionLibrary, activity: F32, times: F64, seed: int, strengths: MotionStrengths) -> F32:
-    """Poses and facial channels (T, 38) at `times` of a line.
+def build_motion_library(
+    footage: Performance, activity: F32, segments: Sequence[tuple[int, int]] = ()
+) -> MotionLibrary:
+    """Return the motion of the footage's first len(activity) frames; the rest is held out.
 
     Args:
-        activity: (N,) the line's speech activity at the manner's fps, covering `times`.
-        seed: same seed, same motion.
+        footage: the tracked performance.
+        activity: (M,) speech activity of its training frames.
+        segments: the parts to use; all training frames when empty.
+    """
+    count = min(len(activity), len(footage))
+    segments = segments or [(0, count)]
+    poses = (footage.head_rotation, footage.head_translation, footage.torso_rotation, footage.torso_translation)
+    facial = footage.channels[:count, len(ORAL_CHANNELS) :]
+    motion = np.concatenate([*(pose[:count] for pose in poses), facial], 1).astype(np.float32)
+    motion[:, LIDS], all_blinks = extract_blinks(motion[:, LIDS], footage.fps)
+    for rotation in ROTATIONS:  # Quaternions of one hemisphere can be compared and mixed.
+        motion[:, rotation] *= np.sign(motion[:, rotation] @ motion[0, rotation])[:, None]
+    blinks = [blink for blink in all_blinks if any(first <= blink.frame_index < end for first, end in segments)]
+    seconds = sum(end - first for first, end in segments) / footage.fps
+    return MotionLibrary(footage.fps, motion, activity, blinks, mean_blink_interval(seconds, len(blinks)), segments)
+
+
+def synthesize_motion(library: MotionLibrary, activity: F32, times: F64, seed: int, strengths: MotionStrengths) -> F32:
+    """Return the motion of a line.
+
+    Args:
+        library: the actor's motion.
+        activity: (N,) the line's speech activity at the library's fps, covering `times`.
+        times: (T,) seconds of the frames.
+        seed: the same seed gives the same motion.
+        strengths: of its parts.
+
+    Returns:
+        (T, 38) poses and facial channels.
     """
     rng = np.random.default_rng(seed)
-    rows = _join_snippets(library, activity, rng)
-    lids = _synthesize_blinks(library, activity, rng) * strengths.blink
-    middle = _median_motion(library.select_segments())
-    still = np.broadcast_to(middle, rows.shape)
-    rows[:, :POSE_SIZE] = still[:, :POSE_SIZE] + strengths.head * (rows[:, :POSE_SIZE] - still[:, :POSE_SIZE])
-    brows = [POSE_SIZE + i for i in BROW_COLUMNS]
-    rows[:, brows] = still[:, brows] + strengths.brows * (rows[:, brows] - still[:, brows])
-    rows[:, [POSE_SIZE + i for i in BLINK_COLUMNS]] += lids
-    position = np.clip(times * library.fps, 0, len(rows) - 1)
-    low = np.minimum(position.astype(int), max(len(rows) - 2, 0))
-    share = (position - low)[:, None]
-    moved = rows[low] * (1 - share) + rows[np.minimum(low + 1, len(rows) - 1)] * share
-    for start in (0, 7):
-        moved[:, start : start + 4] /= np.linalg.norm(moved[:, start : start + 4], axis=1, keepdims=True)
-    moved[:, POSE_SIZE:] = np.clip(moved[:, POSE_SIZE:], 0, 1)
-    return moved.astype(np.float32)
+    motion = _join_snippets(library, activity, rng)
+    blinks = synthesize_blinks(library.blinks, library.blink_interval, library.fps, activity, rng)
+    still = np.broadcast_to(_median_motion(library.select_segments()), motion.shape)
+    motion[:, POSE] = still[:, POSE] + strengths.head * (motion[:, POSE] - still[:, POSE])
+    motion[:, BROWS] = still[:, BROWS] + strengths.brows * (motion[:, BROWS] - still[:, BROWS])
+    motion[:, LIDS] += blinks * strengths.blink
+    return _resample(motion, times * library.fps)
+
+
+def _resample(motion: F32, positions: F64) -> F32:
+    """Motion at fractional frame positions (T,), with unit quaternions and channels in 0–1."""
+    positions = np.clip(positions, 0, len(motion) - 1)
+    low = np.minimum(positions.astype(int), max(len(motion) - 2, 0))
+    share = (positions - low)[:, None]
+    result = motion[low] * (1 - share) + motion[np.minimum(low + 1, len(motion) - 1)] * share
+    for rotation in ROTATIONS:
+        result[:, rotation] /= np.linalg.norm(result[:, rotation], axis=1, keepdims=True)
+    result[:, FACIAL] = np.clip(result[:, FACIAL], 0, 1)
+    return result.astype(np.float32)
 
 
 def _median_motion(motion: F32) -> F32:
-    middle = np.median(motion, axis=0)
-    for start in (0, 7):
-        middle[start : start + 4] /= np.linalg.norm(middle[start : start + 4])
-    return middle.astype(np.float32)
+    """(38,) median pose, with unit quaternions, and median facial channels."""
+    median = np.median(motion, axis=0)
+    for rotation in ROTATIONS:
+        median[rotation] /= np.linalg.norm(median[rotation])
+    return median.astype(np.float32)
 
 
 def _join_snippets(library: MotionLibrary, activity: F32, rng: np.random.Generator) -> F32:
-    """Rows (N, 38) of pieces laid end to end over the line; begins at the pose the footage begins with."""
-    count, tail = len(activity), round(CROSSFADE_SECONDS[1] * library.fps)
-    longest = max(library.segments, key=lambda part: part[1] - part[0])
-    if longest[1] - longest[0] < 2 * tail + round(library.fps):
-        return _ping_pong(library.motion[slice(*longest)], count)
-    feature = _matching_features(library.motion, library.fps)
-    used = np.zeros(len(library.motion), np.float32)
+    """(N, 38) snippets joined over the line; it begins in the pose in which the longest segment begins."""
+    count, tail = len(activity), round(MAX_CROSSFADE_SECONDS * library.fps)
+    segment_start, segment_end = library.longest_segment()
+    segment_length = segment_end - segment_start
+    if segment_length < 2 * tail + round(library.fps):  # too short for snippets
+        return library.motion[segment_start:segment_end][ping_pong_indices(0, count, segment_length)]
+    matching_features = _matching_features(library.motion, library.fps)
+    use_counts = np.zeros(len(library.motion), np.float32)
     result = np.zeros((count, library.motion.shape[1]), np.float32)
-    done, here = 0, 0  # frames of the line that are covered; the footage row that follows them
+    done, end_index = 0, 0  # frames of the line that are covered; footage frame that follows them
     while done < count:
-        length = min(round(rng.uniform(*SNIPPET_SECONDS) * library.fps), longest[1] - longest[0] - tail)
-        start = longest[0]
+        seconds = rng.uniform(MIN_SNIPPET_SECONDS, MAX_SNIPPET_SECONDS)
+        length = min(round(seconds * library.fps), segment_length - tail)
+        start = segment_start
         if done:
-            start = _choose_next_snippet(library, feature, used, here, activity[done : done + length], length, rng)
-        # the piece reaches `tail` frames further, to overlap with the next
-        piece = library.motion[start : start + length + tail][: count - done]
-        ramp = np.ones((len(piece), 1), np.float32)
+            target_activity = activity[done : done + length]
+            start = _choose_next_snippet(
+                library, matching_features, use_counts, end_index, target_activity, length, rng
+            )
+        # The snippet reaches `tail` frames further, to overlap with the next one.
+        snippet = library.motion[start : start + length + tail][: count - done]
+        fade_in = np.ones((len(snippet), 1), np.float32)
         if done:
-            fade = _crossfade_frames(library, here, start)
-            x = np.minimum((np.arange(len(piece)) + 1) / (fade + 1), 1)
-            ramp[:, 0] = x**3 * (x * (6 * x - 15) + 10)  # K. Perlin's smootherstep: no jump in acceleration
-        result[done : done + len(piece)] = (1 - ramp) * result[done : done + len(piece)] + ramp * piece
-        used[start : start + length] += 1
-        done, here = done + length, start + length
+            fade_in[:, 0] = _smootherstep(len(snippet), _crossfade_frames(library, end_index, start))
+        section = slice(done, done + len(snippet))
+        result[section] = (1 - fade_in) * result[section] + fade_in * snippet
+        use_counts[start : start + length] += 1
+        done, end_index = done + length, start + length
     return result
+
+
+def _smootherstep(length: int, fade_frames: int) -> F64:
+    """(length,) rise from 0 to 1 over `fade_frames` without a jump in acceleration.
+
+    Source: K. Perlin, "Improving noise", SIGGRAPH 2002.
+    """
+    x = np.minimum((np.arange(length) + 1) / (fade_frames + 1), 1)
+    rise: F64 = x**3 * (x * (6 * x - 15) + 10)
+    return rise
 
 
 def _crossfade_frames(library: MotionLibrary, end_index: int, start_index: int) -> int:
     """Frames of a cross-fade that moves the head no faster than the footage's fast moves."""
-    parts = (slice(0, 4), slice(4, 7))
-    speeds = [np.percentile(np.linalg.norm(np.diff(library.motion[:, p], axis=0), axis=1), 90) for p in parts]
-    apart = [np.linalg.norm(library.motion[end_index, p] - library.motion[start_index, p]) for p in parts]
-    needed = max(CROSSFADE_PEAK_SLOPE * a / max(v, 1e-6) for a, v in zip(apart, speeds, strict=True))
-    return round(float(np.clip(needed, CROSSFADE_SECONDS[0] * library.fps, CROSSFADE_SECONDS[1] * library.fps)))
-
-
-def _ping_pong(motion: F32, frame_count: int) -> F32:
-    """Very short footage, forwards and backwards in turn, so that nothing jumps."""
-    index = np.arange(frame_count) % max(2 * len(motion) - 2, 1)
-    result: F32 = motion[np.where(index < len(motion), index, 2 * len(motion) - 2 - index)].copy()
-    return result
+    motion = library.motion
+    needed = 0.0
+    for columns in (HEAD_ROTATION, HEAD_TRANSLATION):
+        speeds = np.linalg.norm(np.diff(motion[:, columns], axis=0), axis=1)
+        distance = np.linalg.norm(motion[end_index, columns] - motion[start_index, columns])
+        fast = np.percentile(speeds, FAST_SPEED_PERCENTILE)
+        needed = max(needed, CROSSFADE_PEAK_SLOPE * distance / max(fast, 1e-6))
+    return round(float(np.clip(needed, MIN_CROSSFADE_SECONDS * library.fps, MAX_CROSSFADE_SECONDS * library.fps)))
 
 
 def _matching_features(motion: F32, fps: float) -> F32:
-    """(M, F) pose, gaze and speed, each column in deviations of the footage."""
-    poses = gaussian_filter1d(motion[:, : POSE_SIZE + len(FACIAL_CHANNELS)], 1.5, axis=0)
-    speed = np.gradient(poses[:, :POSE_SIZE], axis=0) * fps
-    weights = np.concatenate([np.ones(POSE_SIZE), np.full(len(FACIAL_CHANNELS), 0.3), np.full(POSE_SIZE, 0.5)])
-    columns = np.concatenate([poses, speed], 1)
-    spread = columns.std(0)
-    return (columns / np.where(spread > 1e-6, spread, 1) * np.where(spread > 1e-6, weights, 0)).astype(np.float32)
+    """(M, F) pose, facial channels and speed, each column in deviations of the footage, weighted; 0 if it is still."""
+    smooth = gaussian_filter1d(motion, MATCHING_SMOOTHING_FRAMES, axis=0)
+    speed = np.gradient(smooth[:, POSE], axis=0) * fps
+    weights = np.concatenate(
+        [np.ones(POSE_SIZE), np.full(len(FACIAL_CHANNELS), FACIAL_WEIGHT), np.full(POSE_SIZE, SPEED_WEIGHT)]
+    )
+    columns = np.concatenate([smooth, speed], 1)
+    deviation = columns.std(0)
+    is_moving = deviation > 1e-6
+    return (columns / np.where(is_moving, deviation, 1) * np.where(is_moving, weights, 0)).astype(np.float32)
 
 
 def _choose_next_snippet(
@@ -213,47 +236,31 @@ def _choose_next_snippet(
     length: int,
     rng: np.random.Generator,
 ) -> int:
-    """The footage row at which the next piece begins."""
-    whole = length + round(CROSSFADE_SECONDS[1] * library.fps)  # the overlap that follows fits into the same part too
-    starts = np.concatenate([np.arange(first, end - whole + 1) for first, end in library.segments])
+    """Return the footage frame at which the next snippet begins.
+
+    Args:
+        library: the actor's motion.
+        features: (M, F) matching features of the footage.
+        use_counts: (M,) how often each frame was used.
+        end_index: footage frame that follows the last snippet.
+        target_activity: the line's speech activity during the next snippet.
+        length: frames of the snippet.
+        rng: chooses among the best candidates.
+    """
+    # The overlap with the snippet after it must lie in the same segment.
+    total_length = length + round(MAX_CROSSFADE_SECONDS * library.fps)
+    starts = np.concatenate([np.arange(first, end - total_length + 1) for first, end in library.segments])
     distance = np.sqrt(((features[starts] - features[end_index]) ** 2).sum(1) / (features[0] != 0).sum())
     windows = np.lib.stride_tricks.sliding_window_view(library.activity, len(target_activity))[starts]
-    unlike = np.abs(windows - target_activity).mean(1)
-    repeated = np.array([use_counts[s : s + length].mean() for s in starts])
-    # running on where the last piece ended is no new piece
-    same = np.abs(starts - end_index) < library.fps / 2
-    cost = distance + RHYTHM_WEIGHT * unlike + REPEAT_WEIGHT * repeated + np.where(same, 1.0, 0.0)
-    apart: list[int] = []
+    rhythm_difference = np.abs(windows - target_activity).mean(1)
+    mean_uses = np.array([use_counts[start : start + length].mean() for start in starts])
+    is_continuation = np.abs(starts - end_index) < library.fps * CONTINUATION_SECONDS
+    cost = distance + RHYTHM_WEIGHT * rhythm_difference + REPEAT_WEIGHT * mean_uses
+    cost = cost + np.where(is_continuation, CONTINUATION_COST, 0.0)
+    candidates: list[int] = []
     for index in np.argsort(cost, kind="stable"):
-        if all(abs(starts[index] - other) > library.fps / 4 for other in apart):
-            apart.append(int(starts[index]))
-        if len(apart) == CANDIDATE_COUNT:
+        if all(abs(starts[index] - other) > library.fps * CANDIDATE_DISTANCE_SECONDS for other in candidates):
+            candidates.append(int(starts[index]))
+        if len(candidates) == CANDIDATE_COUNT:
             break
-    return int(rng.choice(apart))
-
-
-def _synthesize_blinks(library: MotionLibrary, activity: F32, rng: np.random.Generator) -> F32:
-    """(N, 2) what blinks add to the lids along the line."""
-    added = np.zeros((len(activity), 2), np.float32)
-    if not library.blinks:
-        return added
-    quiet = 1 - gaussian_filter1d(activity.astype(np.float64), 0.1 * library.fps)
-    time = rng.uniform(0.3, 1.0) * library.blink_interval
-    while time * library.fps < len(activity):
-        shut = _nearest_pause(quiet, round(time * library.fps), round(MAX_BLINK_SHIFT_SECONDS * library.fps))
-        blink, at = library.blinks[int(rng.integers(len(library.blinks)))]
-        first = max(shut - at, 0)
-        piece = blink[first - (shut - at) :][: len(added) - first]
-        added[first : first + len(piece)] = np.maximum(added[first : first + len(piece)], piece)
-        time = max(time, shut / library.fps)
-        time += library.blink_interval * rng.lognormal(
-            -0.5 * BLINK_INTERVAL_LOG_DEVIATION**2, BLINK_INTERVAL_LOG_DEVIATION
-        )
-    return added
-
-
-def _nearest_pause(quiet: F64, frame_index: int, radius: int) -> int:
-    """The quietest frame within `reach`, if it is a pause at all."""
-    first = max(frame_index - radius, 0)
-    near = quiet[first : frame_index + radius + 1]
-    return first + int(np.argmax(near)) if len(near) and near.max() > 0.5 else frame_index
+    return int(rng.choice(candidates))

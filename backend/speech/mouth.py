@@ -1,8 +1,8 @@
-"""What is enforced on spoken mouth channels: lips meet on p, b and m, the mouth rests in pauses, moves as widely as the
-actor's own and never beyond what the footage showed.
+"""The profile of one actor's mouth, and the limits that it sets to predicted oral channels.
 
-The poses that are blended in are the actor's own: the mean of footage frames whose lips were closest together while
-speaking, and in pauses. How far apart the lips are is read off the actor's own blend-shape mesh.
+Lips meet on p, b and m, the mouth rests in pauses, moves as widely as in the footage and never beyond it. The poses
+that are blended in are the actor's own: means of the footage frames whose lips were closest together in speech and in
+pauses. The distance between the lips is measured on the actor's own blend shapes.
 """
 
 from __future__ import annotations
@@ -10,60 +10,79 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import binary_opening, gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from ..contract.actor_folder import Proxy
 from ..contract.arrays import F32, F64, Mask
 from ..contract.channels import ORAL_CHANNELS
 from ..tracking.detection import topology as topo
-from .features import FEATURE_RATE, SpeechFeatures
+from .closures import closure_weights, pause_weights
+from .features import SpeechFeatures
 
-MIN_CLOSURE_PROBABILITY = 0.15  # of p, b, m above which the lips may have to meet
-# They must where the regression does not hold them far apart: at most this share of the opening's range, more when the
-# phone is surer. On five clips our lips then meet about as often as the footage's own on aligned p, b and m.
-MAX_CLOSURE_OPENNESS = (0.35, 0.35)
-CLOSURE_DURATION_RANGE_SECONDS = (0.02, 0.5)  # shorter is noise, longer is not a consonant
-CLOSURE_SEARCH_SECONDS = 0.06  # seconds around it in which the lips may meet
-CLOSURE_HOLD_SECONDS, CLOSURE_RAMP_SECONDS = (
-    0.02,
-    0.03,
-)  # seconds for which the lips touch to either side of that moment; to close and to open
-ANTICIPATION_SECONDS, CARRYOVER_SECONDS = (
-    0.30,
-    0.15,
-)  # seconds before speech and after it in which the mouth may already or still move
-MIN_PAUSE_SECONDS = 0.6  # seconds; in shorter ones people keep their lips apart, and so do ours
-MAX_PAUSE_ACTIVITY = 0.4  # speech activity below which a frame belongs to a pause
-PAUSE_SMOOTHING_SECONDS = 0.05  # seconds, standard deviation of the change into and out of rest
-REST_FRAME_SHARE, CLOSED_FRAME_SHARE = 0.15, 0.04  # of the pause frames, and of the speech frames: the most closed ones
-MAX_REST_OPENNESS = 0.03  # of the opening's range that lips at rest may be apart
-MIN_AVERAGED_FRAMES = 4  # frames that a pose is averaged over at least
-GAIN_RANGE = (1.0, 1.5)  # how much wider the regression's cautious motion is made
-STYLE_GAIN_RANGE = (0.5, 2.0)  # how much narrower or wider than usual a mouth may move in a style
-MAX_BOOST, MIN_BOOST_FRAMES = 1.4, 24  # at most, and from how many frames of speech on
-LIP_LIMIT_PASSES = 12  # of closing the lips over several channels
-RANGE_MARGIN = 0.05  # of a channel's range, beyond what the footage showed
+REST_FRAME_SHARE = 0.15  # of the pause frames, the most closed ones, whose mean is the rest pose. Not tuned
+CLOSED_FRAME_SHARE = 0.04  # of the speech frames, the most closed ones, whose mean is the closed pose. Not tuned
+MIN_AVERAGED_FRAMES = 4  # in those means; fewer let tracking noise through
+MAX_REST_OPENNESS = 0.03  # share of the opening's range; people rest with parted lips, which looks wrong here
+OPENING_PERCENTILES = (3, 97)  # of the footage, that bound the opening's range; the extremes are tracking errors
+CHANNEL_PERCENTILES = (0.5, 99.5)  # of the footage, that bound each channel's range
+RANGE_MARGIN = 0.05  # of a channel's range, allowed beyond it
+GAIN_RANGE = (1.0, 1.5)  # of each channel; the network's motion is too small, and a larger gain exaggerates its errors
+STYLE_GAIN_RANGE = (0.5, 2.0)  # by which a style narrows or widens a channel; a short part gives extreme ratios
+MAX_BOOST = 1.4  # of a line whose voice the network follows timidly; a larger one exaggerates its errors. Not tuned
+MIN_BOOST_FRAMES = 24  # of speech; the deviation of fewer frames is too uncertain. Not tuned
+LIP_LIMIT_PASSES = 12  # of closing the lips; a channel at its limit leaves the rest to the others
+MIDDLE_LIP_LANDMARKS = slice(2, 7)  # of the inner lip contours, from corner to corner
 
 # Channels that part or join the lips; the others (corners, rounding, sides) keep their coarticulation in a closure.
-IS_LIP_PARTING = np.array([
-    name.startswith(("jawOpen", "mouthClose", "mouthFunnel", "mouthRoll", "mouthShrug", "mouthPress", "mouthLowerDown",
-                     "mouthUpperUp", "tongueOut"))
-    for name in ORAL_CHANNELS
-])  # fmt: skip
+LIP_PARTING_PREFIXES = (
+    "jawOpen",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthRoll",
+    "mouthShrug",
+    "mouthPress",
+    "mouthLowerDown",
+    "mouthUpperUp",
+    "tongueOut",
+)
+IS_LIP_PARTING = np.array([name.startswith(LIP_PARTING_PREFIXES) for name in ORAL_CHANNELS])
+
+
+@dataclass(frozen=True)
+class MouthStyle:
+    """How a mouth moves in parts of the footage, against all of it; arrays over the 28 oral channels.
+
+    Attributes:
+        shift: difference of the means.
+        gain: ratio of the deviations, within `STYLE_GAIN_RANGE`.
+    """
+
+    shift: F32
+    gain: F32
+
+    @classmethod
+    def measure(cls, style_channels: F32, footage_channels: F32) -> MouthStyle:
+        """Compare the channels while speaking in parts of the footage (S, 28) with those in all of it (T, 28)."""
+        shift = style_channels.mean(0) - footage_channels.mean(0)
+        ratio = style_channels.std(0) / np.maximum(footage_channels.std(0), 1e-6)
+        return cls(shift, np.clip(ratio, *STYLE_GAIN_RANGE))
 
 
 @dataclass
 class MouthProfile:
-    """One actor's mouth, arrays over the 28 oral channels unless said.
+    """One actor's mouth. Arrays run over the 28 oral channels unless a shape is given.
 
     Attributes:
-        rest: the pose in pauses. closed: the pose with the lips together in speech.
-        low, high: the range that speech may use.
-        gain, centre: motion is widened around `centre` by `gain`.
+        rest: the pose in pauses.
+        closed: the pose with the lips together in speech.
+        low: smallest values that speech may use.
+        high: largest values that speech may use.
+        gain: factor by which predicted motion is widened around `centre`.
+        centre: mean of the predicted channels.
         gap: metres that the lips part per unit of each channel.
-        variance: how much each channel varies in the footage.
+        variance: of each channel in the footage.
         span: (2,) opening of nearly closed and of nearly widest lips in the footage.
-        liveliness: (1,) how much the openness that the regression says deviates in speech.
+        liveliness: (1,) standard deviation of the predicted openness in speech.
     """
 
     rest: F32
@@ -83,19 +102,13 @@ class MouthProfile:
         return result
 
     def openness(self, oral: F32) -> F32:
-        """(T,) the opening as a share of the footage's range."""
+        """(T,) the opening for channels (T, 28) as a share of the footage's range."""
         result: F32 = (self.lip_opening(oral) - self.span[0]) / max(float(self.span[1] - self.span[0]), 1e-6)
         return result
 
-    def with_style(self, style_channels: F32, footage_channels: F32) -> tuple[MouthProfile, F32]:
-        """This mouth as it moves in parts of the footage, and what to add to what the regression says.
-
-        Args:
-            own: (S, 28) tracked channels of the parts while speaking. whole: (T, 28) those of all the footage.
-        """
-        shift = style_channels.mean(0) - footage_channels.mean(0)
-        wider = np.clip(style_channels.std(0) / np.maximum(footage_channels.std(0), 1e-6), *STYLE_GAIN_RANGE)
-        return replace(self, gain=self.gain * wider, centre=self.centre + shift), shift.astype(np.float32)
+    def with_style(self, style: MouthStyle) -> MouthProfile:
+        """Return this mouth as it moves in a style."""
+        return replace(self, gain=self.gain * style.gain, centre=self.centre + style.shift)
 
 
 def lip_gap_per_channel(proxy: Proxy) -> F32:
@@ -106,161 +119,126 @@ def lip_gap_per_channel(proxy: Proxy) -> F32:
     """
     if len(proxy.vertices) < topo.MESH_VERTEX_COUNT:
         raise ValueError(f"the mesh has {len(proxy.vertices)} vertices")
-    upper, lower = (
-        topo.index_array(*topo.LIP_INNER_UPPER)[2:7],
-        topo.index_array(*topo.LIP_INNER_LOWER)[2:7],
-    )  # the middle
+    upper = topo.index_array(*topo.LIP_INNER_UPPER)[MIDDLE_LIP_LANDMARKS]
+    lower = topo.index_array(*topo.LIP_INNER_LOWER)[MIDDLE_LIP_LANDMARKS]
     shapes = proxy.shapes[: len(ORAL_CHANNELS)]
     return (shapes[:, upper, 1] - shapes[:, lower, 1]).mean(1).astype(np.float32)
 
 
 def measure_mouth_profile(
-    oral: F32, predicted: F32, track: SpeechFeatures, times: F64, lip_gap_rates: F32
+    oral: F32, predicted: F32, features: SpeechFeatures, times: F64, lip_gap_rates: F32
 ) -> MouthProfile:
-    """Learns a `Mouth` from the footage.
+    """Measure a mouth in the footage.
 
     Args:
-        oral: (T, 28) tracked channels. predicted: (T, 28) what the regression says for frames it did not see.
+        oral: (T, 28) tracked channels.
+        predicted: (T, 28) the network's channels for frames that it did not see.
+        features: of the footage's audio.
         times: (T,) seconds of the frames.
+        lip_gap_rates: (28,) metres that the lips part per unit of each channel.
     """
     opening = oral @ lip_gap_rates
-    paused = pause_weights(track, times) > 0.5
-    speaking = ~paused
-    closed = _mean_most_closed(
-        oral, opening, speaking if speaking.sum() >= MIN_AVERAGED_FRAMES else np.ones_like(paused), CLOSED_FRAME_SHARE
-    )
-    rest = _mean_most_closed(oral, opening, paused, REST_FRAME_SHARE) if paused.sum() >= MIN_AVERAGED_FRAMES else closed
-    span = np.percentile(opening, [3, 97])
-    goal = np.full(1, span[0] + MAX_REST_OPENNESS * (span[1] - span[0]), np.float32)
+    is_pause = pause_weights(features, times) > 0.5
+    is_speech = ~is_pause
+    closed, rest = _closed_and_rest_pose(oral, opening, is_pause)
+    span = np.percentile(opening, OPENING_PERCENTILES)
     variance = oral.var(0)
-    rest = limit_lip_opening(rest[None], goal, lip_gap_rates, variance)[0]  # people rest with parted lips, ours shut
-    openness = (predicted @ lip_gap_rates - span[0]) / max(float(span[1] - span[0]), 1e-6)
-    low, high = np.percentile(oral, 0.5, axis=0), np.percentile(oral, 99.5, axis=0)
+    max_rest_opening = np.full(1, span[0] + MAX_REST_OPENNESS * (span[1] - span[0]), np.float32)
+    rest = limit_lip_opening(rest[None], max_rest_opening, lip_gap_rates, variance)[0]
+    low, high = (np.percentile(oral, percentile, axis=0) for percentile in CHANNEL_PERCENTILES)
     margin = RANGE_MARGIN * (high - low)
-    spread, told = oral[speaking].std(0), predicted[speaking].std(0)
-    # half-way (in log) between the regression's caution, which is least wrong, and the footage's liveliness
-    gain = np.clip(np.sqrt(spread / np.maximum(told, 1e-6)), *GAIN_RANGE)
-    arrays = (
-        rest,
-        closed,
-        np.clip(low - margin, 0, None),
-        np.clip(high + margin, 0, 1),
-        gain,
-        predicted.mean(0),
-        lip_gap_rates,
-        variance,
-        span,
-        [float(openness[speaking].std()) if speaking.any() else 0.0],
-    )
-    return MouthProfile(*(np.asarray(array, np.float32) for array in arrays))
+    openness = (predicted @ lip_gap_rates - span[0]) / max(float(span[1] - span[0]), 1e-6)
+    arrays = {
+        "rest": rest,
+        "closed": closed,
+        "low": np.clip(low - margin, 0, None),
+        "high": np.clip(high + margin, 0, 1),
+        "gain": _motion_gain(oral[is_speech], predicted[is_speech]),
+        "centre": predicted.mean(0),
+        "gap": lip_gap_rates,
+        "variance": variance,
+        "span": span,
+        "liveliness": [float(openness[is_speech].std()) if is_speech.any() else 0.0],
+    }
+    return MouthProfile(**{name: np.asarray(array, np.float32) for name, array in arrays.items()})
+
+
+def _closed_and_rest_pose(oral: F32, opening: F32, is_pause: Mask) -> tuple[F32, F32]:
+    """Closed pose from speech (from all frames where there is little), and rest pose from pauses (else the closed)."""
+    is_speech = ~is_pause
+    candidates = is_speech if is_speech.sum() >= MIN_AVERAGED_FRAMES else np.ones_like(is_pause)
+    closed = _mean_most_closed(oral, opening, candidates, CLOSED_FRAME_SHARE)
+    if is_pause.sum() < MIN_AVERAGED_FRAMES:
+        return closed, closed
+    return closed, _mean_most_closed(oral, opening, is_pause, REST_FRAME_SHARE)
 
 
 def _mean_most_closed(oral: F32, opening: F32, is_candidate: Mask, share: float) -> F32:
-    rows = np.flatnonzero(is_candidate)
-    count = min(len(rows), max(MIN_AVERAGED_FRAMES, round(share * len(rows))))
-    result: F32 = oral[rows[np.argsort(opening[rows], kind="stable")[:count]]].mean(0)
+    """Mean pose of the `share` of the candidate frames whose lips are closest together."""
+    frames = np.flatnonzero(is_candidate)
+    count = min(len(frames), max(MIN_AVERAGED_FRAMES, round(share * len(frames))))
+    result: F32 = oral[frames[np.argsort(opening[frames], kind="stable")[:count]]].mean(0)
     return result
 
 
+def _motion_gain(oral: F32, predicted: F32) -> F32:
+    """(28,) gain half-way, in logarithms, from the network's motion, which errs least, to the footage's."""
+    ratio: F32 = oral.std(0) / np.maximum(predicted.std(0), 1e-6)
+    return np.clip(np.sqrt(ratio), *GAIN_RANGE)
+
+
 def limit_lip_opening(oral: F32, max_opening: F32, lip_gap_rates: F32, variance: F32) -> F32:
-    """Channels (T, 28) whose opening is at most `goal` (T,) metres.
+    """Return channels (T, 28) whose opening is at most `max_opening` (T,) metres.
 
-    Each channel that parts the lips gives in proportion to how much it usually moves. That is the least change in the
-    actor's own measure; a closed pose that is blended in, or the jaw alone, strays further from what real lips do.
+    Each channel that parts the lips gives way in proportion to its variance. That is the least change in the actor's
+    own measure; a blended-in closed pose, or the jaw alone, strays further from real lips (EXPERIMENTS.md, Speech).
     """
-    for _ in range(LIP_LIMIT_PASSES):  # a channel at its limit leaves the rest to the others
-        free = IS_LIP_PARTING * variance * lip_gap_rates * np.where(lip_gap_rates > 0, oral > 0, oral < 1)
-        reach = free @ lip_gap_rates
-        step = np.clip(oral @ lip_gap_rates - max_opening, 0, None) / np.where(reach > 1e-12, reach, np.inf)
-        oral = np.clip(oral - step[:, None] * free, 0, 1)
+    for _ in range(LIP_LIMIT_PASSES):
+        is_free = np.where(lip_gap_rates > 0, oral > 0, oral < 1)
+        direction = IS_LIP_PARTING * variance * lip_gap_rates * is_free
+        opening_rate = direction @ lip_gap_rates
+        excess = np.clip(oral @ lip_gap_rates - max_opening, 0, None)
+        step = excess / np.where(opening_rate > 1e-12, opening_rate, np.inf)
+        oral = np.clip(oral - step[:, None] * direction, 0, 1)
     return oral.astype(np.float32)
-
-
-def pause_weights(track: SpeechFeatures, times: F64) -> F32:
-    """(T,) 1 where nobody speaks nor is about to, 0 in speech and in short pauses, soft between."""
-    before, after = round(ANTICIPATION_SECONDS * FEATURE_RATE), round(CARRYOVER_SECONDS * FEATURE_RATE)
-    size = before + after + 1
-    # the window reaches `before` frames into the future and `after` into the past
-    near = maximum_filter1d(track.activity, size, origin=after - size // 2)
-    spoken = np.flatnonzero(track.activity >= MAX_PAUSE_ACTIVITY)
-    if len(spoken):  # before the first word and after the last one it rests in the half that is farther from speech
-        near[: spoken[0] // 2] = near[(len(near) + spoken[-1] + 2) // 2 :] = 0
-    least = round((MIN_PAUSE_SECONDS - ANTICIPATION_SECONDS - CARRYOVER_SECONDS) * FEATURE_RATE)
-    around = np.pad(near < MAX_PAUSE_ACTIVITY, least, constant_values=True)  # it is quiet before the sound and after it
-    rest = binary_opening(around, np.ones(least))[least:-least]
-    faded = gaussian_filter1d(rest.astype(np.float32), PAUSE_SMOOTHING_SECONDS * FEATURE_RATE)
-    return track.interpolate(faded, times)
-
-
-def find_closures(track: SpeechFeatures) -> list[tuple[float, float, float]]:
-    """Start and end in seconds, and probability, of all that may be p, b or m."""
-    heard = (track.bilabial_probability > MIN_CLOSURE_PROBABILITY).astype(np.int8)
-    edges = np.diff(np.concatenate([[0], heard, [0]]))
-    loud = gaussian_filter1d(track.activity, 0.3 * FEATURE_RATE)
-    found = []
-    for first, last in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-        if (
-            CLOSURE_DURATION_RANGE_SECONDS[0] <= (last - first) / FEATURE_RATE <= CLOSURE_DURATION_RANGE_SECONDS[1]
-            and loud[first] > 0.2
-        ):
-            found.append(
-                (first / FEATURE_RATE, last / FEATURE_RATE, float(track.bilabial_probability[first:last].max()))
-            )
-    return found
-
-
-def closure_weights(track: SpeechFeatures, times: F64, openness: F32) -> F32:
-    """(T,) 0–1 how far the lips must be together; 1 in at least one frame of every closure.
-
-    Args:
-        openness: (T,) opening that the regression says, as a share of its range.
-    """
-    weight = np.zeros(len(times), np.float32)
-    frame = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
-    for start, end, probability in find_closures(track):
-        around = slice(*np.searchsorted(times, [start - CLOSURE_SEARCH_SECONDS, end + CLOSURE_SEARCH_SECONDS]))
-        if around.start == around.stop:
-            continue
-        middle = times[around][np.argmin(openness[around])]  # where the regression is nearest to closed
-        if openness[around].min() > MAX_CLOSURE_OPENNESS[0] + MAX_CLOSURE_OPENNESS[1] * probability:
-            continue
-        half = max(CLOSURE_HOLD_SECONDS, frame / 2)
-        near = slice(
-            *np.searchsorted(times, [middle - half - CLOSURE_RAMP_SECONDS, middle + half + CLOSURE_RAMP_SECONDS])
-        )
-        beyond = np.clip((np.abs(times[near] - middle) - half) / CLOSURE_RAMP_SECONDS, 0, 1)
-        weight[near] = np.maximum(weight[near], 0.5 + 0.5 * np.cos(np.pi * beyond))
-    return weight
 
 
 def constrain_mouth(
     profile: MouthProfile,
     oral: F32,
-    track: SpeechFeatures,
+    features: SpeechFeatures,
     times: F64,
     lip_strength: float,
     smoothing_seconds: float = 0.0,
 ) -> F32:
-    """Channels (T, 28) that close, rest and stay in range, from the regression's (T, 28).
+    """Return channels that close, rest and stay in the footage's range.
 
     Args:
-        smoothing: seconds, standard deviation, over which all but closures and rest is averaged; times are even then.
-        lips: strength; 1 is the actor's own, 0 rests, above 1 exaggerates.
+        profile: of the actor's mouth.
+        oral: (T, 28) predicted channels.
+        features: of the audio.
+        times: (T,) seconds of the frames; evenly spaced where they are smoothed.
+        lip_strength: 1 is the actor's own motion, 0 rests, more than 1 exaggerates.
+        smoothing_seconds: standard deviation over which all but closures and rest is averaged.
+
+    Returns:
+        (T, 28) channels in 0–1.
     """
-    rest = pause_weights(track, times)[:, None]
-    weight = closure_weights(track, times, profile.openness(oral))[:, None] * (1 - rest)
+    rest = pause_weights(features, times)[:, None]
+    closure = closure_weights(features, times, profile.openness(oral))[:, None] * (1 - rest)
     gain = profile.gain * _articulation_boost(profile, profile.openness(oral)[rest[:, 0] < 0.5])
     oral = np.clip(profile.centre + gain * (oral - profile.centre), profile.low, profile.high)
     if smoothing_seconds and len(times) > 1:
         oral = gaussian_filter1d(oral, smoothing_seconds / (times[1] - times[0]), axis=0, mode="nearest")
     oral = profile.rest + lip_strength * (1 - rest) * (oral - profile.rest)
     oral = np.clip(oral, 0, 1).astype(np.float32)
-    apart = profile.lip_opening(oral)
-    together = np.minimum(apart, profile.lip_opening(profile.closed[None])[0])
-    return limit_lip_opening(oral, apart + weight[:, 0] * (together - apart), profile.gap, profile.variance)
+    opening = profile.lip_opening(oral)
+    closed_opening = np.minimum(opening, profile.lip_opening(profile.closed[None])[0])
+    max_opening = opening + closure[:, 0] * (closed_opening - opening)
+    return limit_lip_opening(oral, max_opening, profile.gap, profile.variance)
 
 
 def _articulation_boost(profile: MouthProfile, openness: F32) -> float:
-    """How much wider a line is made whose voice the regression knows less and therefore follows more timidly."""
-    spread = float(openness.std()) if len(openness) >= MIN_BOOST_FRAMES else 0.0
-    return float(np.clip(profile.liveliness[0] / spread, 1, MAX_BOOST)) if spread > 1e-6 else 1.0
+    """Factor that widens a line whose mouth opens less than in the footage, because its voice is unfamiliar."""
+    deviation = float(openness.std()) if len(openness) >= MIN_BOOST_FRAMES else 0.0
+    return float(np.clip(profile.liveliness[0] / deviation, 1, MAX_BOOST)) if deviation > 1e-6 else 1.0

@@ -15,10 +15,11 @@ from backend.contract.errors import UserError
 from backend.contract.progress import Reporter
 from backend.media.audio_io import SAMPLE_RATE, load_audio
 from backend.media.decode import probe_video, read_frames
+from backend.media.timing import ping_pong_indices
 from backend.pipeline.blending import ColorMatch, lower_face_matte
 from backend.pipeline.dub import DubOptions, dub
-from backend.pipeline.footage import FootageReader, ping_pong_indices
-from backend.speech.model import Delivery
+from backend.pipeline.footage import FootageReader
+from backend.speech.delivery import Delivery
 from backend.synthetic import make_speech_line
 from backend.tracking.detection import topology as topo
 

@@ -18,11 +18,15 @@ from backend.contract.performance import Performance
 from backend.contract.progress import Reporter
 from backend.dataset.split import first_held_out_frame
 from backend.media.audio_io import SAMPLE_RATE, load_audio, save_wav
-from backend.speech import model
+from backend.speech import model, synthesis, training
+from backend.speech.closures import pause_weights
+from backend.speech.delivery import Delivery
 from backend.speech.features import analyze_speech
-from backend.speech.model import SPEECH_FILE_NAME, Delivery, SpeechModel, pearson_correlation, speak, train_speech
-from backend.speech.mouth import pause_weights
+from backend.speech.metrics import pearson_correlation
+from backend.speech.model import SPEECH_FILE_NAME, SpeechModel
 from backend.speech.network import NetworkOptions, fit_network
+from backend.speech.synthesis import speak
+from backend.speech.training import train_speech
 from backend.synthetic import lip_sync, motion, voice
 from backend.synthetic.phones import FOOTAGE_LINES, PHONES, SPEECH_LINES, TimedPhone, schedule_phones
 from backend.tracking.detection import topology as topo
@@ -149,7 +153,7 @@ def test_any_file_with_the_same_voice_gives_the_same_speech(actor: ActorFolder, 
 def test_held_out_frames_never_touch_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other channels in the last eleventh leave every learned number as it was."""
     quick = NetworkOptions(components=16, ensemble_size=2, hidden_size=8, steps=20)
-    monkeypatch.setattr(model, "fit_network", partial(fit_network, options=quick))
+    monkeypatch.setattr(training, "fit_network", partial(fit_network, options=quick))
     folder = untrained(tmp_path / "a.actor")
     stored = []
     for corrupt in (False, True):
@@ -283,7 +287,7 @@ def test_lines_that_cannot_be_spoken(actor: ActorFolder, tmp_path: Path, monkeyp
     save_wav(tmp_path / "short.wav", noise[: SAMPLE_RATE // 10])
     save_wav(tmp_path / "silent.wav", 0 * noise[: SAMPLE_RATE // 2])
     save_wav(tmp_path / "long.wav", noise)
-    monkeypatch.setattr(model, "MAX_LINE_SECONDS", 1.0)
+    monkeypatch.setattr(synthesis, "MAX_LINE_SECONDS", 1.0)
     for name, code in (("short", "sound_too_short"), ("silent", "silent"), ("long", "sound_too_long")):
         with pytest.raises(UserError) as caught:
             speak(actor, tmp_path / f"{name}.wav")

@@ -11,16 +11,10 @@ from backend.contract.arrays import F32
 from backend.contract.channels import CHANNEL_INDEX, CHANNELS, ORAL_CHANNELS
 from backend.contract.geometry import matrix_from_quaternion, rotation_angle_degrees
 from backend.contract.performance import Performance
+from backend.speech.closures import closure_weights, find_closures, pause_weights
 from backend.speech.features import SpeechFeatures
 from backend.speech.motion import POSE_SIZE, MotionLibrary, MotionStrengths, build_motion_library, synthesize_motion
-from backend.speech.mouth import (
-    MouthProfile,
-    closure_weights,
-    constrain_mouth,
-    find_closures,
-    measure_mouth_profile,
-    pause_weights,
-)
+from backend.speech.mouth import MouthProfile, constrain_mouth, measure_mouth_profile
 from backend.speech.network import NetworkOptions, fit_network, predict_out_of_fold, predict_ridge_baseline
 from backend.speech.phones import PhonePosteriors
 

@@ -280,24 +280,26 @@ MESSAGES: dict[str, str] = {
         "{} s brauchbare Aufnahme liegen außerhalb dieses Abschnitts und wurden nicht verwendet: der Darsteller lernt "
         "nur aus dem längsten ununterbrochenen Abschnitt.",
     # speaking, dubbing, captures
-    "1 is the actor's own.": "1 ist die des Darstellers selbst.",
-    "A strength is not between 0 and {}.": "Eine Stärke liegt nicht zwischen 0 und {}.",
+    "Choose 1 for the actor's own strength.": "Für die Stärke des Darstellers 1 wählen.",
+    "Choose 0 for no smoothing.": "Ohne Glättung 0 wählen.",
     "Choose 0 to {} s.": "0 bis {} s wählen.",
     "Choose a file with sound.": "Eine Datei mit Ton wählen.",
-    "Choose a longer one.": "Einen längeren wählen.",
+    "Choose a longer sound.": "Einen längeren Ton wählen.",
     "Choose a sound with a voice.": "Einen Ton mit einer Stimme wählen.",
     "Choose {}, or leave it out to dub the actor's own crops.":
         "{} wählen, oder keines, um die Ausschnitte des Darstellers zu synchronisieren.",
     "Convert it to WAV and try again.": "In WAV umwandeln und erneut versuchen.",
     "Create the actor from a video with the person's voice.":
         "Den Darsteller aus einem Video mit der Stimme der Person erstellen.",
-    "Cut it into lines.": "Ihn in Abschnitte schneiden.",
+    "Cut it into shorter lines.": "Ihn in kürzere Abschnitte schneiden.",
     "Export it again.": "Erneut exportieren.",
     "Export it from Live Link Face again.": "Erneut aus Live Link Face exportieren.",
-    "From {} to {} s the actor learned less than {} s.":
-        "Von {} bis {} s hat der Darsteller weniger als {} s gelernt.",
-    "Mark longer parts of the footage, between 0 and {} s.":
-        "Längere Teile der Aufnahme angeben, zwischen 0 und {} s.",
+    "Choose longer parts of the footage, between 0 and {} s.":
+        "Längere Teile der Aufnahme wählen, zwischen 0 und {} s.",
+    "Smoothing must be between 0 and {} s, not {} s.": "Die Glättung muss zwischen 0 und {} s liegen, nicht bei {} s.",
+    "Strengths must be between 0 and {}, not {}.": "Stärken müssen zwischen 0 und {} liegen, nicht bei {}.",
+    "The actor learned from less than {} s between {} and {} s.":
+        "Der Darsteller hat zwischen {1} und {2} s aus weniger als {0} s gelernt.",
     "The capture {} cannot be used: {}.": "Das Capture {} ist nicht brauchbar: {}.",
     "The line is longer than the {} s of footage that are left: the footage plays forwards and backwards.":
         "Der Text ist länger als die übrigen {} s der Aufnahme: Sie wird vorwärts und rückwärts abgespielt.",
