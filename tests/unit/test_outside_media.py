@@ -25,7 +25,9 @@ FUZZ = settings(max_examples=30, deadline=None, derandomize=True, suppress_healt
 
 
 @pytest.mark.parametrize("name", ["frame", "matte"])
-def test_only_pictures_of_the_actors_size_are_decoded(tmp_path: Path, name: str, peak: Callable[[], int]) -> None:
+def test_only_pictures_of_the_actors_size_are_decoded(
+    tmp_path: Path, name: str, peak_memory_bytes: Callable[[], int]
+) -> None:
     reader = READERS[name]
     path = outside.write_valid_file(reader, tmp_path)
     good = np.full((outside.IMAGE_SIDE, outside.IMAGE_SIDE, 4), 255, np.uint8)
@@ -47,7 +49,7 @@ def test_only_pictures_of_the_actors_size_are_decoded(tmp_path: Path, name: str,
         *([deep] if name == "matte" else []),
     ):
         assert_refused(reader, path, data)
-    assert peak() < 2**24
+    assert peak_memory_bytes() < 2**24
     with pytest.raises(ValueError):
         decode_image(bytes(huge), 4096)
     if name == "matte":  # a chunk that claims two gigabytes
