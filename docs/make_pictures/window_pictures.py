@@ -74,7 +74,8 @@ def capture_work(actor: Path, line: Path, save_image: SaveImage) -> None:
         window.query("fill", preview_size="512", compare="WIPE")
         show_preview_frame(window, FOOTAGE_FRAME, has_footage=True)
         save_image("compare", capture_window(window))
-        window.query("fill", compare="OFF", **{"line.audio": str(blender / "line.wav")})
+        settings: dict[str, Any] = {"compare": "OFF", "line.audio": str(blender / "line.wav")}
+        window.query("fill", **settings)
         window.query("operate", name="portrait_actor.push_take")
         window.query("operate", name="portrait_actor.speak", audio=str(blender / "line.wav"))
         wait_for_job(window)

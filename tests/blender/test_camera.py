@@ -39,7 +39,7 @@ def rendered(scene: bpy.types.Scene, folder: Path) -> NDArray[Any]:
     return read_pixels(scene.render.filepath)[..., 3]
 
 
-def corners(nora: SimpleNamespace, path: Path) -> NDArray[Any]:
+def corners(nora: SimpleNamespace, path: Any) -> NDArray[Any]:
     """(F, 3, 2) pixels of the proxy's triangles through the sampled camera."""
     scene = bpy.context.scene
     scene.frame_set(FRAME)

@@ -96,7 +96,8 @@ def test_rendering_again_replaces_the_frames_and_adds_no_nodes(
     scene: bpy.types.Scene, addon: AddonModules, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
-    first.mkdir(), second.mkdir()
+    first.mkdir()
+    second.mkdir()
     place_frames(addon, scene, get_armature("Nora"), frames(addon, first, "exr", 1, 2))
     tree = addon.compat.ensure_compositor_tree(scene)
     count = len(tree.nodes)

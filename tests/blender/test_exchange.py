@@ -63,9 +63,7 @@ def test_a_capture_keeps_its_time_and_begins_where_it_is_put(nora: SimpleNamespa
 
 
 def names() -> list[str]:
-    from bl_ext.user_default.portrait_actor.backend.contract.channels import CHANNELS
-
-    return list(CHANNELS)
+    return list(import_module(f"{PACKAGE}.backend.contract.channels").CHANNELS)
 
 
 def test_a_bad_capture_changes_nothing(nora: SimpleNamespace, tmp_path: Path) -> None:

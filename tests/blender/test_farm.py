@@ -79,9 +79,9 @@ def test_chunks_side_by_side_one_killed_and_retried_give_the_pixels_of_one_run(
             time.sleep(0.05)
         os.killpg(second.pid, signal.SIGKILL)
         second.wait()
-        assert first.wait(120) == 0, first.stdout.read()
+        assert first.wait(120) == 0, first.stdout and first.stdout.read()
         again = start(bundle, program, FIRST + CHUNK)
-        assert again.wait(120) == 0, again.stdout.read()
+        assert again.wait(120) == 0, again.stdout and again.stdout.read()
     finally:
         sam.folder.with_name("elsewhere.actor").rename(sam.folder)
     names = sorted(f.name for f in whole.glob("*.png"))

@@ -87,6 +87,7 @@ def another_blender(video: Path, folder: Path, on_quit: str) -> Iterator[subproc
 
 def shown(blender: subprocess.Popen[str], until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """What its sidebar shows as soon as a condition holds."""
+    assert blender.stdout is not None
     for line in blender.stdout:
         if line.startswith("{") and until(now := json.loads(line)):
             return now

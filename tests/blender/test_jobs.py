@@ -192,10 +192,13 @@ def test_a_bug_after_the_job_does_not_leave_it_running(addon: AddonModules, tmp_
 def test_the_timer_takes_the_job_in_and_goes(addon: AddonModules, tmp_path: Path) -> None:
     """Timers do not fire without a window, so the test calls what the timer calls."""
     done = []
+
+    def finish(data: dict[str, Any]) -> str:
+        done.append(1)
+        return ""
+
     addon.job.start_job(
-        addon.job.JobRequest(
-            "x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path, lambda data: done.append(1) or ""
-        )
+        addon.job.JobRequest("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path, finish)
     )
     addon.main_thread.start_timer()
     assert bpy.app.timers.is_registered(addon.main_thread._update_job)

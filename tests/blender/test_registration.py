@@ -102,7 +102,7 @@ def test_a_preset_brings_back_how_not_what(verb: str, kept: Any, left: Any, monk
     assert not file.exists()
 
 
-def set_value(owner: Any, path: Path, value: Any) -> None:
+def set_value(owner: Any, path: str, value: Any) -> None:
     *parts, name = path.split(".")
     for part in parts:
         owner = getattr(owner, part)
@@ -133,7 +133,7 @@ def test_what_the_caller_leaves_open_is_filled_in(installed: Callable[[str], Mod
 
 
 def test_it_runs_from_the_user_folder_and_loads_nothing_heavy(installed: Callable[[str], ModuleType]) -> None:
-    assert "portrait_actor_tests_" in installed("addon").__file__
+    assert "portrait_actor_tests_" in str(installed("addon").__file__)
     assert not {"torch", "numba", "mediapipe", "cv2", "scipy"} & set(sys.modules)
 
 

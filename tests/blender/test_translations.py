@@ -78,7 +78,7 @@ def registered(installed: Callable[[str], ModuleType]) -> set[str]:
     return found - {""}
 
 
-def ours(kind: str, rna: Any) -> list[bpy.types.Property]:
+def ours(kind: type, rna: Any) -> list[bpy.types.Property]:
     """The properties that a class and its mixins define."""
     own = [base for base in kind.__mro__ if base.__module__.startswith(PACKAGE)]
     named = {name for base in own for name in getattr(base, "__annotations__", {})}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ def write(path: Path, samples: F32, rate: int, codec: str, *, sound_at: float = 
     with av.open(str(path), "w") as container:
         picture = container.add_stream("mpeg4", rate=25) if video else None
         layout = {1: "mono", 2: "stereo", 6: "5.1"}[len(samples)]
-        stream = container.add_stream(codec, rate=rate, layout=layout)
+        stream: Any = container.add_stream(codec, rate=rate, layout=layout)
         if picture is not None:
             picture.width = picture.height = 32
             for i in range(25):
@@ -33,9 +34,9 @@ def write(path: Path, samples: F32, rate: int, codec: str, *, sound_at: float = 
             container.mux(picture.encode())
         offset = 1.0 + sound_at if video else sound_at
         for i in range(0, samples.shape[1], 1024):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, i : i + 1024]), "fltp", layout)
-            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(offset * rate) + i
-            container.mux(stream.encode(frame))
+            block = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[:, i : i + 1024]), "fltp", layout)
+            block.sample_rate, block.time_base, block.pts = rate, Fraction(1, rate), round(offset * rate) + i
+            container.mux(stream.encode(block))
         container.mux(stream.encode())
 
 

@@ -82,16 +82,16 @@ def test_grid_is_gapless_and_nearest(times: list[float], fps: float) -> None:
     """Whatever the time stamps: indices count up from 0, and each frame is as near in time as any later-stamped one."""
     times = [0.0, *times]
     stamped = [(t, _Stamp()) for t in times]
-    kept = []  # stamps that run backwards are ignored
+    kept: list[tuple[float, _Stamp]] = []  # stamps that run backwards are ignored
     for time, frame in stamped:
         if not kept or time > kept[-1][0]:
             kept.append((time, frame))
     when = {id(frame): time for time, frame in kept}
     got = list(timing.resample_to_constant_rate(iter(stamped), fps))  # type: ignore[arg-type]
     assert [i for i, _ in got] == list(range(len(got))) and got
-    for index, frame in got:
+    for index, nearest in got:
         best = min(abs(time - index / fps) for time, _ in kept)
-        assert abs(when[id(frame)] - index / fps) <= best + 1e-6
+        assert abs(when[id(nearest)] - index / fps) <= best + 1e-6
 
 
 def test_broken_tail_ends_with_a_note(tmp_path: Path) -> None:

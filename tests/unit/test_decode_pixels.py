@@ -12,8 +12,9 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import VideoReformatter
-from video_clips import HEIGHT, WIDTH, Image, assert_upright, numbered_image, read_number, write_clip
+from video_clips import HEIGHT, WIDTH, assert_upright, numbered_image, read_number, write_clip
 
+from backend.contract.arrays import Image
 from backend.media import decode, encode
 
 

@@ -131,7 +131,7 @@ def test_sound_of_a_film_keeps_its_lag(tmp_path: Path) -> None:
     with decode.open_media(beeping, decode.VIDEO_FORMATS) as source, av.open(str(late), "w") as target:
         streams = {s.index: target.add_stream_from_template(s) for s in (*source.streams.video, *source.streams.audio)}
         for packet in source.demux():
-            if packet.dts is None:
+            if packet.dts is None or packet.pts is None:
                 continue
             delay = round(0.5 / packet.time_base) if packet.stream.type == "video" else 0
             packet.pts, packet.dts = packet.pts + delay, packet.dts + delay

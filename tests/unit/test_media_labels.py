@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -26,7 +27,7 @@ def write_labelled(path: Path, label: bytes, *, has_video: bool, codec: str) -> 
     with av.open(str(path), "w") as container:
         container.metadata["title"] = PLACEHOLDER
         picture = container.add_stream("mpeg4", rate=25, options={"qmin": "1", "qmax": "3"}) if has_video else None
-        sound = container.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
+        sound: Any = container.add_stream(codec, rate=SAMPLE_RATE, layout="mono")
         if picture is not None:
             picture.width, picture.height, picture.pix_fmt = WIDTH, HEIGHT, "yuv420p"
             for i in range(FRAMES):

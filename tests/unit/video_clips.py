@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -54,7 +55,7 @@ def write_clip(
     source_format: str = "rgb24",
 ) -> Path:
     with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"})
+        stream: Any = container.add_stream(codec, rate=rate, options=options or {"crf": "10", "preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = images[0].shape[1], images[0].shape[0], pix_fmt
         if times is not None:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 90000)
