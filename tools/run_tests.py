@@ -19,11 +19,14 @@ REPORT_SLOWEST = "--durations=50"  # pytest's option: which tests to make faster
 CHROOT_FOLDER = Path.home() / ".cache" / "portrait_actor" / "desktop-trixie"
 
 STYLE_CHECKS = (("ruff", "check", "."), ("ruff", "format", "--check", "."))
-# mypy's targets and the folders that hold their top-level modules. The folders of tests/ have modules of the same
-# names (conftest), so each is a run of its own.
-TYPE_CHECKS: tuple[tuple[tuple[str, ...], str], ...] = (
-    ((), ""),  # the packages that pyproject.toml names
-    (("build.py", "tools"), ""),
+# mypy's arguments and the folders of the top-level modules. The folders of tests/ have modules of the same names
+# (conftest), so each is a run of its own.
+TYPE_CHECKS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
+    ((), ()),  # the packages that pyproject.toml names
+    (("build.py", "tools"), ()),
+    (("tests/unit",), ("tests/unit",)),
+    (("--config-file", "tests/blender/mypy.ini", "tests/blender"), ("tests/blender",)),
+    (("tests/desktop", "docs/make_pictures"), ("tests/desktop", "tests/blender")),
 )
 
 
@@ -65,9 +68,9 @@ def run_unit_tests(options: argparse.Namespace) -> int:
     python = environments.ensure_backend_python()
     write_title("style and types")
     codes = [run_program([python, "-m", *check]) for check in STYLE_CHECKS]
-    for targets, search_path in TYPE_CHECKS:
-        environment = child_environment(MYPYPATH=search_path)
-        codes.append(run_program([python, "-m", "mypy", *targets], env=environment))
+    for arguments, search_path in TYPE_CHECKS:
+        environment = child_environment(MYPYPATH=os.pathsep.join(search_path))
+        codes.append(run_program([python, "-m", "mypy", *arguments], env=environment))
     write_title("tests/unit")
     codes.insert(0, run_in_two_processes(python, "unit", options.rest, {}))
     return next((code for code in codes if code != 0), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from addon_modules import AddonModules
 from mathutils import Quaternion
 from numpy.typing import NDArray
+from support import PACKAGE
 
 OPS = bpy.ops.portrait_actor
 

@@ -197,9 +197,7 @@ def test_the_timer_takes_the_job_in_and_goes(addon: AddonModules, tmp_path: Path
         done.append(1)
         return ""
 
-    addon.job.start_job(
-        addon.job.JobRequest("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path, finish)
-    )
+    addon.job.start_job(addon.job.JobRequest("x", write_child_script(tmp_path, "say(Result('job'))"), tmp_path, finish))
     addon.main_thread.start_timer()
     assert bpy.app.timers.is_registered(addon.main_thread._update_job)
     end = time.monotonic() + TIMEOUT_SECONDS
