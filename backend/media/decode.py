@@ -133,18 +133,19 @@ def probe_video(path: Path) -> VideoInfo:
 def read_frames(
     path: Path, fps: float | None = None, on_note: NoteCallback | None = None, max_side: int | None = None
 ) -> Iterator[tuple[int, float, Image]]:
-    """Yields (index from 0, seconds index/fps, (H, W, 3) uint8 display RGB), streaming.
+    """Yield (index from 0, seconds index / fps, (H, W, 3) uint8 display RGB) of each frame.
 
-    Every grid time takes the stored frame nearest to it; a clip at exactly `fps` comes through frame by frame, and a
-    gap is filled with the frame beside it, so pictures never drift from the sound.
+    Each grid time gets the stored frame nearest to it: a clip at exactly `fps` is yielded frame by frame, and gaps are
+    filled with a neighbouring frame, so that the frames never drift from the sound.
 
     Args:
-        fps: frames per second to yield; by default the clip's own, see `VideoInfo.fps`.
-        note: told in plain words when a part of the file could not be read.
-        longest: pixels that the longer side is to have at most, for a quick look at large footage.
+        path: the video.
+        fps: frames per second to yield; None: the clip's own, see `VideoInfo.fps`.
+        on_note: receives a sentence when a part of the file could not be read.
+        max_side: pixels of the longer side at most, for a quick scan of large footage.
 
     Raises:
-        UserError: as `probe`.
+        UserError: as `probe_video`.
     """
     rate = fps if fps is not None else probe_video(path).fps
     if not 0 < rate <= MAX_FPS:

@@ -91,8 +91,9 @@ def _read_size(data: bytes) -> tuple[int, int]:
 
 
 def _check_png_chunks(data: bytes) -> None:
-    """Refuses a PNG with a chunk that is damaged, that is longer than the rest of the file, or that makes it a film:
-    OpenCV fills as much memory as a chunk claims, and believes the last header (PNG specification, sections 5.3, 5.6).
+    """Refuse a PNG with a chunk that is damaged, is longer than the rest of the file, or makes it an animation.
+
+    OpenCV allocates as much memory as a chunk claims, and uses the last header (PNG specification, sections 5.3, 5.6).
     """
     at, kinds = len(PNG_SIGNATURE), []
     while at + 12 <= len(data) and b"IEND" not in kinds:
