@@ -1,4 +1,4 @@
-"""Speech features from the person's own files: HuBERT, wav2vec 2.0, AVE, or any other numbers along a sound."""
+"""Speech features from the user's own files: HuBERT, wav2vec 2.0, AVE, or any other numbers along a sound."""
 
 from __future__ import annotations
 
@@ -10,26 +10,53 @@ from ..contract.arrays import F32
 from ..contract.errors import UserError
 from ..contract.safe_io import open_regular_file, read_array, read_arrays
 
-RATE_RANGE = (10.0, 250.0)  # rows per second that a table may have
-MAX_COLUMNS, MAX_ROWS = 2048, 2_000_000  # columns and rows
+MIN_ROWS_PER_SECOND = 10.0  # a table below or above these rates belongs to another sound
+MAX_ROWS_PER_SECOND = 250.0
+MAX_COLUMNS = 2048
+MAX_ROWS = 2_000_000
 ARRAY_KEY = "features"
-MIN_DIRECTION_DEVIATION = 0.02  # of the deviation along the first direction, below which a direction is noise
+MIN_DIRECTION_DEVIATION = 0.02  # of the deviation along the first direction; directions below are noise. Not tuned
+ZIP_SIGNATURE = b"PK"
 
 
 def load_external_features(path: Path, seconds: float, row_count: int, rate: float) -> F32:
-    """A table of features (T, D), or (T, …) which is flattened, as (count, D) rows at `rate` per second.
+    """Return a file's features at another rate.
 
     Args:
-        path: `.npy`, or `.npz` with an entry "features". Rows are equally far apart and cover the whole sound.
-        seconds: how long the sound is.
+        path: `.npy`, or `.npz` with an entry "features", of shape (T, D), or (T, …), which is flattened. Rows are
+            equally far apart and cover the whole sound.
+        seconds: length of the sound.
+        row_count: rows to return.
+        rate: rows per second to return.
+
+    Returns:
+        (row_count, D), linearly interpolated.
+
+    Raises:
+        UserError: ``bad_features`` with what is wrong.
+    """
+    values = _read_table(path)
+    file_rate = len(values) / max(seconds, 1e-6)
+    if not MIN_ROWS_PER_SECOND <= file_rate <= MAX_ROWS_PER_SECOND:
+        raise _bad_features_error(path, f"its {len(values)} rows do not fit a sound of {seconds:.1f} s")
+    # Row i is centred at (i + ½) / file_rate seconds.
+    positions = np.clip(np.arange(row_count) / rate * file_rate - 0.5, 0, len(values) - 1)
+    low = np.minimum(positions.astype(int), len(values) - 2)
+    share = (positions - low)[:, None].astype(np.float32)
+    result: F32 = values[low] * (1 - share) + values[low + 1] * share
+    return result
+
+
+def _read_table(path: Path) -> F32:
+    """(T, D) finite numbers of a file.
 
     Raises:
         UserError: ``bad_features`` with what is wrong.
     """
     try:
         with open_regular_file(path) as file:
-            packed = file.read(2) == b"PK"
-        table = read_arrays(path, [ARRAY_KEY])[ARRAY_KEY] if packed else read_array(path)
+            is_zip = file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE
+        table = read_arrays(path, [ARRAY_KEY])[ARRAY_KEY] if is_zip else read_array(path)
         values = table.reshape(len(table), -1)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _bad_features_error(path, "it is no .npy, nor an .npz with an entry called features") from error
@@ -39,32 +66,35 @@ def load_external_features(path: Path, seconds: float, row_count: int, rate: flo
         raise _bad_features_error(path, f"it has {len(values)} rows and {values.shape[1]} columns")
     if not np.isfinite(values).all():
         raise _bad_features_error(path, "it holds values that are not numbers")
-    own = len(values) / max(seconds, 1e-6)
-    if not RATE_RANGE[0] <= own <= RATE_RANGE[1]:
-        raise _bad_features_error(path, f"its {len(values)} rows do not fit a sound of {seconds:.1f} s")
-    # row i is centred at (i + ½) / own seconds
-    at = np.clip(np.arange(row_count) / rate * own - 0.5, 0, len(values) - 1)
-    low = np.minimum(at.astype(int), len(values) - 2)
-    share = (at - low)[:, None].astype(np.float32)
-    values = values.astype(np.float32)
-    return values[low] * (1 - share) + values[low + 1] * share
+    return values.astype(np.float32)
 
 
 def principal_directions(values: F32, max_directions: int) -> F32:
-    """(1 + K, D) centre and principal directions, K ≤ most, of features (N, D), scaled to a total variance of 1."""
+    """Return the principal directions of features, scaled so that the projected features have a total variance of 1.
+
+    Args:
+        values: (N, D) features.
+        max_directions: how many are kept at most.
+
+    Returns:
+        (1 + K, D) centre and directions, K ≤ max_directions.
+    """
     centre = values.mean(0)
-    around = (values - centre).astype(np.float64)
-    variances, vectors = np.linalg.eigh(around.T @ around / len(around))
+    centred = (values - centre).astype(np.float64)
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
     variances, vectors = np.clip(variances[::-1], 0, None), vectors[:, ::-1]
-    keep = max(1, min(max_directions, int((variances > MIN_DIRECTION_DEVIATION**2 * variances[0]).sum())))
-    vectors = vectors[:, :keep]
-    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(keep)])  # the same signs everywhere
-    scaled = vectors / np.sqrt(max(float(variances[:keep].sum()), 1e-12))
-    return np.concatenate([centre[None], scaled.T]).astype(np.float32)
+    is_kept = variances > MIN_DIRECTION_DEVIATION**2 * variances[0]
+    count = max(1, min(max_directions, int(is_kept.sum())))
+    vectors = vectors[:, :count]
+    # An eigenvector's sign is arbitrary; this one is the same on every machine.
+    vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(0), np.arange(count)])
+    scaled = vectors / np.sqrt(max(float(variances[:count].sum()), 1e-12))
+    result: F32 = np.concatenate([centre[None], scaled.T]).astype(np.float32)
+    return result
 
 
 def project_features(values: F32, directions: F32) -> F32:
-    """(N, K) features (N, D) along the directions of a table that `directions` made."""
+    """(N, K) features (N, D) along `directions` (1 + K, D), as `principal_directions` returns them."""
     result: F32 = (values - directions[0]) @ directions[1:].T
     return result
 

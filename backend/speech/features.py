@@ -10,8 +10,9 @@ from scipy.ndimage import gaussian_filter1d, grey_opening
 from scipy.signal import resample_poly
 
 from ..contract.arrays import F32, F64
+from ..media.audio_io import SAMPLE_RATE
 from .acoustic_model import load_acoustic_model
-from .phones import ARTICULATIONS, HOP_SAMPLES, SAMPLE_RATE, PhonePosteriors, estimate_phone_posteriors
+from .phones import ARTICULATIONS, HOP_SAMPLES, PhonePosteriors, estimate_phone_posteriors
 
 FEATURE_RATE = SAMPLE_RATE / HOP_SAMPLES  # frames per second: 100
 
@@ -125,7 +126,8 @@ class SpeechFeatures:
         ]
         if self.external is not None:
             groups.append(self.external * EXTERNAL_SCALE)
-        return np.concatenate(groups, 1).astype(np.float32)
+        result: F32 = np.concatenate(groups, 1).astype(np.float32)
+        return result
 
     def _slice_around(self, times: F64) -> tuple[int, SpeechFeatures]:
         """First frame index and frames that windows around `times` touch: an hour is not copied for one frame."""
@@ -224,7 +226,8 @@ def _average_tap(running_sum: F64, first: int, times: F64, tap: int) -> F32:
     last = first + len(running_sum) - 2
     begin = np.clip(np.round((times + (tap - 0.5) * TAP_SECONDS) * FEATURE_RATE).astype(int), first, last)
     end = np.clip(np.round((times + (tap + 0.5) * TAP_SECONDS) * FEATURE_RATE).astype(int), begin + 1, last + 1)
-    return ((running_sum[end - first] - running_sum[begin - first]) / (end - begin)[:, None]).astype(np.float32)
+    result: F32 = ((running_sum[end - first] - running_sum[begin - first]) / (end - begin)[:, None]).astype(np.float32)
+    return result
 
 
 def _log_energy(x: F32, count: int) -> F64:
@@ -232,7 +235,8 @@ def _log_energy(x: F32, count: int) -> F64:
     total = np.concatenate([[0.0], np.cumsum(np.asarray(x, np.float64) ** 2)])
     middle = np.arange(count) * HOP_SAMPLES
     begin, end = np.clip(middle - MEL_WINDOW // 2, 0, len(x)), np.clip(middle + MEL_WINDOW // 2, 0, len(x))
-    return np.log(np.maximum(total[end] - total[begin], 0) / MEL_WINDOW + 1e-10)
+    result: F64 = np.log(np.maximum(total[end] - total[begin], 0) / MEL_WINDOW + 1e-10)
+    return result
 
 
 def _speech_levels(energy: F64) -> tuple[float, float]:
@@ -262,14 +266,16 @@ def _log_mel(x: F32, count: int) -> F32:
         fmin=MEL_RANGE_HZ[0],
         fmax=MEL_RANGE_HZ[1],
     ).T[:count]
-    return np.log(power + RELATIVE_POWER_FLOOR * power.max() + ABSOLUTE_POWER_FLOOR).astype(np.float32)
+    result: F32 = np.log(power + RELATIVE_POWER_FLOOR * power.max() + ABSOLUTE_POWER_FLOOR).astype(np.float32)
+    return result
 
 
 def _normalize_mel(mel: F32, activity: F64) -> F32:
     """Log-mel spectrum with the mean of each band and the deviation of all bands in speech removed."""
     spoken = mel[activity > 0.5]
     spoken = spoken if len(spoken) else mel
-    return np.clip((mel - spoken.mean(0)) / (spoken.std() + 1e-6), *MEL_CLIP_RANGE).astype(np.float32)
+    result: F32 = np.clip((mel - spoken.mean(0)) / (spoken.std() + 1e-6), *MEL_CLIP_RANGE).astype(np.float32)
+    return result
 
 
 def _voicing(x: F32, count: int) -> F64:
@@ -303,4 +309,5 @@ def _rhythm_features(activity: F64, phones: PhonePosteriors) -> F64:
 def _decaying_maximum(activity: F64, seconds: float) -> F64:
     """The largest past activity, each fading with time constant `seconds`."""
     growth = np.arange(len(activity)) / (FEATURE_RATE * seconds)
-    return np.exp(np.maximum.accumulate(np.log(np.maximum(activity, 1e-6)) + growth) - growth)
+    result: F64 = np.exp(np.maximum.accumulate(np.log(np.maximum(activity, 1e-6)) + growth) - growth)
+    return result

@@ -145,11 +145,12 @@ def _resample(motion: F32, positions: F64) -> F32:
     positions = np.clip(positions, 0, len(motion) - 1)
     low = np.minimum(positions.astype(int), max(len(motion) - 2, 0))
     share = (positions - low)[:, None]
-    result = motion[low] * (1 - share) + motion[np.minimum(low + 1, len(motion) - 1)] * share
+    blended = motion[low] * (1 - share) + motion[np.minimum(low + 1, len(motion) - 1)] * share
     for rotation in ROTATIONS:
-        result[:, rotation] /= np.linalg.norm(result[:, rotation], axis=1, keepdims=True)
-    result[:, FACIAL] = np.clip(result[:, FACIAL], 0, 1)
-    return result.astype(np.float32)
+        blended[:, rotation] /= np.linalg.norm(blended[:, rotation], axis=1, keepdims=True)
+    blended[:, FACIAL] = np.clip(blended[:, FACIAL], 0, 1)
+    result: F32 = blended.astype(np.float32)
+    return result
 
 
 def _median_motion(motion: F32) -> F32:
@@ -157,7 +158,8 @@ def _median_motion(motion: F32) -> F32:
     median = np.median(motion, axis=0)
     for rotation in ROTATIONS:
         median[rotation] /= np.linalg.norm(median[rotation])
-    return median.astype(np.float32)
+    result: F32 = median.astype(np.float32)
+    return result
 
 
 def _join_snippets(library: MotionLibrary, activity: F32, rng: np.random.Generator) -> F32:
@@ -224,7 +226,8 @@ def _matching_features(motion: F32, fps: float) -> F32:
     columns = np.concatenate([smooth, speed], 1)
     deviation = columns.std(0)
     is_moving = deviation > 1e-6
-    return (columns / np.where(is_moving, deviation, 1) * np.where(is_moving, weights, 0)).astype(np.float32)
+    result: F32 = (columns / np.where(is_moving, deviation, 1) * np.where(is_moving, weights, 0)).astype(np.float32)
+    return result
 
 
 def _choose_next_snippet(

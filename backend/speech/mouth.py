@@ -122,7 +122,8 @@ def lip_gap_per_channel(proxy: Proxy) -> F32:
     upper = topo.index_array(*topo.LIP_INNER_UPPER)[MIDDLE_LIP_LANDMARKS]
     lower = topo.index_array(*topo.LIP_INNER_LOWER)[MIDDLE_LIP_LANDMARKS]
     shapes = proxy.shapes[: len(ORAL_CHANNELS)]
-    return (shapes[:, upper, 1] - shapes[:, lower, 1]).mean(1).astype(np.float32)
+    result: F32 = (shapes[:, upper, 1] - shapes[:, lower, 1]).mean(1).astype(np.float32)
+    return result
 
 
 def measure_mouth_profile(

@@ -47,7 +47,7 @@ def test_readme_records_the_digest_of_every_file() -> None:
 
 
 def test_backend_reads_the_shipped_files() -> None:
-    assert acoustic_model.FOLDER.resolve() == extraction.MODEL_FOLDER
+    assert acoustic_model.MODEL_FOLDER.resolve() == extraction.MODEL_FOLDER
 
 
 def test_zip_holds_the_model_unchanged(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_damaged_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         (folder / name).unlink()
     else:
         (folder / name).write_bytes((folder / name).read_bytes()[:2000])
-    monkeypatch.setattr(acoustic_model, "FOLDER", folder)
+    monkeypatch.setattr(acoustic_model, "MODEL_FOLDER", folder)
     with pytest.raises(UserError) as caught:
         acoustic_model.load_acoustic_model.__wrapped__()
     assert caught.value.code == "broken_backend" and caught.value.remedy == "Install Portrait Actor again."
