@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..contract.actor_folder import ActorFolder
 from ..contract.atomic_write import make_folder, write_bytes_atomically
 from ..contract.presets import DEFAULT_PRESET, PRESET_NAMES
 from ..setup.device import choose_device
@@ -25,6 +24,9 @@ EVALUATE_SHARES = {
     "evaluate refined": 0.1,
     "evaluate audio": 0.1,
 }
+
+if TYPE_CHECKING:
+    from ..contract.actor_folder import ActorFolder
 
 
 def add_create(add_command: AddCommand) -> None:
@@ -84,6 +86,7 @@ def add_learn_to_speak(add_command: AddCommand) -> None:
 
 def run_learn_to_speak(options: argparse.Namespace, console: Console) -> Outcome:
     """Train the speech model of an actor."""
+    from ..contract.actor_folder import ActorFolder
     from ..speech.training import train_speech
 
     folder = ActorFolder.open(options.actor)
@@ -136,6 +139,8 @@ def run_ablate(options: argparse.Namespace, console: Console) -> Outcome:
 
 def _report_figures(options: argparse.Namespace, measure: Callable[[ActorFolder], dict[str, Any]]) -> Outcome:
     """Measure an actor; return the figures as text, and write them to a file if the options name one."""
+    from ..contract.actor_folder import ActorFolder
+
     folder = ActorFolder.open(options.actor)
     if options.json:
         make_folder(options.json.parent)

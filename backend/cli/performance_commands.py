@@ -7,10 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.actor_folder import ActorFolder
 from ..contract.atomic_write import make_folder
-from ..contract.live_link import CaptureOptions, read_live_link, write_live_link
-from ..contract.performance import Performance
 from ..setup.device import choose_device
 from .console import Console, Outcome
 from .parser import (
@@ -41,6 +38,7 @@ def add_speak(add_command: AddCommand) -> None:
 
 def run_speak(options: argparse.Namespace, console: Console) -> Outcome:
     """Predict the performance of an actor that speaks an audio file."""
+    from ..contract.actor_folder import ActorFolder
     from ..speech.synthesis import speak
 
     folder = ActorFolder.open(options.actor)
@@ -81,6 +79,7 @@ def add_track(add_command: AddCommand) -> None:
 
 def run_track(options: argparse.Namespace, console: Console) -> Outcome:
     """Track the face in another video as a performance for an actor."""
+    from ..contract.actor_folder import ActorFolder
     from ..pipeline.retarget import retarget_video
 
     folder = ActorFolder.open(options.actor)
@@ -112,6 +111,8 @@ def add_import(add_command: AddCommand) -> None:
 
 def run_import(options: argparse.Namespace, console: Console) -> Outcome:
     """Convert a Live Link Face capture to a performance."""
+    from ..contract.live_link import CaptureOptions, read_live_link
+
     capture_options = CaptureOptions(
         options.fps, options.capture_fps, _parse_signs(options.signs), options.neutral, options.head
     )
@@ -136,6 +137,10 @@ def add_export(add_command: AddCommand) -> None:
 
 def run_export(options: argparse.Namespace, console: Console) -> Outcome:
     """Write a performance as .csv, or the Gaussians of one frame as .ply."""
+    from ..contract.actor_folder import ActorFolder
+    from ..contract.live_link import write_live_link
+    from ..contract.performance import Performance
+
     folder, performance = ActorFolder.open(options.actor), Performance.load(options.performance)
     if options.out.suffix.lower() == ".csv":
         make_folder(options.out.parent)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..contract.actor_folder import ActorFolder
 from ..contract.atomic_write import make_folder
-from ..contract.camera import CameraPath
 from ..contract.errors import UserError
-from ..contract.performance import Performance
 from ..contract.protocol import Request
 from ..setup.device import choose_device, device_name
 from .console import Canceller, Console, JsonLinesConsole, Outcome, watch_requests
@@ -43,6 +40,9 @@ def add_render(add_command: AddCommand) -> None:
 
 def run_render(options: argparse.Namespace, console: Console) -> Outcome:
     """Render a performance to files."""
+    from ..contract.actor_folder import ActorFolder
+    from ..contract.camera import CameraPath
+    from ..contract.performance import Performance
     from ..rendering.frames import render_performance
     from ..rendering.options import RenderOptions
 
@@ -75,6 +75,7 @@ def add_dub(add_command: AddCommand) -> None:
 
 def run_dub(options: argparse.Namespace, console: Console) -> Outcome:
     """Replace the lips in the footage so that they speak another line."""
+    from ..contract.actor_folder import ActorFolder
     from ..pipeline.dub import DubOptions, dub
 
     folder = ActorFolder.open(options.actor)
@@ -94,6 +95,7 @@ def add_serve(add_command: AddCommand) -> None:
 
 def run_serve(options: argparse.Namespace, console: JsonLinesConsole, canceller: Canceller) -> None:
     """Run the preview service until a quit request or the end of standard input."""
+    from ..contract.actor_folder import ActorFolder
     from ..rendering.frames import load_portrait
     from .preview_service import PreviewService
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -222,3 +223,10 @@ def test_sources_have_no_path_of_one_machine() -> None:
     ]
     found = [f"{relative_path(p)}: {n.decode()}" for p in sources() for n in needles if n in p.read_bytes()]
     assert not found
+
+
+def test_doctor_runs_in_a_python_without_packages() -> None:
+    """It is what tells the user that packages are missing, so it may not need them."""
+    command = [sys.executable, "-S", "-m", "backend", "doctor"]  # -S: no site-packages
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert "Traceback" not in ended.stderr and "numpy" in ended.stdout, ended.stderr
