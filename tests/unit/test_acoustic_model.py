@@ -63,7 +63,7 @@ def test_extraction_reproduces_the_files(tmp_path: Path) -> None:
 
 def test_wheel_with_another_model_is_refused_and_writes_nothing(tmp_path: Path) -> None:
     wheel = pack_wheel(tmp_path / "a.whl", mdef=b"BMDF")
-    with pytest.raises(UserError, match="another mdef"):
+    with pytest.raises(UserError, match="SHA-256 that the README records: mdef"):
         extraction.extract_model(wheel, tmp_path / "out", extraction.read_digests())
     assert not (tmp_path / "out").exists()
 

@@ -9,11 +9,11 @@ import pytest
 from scipy.signal import lfilter, resample_poly
 
 from backend.contract.arrays import F32
+from backend.media.audio_io import SAMPLE_RATE
 from backend.speech.acoustic_model import load_acoustic_model
 from backend.speech.features import analyze_speech, context_window_size, frame_speech_features
 from backend.speech.phones import (
     ARTICULATIONS,
-    SAMPLE_RATE,
     _forward_backward,
     articulation_table,
     estimate_phone_posteriors,
