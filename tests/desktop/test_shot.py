@@ -80,6 +80,8 @@ def test_running_job_keeps_blender_usable_and_can_be_cancelled(window: Window, m
 
 
 def test_create_actor_pressed_again_resumes_and_adds_the_actor(window: Window, machine: Machine, clip: Path) -> None:
+    # Another actor may be in the scene, which then keeps its own size and camera by default.
+    window.query("fill", match_scene=True)
     window.click(*window.find_control(CREATE, "ctrl+c"))
     wait_until(lambda: window.query("job")["state"] not in ("running", "cancelling"), "the end of the job", 600)
     window.capture_screen("job_done")
