@@ -26,8 +26,12 @@ ABLATION_VARIANTS = {"full": MethodSwitches()} | {
 def ablate_method(
     folder: ActorFolder, device: torch.device, preset: Preset, seed: int, reporter: Reporter
 ) -> dict[str, Any]:
-    """{variant: {"tracked": the figures of `evaluate.measure_drive`, "refined": the same, "gaussians", "seconds" of
-    training}} for "full", "no_alternation", "no_consistency", "no_refinement" and "no_prior". The actor stays as it is.
+    """Train the actor without each part of the method in turn, and measure every variant. The actor does not change.
+
+    Returns:
+        {variant: {"tracked", "refined", "gaussians", "seconds"}} for "full", "no_alternation", "no_consistency",
+        "no_refinement" and "no_prior"; "tracked" and "refined" are the figures of `evaluate.measure_drive`, "seconds"
+        is the duration of the training.
     """
     clip = Clip(folder, device)
     rows = list(range(clip.train_frame_count, clip.frame_count))

@@ -32,19 +32,24 @@ REGIONS = ("whole", "pasted", "portrait", "face", "mouth")
 def evaluate_actor(
     folder: ActorFolder, device: torch.device, reporter: Reporter, features_file: Path | None = None
 ) -> dict[str, Any]:
-    """{"tracked": {"whole": {"psnr", "ssim"}, "pasted", "portrait", "face", "mouth", "lmd_px", "lmd_in_place_px",
-    "jitter_ratio", "edge_alpha"}, "refined": {the same}, "audio": {the same}, "holes": see `stretch.holes`,
-    "train_seconds", "render_fps", "peak_memory_mb", "device", "held_out_frames"}.
+    """Measure an actor on its held-out frames.
 
-    `whole` is our person over the estimated plate; `pasted` is what other systems report as the whole frame: our head
-    over the footage's own torso and background; `portrait` counts pixels by the person's alpha, so no background
-    flatters it; `face` and `mouth` are boxes; `edge_alpha` is the mean absolute difference between our alpha and the
-    matte where the matte is neither empty nor full; `lmd_px` and `lmd_in_place_px` see `metrics.mouth_distance`.
+    Args:
+        folder: the actor.
+        device: of torch.
+        reporter: receives progress.
+        features_file: the user's own features of the footage's sound, for an actor that learned from such.
 
-    `tracked` is driven by preparation's poses and channels. `refined` fits them to the held-out frames against the
-    finished model: what is left is the model's share of the error. `audio` is driven by tracked poses and upper face
-    with the mouth spoken from the sound; it is absent for an actor without speech. `features` are those of the
-    footage's sound, for an actor that learned to speak from such.
+    Returns:
+        tracked: figures of `measure_drive`, driven by preparation's poses and channels.
+        refined: the same with poses and channels fitted to these frames; what is left is the model's own error.
+        audio: the same with the mouth predicted from the sound; absent for an actor without speech.
+        holes: see `measure_holes`.
+        train_seconds, render_fps, peak_memory_mb, device, held_out_frames: of the run.
+
+        In each drive "whole" is the portrait over the estimated plate, "pasted" the head over the footage's own torso
+        and background, "portrait" counts pixels by the person's alpha, "face" and "mouth" are boxes, "edge_alpha" is
+        the mean absolute difference of alpha and matte where the matte is neither empty nor full.
     """
     clip, portrait = Clip(folder, device), Portrait.load(folder, device)
     rows = list(range(clip.train_frame_count, clip.frame_count))
