@@ -74,8 +74,8 @@ def test_running_job_keeps_blender_usable_and_can_be_cancelled(window: Window, m
     window.capture_screen("job_running")
     assert window.query("job")["state"] == "running", window.query("job")
     window.click(x, y)
-    wait_until(lambda: window.query("job")["state"] == "cancelled", "the end of the job", 90)
-    wait_until(lambda: not is_backend_running(str(clip)), "the end of the process", 90)
+    wait_until(lambda: window.query("job")["state"] == "cancelled", "the end of the job", 15)
+    wait_until(lambda: not is_backend_running(str(clip)), "the end of the process", 15)
     assert "Dora" not in window.query("scene")["objects"]
 
 
