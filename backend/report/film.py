@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
-import cv2
-
+from ..compute.threads import MAX_WORKERS, map_in_order, single_opencv_thread
 from ..contract.actor_folder import ActorFolder
 from ..contract.arrays import F32, Image
 from ..contract.progress import Reporter
@@ -18,7 +15,6 @@ from .tracked import TrackingData
 
 OVERLAY_FILE = "overlay.mp4"
 OVERLAY_STAGE = "draw the report"
-MAX_WORKERS = 4  # drawing threads; not tuned
 # A keyframe every second and a fast preset: seeking in the page and in Blender is instant, the file small enough.
 SEEKABLE_COMPRESSION = CompressionSettings(crf=25, preset="veryfast", keyframe_interval=25)
 
@@ -63,16 +59,5 @@ def _draw_frames(tracking: TrackingData, read_frame: ReadFrame, read_matte: Read
             tracking.project_torso_axes(index),
         )
 
-    workers, previous_threads = min(MAX_WORKERS, os.cpu_count() or 1), cv2.getNumThreads()
-    cv2.setNumThreads(1)  # each frame has its own thread; threads inside OpenCV would only wait for each other
-    try:
-        with ThreadPoolExecutor(workers, "overlay") as pool:
-            pending: deque[Future[Image]] = deque()
-            for index in range(len(tracking)):
-                pending.append(pool.submit(draw_frame, index))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-    finally:
-        cv2.setNumThreads(previous_threads)
+    with ThreadPoolExecutor(MAX_WORKERS, "overlay") as pool, single_opencv_thread():
+        yield from map_in_order(pool, draw_frame, range(len(tracking)))
