@@ -1,4 +1,4 @@
-"""The files of the acoustic model: they are the official wheel's, they reach Blender, and damage is told."""
+"""The files of the acoustic model: they are the official wheel's, they reach Blender, and a damaged one is refused."""
 
 from __future__ import annotations
 
