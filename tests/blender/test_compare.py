@@ -111,7 +111,7 @@ def test_the_difference_is_small_where_the_actor_is_right_and_black_around(
         "the footage's person alone is not shown as the footage"
     )
     bpy.context.view_layer.update()
-    assert live.current_preview().is_outdated, "another way to compare asks anew"
+    assert live.current_preview().is_outdated, "another way to compare asks again"
     assert wait_for_preview(live).footage_request == (19, False)
 
 

@@ -154,7 +154,7 @@ def test_create_actor_imports_as_the_sidebar_says(
     said = finishes[0]({})
     matched = chosen == "ON" or (chosen == "AUTO" and not is_set_up)
     assert (settings_of(bpy.context.scene) == FOOTAGE) == matched
-    assert ("Match Scene" in said) != matched, "what was left undone is told, with what does it"
+    assert ("Match Scene" in said) != matched, "the report names what was not done, and how to do it"
     assert form.match_choice == "AUTO", "the choice was about this actor"
 
 
